@@ -76,9 +76,8 @@ def load_clip(
         )
     _refuse_cut_wav(path)
     frames, file_rate_hz = _read_frames(path, start_s, duration_s)
-    _refuse_unusable(path.name, frames, len(frames) / file_rate_hz)
     mono = frames.mean(axis=1, dtype=np.float32)
-    _refuse_silence(path.name, mono)
+    _refuse_unusable(path.name, frames, mono, len(frames) / file_rate_hz)
     return soxr.resample(mono, file_rate_hz, rate_hz).astype(np.float32, copy=False)
 
 
@@ -123,7 +122,7 @@ def _refuse_cut_wav(path: Path) -> None:
             else:
                 file.seek(size, os.SEEK_CUR)
             file.seek(size % 2, os.SEEK_CUR)
-    raise ValueError(_cut_message(path, 0, 0))
+    raise ValueError(f"{path.name}: cut short before its samples begin. Copy or download it again.")
 
 
 def _cut_message(path: Path, present_s: float, promised_s: float) -> str:
@@ -133,20 +132,17 @@ def _cut_message(path: Path, present_s: float, promised_s: float) -> str:
     )
 
 
-def _refuse_unusable(name: str, frames: np.ndarray, duration_s: float) -> None:
+def _refuse_unusable(name: str, frames: np.ndarray, mono: np.ndarray, duration_s: float) -> None:
     if duration_s < MIN_CLIP_S:
         raise ValueError(
             f"{name}: {duration_s:.2f} s is too short to learn from; a clip needs at least {MIN_CLIP_S} s. "
             "Record a longer clip or leave this one out of the concept's folder."
         )
-    if not np.isfinite(frames).all():
-        bad = int((~np.isfinite(frames)).any(axis=1).sum())
+    bad = int((~np.isfinite(frames)).any(axis=1).sum())
+    if bad:
         raise ValueError(
             f"{name}: {bad} of {len(frames)} samples are NaN or infinite. Export the file again."
         )
-
-
-def _refuse_silence(name: str, mono: np.ndarray) -> None:
     peak = float(np.abs(mono).max())
     if peak < SILENCE_PEAK:
         raise ValueError(
@@ -209,21 +205,18 @@ def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:
     return np.pad(part, (0, n - len(part)))
 
 
-@lru_cache(maxsize=8)
-def mel_filters(
-    rate_hz: int = RATE_HZ, n_fft: int = N_FFT, n_mels: int = N_MELS, f_max_hz: float = F_MAX_HZ
-) -> np.ndarray:
-    """Triangular filters of equal area on the Slaney mel scale (Auditory Toolbox, 1998) from 0 Hz to `f_max_hz`.
+@lru_cache
+def mel_filters() -> np.ndarray:
+    """The 64 triangular filters of equal area on the Slaney mel scale (Auditory Toolbox, 1998), 0-8000 Hz.
 
     Returns
     -------
-    float32 (n_mels, n_fft // 2 + 1), read-only.
+    float32 (64, 513), read-only.
     """
     step = np.log(6.4) / 27  # linear to 1 kHz at 3 mels per 200 Hz, then 27 mels to 6.4 kHz
-    top = 15 + np.log(f_max_hz / 1000) / step if f_max_hz > 1000 else f_max_hz * 3 / 200
-    mels = np.linspace(0, top, n_mels + 2)
+    mels = np.linspace(0, 15 + np.log(F_MAX_HZ / 1000) / step, N_MELS + 2)
     edges_hz = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * step))
-    bins_hz = np.linspace(0, rate_hz / 2, n_fft // 2 + 1)
+    bins_hz = np.linspace(0, RATE_HZ / 2, N_FFT // 2 + 1)
     low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     triangles = np.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clip(0)
     filters = (triangles * 2 / (high - low)).astype(np.float32)
