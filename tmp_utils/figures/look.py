@@ -1,0 +1,101 @@
+"""The one look that all figures share, and how they are kept.
+
+Conventions: colours are Okabe and Ito's, safe for colour-blind readers; Textual Inversion is orange as in the
+paper, DreamBooth blue. Figures are plotly figures, saved as JSON: no browser is needed to write or read them.
+
+METHOD_COLOURS : one colour a method, the same in every figure.
+styled         : title, note and template onto a figure.
+save_figure    : a figure to a file, whole or not at all.
+"""
+
+import tempfile
+from pathlib import Path
+
+import plotly.graph_objects as go
+
+ORANGE, BLUE = "#E69F00", "#0072B2"
+GREEN, SKY, PINK, VERMILION, GREY = "#009E73", "#56B4E9", "#CC79A7", "#D55E00", "#8A8F98"
+METHOD_COLOURS = {"TI": ORANGE, "DB": BLUE, "DB-LoRA": SKY, "DB-CD": GREEN, "DB-SV": PINK, "TI-DB": VERMILION}
+INK, FAINT = "#22262B", "#E6E8EB"
+FONT = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
+LINE_PX = 18  # height of a line of the note under a title
+
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 14, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "colorway": [BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, GREY],
+        "hoverlabel": {"font": {"family": FONT, "size": 13}, "bgcolor": "white"},
+        "xaxis": {
+            "gridcolor": FAINT,
+            "linecolor": GREY,
+            "ticks": "outside",
+            "zeroline": False,
+            "automargin": True,
+        },
+        "yaxis": {
+            "gridcolor": FAINT,
+            "linecolor": GREY,
+            "ticks": "outside",
+            "zeroline": False,
+            "automargin": True,
+        },
+        "title": {"font": {"size": 18}, "x": 0.0, "xref": "paper", "xanchor": "left", "yanchor": "top"},
+    }
+)
+
+
+def method_colour(method: str) -> str:
+    """Return the colour of a method; grey for one that has none of its own."""
+    return METHOD_COLOURS.get(method, GREY)
+
+
+def faded(colour: str, alpha: float) -> str:
+    """Return ``#rrggbb`` as an rgba string with the given opacity in [0, 1]."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def styled(
+    fig: go.Figure, title: str, note: str = "", *, height: int = 420, width: int | None = None
+) -> go.Figure:
+    """Give a figure its title, a smaller note under it (where sounds are stand-ins, say so), and the look."""
+    lines = note.count("<br>") + 1 if note else 0
+    text = title + (f"<br><span style='font-size:13px;color:#5B616A'>{note}</span>" if note else "")
+    top = 46 + LINE_PX * lines if (title or note) else 20
+    fig.update_layout(
+        template=TEMPLATE,
+        title={"text": text, "y": 1 - 12 / height},
+        margin={"l": 70, "r": 30, "t": top, "b": 60},
+        height=height,
+        width=width,
+    )
+    return fig
+
+
+def save_figure(fig: go.Figure, folder: str | Path, name: str) -> Path:
+    """Write ``folder/name.json`` (plotly JSON), whole or not at all, and return its path.
+
+    ``plotly.io.read_json`` reads it back. The folder is made if need be.
+    """
+    if not name or Path(name).name != name:
+        raise ValueError(
+            f"figure name {name!r}: expected a plain name like 'training_curve', without folders."
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    with tempfile.NamedTemporaryFile(
+        "w", dir=folder, prefix=f".{name}-", delete=False, encoding="utf-8"
+    ) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(fig.to_json())
+            file.close()
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    return path

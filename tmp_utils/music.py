@@ -1,0 +1,219 @@
+"""Tempo, loudness, key and scale of a clip, and whether a generated clip agrees with a concept's clips.
+
+Conventions: clips are mono float arrays (n,) in [-1, 1] at ``rate_hz``; tempo in beats per minute, level
+in LUFS of one channel (a full-scale 997 Hz sine reads -3.01). What cannot be measured is ``nan`` (numbers) or
+``None`` (names), never a made-up value: Essentia itself reads 738 BPM on silence and A minor with strength 0.
+Readings are Essentia's (https://essentia.upf.edu), all at 44.1 kHz, which its rhythm extractor assumes.
+
+tempo_bpm, level_lufs, key_and_scale : one reading of one clip.
+read_music  : all readings of several clips, one row a clip.
+MusicTarget : what the training clips say a generated clip should have.
+agreement   : one row a generated clip, does it agree with the target, by the rules of the paper (section 3).
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+MUSIC_RATE_HZ = 44100  # RhythmExtractor2013 has no rate parameter: it assumes this one
+MIN_MUSIC_S = 1.0  # below this Essentia reads a tempo of 0 and keys of chance
+SILENT_PEAK = 1e-4  # -80 dBFS
+# Sine chords read 0.8. Noise and drums read 0.35-0.8, so the catalogue's `harmonic` has to gate as well.
+MIN_KEY_STRENGTH = 0.4
+TEMPO_TOLERANCE_BPM = 5.0  # paper, section 3
+OCTAVE_FACTORS = (1 / 3, 1 / 2, 1, 2, 3)  # MIREX audio tempo estimation, "accuracy 2"
+OCTAVE_TOLERANCE = 0.04  # MIREX: 4 % of the target tempo times the factor
+LEVEL_TOLERANCE_LU = 2.5  # paper, section 3
+
+_ENHARMONIC = {"Db": "C#", "D#": "Eb", "Gb": "F#", "G#": "Ab", "A#": "Bb"}
+
+
+def _essentia():
+    """Return ``essentia.standard``, quietly, or say how to get it."""
+    try:
+        import essentia
+    except ImportError as error:
+        raise ImportError(
+            "Tempo, loudness and key need essentia, which is not installed. It has wheels for Python "
+            "3.9-3.13 on Linux x86-64 and macOS: pip install essentia==2.1b6.dev1389. There are none for "
+            "Windows or Linux on Arm: run this part in WSL or on Colab, or leave the music metrics out."
+        ) from error
+    essentia.log.infoActive = False
+    import essentia.standard
+
+    return essentia.standard
+
+
+def for_essentia(clip: np.ndarray, rate_hz: int) -> np.ndarray | None:
+    """Return the clip (m,) as float32 at 44.1 kHz, or None where there is nothing to measure.
+
+    Raises
+    ------
+    ValueError
+        If the clip is not one channel, or holds NaN or infinite samples.
+    """
+    clip = np.asarray(clip, dtype=np.float32)
+    if clip.ndim != 1:
+        raise ValueError(
+            f"a clip of shape {clip.shape} arrived; expected one channel (n,). Average its channels first."
+        )
+    if not np.isfinite(clip).all():
+        raise ValueError(
+            "the clip holds NaN or infinite samples; its file is broken. Generate or record it again."
+        )
+    if len(clip) < MIN_MUSIC_S * rate_hz or np.abs(clip).max(initial=0.0) < SILENT_PEAK:
+        return None
+    if rate_hz == MUSIC_RATE_HZ:
+        return clip
+    import soxr
+
+    return soxr.resample(clip, rate_hz, MUSIC_RATE_HZ).astype(np.float32)
+
+
+def _tempo(samples: np.ndarray) -> float:
+    bpm = float(_essentia().RhythmExtractor2013(method="multifeature")(samples)[0])
+    return bpm if bpm > 0 else float("nan")
+
+
+def _level(samples: np.ndarray) -> float:
+    one_channel = np.stack([samples, np.zeros_like(samples)], axis=1)
+    return float(_essentia().LoudnessEBUR128(sampleRate=MUSIC_RATE_HZ)(one_channel)[2])
+
+
+def _key(samples: np.ndarray) -> tuple[str | None, str | None, float]:
+    key, scale, strength = _essentia().KeyExtractor(sampleRate=MUSIC_RATE_HZ)(samples)
+    if strength < MIN_KEY_STRENGTH:
+        return None, None, float(strength)
+    return _ENHARMONIC.get(key, key), scale, float(strength)
+
+
+def tempo_bpm(clip: np.ndarray, rate_hz: int) -> float:
+    """Return the tempo in beats per minute (RhythmExtractor2013); nan for silence and under 1 s."""
+    samples = for_essentia(clip, rate_hz)
+    return float("nan") if samples is None else _tempo(samples)
+
+
+def level_lufs(clip: np.ndarray, rate_hz: int) -> float:
+    """Return the EBU R 128 integrated loudness in LUFS of this one channel; nan for silence or under 1 s.
+
+    Agrees with ``audio.loudness_lufs`` (pyloudnorm) within 0.1 LU.
+    """
+    samples = for_essentia(clip, rate_hz)
+    return float("nan") if samples is None else _level(samples)
+
+
+def key_and_scale(clip: np.ndarray, rate_hz: int) -> tuple[str | None, str | None, float]:
+    """Return (tonic, "major" or "minor", strength in [0, 1]) by harmonic pitch class profiles.
+
+    Tonic and scale are None where the strength is below ``MIN_KEY_STRENGTH``, on silence and under 1 s.
+    Essentia's default profile (bgate); the tonic is spelled one way only (C#, Eb, F#, Ab, Bb).
+    """
+    samples = for_essentia(clip, rate_hz)
+    return (None, None, 0.0) if samples is None else _key(samples)
+
+
+def read_music(clips: Sequence[np.ndarray], rate_hz: int) -> pd.DataFrame:
+    """Return one row a clip: tempo_bpm, level_lufs, key, scale, key_strength. Each clip is resampled once."""
+    rows = []
+    for clip in clips:
+        samples = for_essentia(clip, rate_hz)
+        if samples is None:
+            rows.append((float("nan"), float("nan"), None, None, 0.0))
+        else:
+            rows.append((_tempo(samples), _level(samples), *_key(samples)))
+    table = pd.DataFrame(rows, columns=["tempo_bpm", "level_lufs", "key", "scale", "key_strength"])
+    names = ["key", "scale"]
+    table[names] = table[names].astype(object).where(table[names].notna(), None)
+    return table
+
+
+def _strongest(names: Sequence, strengths: Sequence[float]) -> str | None:
+    """Return the most common name; of equally common ones, the one heard most strongly."""
+    votes = defaultdict(lambda: (0, 0.0))
+    for name, strength in zip(names, strengths, strict=True):
+        if isinstance(name, str):
+            count, total = votes[name]
+            votes[name] = (count + 1, total + strength)
+    return max(sorted(votes), key=lambda name: votes[name]) if votes else None
+
+
+@dataclass(frozen=True)
+class MusicTarget:
+    """What a concept's training clips ask of a generated clip.
+
+    ``tempo_bpm`` is the mean reading (the paper's rule) and ``tempo_median_bpm`` a middle one, for the
+    octave-tolerant rule: real loops read at 1/2 or 2/3 of their tempo; a mean of such readings is nobody's.
+    """
+
+    tempo_bpm: float
+    tempo_median_bpm: float
+    level_lufs: float
+    key: str | None
+    scale: str | None
+
+    @classmethod
+    def of(cls, readings: pd.DataFrame) -> "MusicTarget":
+        """Return the target of a table made by ``read_music`` from the training clips."""
+        tempos, levels = readings["tempo_bpm"].dropna(), readings["level_lufs"].dropna()
+        return cls(
+            tempo_bpm=float(tempos.mean()) if len(tempos) else float("nan"),
+            tempo_median_bpm=float(tempos.sort_values().iloc[len(tempos) // 2])
+            if len(tempos)
+            else float("nan"),
+            level_lufs=float(levels.mean()) if len(levels) else float("nan"),
+            key=_strongest(readings["key"], readings["key_strength"]),
+            scale=_strongest(readings["scale"], readings["key_strength"]),
+        )
+
+
+def tempo_agrees(bpm: float, target_bpm: float) -> bool:
+    """Return whether two tempi lie within 5 BPM (the paper's rule); an undefined one agrees with none."""
+    return bool(abs(bpm - target_bpm) <= TEMPO_TOLERANCE_BPM)
+
+
+def tempo_agrees_by_octave(bpm: float, target_bpm: float) -> bool:
+    """Return whether the tempo lies within 4 % of 1/3, 1/2, 1, 2, 3 times the target (MIREX, accuracy 2)."""
+    targets = np.array(OCTAVE_FACTORS) * target_bpm
+    return bool((np.abs(bpm - targets) <= OCTAVE_TOLERANCE * targets).any())
+
+
+def agreement(
+    readings: pd.DataFrame, target: MusicTarget, *, tempo: bool = True, harmony: bool = True
+) -> pd.DataFrame:
+    """Return one row a generated clip, 1.0 where it agrees with the target and 0.0 where not.
+
+    Parameters
+    ----------
+    readings : pandas.DataFrame
+        Of the generated clips, from ``read_music``.
+    target : MusicTarget
+        Of the training clips.
+    tempo, harmony : bool
+        Whether the concept has a constant tempo, and whether it is harmonic (the catalogue says which).
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns level_agreement and, where they make sense, tempo_agreement, tempo_octave_agreement,
+        key_agreement, scale_agreement. An undefined reading does not agree; a column whose target
+        is undefined is nan.
+    """
+    columns = {"level_agreement": (readings["level_lufs"] - target.level_lufs).abs() <= LEVEL_TOLERANCE_LU}
+    defined = {"level_agreement": np.isfinite(target.level_lufs)}
+    if tempo:
+        heard = readings["tempo_bpm"]
+        columns["tempo_agreement"] = heard.map(lambda bpm: tempo_agrees(bpm, target.tempo_bpm))
+        columns["tempo_octave_agreement"] = heard.map(
+            lambda bpm: tempo_agrees_by_octave(bpm, target.tempo_median_bpm)
+        )
+        defined |= dict.fromkeys(("tempo_agreement", "tempo_octave_agreement"), np.isfinite(target.tempo_bpm))
+    if harmony:
+        columns["key_agreement"] = readings["key"] == target.key
+        columns["scale_agreement"] = readings["scale"] == target.scale
+        defined |= {"key_agreement": target.key is not None, "scale_agreement": target.scale is not None}
+    table = pd.DataFrame(columns, index=readings.index).astype(float)
+    table.loc[:, [not defined[name] for name in table.columns]] = float("nan")
+    return table
