@@ -1,0 +1,109 @@
+"""Scores become sound: one General MIDI synthesizer per process, one pass per score.
+
+Conventions: a score is a ``pretty_midi.PrettyMIDI`` (times in seconds); a clip is mono float32 (n,) in [-1, 1] at
+``RATE_HZ``. The synthesizer runs at twice that rate and is resampled down, because SoundFont playback does not
+band-limit. Its own reverb and chorus are off: rooms are ``acoustics``' business, so a dry clip ends in true silence.
+
+find_soundfont : where the FluidR3 SoundFont (MIT licence, Frank Wen) lies on this machine.
+render_midi    : one score to one clip.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from tmp_utils.audio import CLIP_S, RATE_HZ
+
+SOUNDFONT_VARIABLE = "TMP_SOUNDFONT"
+SOUNDFONT_PLACES = (
+    "/usr/share/sounds/sf2/FluidR3_GM.sf2",
+    "/usr/share/soundfonts/FluidR3_GM.sf2",
+    "/opt/homebrew/share/soundfonts/FluidR3_GM.sf2",
+)
+SYNTH_RATE_HZ = 2 * RATE_HZ
+DRUM_CHANNEL = 9
+SYNTH_GAIN = 0.4
+PEAK = 0.9
+
+
+def find_soundfont() -> Path:
+    """Return the FluidR3 General MIDI SoundFont, from ``TMP_SOUNDFONT`` or where packages put it.
+
+    Raises
+    ------
+    FileNotFoundError
+        With the package to install, if there is none.
+    """
+    places = [os.environ[SOUNDFONT_VARIABLE]] if os.environ.get(SOUNDFONT_VARIABLE) else SOUNDFONT_PLACES
+    for place in map(Path, places):
+        if place.is_file():
+            return place
+    raise FileNotFoundError(
+        f"No SoundFont at {', '.join(map(str, places))}. Install Debian's fluidsynth and fluid-soundfont-gm, or set "
+        f"{SOUNDFONT_VARIABLE} to a FluidR3_GM.sf2. Only rebuilding the pocket corpus or the stand-in clips needs it."
+    )
+
+
+@functools.cache
+def _synthesizer():
+    import fluidsynth
+
+    synth = fluidsynth.Synth(samplerate=float(SYNTH_RATE_HZ), gain=SYNTH_GAIN)
+    synth.setting("synth.reverb.active", 0)
+    synth.setting("synth.chorus.active", 0)
+    return synth, synth.sfload(str(find_soundfont()))
+
+
+def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]:
+    """Every note, bend and controller of every part as (time, order, action); note-offs sort before note-ons."""
+    events, melodic = [], (channel for channel in range(16) if channel != DRUM_CHANNEL)
+    for part in midi.instruments:
+        channel = DRUM_CHANNEL if part.is_drum else next(melodic)
+        synth.program_select(channel, soundfont_id, 128 if part.is_drum else 0, part.program)
+        synth.pitch_bend(channel, 0)
+        for note in part.notes:
+            events.append((note.start, 1, functools.partial(synth.noteon, channel, note.pitch, note.velocity)))
+            events.append((note.end, 0, functools.partial(synth.noteoff, channel, note.pitch)))
+        for bend in part.pitch_bends:
+            events.append((bend.time, 0, functools.partial(synth.pitch_bend, channel, bend.pitch)))
+        for change in part.control_changes:
+            events.append((change.time, 0, functools.partial(synth.cc, channel, change.number, change.value)))
+    return sorted(events, key=lambda event: event[:2])
+
+
+def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """Play a score and return its first ``duration_s`` seconds.
+
+    Parameters
+    ----------
+    midi : pretty_midi.PrettyMIDI
+        At most 15 melodic parts and one drum part.
+    duration_s : float
+        Length of the clip in seconds.
+    rate_hz : int
+        Sample rate of the clip.
+
+    Returns
+    -------
+    numpy.ndarray
+        Mono float32 (n,), peak at most 0.9; all zeros for an empty score.
+    """
+    synth, soundfont_id = _synthesizer()
+    synth.system_reset()
+    n_total, done, chunks = int(round(duration_s * SYNTH_RATE_HZ)), 0, []
+    for time_s, _, action in _events(midi, synth, soundfont_id):
+        upto = min(int(time_s * SYNTH_RATE_HZ), n_total)
+        if upto > done:
+            chunks.append(synth.get_samples(upto - done))
+            done = upto
+        action()
+    chunks.append(synth.get_samples(n_total - done))
+    stereo = np.concatenate(chunks).reshape(-1, 2).astype(np.float32) / 32768.0
+    clip = soxr.resample(stereo.mean(axis=1), SYNTH_RATE_HZ, rate_hz).astype(np.float32)
+    peak = float(np.abs(clip).max(initial=0.0))
+    return clip * (PEAK / peak) if peak > PEAK else clip
