@@ -1,8 +1,8 @@
 """Sound files in and out, log-mel spectrograms, mixing and loudness.
 
 Conventions: a clip is a mono float32 array (n,) at 16 kHz, full scale 1.0. Mels are natural-log magnitudes
-(..., frames, 64), AudioLDM's definition (Liu et al. 2023, https://arxiv.org/abs/2301.12503), so that 10.24 s is
-1024 frames. Times are in seconds, rates in Hz, levels in LUFS (ITU-R BS.1770-4).
+(..., frames, 64), AudioLDM's definition (Liu et al. 2023, https://arxiv.org/abs/2301.12503), so that 10.24 s
+is 1024 frames. Times are in seconds, rates in Hz, levels in LUFS (ITU-R BS.1770-4).
 
 load_clip      : file -> clip, reading only the part asked for.
 save_clip      : clip -> 16-bit file, whole or not at all.
@@ -55,8 +55,8 @@ def load_clip(
     ----------
     path : a wav, flac, ogg or mp3 of any rate and any number of channels, which are averaged.
     rate_hz : rate of the result.
-    start_s, duration_s : the part to read; `duration_s=None` reads to the end. A file that ends earlier gives a
-        shorter clip.
+    start_s, duration_s : the part to read; `duration_s=None` reads to the end. A file that ends earlier gives
+        a shorter clip.
 
     Returns
     -------
@@ -93,8 +93,8 @@ def _read_frames(path: Path, start_s: float, duration_s: float | None) -> tuple[
             rate_hz, total_s = sound.samplerate, sound.frames / sound.samplerate
     except soundfile.LibsndfileError as error:
         raise ValueError(
-            f"{path.name}: not readable as sound ({error.error_string.strip()}); expected one of {', '.join(SUFFIXES)}. "
-            "Play the file to see whether it is damaged, or convert it with ffmpeg."
+            f"{path.name}: not readable as sound ({error.error_string.strip()}); expected one of "
+            f"{', '.join(SUFFIXES)}. Play the file to see whether it is damaged, or convert it with ffmpeg."
         ) from error
     if first and wanted == 0:
         raise ValueError(f"{path.name}: start_s={start_s} is past its end at {total_s:.2f} s. Start earlier.")
@@ -146,16 +146,16 @@ def _refuse_unusable(name: str, frames: np.ndarray, mono: np.ndarray, duration_s
     peak = float(np.abs(mono).max())
     if peak < SILENCE_PEAK:
         raise ValueError(
-            f"{name}: silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e} after averaging its channels). "
-            "Choose another part of the recording or leave this file out."
+            f"{name}: silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e} after averaging its "
+            "channels). Choose another part of the recording or leave this file out."
         )
 
 
 def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
     """Write a clip as 16-bit wav or flac, or as ogg vorbis, chosen by the suffix.
 
-    The file appears whole or not at all. A clip that exceeds full scale is saved at a lower level, with a warning,
-    rather than clipped.
+    The file appears whole or not at all. A clip that exceeds full scale is saved at a lower level, with a
+    warning, rather than clipped.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
                 clip, ceil(len(clip) / rate_hz)
             ):  # vorbis overflows on one long write
                 sound.write(block)
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
     return path
@@ -291,7 +291,7 @@ def match_loudness(clip: np.ndarray, level_lufs: float, rate_hz: int = RATE_HZ) 
     now_lufs = loudness_lufs(clip, rate_hz)
     if np.isnan(now_lufs):
         raise ValueError(
-            f"match_loudness: a clip of {len(clip) / rate_hz:.2f} s with peak {np.abs(clip).max(initial=0):.1e} has no "
-            "loudness; it must last 0.4 s and not be silent. Leave it out of the comparison."
+            f"match_loudness: a clip of {len(clip) / rate_hz:.2f} s with peak {np.abs(clip).max(initial=0):.1e} "
+            "has no loudness; it must last 0.4 s and sound. Leave it out of the comparison."
         )
     return np.asarray(clip, dtype=np.float32) * np.float32(10 ** ((level_lufs - now_lufs) / 20))

@@ -1,8 +1,8 @@
 """The sizes a study runs at, and the setups it compares.
 
-Conventions: a profile is a table of `data/profiles.toml`: a backbone, an embedder, how to generate, and each method's
-hyperparameters. A setup is a row of `data/setups.csv`: a method and the one thing that varies (paper, section 3).
-Nothing here touches a model.
+Conventions: a profile is a table of `data/profiles.toml`: a backbone, an embedder, how to generate, and each
+method's hyperparameters. A setup is a row of `data/setups.csv`: a method and the one thing that varies
+(paper, section 3). Nothing here touches a model.
 
 DATA_DIR      : the folder of everything that is read and never written; the variable TMP_DATA_DIR moves it.
 load_profile  : name -> Profile.
@@ -69,7 +69,8 @@ class Setup:
     method, setup : e.g. "TI" and "MW"; together the setup's name, and the table's key.
     n_clips : how many of the concept's clips are learned from.
     mix_snr_db : signal-to-noise ratio of the background mixed into each training clip; None mixes nothing.
-    init : what a placeholder token starts from: "vocabulary" or "class_noun" mean; None where none is learned.
+    init : what a placeholder token starts from: "vocabulary" or "class_noun" mean; None where none is
+        learned.
     text_encoder : whether the text encoder is trained too.
     prior_weight : weight of the prior-preservation loss; 0 is none.
     rank : rank of a low-rank update; None for a full one.
@@ -111,8 +112,8 @@ def load_profile(name: str) -> Profile:
     expected = {f.name for f in fields(Profile)}
     if values.keys() != expected:
         raise ValueError(
-            f'profile "{name}": missing {sorted(expected - values.keys())}, unknown {sorted(values.keys() - expected)}. '
-            "Mend its table in data/profiles.toml."
+            f'profile "{name}": missing {sorted(expected - values.keys())}, unknown '
+            f"{sorted(values.keys() - expected)}. Mend its table in data/profiles.toml."
         )
     return Profile(**values)
 

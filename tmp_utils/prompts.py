@@ -1,7 +1,7 @@
 """What is asked of a model, for training and for generation.
 
-Conventions: a template is an English sentence with one "{}" where the words for a concept go: a placeholder token, a
-rare word and a class noun, or the class noun alone. All of them are rows of `data/prompts.csv`.
+Conventions: a template is an English sentence with one "{}" where the words for a concept go: a placeholder
+token, a rare word and a class noun, or the class noun alone. All of them are rows of `data/prompts.csv`.
 
 Prompt                : one template with its id, kind and family.
 training_templates    : neutral sentences to learn a concept with (paper, section 3: "A recording of a S*").
@@ -45,7 +45,8 @@ def editability_prompts(n: int | None = None) -> list[Prompt]:
 
     Parameters
     ----------
-    n : how many; None is all of them. Fewer are taken from the families in turn, so that `n=5` has one of each.
+    n : how many; None is all of them. Fewer are taken from the families in turn, so that `n=5` has one of
+        each.
 
     Raises
     ------
