@@ -1,0 +1,130 @@
+"""Files that are whole or not there, and disk errors said in words.
+
+Conventions: a file is written beside its place under a hidden temporary name, flushed to disk and renamed.
+JSON is UTF-8, indented and ends with a newline; not-a-number is written as null. CSV has no index column.
+
+write_text, write_json, write_csv : write a file whole or not at all.
+explain_os_errors : no space, no permission: which folder, and the next move.
+plain : what JSON can hold of a value.
+slug  : a name that is safe as a folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_NAME_CHARS = 80
+DENIED = "no permission to write in {folder}. Choose another runs_dir, or ask the folder's owner for access."
+EXPLAINED = {
+    errno.ENOSPC: "no space left for {folder}. Free some, or choose another runs_dir; what was finished is "
+    "kept, and running again goes on from there.",
+    errno.EDQUOT: "the disk quota is used up for {folder}. Free some space, or choose another runs_dir.",
+    errno.EACCES: DENIED,
+    errno.EPERM: DENIED,
+    errno.EROFS: "{folder} is on a read-only disk. Choose another runs_dir.",
+    errno.ENOTDIR: "{folder} cannot be a folder: a part of its path is a file. Choose another runs_dir.",
+}
+
+
+@contextlib.contextmanager
+def explain_os_errors(folder: str | Path) -> Iterator[None]:
+    """Say in words what a full or closed disk means for `folder`; the class and number of the error stay.
+
+    Raises
+    ------
+    OSError
+        The error that came, with a message that names the folder and the next move.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in EXPLAINED or getattr(error, "explained", False):
+            raise
+        raise explained(error, folder) from error
+
+
+def explained(error: OSError, folder: str | Path) -> OSError:
+    """Return the same kind of error with a message that names the folder and the next move."""
+    told = type(error)(error.errno, EXPLAINED[error.errno].format(folder=folder))
+    told.explained = True
+    return told
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as JSON holds it; NumPy and torch become numbers and lists, paths text, NaN null.
+
+    Raises
+    ------
+    TypeError
+        If something in it has no place in JSON.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # NumPy and torch, arrays and scalars
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise TypeError(
+        f"{value!r} is a {type(value).__name__}; JSON holds text, numbers, lists and mappings of them."
+    )
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write `text` to `path`, whole or not at all; what was there before stays until then."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with explain_os_errors(path.parent):
+        try:
+            with temporary.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: str | Path, data: Any) -> Path:
+    """Write JSON-like `data` to `path`, whole or not at all."""
+    return write_text(path, json.dumps(plain(data), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> Path:
+    """Write a table (a DataFrame, or rows as mappings) to `path` as CSV, whole or not at all."""
+    import pandas as pd
+
+    return write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
+
+
+def slug(name: str) -> str:
+    """Return a name that is safe as a folder on every system; a name that had to change ends in a hash.
+
+    >>> slug("sitar")
+    'sitar'
+    """
+    ascii_name = unicodedata.normalize("NFKD", str(name)).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", ascii_name).strip("-. ")[:MAX_NAME_CHARS]
+    if safe == name:
+        return safe
+    digest = hashlib.sha256(unicodedata.normalize("NFC", str(name)).encode()).hexdigest()[:6]
+    return f"{safe}-{digest}" if safe else digest
