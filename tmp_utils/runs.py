@@ -2,8 +2,8 @@
 
 Conventions: a run is a folder, `<runs_dir>/<profile>/<concept>/<method>-<setup>/seed<k>/`. It is written in a
 hidden sibling, `.seed<k>.<settings>.partial`, and takes its name when complete: a folder without a dot is
-done. The hidden sibling is kept when a run is interrupted and found again by the same settings; other settings
-get another. Settings are JSON values, equal whatever their order. A relative `runs_dir` is taken from the
+done. The sibling is kept when a run is interrupted and found again by the same settings; other settings get
+another. Settings are JSON values, equal in any order. A relative `runs_dir` is taken from the
 project's folder.
 
 run_folder : settings -> the folder they belong to.
