@@ -1,6 +1,6 @@
 """Pictures of sound, and of the training that learns it.
 
-Conventions: clips are float arrays (n,) in [-1, 1]; log-mels are arrays (frames, 64), natural log, 10 ms each.
+Conventions: clips are float arrays (n,) in [-1, 1]; log-mels are arrays (frames, 64), natural log, 10 ms each
 Long signals are thinned for the screen: an envelope of at most 1500 steps, a mel of at most 512 columns.
 
 waveform, mel_spectrogram, spectrogram_pair : what a clip looks like.
