@@ -98,7 +98,7 @@ def load_concept(
         return _own(folder, words)
     fetched = f'; "{PAPER_PREFIX}{name}" is the paper\'s own' if PAPER_PREFIX + name in table.index else ""
     raise FileNotFoundError(
-        f'"{name}" is neither a concept nor a folder{fetched}. Shipped concepts: {", ".join(list_concepts())}.'
+        f'"{name}" is neither a concept nor a folder{fetched}. Shipped: {", ".join(list_concepts())}.'
     )
 
 
@@ -141,8 +141,8 @@ def _own(folder: Path, words: dict[str, str | None]) -> Concept:
     if class_noun is None:
         class_noun = OWN_CLASS_NOUN
         warnings.warn(
-            f'{folder.name}: no class noun was given, so "{class_noun}" is used. Pass class_noun="drum beat", '
-            "say, or write it into a concept.toml in the folder.",
+            f'{folder.name}: no class noun was given, so "{class_noun}" is used. Pass one, '
+            "such as class_noun='drum beat', or write it into a concept.toml in the folder.",
             stacklevel=3,
         )
     return Concept(
