@@ -1,0 +1,81 @@
+# The front door: `make study` runs the study, `make test` checks the code, `make help` lists the rest.
+# Needs Python 3.11, make and a C compiler; everything else is installed into .venv on first use.
+
+PROFILE ?= pocket
+RUNS ?= runs
+CONCEPTS ?=
+SEEDS ?=
+STAGE ?=
+
+# `python3.11` may be a launcher that knows no 3.11, so it is asked for its version.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3 python,\
+  $(if $(filter 3.11,$(shell $(p) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)),$(p))))
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/installed.lock
+CHECKED := tmp_utils tests notebooks
+# CONCEPTS='"my drums" sitar' where a name has spaces.
+OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
+  $(if $(strip $(CONCEPTS)),--concepts $(CONCEPTS)) $(if $(strip $(SEEDS)),--seeds $(SEEDS))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup study test lint format bench lab notebooks-smoke pocket clips-paper clean
+.DELETE_ON_ERROR:
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1"  RUNS=folder  STAGE=clap'
+
+setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
+
+study: $(INSTALLED)  ## run the notebooks and write runs/<profile>/report/index.html; skips what is done
+	@$(PY) -m tmp_utils.study $(OPTIONS)
+
+test: $(INSTALLED)  ## run the tests
+	@$(PY) -m pytest -q
+
+lint: $(INSTALLED)  ## check style, format and that notebooks have no outputs
+	@$(PY) -m ruff check $(CHECKED)
+	@$(PY) -m ruff format --check $(CHECKED)
+	@$(PY) -m nbstripout --verify $(wildcard notebooks/*.ipynb) </dev/null
+
+format: $(INSTALLED)  ## mend style and format, and strip the notebooks' outputs
+	@$(PY) -m ruff check --fix $(CHECKED)
+	@$(PY) -m ruff format $(CHECKED)
+	@$(PY) -m nbstripout $(wildcard notebooks/*.ipynb) </dev/null
+
+bench: $(INSTALLED)  ## time the steps of the study on this machine
+	@$(PY) -m tmp_utils.bench --profile $(PROFILE) --runs-dir "$(RUNS)"
+
+lab: $(INSTALLED)  ## open the notebooks in JupyterLab
+	@$(PY) -m jupyterlab --notebook-dir notebooks
+
+notebooks-smoke: $(INSTALLED)  ## execute every notebook at smoke size, 00 too, in a temporary folder
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	  $(PY) -m tmp_utils.study --profile smoke --with-backbone --runs-dir "$$folder"
+
+pocket: $(INSTALLED)  ## make the pocket model again, all of it or STAGE=...; says what it will cost
+	@$(PY) -m tmp_utils.pocket $(STAGE)
+
+clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a network and ffmpeg
+	@$(PY) -m tmp_utils.paper_clips
+
+clean:  ## delete caches; .venv and runs/ stay (delete them by hand)
+	@rm -rf .pytest_cache .ruff_cache build dist
+	@find $(CHECKED) -depth \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
+
+# The stamp is a copy of the lock, so that a checkout that only touches dates installs nothing.
+$(INSTALLED): requirements.lock
+	@if cmp -s $< $@; then touch $@; else $(MAKE) --no-print-directory install; fi
+
+.PHONY: install
+install:
+	@test -n "$(PYTHON)" || { echo 'No Python 3.11 found. Install it (python.org, pyenv, or your system'\''s' \
+	  'packages), or say where it is: make PYTHON=/path/to/python3.11 ...' >&2; exit 1; }
+	@command -v cc >/dev/null || command -v gcc >/dev/null || command -v clang >/dev/null || { echo 'No C compiler found; two packages are built from source.' \
+	  'Install gcc or clang (build-essential on Debian, xcode-select --install on macOS).' >&2; exit 1; }
+	@test -x $(PY) || { echo "Creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing the packages of requirements.lock into $(VENV): some minutes, once"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@cp requirements.lock $(INSTALLED)
