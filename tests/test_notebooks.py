@@ -1,0 +1,78 @@
+"""The notebooks as they are committed: short cells, much prose, no outputs, one parameters cell."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+MAX_CELL_LINES = 25
+MIN_PROSE = 0.45
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request) -> nbformat.NotebookNode:
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(notebook) -> list:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def parameters(notebook) -> list:
+    return [cell for cell in code(notebook) if "parameters" in cell.metadata.get("tags", [])]
+
+
+def test_there_are_notebooks():
+    names = [path.stem for path in NOTEBOOKS]
+    assert {"00_pocket_backbone", "01_data", "02_textual_inversion"} <= set(names)
+
+
+def test_a_notebook_is_valid_and_committed_without_outputs(notebook):
+    nbformat.validate(notebook)
+    assert [cell.outputs for cell in code(notebook) if cell.outputs] == []
+    assert [cell.execution_count for cell in code(notebook) if cell.execution_count] == []
+    assert "widgets" not in notebook.metadata
+
+
+def test_a_notebook_has_one_parameters_cell_of_annotated_and_commented_literals(notebook):
+    (cell,) = parameters(notebook)
+    for statement, line in zip(ast.parse(cell.source).body, cell.source.splitlines(), strict=True):
+        assert isinstance(statement, ast.AnnAssign), line
+        ast.literal_eval(statement.value)
+        assert "#" in line, f"say what it is for: {line}"
+
+
+def test_a_notebook_takes_a_profile_and_a_runs_folder(notebook):
+    (cell,) = parameters(notebook)
+    assert {"profile", "runs_dir"} <= {s.target.id for s in ast.parse(cell.source).body}
+
+
+def test_code_cells_are_short(notebook):
+    assert max(len(cell.source.splitlines()) for cell in code(notebook)) <= MAX_CELL_LINES
+
+
+def test_nearly_half_the_cells_are_prose(notebook):
+    prose = [cell for cell in notebook.cells if cell.cell_type == "markdown" and cell.source.strip()]
+    assert len(prose) >= MIN_PROSE * len(notebook.cells)
+
+
+def test_a_notebook_opens_with_a_question_and_says_what_it_reads_writes_and_costs(notebook):
+    opening = "\n".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown")
+    assert re.match(r"# .*\?", opening)
+    assert (
+        re.search(r"minute", opening)
+        and re.search(r"read", opening, re.I)
+        and re.search(r"writ", opening, re.I)
+    )
+
+
+def test_notebooks_call_the_package_and_define_no_classes(notebook):
+    sources = [re.sub(r"^\s*[%!].*$", "pass", cell.source, flags=re.MULTILINE) for cell in code(notebook)]
+    trees = [ast.parse(source) for source in sources]
+    assert not [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    imported = {n.module or "" for t in trees for n in ast.walk(t) if isinstance(n, ast.ImportFrom)}
+    imported |= {a.name for t in trees for n in ast.walk(t) if isinstance(n, ast.Import) for a in n.names}
+    assert any(name.startswith("tmp_utils") for name in imported)

@@ -1,0 +1,167 @@
+"""What is installed, by three files that must agree; and the commands, which must run."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import tmp_utils
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES_OF_THE_STUDY = {
+    "jupyterlab",
+    "papermill",
+    "torch",
+    "diffusers",
+    "transformers",
+    "laion-clap",
+    "essentia",
+    "pyloudnorm",
+    "ipywidgets",
+    "plotly",
+}
+NOT_IN_THE_LOCK = {"torchvision"}  # the build from PyPI does not load beside a CPU build of torch
+INSTALLERS = {"pip", "setuptools", "wheel"}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+def requirements(extra: str | None = None) -> list[Requirement]:
+    """Return the direct requirements of the package, or of an extra with the extras it names."""
+    lines = PROJECT["dependencies"] if extra is None else PROJECT["optional-dependencies"][extra]
+    found = []
+    for requirement in map(Requirement, lines):
+        own = canonicalize_name(requirement.name) == canonicalize_name(PROJECT["name"])
+        found += [r for name in requirement.extras for r in requirements(name)] if own else [requirement]
+    return found
+
+
+def everything() -> dict[str, Requirement]:
+    return {canonicalize_name(r.name): r for r in requirements() + requirements("all")}
+
+
+def pins() -> list[Requirement]:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+def lock() -> dict[str, str]:
+    assert all(re.fullmatch(r"==[\w.]+", str(pin.specifier)) for pin in pins())
+    return {canonicalize_name(pin.name): str(pin.specifier)[2:] for pin in pins()}
+
+
+def test_the_ten_packages_of_the_study_are_declared_and_locked():
+    assert set(everything()) >= PACKAGES_OF_THE_STUDY
+    assert set(lock()) >= PACKAGES_OF_THE_STUDY
+    assert lock()["torch"] == "2.13.0"
+
+
+def test_every_declared_package_is_locked_at_a_version_its_range_allows():
+    for name, requirement in everything().items():
+        if name not in NOT_IN_THE_LOCK:
+            assert requirement.specifier.contains(lock()[name], prereleases=True), name
+
+
+def test_the_lock_names_no_place_and_no_installer():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert not re.search(r"://|--|@|sha256|\bfile:|\+cpu", text)
+    assert not set(lock()) & (NOT_IN_THE_LOCK | INSTALLERS)
+    assert not [name for name in lock() if name.startswith(("nvidia", "triton"))]
+
+
+@pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="not the environment that make creates")
+def test_the_lock_is_what_make_installed():
+    here = [pin for pin in pins() if pin.marker is None or pin.marker.evaluate()]
+    installed = {pin.name: version(pin.name).partition("+")[0] for pin in here}
+    assert installed == {pin.name: lock()[canonicalize_name(pin.name)] for pin in here}
+
+
+def test_conda_installs_python_3_11_and_everything_else_through_pyproject():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+    (from_pip,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert "python=3.11" in environment["dependencies"]
+    assert from_pip == ["-e .[all]"]
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains("3.11")
+
+
+def test_the_extra_all_holds_every_other_extra():
+    named = {canonicalize_name(r.name) for extra in PROJECT["optional-dependencies"] for r in requirements(extra)}
+    assert named <= set(everything())
+
+
+def test_numpy_is_not_pinned_so_that_colab_keeps_its_own():
+    numpy = everything()["numpy"].specifier
+    assert numpy.contains("1.26.4") and numpy.contains("2.1.0")
+
+
+def test_one_version_everywhere():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == tmp_utils.__version__
+    assert "version" in PROJECT["dynamic"]
+
+
+def test_the_package_imports_fast_and_pulls_in_nothing_heavy():
+    heavy = "{'torch', 'diffusers', 'transformers', 'essentia', 'plotly', 'pandas'}"
+    program = f"import sys, tmp_utils, tmp_utils.runs; print(sorted({heavy} & set(sys.modules)))"
+    start_s = time.perf_counter()
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+    assert time.perf_counter() - start_s < 5  # an idle core takes 0.15 s
+
+
+def test_the_index_of_modules_names_every_module_that_a_notebook_may_import():
+    listed = set(re.findall(r"^(\w+) +:", tmp_utils.__doc__, flags=re.MULTILINE))
+    folder = Path(tmp_utils.__file__).parent
+    there = {p.stem for p in folder.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()} - {"__init__"}
+    assert listed == there
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+    command = ["make", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment, timeout=60)
+
+
+def test_make_help_lists_every_command_in_one_line_each():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (phony,) = re.findall(r"^\.PHONY: (help .*)$", makefile, flags=re.MULTILINE)
+    listed = re.findall(r"^  make (\S+) +\S", make("help").stdout, flags=re.MULTILINE)
+    assert listed == phony.split()
+
+
+def test_every_command_runs_a_module_that_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    modules = re.findall(r"-m tmp_utils\.(\w+)", makefile)
+    assert modules
+    for name in modules:
+        module, package = ROOT / "tmp_utils" / f"{name}.py", ROOT / "tmp_utils" / name / "__main__.py"
+        source = next((p for p in (module, package) if p.exists()), None)
+        assert source, f"make runs tmp_utils.{name}, which does not exist"
+        assert "__main__" in source.read_text(encoding="utf-8")
+
+
+def test_make_study_passes_on_what_it_is_given():
+    answer = make("-n", "study", "CONCEPTS=sitar oud", "SEEDS=0 1", "PROFILE=smoke", "RUNS=/x y")
+    assert '--profile smoke --runs-dir "/x y" --concepts sitar oud --seeds 0 1' in answer.stdout
+
+
+def test_a_machine_without_python_3_11_is_told_so():
+    answer = make("install", "PYTHON=")
+    assert answer.returncode != 0
+    assert "No Python 3.11 found" in answer.stderr
+
+
+def test_git_ignores_what_runs_and_installing_write():
+    for path in ["runs/pocket/run.json", ".venv/bin/python", "tmp_utils/__pycache__/x.pyc"]:
+        answer = subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT)
+        if answer.returncode == 128:
+            pytest.skip("not a git checkout")
+        assert answer.returncode == 0, path
