@@ -27,7 +27,7 @@ from tmp_utils.pocket.instruments import BY_NAME, Instrument
 from tmp_utils.pocket.render import render_midi
 
 MAN = Instrument("man singing", (), 53, 43, 62, "sustain")
-CLIP_SAMPLES = int(round(CLIP_S * RATE_HZ))
+CLIP_SAMPLES = round(CLIP_S * RATE_HZ)
 HOLDOUT_OFFSET = 1_000_000  # held-out clips are numbered from here: never among the training clips
 PARTNERS = {
     "accompaniment-guitar": "classical guitar",
@@ -192,7 +192,9 @@ def _render_row(args) -> tuple[np.ndarray, str, str]:
     return (clip * 32767).round().astype(np.int16), text, context
 
 
-def render_corpus(folder: Path, n_clips: int, seed: int, first: int = 0, n_processes: int | None = None) -> Corpus:
+def render_corpus(
+    folder: Path, n_clips: int, seed: int, first: int = 0, n_processes: int | None = None
+) -> Corpus:
     """Render clips ``first`` to ``first + n_clips`` of a corpus into ``folder``; done already means nothing to do."""
     folder = Path(folder)
     request = {"seed": seed, "n_clips": n_clips, "first": first, "clip_samples": CLIP_SAMPLES, "hop": HOP}
@@ -211,4 +213,3 @@ def render_corpus(folder: Path, n_clips: int, seed: int, first: int = 0, n_proce
     pd.DataFrame(rows).to_csv(folder / "corpus.csv", index=False)
     (folder / "corpus.json").write_text(json.dumps(request))
     return Corpus.open(folder)
-

@@ -18,12 +18,52 @@ BEATS_PER_BAR = 4
 
 GROOVES = {
     "rock": (105, 140, {KICK: "x.......x.x.....", SNARE: "....x.......x...", CLOSED: "x.x.x.x.x.x.x.x."}),
-    "jazz": (120, 170, {RIDE: "x..x.xx..x.x", PEDAL: "...x.....x..", SNARE: ".....o.....o", KICK: "o.....o....."}),
-    "disco": (112, 126, {KICK: "x...x...x...x...", SNARE: "....x.......x...", OPEN: "..x...x...x...x.", CLOSED: "x...x...x...x..."}),
-    "techno": (126, 140, {KICK: "x...x...x...x...", CLOSED: "xxoxxxoxxxoxxxox", OPEN: "..x...x...x...x.", CLAP: "....x.......x..."}),
-    "heavy metal": (150, 190, {KICK: "xxx.xxx.xxx.xxx.", SNARE: "....x.......x...", RIDE: "x.x.x.x.x.x.x.x.", CRASH: "x..............."}),
+    "jazz": (
+        120,
+        170,
+        {RIDE: "x..x.xx..x.x", PEDAL: "...x.....x..", SNARE: ".....o.....o", KICK: "o.....o....."},
+    ),
+    "disco": (
+        112,
+        126,
+        {
+            KICK: "x...x...x...x...",
+            SNARE: "....x.......x...",
+            OPEN: "..x...x...x...x.",
+            CLOSED: "x...x...x...x...",
+        },
+    ),
+    "techno": (
+        126,
+        140,
+        {
+            KICK: "x...x...x...x...",
+            CLOSED: "xxoxxxoxxxoxxxox",
+            OPEN: "..x...x...x...x.",
+            CLAP: "....x.......x...",
+        },
+    ),
+    "heavy metal": (
+        150,
+        190,
+        {
+            KICK: "xxx.xxx.xxx.xxx.",
+            SNARE: "....x.......x...",
+            RIDE: "x.x.x.x.x.x.x.x.",
+            CRASH: "x...............",
+        },
+    ),
     "hip hop": (82, 98, {KICK: "x..x...x..x.....", SNARE: "....x.......x...", CLOSED: "x.xox.x.x.xox.xo"}),
-    "reggae": (68, 84, {KICK: "........x.......", STICK: "........x.......", CLOSED: "x.x.x.x.x.x.x.x.", SNARE: "..............o."}),
+    "reggae": (
+        68,
+        84,
+        {
+            KICK: "........x.......",
+            STICK: "........x.......",
+            CLOSED: "x.x.x.x.x.x.x.x.",
+            SNARE: "..............o.",
+        },
+    ),
 }
 
 
@@ -31,7 +71,9 @@ def _hit(part, key, start_s, velocity):
     part.notes.append(pretty_midi.Note(int(velocity), key, start_s, start_s + 0.1))
 
 
-def drum_part(style: str, tempo_bpm: float, duration_s: float, rng, level: float = 1.0) -> pretty_midi.Instrument:
+def drum_part(
+    style: str, tempo_bpm: float, duration_s: float, rng, level: float = 1.0
+) -> pretty_midi.Instrument:
     """Play a groove for ``duration_s`` seconds.
 
     Parameters

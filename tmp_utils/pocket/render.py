@@ -67,7 +67,9 @@ def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]
         synth.program_select(channel, soundfont_id, 128 if part.is_drum else 0, part.program)
         synth.pitch_bend(channel, 0)
         for note in part.notes:
-            events.append((note.start, 1, functools.partial(synth.noteon, channel, note.pitch, note.velocity)))
+            events.append(
+                (note.start, 1, functools.partial(synth.noteon, channel, note.pitch, note.velocity))
+            )
             events.append((note.end, 0, functools.partial(synth.noteoff, channel, note.pitch)))
         for bend in part.pitch_bends:
             events.append((bend.time, 0, functools.partial(synth.pitch_bend, channel, bend.pitch)))

@@ -1,0 +1,135 @@
+"""The pocket VAE: log-mels to latents and back.
+
+Conventions: log-mels (batch, 1, frames, 64) in natural log; latents (batch, 16, frames/8, 8), unscaled. Trained on
+2.56 s crops with an L1 reconstruction loss and a small Kullback-Leibler term; applied at any length.
+
+mels         : the study's log-mels of every clip, computed once and cached.
+VaeStage     : training.
+latent_scale : 1 / standard deviation of the latents, AudioLDM's ``scaling_factor``.
+moments      : mean and standard deviation of the latents of every clip, cached.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from tmp_utils.audio import CLIP_FRAMES, N_MELS, log_mel
+from tmp_utils.pocket import architecture
+from tmp_utils.pocket.corpus import Corpus
+
+CROP_FRAMES, BATCH_SIZE, HIGHEST_LR, KL_WEIGHT = 256, 8, 2e-3, 2e-3
+GAIN_RANGE = 1.5  # natural log units: a clip is heard up to 13 dB louder or softer
+FLOOR = float(np.log(1e-5))
+
+
+def mels(corpus: Corpus, cache: Path, batch_size: int = 32) -> np.ndarray:
+    """Log-mels of every clip: float16 (n_clips, 1024, 64), memory-mapped from ``cache``."""
+    if not cache.exists():
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        part = cache.with_suffix(".part.npy")
+        n = len(corpus.table)
+        out = np.lib.format.open_memmap(part, "w+", np.float16, (n, CLIP_FRAMES, N_MELS))
+        for k in tqdm(range(0, n, batch_size), desc="log-mels"):
+            rows = range(k, min(k + batch_size, n))
+            out[k : rows.stop] = log_mel(
+                torch.from_numpy(np.stack([corpus.clip(row) for row in rows]))
+            ).numpy()
+        out.flush()
+        part.rename(cache)
+    return np.load(cache, mmap_mode="r")
+
+
+def random_crops(array: np.ndarray, n: int, length: int, generator: torch.Generator) -> torch.Tensor:
+    """``n`` crops of ``length`` frames at random places of random clips: float32 (n, length, ...)."""
+    clips = torch.randint(len(array), (n,), generator=generator).tolist()
+    starts = torch.randint(array.shape[1] - length + 1, (n,), generator=generator).tolist()
+    return torch.from_numpy(
+        np.stack([array[c, s : s + length] for c, s in zip(clips, starts, strict=True)]).astype(np.float32)
+    )
+
+
+def _standardise(vae, mean: float, std: float) -> None:
+    """Start where inputs are standardised and outputs have the data's mean and spread."""
+    with torch.no_grad():
+        first, last = vae.encoder.conv_in, vae.decoder.conv_out
+        first.weight /= std
+        first.bias -= mean * first.weight.sum(dim=(1, 2, 3))
+        last.weight *= std
+        last.bias += mean
+
+
+class VaeStage:
+    """Reconstruction of mel crops."""
+
+    name, validate_every = "vae", 100
+
+    def __init__(self, train_mels: np.ndarray, held_mels: np.ndarray, seed: int):
+        torch.manual_seed(seed)
+        self.train_mels, self.held_mels = train_mels, held_mels
+        self.vae = architecture.build_vae()
+        sample = np.asarray(train_mels[:64], np.float32)
+        _standardise(self.vae, float(sample.mean()), float(sample.std()))
+        self.modules = {"vae": self.vae}
+        self.optimizers = {
+            "vae": (
+                torch.optim.AdamW(self.vae.parameters(), weight_decay=1e-4, betas=(0.9, 0.99)),
+                HIGHEST_LR,
+            )
+        }
+
+    def step(self, generator: torch.Generator) -> dict[str, float]:
+        """One batch of crops, each at a random level."""
+        crops = random_crops(self.train_mels, BATCH_SIZE, CROP_FRAMES, generator)
+        gains = GAIN_RANGE * (2 * torch.rand(BATCH_SIZE, 1, 1, generator=generator) - 1)
+        crops = (crops + gains).clamp(min=FLOOR)[:, None]
+        posterior = self.vae.encode(crops).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator)
+        decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample
+        l1 = (decoded - crops).abs().mean()
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        optimizer = self.optimizers["vae"][0]
+        optimizer.zero_grad()
+        (l1 + KL_WEIGHT * kl).backward()
+        torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
+        optimizer.step()
+        return {"l1": l1.item(), "kl": kl.item()}
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Mean absolute error of held-out crops, through the posterior mean."""
+        crops = random_crops(self.held_mels, 48, CROP_FRAMES, torch.Generator().manual_seed(0))[:, None]
+        decoded = self.vae.decode(self.vae.encode(crops).latent_dist.mean).sample
+        return {"l1": (decoded - crops).abs().mean().item()}
+
+
+@torch.no_grad()
+def moments(vae, all_mels: np.ndarray, cache: Path, batch_size: int = 8) -> np.ndarray:
+    """Posterior mean and standard deviation of every clip: float16 (n, 2, 128, 16, 8), time second to last but one.
+
+    The time axis comes before the channels so that ``random_crops`` can cut along it: the layout on disk is
+    (n, frames/8, 2, 16, 8).
+    """
+    if not cache.exists():
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        part, n = cache.with_suffix(".part.npy"), len(all_mels)
+        shape = (n, CLIP_FRAMES // 8, 2, architecture.LATENT_CHANNELS, N_MELS // 8)
+        out = np.lib.format.open_memmap(part, "w+", np.float16, shape)
+        for k in tqdm(range(0, n, batch_size), desc="latents"):
+            batch = torch.from_numpy(np.asarray(all_mels[k : k + batch_size], np.float32))[:, None]
+            posterior = vae.encode(batch).latent_dist
+            out[k : k + batch_size] = (
+                torch.stack([posterior.mean, posterior.std], 1).permute(0, 3, 1, 2, 4).numpy()
+            )
+        out.flush()
+        part.rename(cache)
+    return np.load(cache, mmap_mode="r")
+
+
+def latent_scale(all_moments: np.ndarray) -> float:
+    """1 / standard deviation of sampled latents over the corpus, so that the diffusion sees unit variance."""
+    sample = np.asarray(all_moments[:512], np.float32)
+    return float(1 / np.sqrt(sample[:, :, 0].var() + (sample[:, :, 1] ** 2).mean()))
