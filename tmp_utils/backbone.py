@@ -8,6 +8,7 @@ Parameters are named "unet.<name>" and "text_encoder.<name>". Every parameter is
 
 load_backbone      : profile, folder or hub id -> Backbone.
 Backbone           : clips -> moments, latents -> clips, prompts -> conditions, noise -> latents.
+unit_noise         : seeds -> starting noise.
 placeholder_tokens : how a placeholder of several vectors is spelt.
 """
 
@@ -238,6 +239,11 @@ class Backbone:
                 module._parameters[leaf] = originals[name]
 
 
+def unit_noise(seeds: list[int], shape: tuple[int, ...]) -> torch.Tensor:
+    """Gaussian noise (len(seeds), *shape) on the CPU; row k depends on seed k alone."""
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
 def placeholder_tokens(placeholder: str, n_vectors: int) -> list[str]:
     """Tokens of a placeholder in diffusers' spelling: "<x>", "<x>_1", "<x>_2", ..."""
     return [placeholder, *(f"{placeholder}_{i}" for i in range(1, n_vectors))]
@@ -262,7 +268,7 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     folder = locate_pipeline(name)
-    pipe = open_pipeline(folder, profile.scheduler if profile else None).to(device, torch.float32)
+    pipe = open_pipeline(folder, profile.scheduler if profile else None).to(device)
     if vocoder_choice(folder) == "griffin-lim":
         from tmp_utils.griffin_lim import GriffinLimVocoder
 

@@ -66,7 +66,7 @@ SIZES = {
             "upsample_initial_channel": 32,
             "resblock_kernel_sizes": [3],
             "resblock_dilation_sizes": [[1]],
-            "initializer_range": 0.3,
+            "initializer_range": 0.15,
         },
     },
     "audioldm-m": {

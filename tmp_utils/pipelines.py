@@ -16,11 +16,14 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from tmp_utils.profiles import DATA_DIR
 
 PIPELINES = ("AudioLDMPipeline", "MusicLDMPipeline")
 COMPONENTS = ("text_encoder", "unet", "vae", "vocoder")
 VOCODERS = ("hifigan", "griffin-lim")
+VOCODER_CHOICE = "vocoder_choice.json"
 
 
 def locate_pipeline(name: str) -> Path:
@@ -52,7 +55,7 @@ def locate_pipeline(name: str) -> Path:
 
 
 def open_pipeline(folder: Path, scheduler: str | None = None):
-    """Load a pipeline on the CPU.
+    """Load a pipeline in single precision on the CPU.
 
     Parameters
     ----------
@@ -69,6 +72,7 @@ def open_pipeline(folder: Path, scheduler: str | None = None):
         raise ValueError(f"{folder.name}: a pipeline of class {kind}; expected {' or '.join(PIPELINES)}.")
     with quiet():
         pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True)
+        pipe.to(torch.float32)
     if scheduler is not None:
         chosen = getattr(diffusers, f"{scheduler}Scheduler", None)
         if chosen is None:
@@ -98,13 +102,13 @@ def quiet() -> Iterator[None]:
 
 
 def vocoder_choice(folder: Path) -> str:
-    """Which of `VOCODERS` the folder's `vocoder_choice.json` names; its own HiFi-GAN where there is none.
+    """Which of `VOCODERS` the folder's `VOCODER_CHOICE` names; its own HiFi-GAN where there is none.
 
     Raises
     ------
     ValueError : another vocoder.
     """
-    path = folder / "vocoder_choice.json"
+    path = folder / VOCODER_CHOICE
     choice = json.loads(path.read_text(encoding="utf-8"))["vocoder"] if path.is_file() else VOCODERS[0]
     if choice not in VOCODERS:
         raise ValueError(f'{path}: vocoder "{choice}"; expected one of {", ".join(VOCODERS)}.')
@@ -115,9 +119,7 @@ def pipeline_hash(folder: Path) -> str:
     """SHA-256 over the weight files of a pipeline's parts and over its choice of vocoder."""
     total = hashlib.sha256(vocoder_choice(folder).encode())
     for component in COMPONENTS:
-        files = sorted((folder / component).glob("*.safetensors")) or sorted(
-            (folder / component).glob("*.bin")
-        )
+        files = sorted((folder / component).glob("*.safetensors")) or sorted((folder / component).glob("*.bin"))
         for path in files:
             total.update(_file_hash(path, path.stat().st_mtime_ns, path.stat().st_size))
     return total.hexdigest()

@@ -1,0 +1,45 @@
+"""A backbone with random weights, a concept of rendered tones, and profiles small enough for a test."""
+
+import os
+from dataclasses import replace
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def blank_folder(tmp_path_factory):
+    from tmp_utils.blank import write_blank
+
+    return write_blank(tmp_path_factory.mktemp("blank") / "audioldm", prediction_type="v_prediction")
+
+
+@pytest.fixture(scope="session")
+def backbone(blank_folder):
+    from tmp_utils.backbone import load_backbone
+
+    return load_backbone(blank_folder, "cpu")
+
+
+@pytest.fixture(scope="session")
+def concept(tmp_path_factory):
+    """Five clips of tones, on disk."""
+    from tmp_utils.audio import RATE_HZ, save_clip
+    from tmp_utils.concepts import Concept
+
+    folder, t = tmp_path_factory.mktemp("tones"), np.arange(2 * RATE_HZ) / RATE_HZ
+    paths = tuple(save_clip(folder / f"{k}.wav", 0.3 * np.sin(2 * np.pi * 220 * (k + 2) * t)) for k in range(5))
+    return Concept("tones", "guitar", "zyx", "own recordings", paths, False, True, True)
+
+
+@pytest.fixture
+def profile(blank_folder):
+    """Three steps of training, two of generation, 1.28 s."""
+    from tmp_utils.profiles import load_profile
+
+    paper = load_profile("smoke")
+    methods = {name: {**values, "steps": 3, "batch_size": 2} for name, values in paper.methods.items()}
+    methods["TI-DB"] |= {"ti_steps": 2}
+    return replace(paper, backbone=str(blank_folder), inference_steps=2, clip_s=1.28, methods=methods)

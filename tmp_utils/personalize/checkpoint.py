@@ -1,0 +1,84 @@
+"""Checkpoints of training: an adapter as far as it has got, and its optimiser's moments.
+
+Conventions: `step-000050/` is an adapter folder (so `load_adapter` reads it) with an `optimizer.safetensors`
+beside: "<moment>/<tensor>" for AdamW's "step", "exp_avg" and "exp_avg_sq". It appears whole or not at all. No
+generator is kept, since what a step draws depends on (seed, step) alone.
+
+write_checkpoint : save one, and drop the earlier ones.
+last_checkpoint  : folder -> the latest checkpoint in it.
+restore          : checkpoint -> adapter, tensors and optimiser as they were.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from tmp_utils.personalize.adapter import Adapter, load_adapter, whole_folder, write_adapter
+
+OPTIMIZER_FILE = "optimizer.safetensors"
+
+
+def write_checkpoint(
+    folder: Path,
+    adapter: Adapter,
+    tensors: dict[str, torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    keep: bool,
+) -> Path:
+    """Save a checkpoint; earlier ones go when it is complete, unless `keep`."""
+    path = Path(folder) / f"step-{adapter.steps:06d}"
+    moments = {
+        f"{moment}/{name}": value.detach().cpu()
+        for name, tensor in tensors.items()
+        for moment, value in optimizer.state.get(tensor, {}).items()
+    }
+    with whole_folder(path) as part:
+        write_adapter(adapter, part)
+        save_file(moments, part / OPTIMIZER_FILE)
+    for earlier in sorted(path.parent.glob("step-*")):
+        if not keep and earlier != path:
+            shutil.rmtree(earlier)
+    return path
+
+
+def last_checkpoint(folder: Path | None) -> Path | None:
+    """The latest checkpoint in a folder, or None."""
+    return max(Path(folder).glob("step-*"), default=None) if folder else None
+
+
+def restore(path: Path, adapter: Adapter, tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> None:
+    """Fill `adapter`, `tensors` and `optimizer` from a checkpoint.
+
+    Raises
+    ------
+    ValueError : it is of another run, or damaged.
+    """
+    found = load_adapter(path)
+    ours, theirs = _identity(adapter), _identity(found)
+    if ours != theirs:
+        keys = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
+        differing = ", ".join(f"{k} {theirs.get(k)!r} (now {ours.get(k)!r})" for k in keys)
+        raise ValueError(
+            f"{path}: a checkpoint of another run: {differing}. Give this run a folder of its own, or delete that one."
+        )
+    try:
+        moments = load_file(path / OPTIMIZER_FILE)
+    except (SafetensorError, FileNotFoundError) as error:
+        raise ValueError(f"{path}: a damaged checkpoint ({error}). Delete it; training starts before it.") from error
+    for name, tensor in found.tensors.items():
+        tensors[name].copy_(tensor)
+    for key, value in moments.items():
+        moment, _, name = key.partition("/")
+        on_cpu = moment == "step" and not optimizer.defaults["fused"]
+        optimizer.state[tensors[name]][moment] = value if on_cpu else value.to(tensors[name].device)
+    adapter.steps, adapter.history, adapter.tensors = found.steps, found.history, found.tensors
+
+
+def _identity(adapter: Adapter) -> dict:
+    """What makes a run that run: all but how far it is."""
+    header = adapter.header()
+    settings = header.pop("settings")
+    return {k: v for k, v in {**header, **settings}.items() if k not in ("steps", "history", "backbone_id")}

@@ -1,0 +1,203 @@
+"""The training loop, the only one: every method is a `Recipe` that it follows.
+
+Conventions: trained tensors and their AdamW moments are fp32; a GPU computes in half precision around them.
+What is drawn in a step depends on (seed, step) alone, so a resumed run repeats the same bits (on a CPU), and
+the backbone's own parameters are never written to.
+
+train          : backbone + recipe + examples -> adapter.
+step_generator : one step's randomness.
+Diverged       : raised when the loss does.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch.nn.functional import cosine_similarity
+from tqdm.auto import tqdm
+
+from tmp_utils.backbone import Backbone
+from tmp_utils.personalize.adapter import EMBEDDING, Adapter, full_weights, is_parameter
+from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
+from tmp_utils.personalize.examples import Examples
+from tmp_utils.personalize.objective import Conditions, diffusion_loss
+from tmp_utils.personalize.recipe import PRECISIONS, Options, Recipe
+
+DIVERGED = 10  # times the loss of always predicting 0, which is that of a model that knows nothing
+
+
+class Diverged(RuntimeError):
+    """The loss is not finite, or far above that of a model that knows nothing."""
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The CPU generator of one step."""
+    digest = hashlib.sha256(f"{seed}/{step}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def train(
+    backbone: Backbone,
+    recipe: Recipe,
+    examples: Examples,
+    options: Options,
+    adapter: Adapter,
+    checkpoint_dir: Path | None = None,
+    progress: bool = True,
+) -> Adapter:
+    """Follow a recipe to its end, from the last checkpoint where there is one.
+
+    Parameters
+    ----------
+    adapter : who learns what, with no tensors yet; filled and returned.
+    checkpoint_dir : where checkpoints go, each an adapter with its optimiser's moments; None writes none.
+
+    Raises
+    ------
+    ValueError : the last checkpoint is of another run.
+    Diverged : the message says what to try.
+    """
+    tensors = {name: tensor.clone() for name, tensor in recipe.tensors.items()}
+    run = _Run(backbone, recipe, examples, options, adapter, tensors)
+    if found := last_checkpoint(checkpoint_dir):
+        restore(found, adapter, tensors, run.optimizer)
+    first, began = adapter.steps, time.perf_counter()
+    bar = tqdm(total=recipe.steps, initial=first, desc=adapter.name, disable=not progress, leave=False)
+    with gradient_checkpointing(backbone, options.gradient_checkpointing), bar:
+        for step in range(first, recipe.steps):
+            adapter.history.append(run.step(step))
+            adapter.steps = step + 1
+            bar.set_postfix(loss=f"{adapter.history[-1]['loss']:.3f}", refresh=False)
+            bar.update()
+            due = adapter.steps % options.checkpoint_every == 0 or adapter.steps == recipe.steps
+            if checkpoint_dir and due:
+                adapter.tensors = run.learned()
+                write_checkpoint(checkpoint_dir, adapter, tensors, run.optimizer, options.keep_checkpoints)
+    adapter.tensors = run.learned()
+    adapter.cost = run.cost((time.perf_counter() - began) / max(adapter.steps - first, 1))
+    return adapter
+
+
+@dataclass
+class _Run:
+    """One run of the loop: what it was given, and what it keeps between steps."""
+
+    backbone: Backbone
+    recipe: Recipe
+    examples: Examples
+    options: Options
+    adapter: Adapter
+    tensors: dict[str, torch.Tensor]
+    spectra: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        device = self.backbone.device.type
+        self.dtype = precision(self.options.precision, device)
+        self.conditions = Conditions(self.backbone, self.recipe)
+        self.scaler = torch.amp.GradScaler(device, enabled=self.dtype == torch.float16)
+        groups = [
+            {
+                "params": [self.tensors[n] for n in phase.names],
+                "lr": phase.lr,
+                "weight_decay": phase.weight_decay,
+            }
+            for phase in self.recipe.phases
+        ]
+        # The fused kernel needs no temporary copies of the gradients, which count on a GPU.
+        self.optimizer = torch.optim.AdamW(groups, fused=device == "cuda")
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def step(self, step: int) -> dict:
+        """Take one optimiser step; its row of the history."""
+        active = set(self.recipe.active(step))
+        for name, tensor in self.tensors.items():
+            tensor.requires_grad_(name in active)
+        generator = step_generator(self.adapter.seed, step)
+        losses = [self.accumulate(generator) for _ in range(self.options.accumulation)]
+        self.scaler.unscale_(self.optimizer)
+        trained = [tensor for name, tensor in self.tensors.items() if name in active]
+        norm = float(torch.nn.utils.clip_grad_norm_(trained, self.options.max_grad_norm))
+        if not (math.isfinite(norm) or self.scaler.is_enabled()):  # the scaler skips such a step by itself
+            raise Diverged(self.advice(f"the gradient's norm is {norm}"))
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        return {"step": step + 1, "loss": sum(losses) / len(losses), "grad_norm": norm, **self.drift()}
+
+    def accumulate(self, generator: torch.Generator) -> float:
+        """Add one batch's gradients; its loss."""
+        with self.backbone.swapped(full_weights(self.backbone, self.tensors, self.spectra)):
+            with torch.autocast(self.backbone.device.type, self.dtype, enabled=self.dtype != torch.float32):
+                loss, ignorant = diffusion_loss(
+                    self.conditions, self.examples, self.tensors, self.options.batch_size, generator
+                )
+            value = float(loss.detach())
+            if not value <= DIVERGED * ignorant:  # NaN too
+                what = f"the loss is {value:.3g}, where always answering 0 would give {ignorant:.3g}"
+                raise Diverged(self.advice(what))
+            self.scaler.scale(loss / self.options.accumulation).backward()
+        return value
+
+    def drift(self) -> dict[str, float]:
+        """Of a new word: its vectors' mean norm, and 1 - cosine to where they started."""
+        if not self.recipe.placeholder:
+            return {}
+        now, first = self.tensors[EMBEDDING].detach(), self.recipe.tensors[EMBEDDING]
+        return {
+            "embedding_norm": float(now.norm(dim=1).mean()),
+            "cosine_drift": float(1 - cosine_similarity(now, first).mean()),
+        }
+
+    def learned(self) -> dict[str, torch.Tensor]:
+        """The adapter's tensors, without parameters that are what they were."""
+        return {
+            name: tensor.detach().cpu()
+            for name, tensor in self.tensors.items()
+            if not (is_parameter(name) and torch.equal(tensor, self.backbone.parameter(name)))
+        }
+
+    def cost(self, seconds_per_step: float) -> dict:
+        """Trainable parameters, seconds per step, and peak GPU memory in MB (None on a CPU, where it is not
+        known)."""
+        on_gpu = self.backbone.device.type == "cuda"
+        return {
+            "trainable_parameters": sum(tensor.numel() for tensor in self.tensors.values()),
+            "seconds_per_step": seconds_per_step,
+            "peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else None,
+        }
+
+    def advice(self, what: str) -> str:
+        """A message for `Diverged`."""
+        rates = ", ".join(f"{phase.lr:g}" for phase in self.recipe.phases)
+        half = "" if self.dtype == torch.float32 else ', or precision="fp32"'
+        return (
+            f"{self.adapter.name}: training diverged at step {self.adapter.steps + 1}: {what}. Try a "
+            f"tenth of the learning rate {rates}, a max_grad_norm below {self.options.max_grad_norm:g}{half}. The "
+            "last checkpoint is as it was."
+        )
+
+
+def precision(name: str, device: str) -> torch.dtype:
+    """The type to compute in: "auto" is fp32 off the GPU, bf16 on one that has it, else fp16."""
+    if name != "auto":
+        return PRECISIONS[name]
+    if device != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+@contextmanager
+def gradient_checkpointing(backbone: Backbone, wanted: bool) -> Iterator[None]:
+    """Recompute the UNet's activations in the backward pass instead of keeping them."""
+    if wanted:
+        backbone.unet.enable_gradient_checkpointing()
+    try:
+        yield
+    finally:
+        backbone.unet.disable_gradient_checkpointing()

@@ -1,0 +1,102 @@
+"""What a method asks of the training loop: which tensors train, when and how fast, and which words condition
+them.
+
+Conventions: tensors are named as in `adapter`. Steps are optimiser steps, learning rates AdamW's.
+
+Options : hyperparameters, those of a profile's method.
+Phase   : tensors that train together for a while.
+Recipe  : the whole of it; every method is a function that returns one.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Hyperparameters; those of a profile's method.
+
+    Attributes
+    ----------
+    lr, steps, batch_size : of AdamW; `accumulation` batches make a step.
+    weight_decay, max_grad_norm : decay of DreamBooth's weights, never of a new word; the norm gradients are
+        cut to.
+    precision : "fp32", "bf16", "fp16"; "auto" is fp32 on a CPU, and on a GPU bf16 where it has it, else fp16.
+        The trained tensors and their moments stay fp32.
+    gradient_checkpointing : less memory for about a third more time; the same gradients.
+    checkpoint_every, keep_checkpoints : steps; whether earlier ones are kept.
+    n_vectors, ti_lr, ti_steps : of a new word, and of the first phase of TI-DB.
+    prior_clips : class clips of prior preservation.
+    """
+
+    lr: float
+    steps: int
+    batch_size: int = 4
+    accumulation: int = 1
+    weight_decay: float = 1e-2
+    max_grad_norm: float = 1.0
+    precision: str = "auto"
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 50
+    keep_checkpoints: bool = False
+    n_vectors: int = 1
+    ti_lr: float = 2e-2
+    ti_steps: int = 0
+    prior_clips: int = 16
+
+    def __post_init__(self):
+        if self.precision not in ("auto", *PRECISIONS):
+            raise ValueError(f'precision "{self.precision}": expected auto, {", ".join(PRECISIONS)}.')
+
+    @classmethod
+    def of(cls, method: str, values: dict) -> "Options":
+        """Options of a profile's table; ValueError lists the valid keys."""
+        valid = [f.name for f in fields(cls)]
+        if unknown := sorted(values.keys() - set(valid)):
+            raise ValueError(f"{method}: unknown hyperparameters {', '.join(unknown)}; valid: {', '.join(valid)}.")
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Tensors that train from step `start` up to step `stop`."""
+
+    names: list[str]
+    lr: float
+    start: int
+    stop: int
+    weight_decay: float
+
+
+@dataclass
+class Recipe:
+    """What a method asks of the loop.
+
+    Attributes
+    ----------
+    tensors : what may train, with its first values; the adapter holds what became of it.
+    phases : which of them train when.
+    words, placeholder : what stands in for "{}" of a prompt, and the token in it that is new, if any.
+    prompts : training prompts, one drawn at random for each latent.
+    prior_prompt, prior_weight : the class's prompt and the weight of its loss, for prior preservation.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    phases: list[Phase]
+    words: str
+    prompts: list[str]
+    placeholder: str | None = None
+    prior_prompt: str | None = None
+    prior_weight: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in all."""
+        return max(phase.stop for phase in self.phases)
+
+    def active(self, step: int) -> list[str]:
+        """Names of what trains in a step."""
+        return [name for phase in self.phases if phase.start <= step < phase.stop for name in phase.names]

@@ -1,0 +1,80 @@
+"""Textual Inversion: a new word for the concept, and nothing else (Gal et al. 2023,
+https://arxiv.org/abs/2208.01618).
+
+Conventions: the placeholder is "<name>". Its vectors (n_vectors, d) are spliced into the word-embedding
+lookup; the vocabulary, the text encoder and the UNet are only read. No weight decay, which would pull the new
+word towards 0.
+
+textual_inversion : the method, for the loop.
+placeholder_for   : concept -> placeholder.
+first_embedding   : what the new word starts from.
+"""
+
+import torch
+
+from tmp_utils.backbone import Backbone
+from tmp_utils.concepts import Concept
+from tmp_utils.personalize.adapter import EMBEDDING
+from tmp_utils.personalize.recipe import Options, Phase, Recipe
+from tmp_utils.profiles import Setup
+from tmp_utils.prompts import fill, training_templates
+
+
+def textual_inversion(backbone: Backbone, concept: Concept, setup: Setup, options: Options, seed: int) -> Recipe:
+    """Train the placeholder's vectors on neutral prompts.
+
+    Raises
+    ------
+    ValueError : the setup trains the text encoder or preserves a prior, which only DreamBooth does.
+    """
+    if setup.text_encoder or setup.prior_weight:
+        raise ValueError(
+            f"setup {setup.name}: a new word is all that Textual Inversion trains; the text encoder (TE) and "
+            "prior preservation belong to DreamBooth. Leave them out of the setup, or use method DB."
+        )
+    placeholder = placeholder_for(backbone, concept)
+    return Recipe(
+        tensors={EMBEDDING: first_embedding(backbone, concept, setup, options.n_vectors)},
+        phases=[Phase([EMBEDDING], options.lr, 0, options.steps, weight_decay=0.0)],
+        words=placeholder,
+        placeholder=placeholder,
+        prompts=[fill(template, placeholder) for template in training_templates()],
+    )
+
+
+def placeholder_for(backbone: Backbone, concept: Concept) -> str:
+    """The placeholder "<name>" of a concept.
+
+    Raises
+    ------
+    ValueError : it is in the vocabulary already.
+    """
+    placeholder = f"<{concept.name.rpartition('/')[2].replace(' ', '-')}>"
+    if placeholder in backbone.tokenizer.get_vocab():
+        raise ValueError(f"{placeholder} is in the tokenizer's vocabulary already. Give the concept another name.")
+    return placeholder
+
+
+def first_embedding(backbone: Backbone, concept: Concept, setup: Setup, n_vectors: int) -> torch.Tensor:
+    """(n_vectors, d), all rows alike: the mean of the vocabulary's embeddings, or of the class noun's (paper,
+    section 3).
+
+    Raises
+    ------
+    ValueError : an initialisation that is neither, or an empty class noun.
+    """
+    if setup.init == "vocabulary":
+        rows = backbone.words
+    elif setup.init == "class_noun":
+        noun = require_class_noun(concept)
+        rows = backbone.words[backbone.tokenizer(f" {noun}", add_special_tokens=False).input_ids]
+    else:
+        raise ValueError(f'setup {setup.name}: init "{setup.init}"; expected "vocabulary" or "class_noun".')
+    return rows.detach().mean(0).repeat(n_vectors, 1)
+
+
+def require_class_noun(concept: Concept) -> str:
+    """The concept's class noun; ValueError where it has none."""
+    if not (concept.class_noun or "").strip():
+        raise ValueError(f'{concept.name}: the class noun is empty. Say what kind of thing it is: class_noun="guitar".')
+    return concept.class_noun
