@@ -2,23 +2,41 @@
 
 Nothing is imported here, so that `import tmp_utils` costs nothing: import the module that answers the question.
 
-audio       : how sound becomes numbers (clips, log-mel, mixing, loudness).
-concepts    : what can be learned (the catalogue, a folder of recordings).
-prompts     : what is asked (training, reconstruction and editability prompts).
-profiles    : at which size (pocket, paper, smoke), and the study's setups.
-backbone    : which model (an AudioLDM pipeline from a folder or a hub id).
-personalize : how a concept is learned (one loop, several methods) and kept (adapters).
-generate    : what it sounds like (adapter + prompts + seeds -> clips).
-transfer    : style transfer (clip + adapter + strength -> clip).
-embed       : how clips and prompts are compared (CLAP, VGGish).
-metrics     : CLAP-A, CLAP-T, FAD, KAD, their references and intervals.
-music       : tempo, loudness, key and scale.
-survey      : whether people agree (pairs, page, answers, analysis).
-figures     : pictures of a tidy table.
-runs        : where things are and what is done (folders, manifests, resume).
-study       : the notebooks, headless and in order (`python -m tmp_utils.study`).
-report      : one HTML page of what a study found.
-pocket      : where the pocket model comes from.
+Sound and words
+    audio       : how sound becomes numbers (clips, log-mel, mixing, loudness).
+    concepts    : what can be learned (the catalogue, a folder of recordings).
+    prompts     : what is asked (training, reconstruction and editability prompts).
+    profiles    : at which size (pocket, paper, smoke), and the study's setups.
+
+Models
+    backbone    : which model (an AudioLDM pipeline from a folder or a hub id).
+    pipelines   : where a pipeline is, and how it is opened.
+    griffin_lim : clips from log-mel spectrograms with nothing learned.
+    blank       : the right shapes with random weights, for tests and timing.
+    personalize : how a concept is learned (one loop, several methods) and kept (adapters).
+    export      : adapters for other programs.
+    generate    : what it sounds like (adapter + prompts + seeds -> clips).
+    pocket      : where the pocket model comes from.
+
+Measures
+    embed       : how clips and prompts are compared (CLAP).
+    embed_laion : the paper's own CLAP checkpoint.
+    vggish      : the embedding that FAD was defined on.
+    metrics     : CLAP-A, CLAP-T and their references.
+    distances   : FAD and KAD.
+    intervals   : how sure a number is.
+    music       : tempo, loudness, key and scale.
+    score       : a run's clips -> its rows of the results table.
+    figures     : pictures of a tidy table.
+
+The study
+    runs        : where things are and what is done (folders, manifests, resume).
+    files       : files that are whole or not there.
+    provenance  : what made a result (code, packages, machine).
+    study       : the notebooks, headless and in order (`python -m tmp_utils.study`).
+    headless    : one notebook, with its progress on the terminal.
+    report      : one HTML page of what a study found.
+    bench       : how long its steps take on this machine (`python -m tmp_utils.bench`).
 """
 
 __version__ = "0.1.0"
