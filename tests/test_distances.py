@@ -32,9 +32,7 @@ def test_fad_equals_the_textbook_formula_with_scipy_s_matrix_root(n, size):
     c1, c2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
     shift = x.mean(0) - y.mean(0)
     expected = shift @ shift + np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
-    tolerance = (
-        1e-6 if n > size else 1e-4
-    )  # of singular matrices sqrtm itself is only good to half the digits
+    tolerance = 1e-6 if n > size else 1e-4  # of singular matrices sqrtm itself is only good to half the digits
     assert frechet_audio_distance(x, y).value == pytest.approx(expected, rel=tolerance)
 
 

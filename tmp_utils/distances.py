@@ -42,9 +42,7 @@ def _two_sets(reference: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray,
     if min(len(rows) for rows in sets) < 2:
         raise ValueError(f"shapes {shapes} arrived; a distance between sets needs two rows a side at least.")
     if not all(np.isfinite(rows).all() for rows in sets):
-        raise ValueError(
-            "an embedding holds NaN or infinite numbers; leave failed clips out before comparing sets."
-        )
+        raise ValueError("an embedding holds NaN or infinite numbers; leave failed clips out before comparing sets.")
     return sets[0], sets[1]
 
 
@@ -74,15 +72,11 @@ def frechet_audio_distance(reference: np.ndarray, generated: np.ndarray) -> Dist
     value is given all the same and the note says so.
     """
     reference, generated = _two_sets(reference, generated)
-    statistics = [
-        part for rows in (reference, generated) for part in (rows.mean(0), np.cov(rows, rowvar=False))
-    ]
+    statistics = [part for rows in (reference, generated) for part in (rows.mean(0), np.cov(rows, rowvar=False))]
     n, m, size = len(reference), len(generated), reference.shape[1]
     notes = []
     if min(n, m) <= size:
-        notes.append(
-            f"n = {min(n, m)} is too small for a covariance of {size} dimensions: mostly bias, compare equal n"
-        )
+        notes.append(f"n = {min(n, m)} is too small for a covariance of {size} dimensions: compare equal n only")
     if n != m:
         notes.append(f"unequal n: {n} reference and {m} generated rows")
     return Distance(frechet_distance(*statistics), n, m, "; ".join(notes))
@@ -94,7 +88,7 @@ def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def median_distance(rows: np.ndarray) -> float:
-    """Return the median Euclidean distance between distinct rows (of two middle ones the lower, as kadtk has it).
+    """Return the median Euclidean distance between distinct rows (of two middle ones the lower, as in kadtk).
 
     Raises
     ------
@@ -105,15 +99,11 @@ def median_distance(rows: np.ndarray) -> float:
     squares = _squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
     median = float(np.sqrt(np.quantile(squares, 0.5, method="lower")))
     if not median > 0:
-        raise ValueError(
-            "more than half of the embeddings' distances are 0: the set holds copies. Give `bandwidth`."
-        )
+        raise ValueError("more than half of the embeddings' distances are 0: it holds copies. Give `bandwidth`.")
     return median
 
 
-def kernel_audio_distance(
-    reference: np.ndarray, generated: np.ndarray, bandwidth: float | None = None
-) -> Distance:
+def kernel_audio_distance(reference: np.ndarray, generated: np.ndarray, bandwidth: float | None = None) -> Distance:
     """Return KAD: 100 times the unbiased squared maximum mean discrepancy with a Gaussian kernel.
 
     Parameters

@@ -4,11 +4,10 @@ Conventions: a table has one row a value and one column a level (concept, seed, 
 two-sided with coverage ``level`` (0.95). All randomness comes from ``seed``; the same table and seed give the
 same interval, whatever the order of the rows.
 
-The interval is the percentile bootstrap, widened by sqrt(n / (n - 1)) about its mean at every resampled
-level: plain percentiles are too narrow at the 4 to 32 units this study has, by just that factor (Hesterberg
-2015, "What teachers should know about the bootstrap", section 4). BCa corrects skewness instead, needs a
-jackknife that is not defined over nested levels, and at such n does not cover better; means of bounded
-scores are hardly skewed.
+The interval is the percentile bootstrap, widened by sqrt(n / (n - 1)) about its mean at every resampled level:
+plain percentiles are too narrow at the 4 to 32 units this study has, by just that factor (Hesterberg 2015, "What
+teachers should know about the bootstrap", section 4). BCa corrects skewness instead, needs a jackknife that is
+not defined over nested levels, and wants larger n; means of bounded scores are hardly skewed.
 
 bootstrap_mean      : mean of independent values with its interval.
 hierarchical_mean   : the same for nested values: concepts, then seeds, then clips.
@@ -28,7 +27,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval; ``n`` is the number of units of the outermost level. p is two-sided, against 0."""
+    """A mean with its interval; ``n`` counts units of the outermost level, the p-value is against 0."""
 
     value: float
     ci_low: float
@@ -46,8 +45,8 @@ def _finite(values: Sequence[float]) -> np.ndarray:
     values = np.asarray(values, dtype=np.float64).ravel()
     if not np.isfinite(values).all():
         raise ValueError(
-            f"{(~np.isfinite(values)).sum()} of {len(values)} values are NaN or infinite; an interval over the "
-            "rest would hide them. Leave failed rows out by name, and count them."
+            f"{(~np.isfinite(values)).sum()} of {len(values)} values are NaN or infinite; an interval over "
+            "the rest would hide them. Leave failed rows out by name, and count them."
         )
     return values
 
@@ -78,7 +77,7 @@ def bootstrap_mean(
 
 
 def _resampled(groups: dict | np.ndarray, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return resampled means (n_resamples,) of nested groups: dicts of dicts, with value arrays at the leaves."""
+    """Return resampled means (n_resamples,) of nested dicts with value arrays at the leaves."""
     if isinstance(groups, np.ndarray):
         children = np.broadcast_to(groups, (n_resamples, len(groups)))
     else:
@@ -167,9 +166,7 @@ def paired_difference(
     means = [table.groupby(list(on), sort=True, observed=True)[value].mean() for table in (a, b)]
     difference = (means[0] - means[1]).dropna().rename("difference").reset_index()
     if difference.empty:
-        raise ValueError(
-            f"the two sides share no unit of {list(on)}; run both on the same concepts and seeds."
-        )
+        raise ValueError(f"the two sides share no unit of {list(on)}; run both on the same concepts and seeds.")
     levels = [name for name in levels if name in on]
     return hierarchical_mean(difference, "difference", levels, seed=seed, **kwargs)
 
