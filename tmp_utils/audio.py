@@ -291,7 +291,7 @@ def match_loudness(clip: np.ndarray, level_lufs: float, rate_hz: int = RATE_HZ) 
     now_lufs = loudness_lufs(clip, rate_hz)
     if np.isnan(now_lufs):
         raise ValueError(
-            f"match_loudness: a clip of {len(clip) / rate_hz:.2f} s, peak {np.abs(clip).max(initial=0):.1e}, has "
-            "no loudness; it must last 0.4 s and sound. Leave it out of the comparison."
+            f"match_loudness: {len(clip) / rate_hz:.2f} s with peak {np.abs(clip).max(initial=0):.1e} has no "
+            "loudness; a clip must last 0.4 s and sound. Leave it out of the comparison."
         )
     return np.asarray(clip, dtype=np.float32) * np.float32(10 ** ((level_lufs - now_lufs) / 20))
