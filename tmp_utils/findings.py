@@ -1,0 +1,239 @@
+"""Does a finding of the paper hold here? One verdict a claim, computed from the results table.
+
+Conventions: a claim is a row of ``data/paper/findings.csv``: is ``metric`` of side ``a`` higher (lower, not
+lower) than that of side ``b``? A side is "METHOD/SETUP"; "METHOD/*" is the mean over that method's setups
+in Table 1, "each METHOD/*" all the others one by one, of which the closest decides ("*/*": of both
+methods); a number is a constant. Differences are A minus B, paired by concept and seed; intervals and
+p-values are of `intervals`, the p-values corrected over all claims by Holm's rule.
+
+verdicts         : the findings table.
+transfer_balance : what the claim on style transfer is judged by.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.intervals import Interval, holm, paired_difference
+from tmp_utils.metrics import WHOLE_RUN, check_one_embedder
+from tmp_utils.profiles import DATA_DIR
+
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
+DIRECTIONS = ("higher", "lower", "not lower")
+UNIT = ["concept", "seed"]
+MIN_CONCEPTS = 3  # of fewer an interval speaks of these concepts and not of concepts
+ALPHA = 0.05
+SWEET_SPOT = (0.4, 0.6)  # paper, section 4
+
+
+def paper_table(name: str) -> pd.DataFrame:
+    """Return a table of the paper: "table1", "table2" or "findings"."""
+    path = DATA_DIR / "paper" / f"{name}.csv"
+    if not path.is_file():
+        names = sorted(file.stem for file in path.parent.glob("*.csv"))
+        raise ValueError(f"no table {name!r} of the paper; expected one of {names}.")
+    return pd.read_csv(path, keep_default_na=False, dtype={"a": str, "b": str})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One difference between two sides, ours and the paper's."""
+
+    ours_a: float
+    ours_b: float
+    difference: Interval
+    tested: Interval  # the difference that is tested against 0: for "not lower", A minus (1 - margin) B
+    n_runs: int
+    against: str
+
+
+def _members(side: str, table1: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the (method, setup) pairs that a side stands for."""
+    method, _, setup = side.removeprefix("each ").partition("/")
+    if not setup:
+        raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or a number.")
+    if setup != "*":
+        return [(method, setup)]
+    rows = table1 if method == "*" else table1[table1["method"] == method]
+    return list(rows[["method", "setup"]].itertuples(index=False, name=None))
+
+
+def _constant(side: str) -> float | None:
+    try:
+        return float(side)
+    except ValueError:
+        return None
+
+
+def _values(results: pd.DataFrame, members: list[tuple[str, str]]) -> pd.DataFrame:
+    """Return one row a (concept, seed) that has every member: the mean over the members."""
+    keys = pd.MultiIndex.from_frame(results[["method", "setup"]])
+    chosen = results[keys.isin(members)]
+    units = chosen.groupby(UNIT, sort=True)["value"].agg(["mean", "size"])
+    return units[units["size"] == len(members)]["mean"].rename("value").reset_index()
+
+
+def _missing(results: pd.DataFrame, members: list[tuple[str, str]]) -> list[str]:
+    there = set(results[["method", "setup"]].itertuples(index=False, name=None))
+    return [f"{method}/{setup}" for method, setup in members if (method, setup) not in there]
+
+
+def _compare(ours: pd.DataFrame, a: str, b: str, margin: float, table1: pd.DataFrame, seed: int) -> Comparison | str:
+    """Return the comparison of two sides, or why there is none."""
+    members_a, constant = _members(a, table1), _constant(b)
+    members_b = [] if constant is not None else _members(b, table1)
+    if missing := _missing(ours, members_a + members_b):
+        return f"no results for {', '.join(missing)}"
+    side_a = _values(ours, members_a)
+    side_b = _values(ours, members_b) if members_b else side_a.assign(value=constant)
+    pairs = side_a.merge(side_b, on=UNIT, suffixes=("_a", "_b"))
+    if pairs.empty:
+        return "no concept and seed has results for both sides"
+    difference = paired_difference(side_a, side_b, on=UNIT, levels=UNIT[:1], seed=seed)
+    within = side_b.assign(value=(1 - margin) * side_b["value"])
+    tested = paired_difference(side_a, within, on=UNIT, levels=UNIT[:1], seed=seed)
+    mean_a, mean_b = float(pairs["value_a"].mean()), float(pairs["value_b"].mean())
+    return Comparison(mean_a, mean_b, difference, tested, len(pairs), b)
+
+
+def _judge(ours: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> Comparison | str:
+    """Return the comparison that decides a claim: of "each" the one least in its favour."""
+    margin = float(claim["margin"])
+    if not claim["b"].startswith("each "):
+        return _compare(ours, claim["a"], claim["b"], margin, table1, seed)
+    others = [m for m in _members(claim["b"], table1) if m != tuple(claim["a"].split("/"))]
+    found = [_compare(ours, claim["a"], "/".join(other), margin, table1, seed) for other in others]
+    if reasons := [reason for reason in found if isinstance(reason, str)]:
+        return reasons[0]
+    sign = 1 if claim["direction"] == "higher" else -1
+    return min(found, key=lambda comparison: sign * comparison.difference.value)
+
+
+def _favour(tested: Interval, direction: str) -> Interval:
+    """Return the interval turned so that what the claim says is above 0."""
+    if direction != "lower":
+        return tested
+    return Interval(-tested.value, -tested.ci_high, -tested.ci_low, tested.n)
+
+
+def _verdict(favour: Interval, p_value: float) -> str:
+    if favour.n < MIN_CONCEPTS or not (p_value < ALPHA and favour.excludes_zero):
+        return UNDECIDED
+    return REPRODUCED if favour.value > 0 else NOT_REPRODUCED
+
+
+def _of_the_paper(claim: pd.Series, table1: pd.DataFrame) -> dict:
+    """Return the paper's own two numbers from its Table 1, and whether they say what its text says."""
+    if claim["metric"] not in table1.columns:
+        return {"paper_a": np.nan, "paper_b": np.nan, "paper_agrees": "no numbers published"}
+    means = table1.set_index(["method", "setup"])[claim["metric"]].astype(float)
+    members_a, members_b = (_members(claim[side], table1) for side in "ab")
+    paper_a = means[members_a].mean()
+    rivals = means[[member for member in members_b if member not in members_a]]
+    closest = rivals.max() if claim["direction"] == "higher" else rivals.min()
+    paper_b = closest if claim["b"].startswith("each ") else rivals.mean()
+    slack = float(claim["margin"]) * abs(paper_b)
+    says = {"higher": paper_a > paper_b, "lower": paper_a < paper_b, "not lower": paper_a >= paper_b - slack}
+    return {"paper_a": paper_a, "paper_b": paper_b, "paper_agrees": "yes" if says[claim["direction"]] else "no"}
+
+
+def verdicts(
+    results: pd.DataFrame,
+    findings: pd.DataFrame | None = None,
+    table1: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the findings table: for each claim the paper's numbers, ours, the difference and the verdict.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A results table (`metrics.RESULT_COLUMNS`) of one profile.
+    findings, table1 : pandas.DataFrame, optional
+        The claims and the paper's Table 1; by default those under ``data/paper``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, claim, source, metric, a, b, direction, paper_a, paper_b, paper_agrees, ours_a, ours_b,
+        difference, ci_low, ci_high, p_holm, n_concepts, n_runs, embedder, verdict, note. Failed rows take
+        no part and are counted in the note. ``paper_agrees`` tells whether the paper's own Table 1 says
+        what its text says.
+
+    Raises
+    ------
+    ValueError
+        If the table mixes embedders or profiles, or a claim has an unknown direction.
+    """
+    findings = paper_table("findings") if findings is None else findings
+    table1 = paper_table("table1") if table1 is None else table1
+    check_one_embedder(results)
+    if len(profiles := sorted(results["profile"].unique())) > 1:
+        raise ValueError(f"results of the profiles {profiles} arrived; judge one profile at a time.")
+    if unknown := sorted(set(findings["direction"]) - set(DIRECTIONS)):
+        raise ValueError(f"directions {unknown} in the findings; expected one of {DIRECTIONS}.")
+    whole = results[results["prompt"] == WHOLE_RUN]
+    rows = [_row(whole, claim, table1, seed) for _, claim in findings.iterrows()]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = holm(table["p_holm"])
+    favours, table = table["favour"], table.drop(columns="favour")
+    table["verdict"] = [
+        UNDECIDED if favour is None else _verdict(favour, p) for favour, p in zip(favours, table["p_holm"], strict=True)
+    ]
+    return table[[*[name for name in table.columns if name != "note"], "note"]]
+
+
+def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> dict:
+    """Return a claim's row, its p-value not yet corrected and its verdict not yet given."""
+    measured = whole[whole["metric"] == claim["metric"]]
+    ours = measured[measured["status"] == "ok"]
+    found = _judge(ours, claim, table1, seed)
+    row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction")}
+    row |= _of_the_paper(claim, table1)
+    notes = [f"{n} failed rows left out"] if (n := len(measured) - len(ours)) else []
+    blank = dict.fromkeys(("ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"), np.nan)
+    row |= blank | {"n_concepts": 0, "n_runs": 0, "embedder": "", "favour": None}
+    if isinstance(found, str):
+        return row | {"note": "; ".join([*notes, found])}
+    difference = found.difference
+    if difference.n < MIN_CONCEPTS:
+        notes.append(f"{difference.n} concepts are too few to judge, {MIN_CONCEPTS} needed")
+    if found.against != claim["b"]:
+        notes.append(f"closest: {found.against}")
+    return row | {
+        "ours_a": found.ours_a,
+        "ours_b": found.ours_b,
+        "difference": difference.value,
+        "ci_low": difference.ci_low,
+        "ci_high": difference.ci_high,
+        "p_holm": found.tested.p_value if difference.n >= MIN_CONCEPTS else np.nan,
+        "n_concepts": difference.n,
+        "n_runs": found.n_runs,
+        "embedder": ours["embedder"].iloc[0],
+        "favour": _favour(found.tested, claim["direction"]),
+        "note": "; ".join(notes),
+    }
+
+
+def transfer_balance(curves: pd.DataFrame) -> pd.Series:
+    """Return how well source and concept are balanced at strengths in the sweet spot and elsewhere.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        strength in [0, 1], source_similarity, target_similarity; one row a clip.
+
+    Returns
+    -------
+    pandas.Series
+        "0.4-0.6" and "elsewhere": the mean, over strengths, of the smaller of the two similarities, each
+        scaled so that 0 and 1 are its least and greatest mean over strengths. 1 would be all of both.
+    """
+    means = curves.groupby("strength")[["source_similarity", "target_similarity"]].mean()
+    spans = means.max() - means.min()
+    if len(means) < 3 or not (spans > 0).all():
+        raise ValueError(f"{len(means)} strengths with spans {spans.tolist()}: expected 3 or more that differ.")
+    balance = ((means - means.min()) / spans).min(axis=1)
+    inside = (balance.index >= SWEET_SPOT[0] - 1e-9) & (balance.index <= SWEET_SPOT[1] + 1e-9)
+    return pd.Series({"0.4-0.6": balance[inside].mean(), "elsewhere": balance[~inside].mean()})
