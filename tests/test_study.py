@@ -18,9 +18,7 @@ from tmp_utils import headless, report, runs, study
 METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "embedder": "judge"}
 
 
-def write_notebook(
-    folder: Path, name: str, parameters: str, *cells: str, tags: tuple = ("parameters",)
-) -> Path:
+def write_notebook(folder: Path, name: str, parameters: str, *cells: str, tags: tuple = ("parameters",)) -> Path:
     notebook = nbformat.v4.new_notebook()
     tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": list(tags)})
     notebook.cells = [tagged, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
@@ -30,9 +28,7 @@ def write_notebook(
 
 
 def test_concepts_and_seeds_go_where_a_notebook_declares_them(tmp_path):
-    lists = write_notebook(
-        tmp_path, "02_lists.ipynb", 'profile: str = "x"\nconcepts: list = ["a"]\nseeds: list = [0]'
-    )
+    lists = write_notebook(tmp_path, "02_lists.ipynb", 'profile: str = "x"\nconcepts: list = ["a"]\nseeds: list = [0]')
     single = write_notebook(tmp_path, "03_single.ipynb", 'concept: str = "a"\nseed: int = 0')
     neither = write_notebook(tmp_path, "04_neither.ipynb", "steps: int = 1")
     executions = study.plan([lists, single, neither], "pocket", tmp_path, ["sitar", "oud"], [0, 1])
@@ -242,7 +238,9 @@ def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds()
         {**METRIC, "setup": "MW", "prompt": "jazz", "metric": "CLAP-A", "value": 0.2},
         {**METRIC, "setup": "MW", "prompt": "rock", "metric": "CLAP-A", "value": 0.4},
         {**METRIC, "setup": "MW", "prompt": "all", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
+        {**METRIC, "setup": "BL", "metric": "KAD", "value": np.nan, "status": "failed"},
     ]
     table = report.results_table(pd.DataFrame(rows)).set_index("setup")
     assert table["CLAP-A (judge)"].to_dict() == {"BL": "0.600 (mean of 2)", "MW": "0.300 (mean of 2)"}
+    assert table.loc["BL", "KAD (judge)"] == "failed"
     assert table["FAD (vggish)"].to_dict() == {"BL": "", "MW": "undefined"}

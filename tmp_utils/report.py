@@ -57,9 +57,7 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
     """
     folder = resolve_runs_dir(runs_dir) / slug(profile)
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} does not exist, so there is nothing to report. Run `make study` first."
-        )
+        raise FileNotFoundError(f"{folder} does not exist, so there is nothing to report. Run `make study` first.")
     body = [
         f"<h1>Personalising text-to-music generation</h1><p class='quiet'>profile “{escape(profile)}”</p>",
         _what_this_is(profile),
@@ -109,7 +107,8 @@ def results_table(results: pd.DataFrame) -> pd.DataFrame:
 def _value(rows: pd.DataFrame) -> str:
     values = rows["value"].dropna()
     if values.empty:
-        return "undefined"
+        said = rows["status"].dropna().unique() if "status" in rows else []
+        return ", ".join(map(str, said)) or "undefined"
     low, high = rows.iloc[0].reindex(["ci_low", "ci_high"])
     if len(rows) == 1 and pd.notna(low) and pd.notna(high):
         return f"{values.iloc[0]:.3f} [{low:.3f}, {high:.3f}]"
@@ -189,12 +188,9 @@ def _making(folder: Path) -> str:
     minutes = sum(run["timings"].get("total_s", 0) for run in runs) / 60
     facts = {
         "runs": f"{len(runs)}, {minutes:.1f} minutes in all",
-        "backbone": "; ".join(sorted({_backbone(run) for run in runs if run.get("backbone")}))
-        or "not recorded",
+        "backbone": "; ".join(sorted({_backbone(run) for run in runs if run.get("backbone")})) or "not recorded",
         "commit": made["commit"] or "not a git checkout",
-        "machine": ", ".join(
-            f"{k.replace('_', ' ')}: {v}" for k, v in made["machine"].items() if v is not None
-        ),
+        "machine": ", ".join(f"{k.replace('_', ' ')}: {v}" for k, v in made["machine"].items() if v is not None),
         "versions": ", ".join(f"{k} {v}" for k, v in made["versions"].items() if v is not None),
     }
     lines = "".join(f"<tr><th>{k}</th><td class='words'>{escape(v)}</td></tr>" for k, v in facts.items())
