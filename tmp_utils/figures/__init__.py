@@ -5,18 +5,29 @@ where a figure says that its sounds are rendered stand-ins, what n is, or which 
 
 look   : colours, template, ``save_figure``.
 sound  : waveform, mel spectrogram, training curve.
+study  : setups, the plane of CLAP-A and CLAP-T, music agreement, style transfer.
+tables : Table 1 and the findings.
 """
 
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
 from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, training_curve, waveform
+from tmp_utils.figures.study import clap_plane, music_agreement, setups_dots, summary, transfer_curves
+from tmp_utils.figures.tables import findings_table, results_table
 
 __all__ = [
     "METHOD_COLOURS",
+    "clap_plane",
+    "findings_table",
     "mel_spectrogram",
     "method_colour",
+    "music_agreement",
+    "results_table",
     "save_figure",
+    "setups_dots",
     "spectrogram_pair",
     "styled",
+    "summary",
     "training_curve",
+    "transfer_curves",
     "waveform",
 ]

@@ -57,9 +57,7 @@ def faded(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def styled(
-    fig: go.Figure, title: str, note: str = "", *, height: int = 420, width: int | None = None
-) -> go.Figure:
+def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420, width: int | None = None) -> go.Figure:
     """Give a figure its title, a smaller note under it (where sounds are stand-ins, say so), and the look."""
     lines = note.count("<br>") + 1 if note else 0
     text = title + (f"<br><span style='font-size:13px;color:#5B616A'>{note}</span>" if note else "")
@@ -80,15 +78,11 @@ def save_figure(fig: go.Figure, folder: str | Path, name: str) -> Path:
     ``plotly.io.read_json`` reads it back. The folder is made if need be.
     """
     if not name or Path(name).name != name:
-        raise ValueError(
-            f"figure name {name!r}: expected a plain name like 'training_curve', without folders."
-        )
+        raise ValueError(f"figure name {name!r}: expected a plain name like 'training_curve', without folders.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    with tempfile.NamedTemporaryFile(
-        "w", dir=folder, prefix=f".{name}-", delete=False, encoding="utf-8"
-    ) as file:
+    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}-", delete=False, encoding="utf-8") as file:
         temporary = Path(file.name)
         try:
             file.write(fig.to_json())

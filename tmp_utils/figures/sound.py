@@ -30,9 +30,7 @@ def waveform(clip: np.ndarray, rate_hz: int = 16000, title: str = "Waveform", no
     time_s = np.arange(len(padded)) * step / rate_hz
     fig = go.Figure()
     for edge, fill in ((padded.min(1), None), (padded.max(1), "tonexty")):
-        fig.add_scatter(
-            x=time_s, y=edge, mode="lines", fill=fill, line={"color": BLUE, "width": 1}, showlegend=False
-        )
+        fig.add_scatter(x=time_s, y=edge, mode="lines", fill=fill, line={"color": BLUE, "width": 1}, showlegend=False)
     fig.update_traces(fillcolor=faded(BLUE, 0.6), hovertemplate="%{x:.2f} s: %{y:.3f}<extra></extra>")
     peak = max(0.1, 1.05 * float(np.abs(clip).max(initial=0.0)))
     fig.update_xaxes(title="Time (s)")
@@ -50,9 +48,7 @@ def _mel_db(sound: np.ndarray) -> np.ndarray:
 
         sound = log_mel(torch.from_numpy(sound)).numpy()
     if sound.ndim != 2 or sound.shape[1] != 64:
-        raise ValueError(
-            f"shape {sound.shape} arrived; expected a clip (n,) at 16 kHz or a log-mel (frames, 64)."
-        )
+        raise ValueError(f"shape {sound.shape} arrived; expected a clip (n,) at 16 kHz or a log-mel (frames, 64).")
     return LOG_TO_DB * sound
 
 
@@ -84,9 +80,7 @@ def _heatmap(sound: np.ndarray, top_db: float | None = None, **kwargs) -> go.Hea
 
 def _mel_axes(fig: go.Figure) -> None:
     labels = [f"{hz / 1000:g}k" if hz >= 1000 else str(hz) for hz in TICKS_HZ]
-    fig.update_yaxes(
-        tickvals=[_mel_bin(hz) for hz in TICKS_HZ], ticktext=labels, range=[-0.5, 63.5], showgrid=False
-    )
+    fig.update_yaxes(tickvals=[_mel_bin(hz) for hz in TICKS_HZ], ticktext=labels, range=[-0.5, 63.5], showgrid=False)
     fig.update_xaxes(title="Time (s)", showgrid=False)
 
 
@@ -129,9 +123,7 @@ def training_curve(
     """
     table = pd.DataFrame(history)
     if missing := {"step", "loss"} - set(table.columns):
-        raise ValueError(
-            f"history has columns {list(table.columns)}; {sorted(missing)} missing. Pass a run's history."
-        )
+        raise ValueError(f"history has columns {list(table.columns)}; {sorted(missing)} missing. Pass a run's history.")
     others = [name for name in table.select_dtypes("number").columns if name not in ("step", "loss")]
     fig = make_subplots(1 + len(others), 1, shared_xaxes=True, vertical_spacing=0.06)
     smooth = table["loss"].rolling(smooth_steps, min_periods=1, center=True).mean()
@@ -155,6 +147,4 @@ def training_curve(
         fig.update_yaxes(title=name.replace("_", " ").capitalize(), row=row, col=1)
     fig.update_xaxes(title="Optimisation step", row=1 + len(others), col=1)
     fig = styled(fig, title, note, height=340 + 170 * len(others))
-    return fig.update_layout(
-        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}
-    )
+    return fig.update_layout(legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"})

@@ -1,0 +1,66 @@
+"""Pictures of how the pocket model was made and of what it can do.
+
+stage_curves  : the validation curve of every stage of training.
+prompt_families : CLAP-T of generated, real and mismatched clips for each editability prompt.
+"""
+
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from tmp_utils.figures.look import BLUE, GREY, ORANGE, styled
+
+MEASURES = {
+    "clap_t_real": ("real clips", GREY, "line-ns-open"),
+    "clap_t_generated": ("generated clips", BLUE, "circle"),
+    "clap_t_mismatched": ("generated, another prompt", ORANGE, "x"),
+}
+
+
+def stage_curves(curves: pd.DataFrame, title: str = "Training", note: str = "") -> go.Figure:
+    """Return one panel a stage with its validation measures over steps.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        Columns stage, step, measure, value.
+    """
+    stages = list(dict.fromkeys(curves["stage"]))
+    fig = make_subplots(1, len(stages), subplot_titles=stages, horizontal_spacing=0.06)
+    for column, stage in enumerate(stages, start=1):
+        rows = curves[curves["stage"] == stage]
+        for measure, line in rows.groupby("measure", sort=False):
+            fig.add_scatter(
+                x=line["step"], y=line["value"], mode="lines+markers", name=f"{stage}: {measure}", row=1, col=column
+            )
+        fig.update_xaxes(title="Step", row=1, col=column)
+    fig = styled(fig, title, note, height=400)
+    return fig.update_layout(margin_t=fig.layout.margin.t + 26, legend={"orientation": "h", "y": -0.25})
+
+
+def prompt_families(proof: pd.DataFrame, title: str = "Does it follow the prompt?", note: str = "") -> go.Figure:
+    """Return CLAP-T of each editability prompt with 95 % intervals, real, generated and mismatched.
+
+    Parameters
+    ----------
+    proof : pandas.DataFrame
+        From ``pocket.proof.prove``.
+    """
+    families = proof[proof["family"] != "all"]
+    order = list(dict.fromkeys(families["family"]))[::-1]
+    fig = go.Figure()
+    for measure, (name, colour, symbol) in MEASURES.items():
+        rows = families[families["measure"] == measure].set_index("family").reindex(order).dropna(subset=["value"])
+        bars = {"array": rows["ci_high"] - rows["value"], "arrayminus": rows["value"] - rows["ci_low"], "width": 0}
+        fig.add_scatter(
+            x=rows["value"],
+            y=rows.index,
+            mode="markers",
+            name=name,
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            error_x={**bars, "thickness": 1, "color": colour},
+        )
+    fig.update_xaxes(title="CLAP-T by the judge (cosine)")
+    fig.update_yaxes(categoryorder="array", categoryarray=order)
+    fig = styled(fig, title, note, height=620)
+    return fig.update_layout(legend={"orientation": "h", "y": -0.12})

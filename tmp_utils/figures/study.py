@@ -1,0 +1,228 @@
+"""Pictures of the results: similarities, agreement and style transfer.
+
+Conventions: every function takes a results table (`metrics.RESULT_COLUMNS`); rows that failed and rows of
+single prompts are left out, what remains is averaged over concepts and seeds, with the hierarchical
+interval.
+
+summary         : mean and interval of one metric, one row a method and setup.
+setups_dots     : one metric over all setups, with intervals and reference lines.
+clap_plane      : CLAP-A against CLAP-T (the paper's Fig. 3).
+music_agreement : tempo, loudness, key and scale (Fig. 5).
+transfer_curves : similarity to source and concept over transfer strength (Fig. 4).
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from tmp_utils.figures.look import BLUE, GREY, INK, ORANGE, faded, method_colour, styled
+from tmp_utils.intervals import bootstrap_mean, hierarchical_mean
+from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN
+
+METRIC_TITLES = {
+    "clap_a": "CLAP-A (cosine, higher is closer)",
+    "clap_t": "CLAP-T (cosine, higher is closer)",
+    "fad": "FAD (squared embedding distance, lower is closer)",
+    "kad": "KAD (100 × squared discrepancy, lower is closer)",
+    "nearest_training": "Cosine to the nearest training clip",
+}
+AGREEMENTS = {
+    "tempo_agreement": "Tempo<br>(5 BPM)",
+    "tempo_octave_agreement": "Tempo, octaves<br>allowed (4 %)",
+    "level_agreement": "Loudness<br>(2.5 LU)",
+    "key_agreement": "Key",
+    "scale_agreement": "Scale",
+}
+REFERENCES = {"ceiling_a": "⌈A⌉", "ceiling_t": "⌈T⌉", "floor_t": "⌊T⌋"}
+
+
+def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the table's order."""
+    rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
+    rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED])]
+    if rows.empty:
+        raise ValueError(f"no finished rows of {metric!r}; the table has {sorted(results['metric'].unique())}.")
+    found = []
+    for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
+        interval = hierarchical_mean(group, levels=["concept"])
+        found.append((method, setup, interval.value, interval.ci_low, interval.ci_high, interval.n, len(group)))
+    return pd.DataFrame(found, columns=["method", "setup", "value", "ci_low", "ci_high", "n_concepts", "n_runs"])
+
+
+def _error_bar(table: pd.DataFrame) -> dict:
+    above, below = table["ci_high"] - table["value"], table["value"] - table["ci_low"]
+    return {"type": "data", "array": above, "arrayminus": below, "thickness": 1.5, "width": 0}
+
+
+def _about(table: pd.DataFrame) -> str:
+    concepts, runs = table["n_concepts"].max(), table["n_runs"].sum()
+    return f"{concepts} concept{'s' * bool(concepts > 1)}, {runs} runs; bars are 95 % intervals"
+
+
+def _noted(note: str, about: str) -> str:
+    return f"{note}<br>{about}" if note else about
+
+
+def setups_dots(
+    results: pd.DataFrame,
+    metric: str = "clap_a",
+    references: Mapping[str, float] | None = None,
+    title: str = "",
+    note: str = "",
+) -> go.Figure:
+    """Return one metric as dots with intervals, one line a setup, methods in their colours.
+
+    ``references`` are vertical lines by name (`metrics.references` gives them); nan ones are left out.
+    """
+    table = summary(results, metric)
+    fig = go.Figure()
+    for method, group in table.groupby("method", sort=False):
+        labels = [f"{method} {setup}" for setup in group["setup"]]
+        marker = {"size": 11, "color": method_colour(method)}
+        fig.add_scatter(
+            x=group["value"], y=labels, error_x=_error_bar(group), mode="markers", marker=marker, name=method
+        )
+    fig.update_traces(hovertemplate="%{y}: %{x:.3f}<extra></extra>")
+    for name, value in (references or {}).items():
+        if np.isfinite(value):
+            fig.add_vline(value, line={"dash": "dot", "color": GREY})
+            label = REFERENCES.get(name, name)
+            fig.add_annotation(x=value, y=1, yref="paper", text=label, showarrow=False, yanchor="bottom")
+    fig.update_yaxes(autorange="reversed", showgrid=False)
+    fig.update_xaxes(title=METRIC_TITLES.get(metric, metric))
+    fig = styled(fig, title or METRIC_TITLES.get(metric, metric).split(" (")[0], _noted(note, _about(table)))
+    top = fig.layout.margin.t + 14
+    return fig.update_layout(showlegend=False, height=top + 90 + 30 * len(table), margin_t=top)
+
+
+def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
+    """Return the indices of points that no other point beats on both axes, from left to right."""
+    points = np.column_stack([x, y])
+    beaten = [((points >= p).all(1) & (points > p).any(1)).any() for p in points]
+    return sorted(np.flatnonzero(~np.array(beaten)).tolist(), key=lambda i: points[i, 0])
+
+
+def clap_plane(
+    results: pd.DataFrame,
+    references: Mapping[str, float] | None = None,
+    title: str = "Reconstruction against editability",
+    note: str = "",
+) -> go.Figure:
+    """Return CLAP-A against CLAP-T, one point a setup with its intervals, references and the Pareto front.
+
+    ``references`` are ceiling_a (vertical), ceiling_t and floor_t (horizontal); nan ones are left out.
+    """
+    sides = [summary(results, metric).set_index(["method", "setup"]) for metric in ("clap_a", "clap_t")]
+    table = sides[0].join(sides[1], lsuffix="_a", rsuffix="_t", how="inner").reset_index()
+    if table.empty:
+        raise ValueError("no setup has both clap_a and clap_t; score its reconstruction and editability clips first.")
+    fig = go.Figure()
+    front = table.iloc[pareto_front(table["value_a"], table["value_t"])]
+    line = {"color": GREY, "dash": "dash", "width": 1.5}
+    fig.add_scatter(x=front["value_a"], y=front["value_t"], mode="lines", line=line, name="Pareto front")
+    fig.data[-1].hoverinfo = "skip"
+    for method, group in table.groupby("method", sort=False):
+        bars = {}
+        for axis, suffix in (("error_x", "_a"), ("error_y", "_t")):
+            part = group[[f"{name}{suffix}" for name in ("value", "ci_low", "ci_high")]]
+            part.columns = ["value", "ci_low", "ci_high"]
+            bars[axis] = _error_bar(part) | {"color": faded(method_colour(method), 0.35)}
+        fig.add_scatter(
+            x=group["value_a"],
+            y=group["value_t"],
+            mode="markers+text",
+            text=group["setup"],
+            textposition="top right",
+            textfont={"size": 12, "color": INK},
+            marker={"size": 12, "color": method_colour(method), "line": {"color": "white", "width": 1}},
+            name=method,
+            customdata=np.stack([group["setup"], group["n_runs_a"]], axis=1),
+            hovertemplate=f"{method} %{{customdata[0]}}<br>CLAP-A %{{x:.3f}}, CLAP-T %{{y:.3f}}<br>"
+            "%{customdata[1]} runs<extra></extra>",
+            **bars,
+        )
+    _reference_lines(fig, references or {})
+    fig.update_xaxes(title="CLAP-A: similarity to the concept's clips (cosine)")
+    fig.update_yaxes(title="CLAP-T: similarity to the prompt (cosine)")
+    about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs"})
+    fig = styled(fig, title, _noted(note, _about(about)), height=540)
+    return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=130)
+
+
+def _reference_lines(fig: go.Figure, references: Mapping[str, float]) -> None:
+    for name, value in references.items():
+        if not np.isfinite(value):
+            continue
+        label = {"text": REFERENCES.get(name, name), "showarrow": False, "font": {"color": "#5B616A"}}
+        style = {"dash": "dot", "color": GREY}
+        if name.endswith("_a"):
+            fig.add_vline(value, line=style)
+            fig.add_annotation(x=value, y=0, yref="paper", xanchor="right", yanchor="bottom", xshift=-3, **label)
+        else:
+            fig.add_hline(value, line=style)
+            fig.add_annotation(x=0, xref="paper", y=value, xanchor="left", yanchor="bottom", xshift=3, **label)
+
+
+def music_agreement(results: pd.DataFrame, title: str = "What of the music is kept", note: str = "") -> go.Figure:
+    """Return the share of clips that agree with the concept, a group of bars a property, a bar a setup."""
+    present = [metric for metric in AGREEMENTS if ((results["metric"] == metric) & (results["status"] == "ok")).any()]
+    if not present:
+        raise ValueError("no music rows in the table; score runs with essentia installed and with_music=True.")
+    tables = pd.concat([summary(results, metric).assign(metric=metric) for metric in present])
+    fig = go.Figure()
+    shades: dict[str, int] = {}
+    for (method, setup), group in tables.groupby(["method", "setup"], sort=False):
+        shade = shades[method] = shades.get(method, 0) + 1
+        fig.add_bar(
+            x=[AGREEMENTS[metric] for metric in group["metric"]],
+            y=100 * group["value"],
+            error_y=_error_bar(100 * group[["value", "ci_low", "ci_high"]]) | {"color": INK, "thickness": 1},
+            marker={"color": faded(method_colour(method), max(0.25, 1.15 - 0.3 * shade))},
+            name=f"{method} {setup}",
+            hovertemplate=f"{method} {setup}: %{{y:.0f}} % of clips<extra></extra>",
+        )
+    fig.update_yaxes(title="Clips that agree (%)", range=[0, 104])
+    fig.update_xaxes(categoryorder="array", categoryarray=[AGREEMENTS[metric] for metric in present])
+    fig = styled(fig, title, _noted(note, _about(tables.drop_duplicates(["method", "setup"]))), height=460)
+    return fig.update_layout(barmode="group", bargap=0.25, legend={"x": 1.01, "y": 1}, margin_r=130)
+
+
+def transfer_curves(
+    curves: pd.DataFrame,
+    title: str = "Style transfer: from the source to the concept",
+    note: str = "",
+    sweet_spot: tuple[float, float] = (0.4, 0.6),
+) -> go.Figure:
+    """Return the similarity to source and concept over strength, with 95 % bands.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        strength in [0, 1], source_similarity, target_similarity (cosines); one row a clip.
+    sweet_spot : (float, float)
+        The range of strengths to shade; the paper's by default.
+    """
+    if missing := {"strength", "source_similarity", "target_similarity"} - set(curves.columns):
+        raise ValueError(f"columns {sorted(missing)} are missing; the table has {list(curves.columns)}.")
+    fig = go.Figure()
+    sides = (("source_similarity", "to the source", BLUE), ("target_similarity", "to the concept", ORANGE))
+    for column, name, colour in sides:
+        points = [(s, bootstrap_mean(group)) for s, group in curves.groupby("strength")[column]]
+        x, means = [s for s, _ in points], [interval.value for _, interval in points]
+        low, high = [i.ci_low for _, i in points], [i.ci_high for _, i in points]
+        if np.isfinite(low).all():
+            band = {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": faded(colour, 0.18)}
+            fig.add_scatter(**band, line={"width": 0}, hoverinfo="skip", showlegend=False, mode="lines")
+        fig.add_scatter(x=x, y=means, mode="lines+markers", line={"color": colour, "width": 2.5}, name=name)
+        fig.data[-1].hovertemplate = f"strength %{{x:.2f}}: %{{y:.3f}} {name}<extra></extra>"
+    fig.add_vrect(*sweet_spot, fillcolor=faded(GREY, 0.15), line_width=0, layer="below")
+    middle = sum(sweet_spot) / 2
+    label = f"the paper's {sweet_spot[0]}–{sweet_spot[1]}"
+    fig.add_annotation(x=middle, y=0, yref="paper", yanchor="bottom", text=label, showarrow=False)
+    fig.update_xaxes(title="Transfer strength", range=[-0.02, 1.02])
+    fig.update_yaxes(title="Audio similarity (cosine)")
+    n = int(curves.groupby("strength").size().min())
+    fig = styled(fig, title, _noted(note, f"{n} clip{'s' * (n > 1)} a strength; bands are 95 % intervals"), height=440)
+    return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=150)

@@ -1,0 +1,126 @@
+"""Tables as figures: Table 1, ours beside the paper's, and the verdicts on the findings.
+
+Conventions: a missing number is an en dash, a failed one the word "failed"; intervals are at 95 %.
+
+results_table  : Table 1, our means with intervals | the paper's.
+findings_table : one claim a row, with its verdict in colour.
+"""
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from tmp_utils.figures.look import FAINT, INK, styled
+from tmp_utils.figures.study import summary
+from tmp_utils.metrics import WHOLE_RUN
+
+COLUMNS = {"clap_a": "CLAP-A ↑", "fad": "FAD ↓", "clap_t": "CLAP-T ↑"}
+VERDICT_COLOURS = {"reproduced": "#D7EFE6", "not reproduced": "#FBE3D2", "undecided at this n": "#F1F2F4"}
+ROW_PX, LINE_PX = 30, 19
+DASH = "–"
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else DASH
+
+
+def _with_interval(value: float, low: float, high: float, digits: int) -> str:
+    if not np.isfinite(low):
+        return _number(value, digits)
+    return f"{_number(value, digits)}  [{_number(low, digits)}, {_number(high, digits)}]"
+
+
+def _digits(metric: str) -> int:
+    return 3 if metric.startswith("clap") else 2
+
+
+def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame) -> list[str]:
+    """Return our cell of each setup: mean and interval, how many runs failed, or a dash where there is none."""
+    rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN)]
+    good = summary(results, metric).set_index(["method", "setup"]) if (rows["status"] == "ok").any() else None
+    cells = []
+    for method, setup in setups.itertuples(index=False, name=None):
+        mine = rows[(rows["method"] == method) & (rows["setup"] == setup)]
+        failed = int((mine["status"] == "failed").sum())
+        cell = DASH
+        if good is not None and (method, setup) in good.index:
+            found = good.loc[(method, setup)]
+            cell = _with_interval(found["value"], found["ci_low"], found["ci_high"], _digits(metric))
+        if failed:
+            cell = "failed" if failed == len(mine) else f"{cell}  ({failed} failed)"
+        cells.append(cell)
+    return cells
+
+
+def results_table(results: pd.DataFrame, table1: pd.DataFrame, title: str = "Table 1", note: str = "") -> go.Figure:
+    """Return ours with intervals beside the paper's numbers, one row a method and setup.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A results table. Setups that the paper does not have come last, with a dash in its columns.
+    table1 : pandas.DataFrame
+        The paper's: method, setup, clap_a, fad, clap_t.
+    """
+    mine = results.loc[results["metric"].isin(list(COLUMNS)) & (results["setup"] != ""), ["method", "setup"]]
+    setups = pd.concat([table1[["method", "setup"]], mine]).drop_duplicates(ignore_index=True)
+    theirs = setups.merge(table1, on=["method", "setup"], how="left")
+    header, cells = ["<b>Method</b>", "<b>Setup</b>"], [setups["method"], setups["setup"]]
+    for metric, name in COLUMNS.items():
+        header += [f"<b>{name}</b> ours", f"{name} paper"]
+        cells += [_cells(results, metric, setups), [_number(value, _digits(metric) - 1) for value in theirs[metric]]]
+    return _table(header, cells, [60, 60, 190, 85, 190, 85, 190, 85], title, note, [1] * len(setups))
+
+
+def _wrapped(texts: pd.Series, width: int) -> list[str]:
+    return ["<br>".join(textwrap.wrap(str(text), width)) for text in texts]
+
+
+def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", note: str = "") -> go.Figure:
+    """Return the claims with the paper's numbers, ours, the difference with its interval, and the verdict.
+
+    ``verdicts`` is the table of `findings.verdicts`.
+    """
+    claims = _wrapped(verdicts["claim"], 46)
+    digits = [_digits(metric) for metric in verdicts["metric"]]
+
+    def pair(a: str, b: str) -> list[str]:
+        sides = zip(verdicts[a], verdicts[b], digits, strict=True)
+        return [f"{_number(x, d)} | {_number(y, d)}" if np.isfinite(x) else DASH for x, y, d in sides]
+
+    ends = zip(verdicts["difference"], verdicts["ci_low"], verdicts["ci_high"], digits, strict=True)
+    differences = [_with_interval(*end) for end in ends]
+    n = [f"{c} / {r}" for c, r in zip(verdicts["n_concepts"], verdicts["n_runs"], strict=True)]
+    compared = [f"{a}<br>{b}" for a, b in zip(verdicts["a"], verdicts["b"], strict=True)]
+    header = ["Claim", "A<br>B", "Metric", "Paper: A | B", "Ours: A | B", "A − B, 95 %", "Concepts / runs", "Verdict"]
+    metric = _wrapped(verdicts["metric"].str.replace("_", " "), 11)
+    cells = [claims, compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
+    lines = [max(2, claim.count("<br>") + 1) for claim in claims]
+    widths = [300, 115, 90, 110, 110, 180, 85, 120]
+    fig = _table([f"<b>{name}</b>" for name in header], [*cells, list(verdicts["verdict"])], widths, title, note, lines)
+    colours = [VERDICT_COLOURS.get(verdict, "white") for verdict in verdicts["verdict"]]
+    fig.data[0].cells.fill.color = [*[["white"] * len(verdicts)] * 7, colours]
+    return fig
+
+
+def _table(header: list[str], cells: list, widths: list[int], title: str, note: str, lines: list[int]) -> go.Figure:
+    align = ["left", "left", *["right"] * (len(header) - 2)] if len(set(lines)) == 1 else "left"
+    row_px = max(ROW_PX, 10 + LINE_PX * max(lines))
+    fig = go.Figure(
+        go.Table(
+            columnwidth=widths,
+            header={"values": header, "align": align, "fill": {"color": FAINT}, "height": 44, "line": {"color": FAINT}},
+            cells={
+                "values": cells,
+                "align": align,
+                "height": row_px,
+                "line": {"color": FAINT},
+                "fill": {"color": "white"},
+            },
+        )
+    )
+    fig.update_traces(header_font={"size": 13, "color": INK}, cells_font={"size": 13, "color": INK})
+    height = 100 + 44 + row_px * len(lines)
+    return styled(fig, title, note, height=height).update_layout(margin={"l": 10, "r": 10, "b": 10})
