@@ -15,6 +15,9 @@ import plotly.graph_objects as go
 
 ORANGE, BLUE = "#E69F00", "#0072B2"
 GREEN, SKY, PINK, VERMILION, GREY = "#009E73", "#56B4E9", "#CC79A7", "#D55E00", "#8A8F98"
+# The order in which methods and setups stand in every figure, as in the paper's Table 1.
+METHOD_ORDER = ("DB", "TI", "DB-LoRA", "DB-CD", "DB-SV", "TI-DB")
+SETUP_ORDER = ("BL", "1-AC", "3-AC", "MW", "TE", "MIX", "PP")
 METHOD_COLOURS = {"TI": ORANGE, "DB": BLUE, "DB-LoRA": SKY, "DB-CD": GREEN, "DB-SV": PINK, "TI-DB": VERMILION}
 INK, FAINT = "#22262B", "#E6E8EB"
 FONT = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
@@ -51,6 +54,15 @@ def method_colour(method: str) -> str:
     return METHOD_COLOURS.get(method, GREY)
 
 
+def in_order(method: str, setup: str) -> tuple:
+    """Return a sort key that puts setups in the order of the paper's Table 1, others after them by name."""
+
+    def place(name: str, order: tuple[str, ...]) -> tuple[int, str]:
+        return (order.index(name) if name in order else len(order), name)
+
+    return place(method, METHOD_ORDER), place(setup, SETUP_ORDER)
+
+
 def faded(colour: str, alpha: float) -> str:
     """Return ``#rrggbb`` as an rgba string with the given opacity in [0, 1]."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -61,10 +73,10 @@ def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420, wid
     """Give a figure its title, a smaller note under it (where sounds are stand-ins, say so), and the look."""
     lines = note.count("<br>") + 1 if note else 0
     text = title + (f"<br><span style='font-size:13px;color:#5B616A'>{note}</span>" if note else "")
-    top = 46 + LINE_PX * lines if (title or note) else 20
+    top = 54 + LINE_PX * lines if (title or note) else 20
     fig.update_layout(
         template=TEMPLATE,
-        title={"text": text, "y": 1 - 12 / height},
+        title={"text": text, "y": 1 - 18 / height},
         margin={"l": 70, "r": 30, "t": top, "b": 60},
         height=height,
         width=width,

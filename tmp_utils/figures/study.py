@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from tmp_utils.figures.look import BLUE, GREY, INK, ORANGE, faded, method_colour, styled
+from tmp_utils.figures.look import BLUE, GREY, INK, ORANGE, faded, in_order, method_colour, styled
 from tmp_utils.intervals import bootstrap_mean, hierarchical_mean
 from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN
 
@@ -39,7 +39,7 @@ REFERENCES = {"ceiling_a": "⌈A⌉", "ceiling_t": "⌈T⌉", "floor_t": "⌊T�
 
 
 def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the table's order."""
+    """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order."""
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED])]
     if rows.empty:
@@ -48,6 +48,7 @@ def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
         interval = hierarchical_mean(group, levels=["concept"])
         found.append((method, setup, interval.value, interval.ci_low, interval.ci_high, interval.n, len(group)))
+    found.sort(key=lambda row: in_order(row[0], row[1]))
     return pd.DataFrame(found, columns=["method", "setup", "value", "ci_low", "ci_high", "n_concepts", "n_runs"])
 
 
@@ -104,6 +105,16 @@ def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
     return sorted(np.flatnonzero(~np.array(beaten)).tolist(), key=lambda i: points[i, 0])
 
 
+def _label_places(x: pd.Series, y: pd.Series) -> list[str]:
+    """Return where to write each point's label, turning away from points close by that have theirs already."""
+    near = np.array([0.1, 0.08]) * [max(np.ptp(x), 1e-9), max(np.ptp(y), 1e-9)]
+    points, places = np.column_stack([x, y]), []
+    for i, point in enumerate(points):
+        neighbours = (np.abs(points[:i] - point) < near).all(1).sum()
+        places.append(("top right", "bottom left", "bottom right", "top left")[neighbours % 4])
+    return places
+
+
 def clap_plane(
     results: pd.DataFrame,
     references: Mapping[str, float] | None = None,
@@ -118,6 +129,7 @@ def clap_plane(
     table = sides[0].join(sides[1], lsuffix="_a", rsuffix="_t", how="inner").reset_index()
     if table.empty:
         raise ValueError("no setup has both clap_a and clap_t; score its reconstruction and editability clips first.")
+    table["place"] = _label_places(table["value_a"], table["value_t"])
     fig = go.Figure()
     front = table.iloc[pareto_front(table["value_a"], table["value_t"])]
     line = {"color": GREY, "dash": "dash", "width": 1.5}
@@ -134,7 +146,7 @@ def clap_plane(
             y=group["value_t"],
             mode="markers+text",
             text=group["setup"],
-            textposition="top right",
+            textposition=group["place"],
             textfont={"size": 12, "color": INK},
             marker={"size": 12, "color": method_colour(method), "line": {"color": "white", "width": 1}},
             name=method,

@@ -16,14 +16,22 @@ from tmp_utils.figures.look import FAINT, INK, styled
 from tmp_utils.figures.study import summary
 from tmp_utils.metrics import WHOLE_RUN
 
+METRIC_NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
 COLUMNS = {"clap_a": "CLAP-A ↑", "fad": "FAD ↓", "clap_t": "CLAP-T ↑"}
 VERDICT_COLOURS = {"reproduced": "#D7EFE6", "not reproduced": "#FBE3D2", "undecided at this n": "#F1F2F4"}
+HOW_JUDGED = "Intervals are of single claims; verdicts allow for judging all of them at once (Holm)."
 ROW_PX, LINE_PX = 30, 19
+CLAIM_CHARS = 36  # of a claim that fit on a line
 DASH = "–"
 
 
 def _number(value: float, digits: int) -> str:
     return f"{value:.{digits}f}" if np.isfinite(value) else DASH
+
+
+def _as_printed(value: float) -> str:
+    """Return a number of the paper with two or three decimals, as many as it has."""
+    return _number(value, 2 if np.isclose(value, round(value, 2)) else 3)
 
 
 def _with_interval(value: float, low: float, high: float, digits: int) -> str:
@@ -69,9 +77,9 @@ def results_table(results: pd.DataFrame, table1: pd.DataFrame, title: str = "Tab
     theirs = setups.merge(table1, on=["method", "setup"], how="left")
     header, cells = ["<b>Method</b>", "<b>Setup</b>"], [setups["method"], setups["setup"]]
     for metric, name in COLUMNS.items():
-        header += [f"<b>{name}</b> ours", f"{name} paper"]
-        cells += [_cells(results, metric, setups), [_number(value, _digits(metric) - 1) for value in theirs[metric]]]
-    return _table(header, cells, [60, 60, 190, 85, 190, 85, 190, 85], title, note, [1] * len(setups))
+        header += [f"<b>{name}</b> ours", "paper"]
+        cells += [_cells(results, metric, setups), [_as_printed(value) for value in theirs[metric]]]
+    return _table(header, cells, [75, 60, 235, 60, 215, 60, 235, 60], title, note, [1] * len(setups))
 
 
 def _wrapped(texts: pd.Series, width: int) -> list[str]:
@@ -83,7 +91,7 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
 
     ``verdicts`` is the table of `findings.verdicts`.
     """
-    claims = _wrapped(verdicts["claim"], 46)
+    note = "<br>".join(filter(None, [note, HOW_JUDGED]))
     digits = [_digits(metric) for metric in verdicts["metric"]]
 
     def pair(a: str, b: str) -> list[str]:
@@ -91,23 +99,25 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
         return [f"{_number(x, d)} | {_number(y, d)}" if np.isfinite(x) else DASH for x, y, d in sides]
 
     ends = zip(verdicts["difference"], verdicts["ci_low"], verdicts["ci_high"], digits, strict=True)
-    differences = [_with_interval(*end) for end in ends]
+    differences = [_with_interval(*end).replace("  ", "<br>") for end in ends]
     n = [f"{c} / {r}" for c, r in zip(verdicts["n_concepts"], verdicts["n_runs"], strict=True)]
     compared = [f"{a}<br>{b}" for a, b in zip(verdicts["a"], verdicts["b"], strict=True)]
     header = ["Claim", "A<br>B", "Metric", "Paper: A | B", "Ours: A | B", "A − B, 95 %", "Concepts / runs", "Verdict"]
-    metric = _wrapped(verdicts["metric"].str.replace("_", " "), 11)
-    cells = [claims, compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
-    lines = [max(2, claim.count("<br>") + 1) for claim in claims]
-    widths = [300, 115, 90, 110, 110, 180, 85, 120]
-    fig = _table([f"<b>{name}</b>" for name in header], [*cells, list(verdicts["verdict"])], widths, title, note, lines)
+    metric = _wrapped(verdicts["metric"].map(lambda name: METRIC_NAMES.get(name, name.replace("_", " "))), 11)
+    cells = [verdicts["claim"], compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
+    spelled = [verdict.replace(" at", "<br>at") for verdict in verdicts["verdict"]]
+    lines = [max(2, -(-len(claim) // CLAIM_CHARS)) for claim in verdicts["claim"]]
+    widths = [290, 150, 100, 125, 125, 135, 95, 110]
+    fig = _table([f"<b>{name}</b>" for name in header], [*cells, spelled], widths, title, note, lines)
     colours = [VERDICT_COLOURS.get(verdict, "white") for verdict in verdicts["verdict"]]
+    fig.update_traces(header_align="left", cells_align="left")
     fig.data[0].cells.fill.color = [*[["white"] * len(verdicts)] * 7, colours]
     return fig
 
 
 def _table(header: list[str], cells: list, widths: list[int], title: str, note: str, lines: list[int]) -> go.Figure:
-    align = ["left", "left", *["right"] * (len(header) - 2)] if len(set(lines)) == 1 else "left"
-    row_px = max(ROW_PX, 10 + LINE_PX * max(lines))
+    align = ["left", "left", *["right"] * (len(header) - 2)]
+    row_px = ROW_PX if max(lines) == 1 else 10 + 2 * LINE_PX  # plotly lets a row of three lines grow
     fig = go.Figure(
         go.Table(
             columnwidth=widths,
@@ -122,5 +132,5 @@ def _table(header: list[str], cells: list, widths: list[int], title: str, note: 
         )
     )
     fig.update_traces(header_font={"size": 13, "color": INK}, cells_font={"size": 13, "color": INK})
-    height = 100 + 44 + row_px * len(lines)
+    height = 120 + 44 + sum(max(row_px, 10 + LINE_PX * n) for n in lines if n > 1) + row_px * lines.count(1)
     return styled(fig, title, note, height=height).update_layout(margin={"l": 10, "r": 10, "b": 10})

@@ -1,0 +1,141 @@
+"""Figures of results show the table's numbers, name the runs, and say what is missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tmp_utils import figures
+from tmp_utils.figures.study import pareto_front
+from tmp_utils.findings import paper_table, verdicts
+from tmp_utils.metrics import RESULT_COLUMNS
+
+SETUPS = [("TI", "MW"), ("TI", "BL"), ("DB", "TE"), ("DB", "BL")]
+VALUES = {("DB", "BL"): 0.5, ("DB", "TE"): 0.8, ("TI", "BL"): 0.4, ("TI", "MW"): 0.6}
+
+
+@pytest.fixture
+def results():
+    """Return three concepts x four setups of both CLAP metrics, FAD and two music metrics."""
+    rows = []
+    for metric in ("clap_a", "clap_t", "fad", "tempo_agreement", "level_agreement"):
+        for c, shift in (("a", -0.1), ("b", 0.0), ("c", 0.1)):
+            for method, setup in SETUPS:
+                value = VALUES[method, setup] + shift
+                value = 1 - value if metric == "clap_t" else value
+                row = {"profile": "pocket", "concept": c, "method": method, "setup": setup, "seed": 0}
+                row |= {"prompt": "all", "metric": metric, "value": value, "n": 4, "ci_low": np.nan}
+                rows.append(row | {"ci_high": np.nan, "embedder": "clap:x@1", "status": "ok", "note": ""})
+    return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+
+
+def test_a_summary_is_the_mean_over_concepts_in_the_papers_order(results):
+    table = figures.summary(results, "clap_a")
+    assert list(zip(table["method"], table["setup"], strict=True)) == [
+        *(("DB", "BL"), ("DB", "TE"), ("TI", "BL"), ("TI", "MW"))
+    ]
+    assert table["value"].tolist() == pytest.approx([0.5, 0.8, 0.4, 0.6])
+    assert ((table["ci_low"] < table["value"]) & (table["value"] < table["ci_high"])).all()
+    assert set(table["n_concepts"]) == {3}
+
+
+def test_failed_rows_references_and_single_prompts_are_not_in_a_summary(results):
+    extra = results[results["metric"] == "clap_a"].head(3).copy()
+    extra["value"], extra["status"] = 9.0, ["failed", "ok", "ok"]
+    extra["prompt"], extra["method"] = ["all", "jazz", "all"], [*extra["method"].iloc[:2], "reference"]
+    pd.testing.assert_frame_equal(
+        figures.summary(pd.concat([results, extra]), "clap_a"), figures.summary(results, "clap_a")
+    )
+    with pytest.raises(ValueError, match="kad"):
+        figures.summary(results, "kad")
+
+
+def test_dots_have_one_line_a_setup_and_finite_references_only(results):
+    fig = figures.setups_dots(results, "clap_a", {"ceiling_a": 0.9, "floor_t": float("nan")}, note="stand-ins")
+    assert [label for trace in fig.data for label in trace.y] == ["DB BL", "DB TE", "TI BL", "TI MW"]
+    assert [shape.x0 for shape in fig.layout.shapes] == [0.9]
+    assert "stand-ins" in fig.layout.title.text
+    assert "3 concepts" in fig.layout.title.text
+
+
+def test_the_pareto_front_is_what_nothing_beats_on_both_axes():
+    assert pareto_front([0.5, 0.8, 0.4, 0.6], [0.5, 0.2, 0.6, 0.1]) == [2, 0, 1]
+
+
+def test_the_plane_names_its_runs_and_draws_the_three_references(results):
+    references = {"ceiling_a": 0.9, "ceiling_t": 0.7, "floor_t": 0.1}
+    fig = figures.clap_plane(results, references)
+    by_name = {trace.name: trace for trace in fig.data}
+    assert set(by_name) == {"Pareto front", "DB", "TI"}
+    assert list(by_name["DB"].text) == ["BL", "TE"]
+    assert list(by_name["DB"].x) == pytest.approx([0.5, 0.8])
+    assert list(by_name["DB"].y) == pytest.approx([0.5, 0.2])
+    assert "DB %{customdata[0]}" in by_name["DB"].hovertemplate
+    assert by_name["TI"].marker.color == figures.METHOD_COLOURS["TI"]
+    assert len(fig.layout.shapes) == 3
+    assert "cosine" in fig.layout.xaxis.title.text
+
+
+def test_a_plane_without_both_scores_is_refused(results):
+    results.loc[results["metric"] == "clap_t", "setup"] = "else"
+    with pytest.raises(ValueError, match="both clap_a and clap_t"):
+        figures.clap_plane(results)
+
+
+def test_music_bars_are_percentages_of_clips(results):
+    fig = figures.music_agreement(results)
+    bars = {trace.name: trace for trace in fig.data}
+    assert list(bars["DB TE"].y) == pytest.approx([80, 80])
+    assert [label.split("<br>")[0] for label in bars["DB TE"].x] == ["Tempo", "Loudness"]
+    assert "%" in fig.layout.yaxis.title.text
+    with pytest.raises(ValueError, match="no music rows"):
+        figures.music_agreement(results[results["metric"] == "clap_a"])
+
+
+def test_transfer_curves_are_the_means_at_each_strength_with_bands():
+    table = pd.DataFrame(
+        {
+            "strength": [0.0, 0.0, 1.0, 1.0],
+            "source_similarity": [0.9, 0.7, 0.3, 0.1],
+            "target_similarity": [0.2, 0.4, 0.8, 1.0],
+        }
+    )
+    fig = figures.transfer_curves(table)
+    curves = {trace.name: list(trace.y) for trace in fig.data if trace.name}
+    assert curves["to the source"] == pytest.approx([0.8, 0.2])
+    assert curves["to the concept"] == pytest.approx([0.3, 0.9])
+    assert sum(trace.fill == "toself" for trace in fig.data) == 2
+    with pytest.raises(ValueError, match="strength"):
+        figures.transfer_curves(table.drop(columns="strength"))
+
+
+def test_table_1_stands_beside_the_papers_numbers_and_says_what_failed(results):
+    mine = (results["metric"] == "fad") & (results["setup"] == "TE")
+    results.loc[mine, ["status", "value"]] = ["failed", np.nan]
+    one = (results["metric"] == "clap_a") & (results["setup"] == "MW") & (results["concept"] == "a")
+    results.loc[one, ["status", "value"]] = ["failed", np.nan]
+    table = figures.results_table(results, paper_table("table1")).data[0]
+    columns = [list(column) for column in table.cells.values]
+    rows = {pair: i for i, pair in enumerate(zip(columns[0], columns[1], strict=True))}
+    assert len(rows) == 10
+    assert columns[2][rows["DB", "BL"]].startswith("0.500  [")
+    assert columns[3][rows["TI", "MIX"]] == "0.816"
+    assert columns[5][rows["DB", "BL"]] == "12.37"
+    assert columns[4][rows["DB", "TE"]] == "failed"
+    assert columns[2][rows["TI", "MW"]].endswith("(1 failed)")
+    assert columns[2][rows["TI", "1-AC"]] == "–"
+
+
+def test_setups_beyond_the_papers_come_last_with_a_dash(results):
+    results.loc[results["setup"] == "MW", ["method", "setup"]] = ["DB-LoRA", "BL"]
+    table = figures.results_table(results, paper_table("table1")).data[0]
+    assert (table.cells.values[0][-1], table.cells.values[3][-1]) == ("DB-LoRA", "–")
+
+
+def test_the_findings_table_shows_each_verdict_in_its_colour(results):
+    judged = verdicts(results)
+    cells = figures.findings_table(judged, note="pocket").data[0].cells
+    assert len(cells.values[0]) == len(judged)
+    shown = [verdict.replace("<br>", " ") for verdict in cells.values[-1]]
+    assert shown == judged["verdict"].tolist()
+    colours = dict(zip(shown, cells.fill.color[-1], strict=True))
+    assert len(set(colours.values())) == len(set(shown))
