@@ -1,0 +1,51 @@
+"""Run folders of short sines, as the listening study finds them."""
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.audio import RATE_HZ, save_clip
+from tmp_utils.concepts import Concept
+from tmp_utils.files import write_csv, write_json
+from tmp_utils.prompts import editability_prompts, reconstruction_prompt
+from tmp_utils.runs import run_folder
+
+PROFILE = "smoke"
+
+
+def sine(hz, duration_s=0.6, level=0.3):
+    time_s = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
+    return (level * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
+
+
+def make_run(runs_dir, concept, variant, n_prompts=3, n_clips=2, seed=0, duration_s=0.6, hz=400.0):
+    method, setup = variant.rsplit("-", 1)
+    folder = run_folder(runs_dir, PROFILE, concept, method, setup, seed)
+    (folder / "clips").mkdir(parents=True)
+    rows = []
+    for k, prompt in enumerate([reconstruction_prompt(), *editability_prompts(n_prompts)]):
+        for index in range(n_clips):
+            file = f"clips/{prompt.id}_{index}.wav"
+            level = 0.1 + 0.08 * k + 0.02 * index  # so that loudness has to be matched
+            save_clip(folder / file, sine(hz + 37 * k + 11 * index, duration_s, level))
+            asked = {"file": file, "prompt_id": prompt.id, "kind": prompt.kind, "family": prompt.family}
+            sound = {"seed": 0, "duration_s": duration_s, "peak": level, "level_lufs": -20.0}
+            rows.append({**asked, "prompt": prompt.template.format("<secret>"), "index": index, **sound})
+    write_csv(folder / "clips.csv", pd.DataFrame(rows))
+    write_json(folder / "run.json", {"parameters": {"concept": concept}, "timings": {}, "status": "complete"})
+    return folder
+
+
+def make_concept(folder, name, noun, hz):
+    folder = folder / name
+    folder.mkdir(parents=True)
+    clips = tuple(save_clip(folder / f"{k}.wav", sine(hz + 5 * k, 0.7)) for k in range(2))
+    return Concept(name, noun, "sks", "solo melodic", clips, True, True, True)
+
+
+def make_runs(tmp_path, variants=("DB-BL", "TI-BL"), names=("lute", "gong"), **kwargs):
+    """Runs of all variants for all concepts; returns the runs folder and the concepts by name."""
+    concepts = {name: make_concept(tmp_path / "own", name, f"{name} noun", 300.0) for name in names}
+    for c, name in enumerate(names):
+        for v, variant in enumerate(variants):
+            make_run(tmp_path / "runs", name, variant, hz=400 + 90 * c + 200 * v, **kwargs)
+    return tmp_path / "runs", concepts

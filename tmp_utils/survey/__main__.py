@@ -1,0 +1,68 @@
+"""Build a listening study from runs, and serve it: `python -m tmp_utils.survey`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tmp_utils.survey.app import serve
+from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_study
+from tmp_utils.survey.questions import find_studies, load_study
+from tmp_utils.survey.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        folder = options.study or _folder(options)
+        if options.export:
+            study = load_study(folder)
+            print(f"Answers so far: {Store(study, options.answers).export(options.export)}")
+        else:
+            serve(folder, options.answers, options.port, options.host, options.share)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nThe page is closed. Every answer is kept; run again to go on.", file=sys.stderr)
+    return 0
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """The newest study of the profile; one is built if there is none, or if asked to."""
+    found = find_studies(options.runs_dir, options.profile)
+    if found and not options.build:
+        return found[-1]
+    study = build_study(
+        options.runs_dir,
+        options.profile,
+        options.variants,
+        options.n_per_kind,
+        options.seed,
+        options.contact,
+    )
+    print(f"{study.folder}: {len(study.questions)} questions on {' and '.join(study.variants)}.", flush=True)
+    return study.folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils.survey", description=__doc__)
+    parser.add_argument("--runs-dir", default="runs", help="where the runs are")
+    parser.add_argument("--profile", default="pocket", help="whose runs: pocket (default), paper or smoke")
+    parser.add_argument("--study", type=Path, help="a study's folder; by default the profile's newest")
+    parser.add_argument("--build", action="store_true", help="build a study even if there is one")
+    parser.add_argument("--variants", nargs="+", default=VARIANTS, help="what is compared: DB-BL TI-BL")
+    parser.add_argument("--n-per-kind", type=int, default=N_PER_KIND, help="questions of either kind")
+    parser.add_argument("--seed", type=int, default=0, help="which pairs are drawn")
+    parser.add_argument("--contact", default="", help="whom participants can write to; shown on the page")
+    parser.add_argument("--answers", type=Path, help="the database, by default in the study's folder")
+    parser.add_argument("--export", type=Path, metavar="CSV", help="write the answers so far, and end")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
+    parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
+    parser.add_argument("--share", action="store_true", help="a public link, through Gradio")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

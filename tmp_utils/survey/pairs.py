@@ -1,0 +1,285 @@
+"""From runs to a listening study: which clips are compared, and how they are made to sound alike.
+
+Conventions: two clips are a pair if two variants made them for the same concept, seed, prompt and index.
+Every clip of a study is mono, 16 kHz, 16-bit wav, at -23 LUFS (EBU R 128), with the same fades; the clips of
+a question last equally long. A question whose clips would clip at -23 LUFS is lowered as a whole.
+
+find_pairs  : every pair that the runs of a profile hold.
+build_study : pairs -> a study folder with catch trials and volume checks.
+"""
+
+import hashlib
+import itertools
+import shutil
+import uuid
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
+from tmp_utils.concepts import Concept, load_concept
+from tmp_utils.files import explain_os_errors, write_json
+from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.runs import find_runs, read_manifest, resolve_runs_dir
+from tmp_utils.survey.questions import (
+    CORRECT,
+    FOIL,
+    KINDS,
+    STUDY_FILE,
+    Question,
+    Study,
+    content_hash,
+    load_study,
+    studies_dir,
+    study_content,
+)
+
+VARIANTS = ("DB-BL", "TI-BL")  # the paper's comparison
+N_PER_KIND = 10  # the paper's: half of 20 questions
+LEVEL_LUFS = -23.0
+PEAK = 0.98  # the highest sample that any clip of a study may have
+FADE_S = 0.02
+BEEPS = (3, 4, 5)
+KEYS = ["concept", "seed", "kind", "family", "prompt_id", "index"]
+CONSENT = (
+    "You will hear short pieces of sound made by computer programs, and say which of two fits better. "
+    "There are {n} questions; they take about {minutes} minutes.",
+    "We store your answers, when you gave them and how long you listened, under a random code. "
+    "We do not ask who you are, and store no name, address or device identifier.",
+    "Taking part is voluntary. You can stop at any time by closing the page, and come back with your code.",
+)
+
+
+def find_pairs(runs_dir: str | Path, profile: str, variants: Sequence[str] = VARIANTS) -> pd.DataFrame:
+    """Every pair of clips that two of the variants made for the same thing.
+
+    Returns
+    -------
+    One row a pair: concept, seed, kind, family, prompt_id, index, first, second (variants), file_first,
+    file_second (paths).
+
+    Raises
+    ------
+    ValueError : fewer than two variants are asked for, or the runs hold no pair of them.
+    """
+    if len(set(variants)) < 2:
+        raise ValueError(f"variants {list(variants)}: name two or more different ones, such as {VARIANTS}.")
+    folders = find_runs(runs_dir, profile)
+    clips = [_run_clips(folder) for folder in folders if folder.parent.name in set(variants)]
+    pairs = [
+        _matched(pd.concat(clips, ignore_index=True), first, second)
+        for first, second in (itertools.combinations(variants, 2) if clips else ())
+    ]
+    if not any(len(part) for part in pairs):
+        there = sorted({f"{folder.parts[-3]}/{folder.parent.name}" for folder in folders})
+        raise ValueError(
+            f"no pairs of {' and '.join(variants)} in {resolve_runs_dir(runs_dir) / profile}: a pair needs "
+            f"both, for the same concept, seed and prompt. Finished runs: {', '.join(there) or 'none'}. "
+            f"Make them with `make study` or notebooks 02 and 03, or name other variants."
+        )
+    return pd.concat(pairs, ignore_index=True)
+
+
+def build_study(
+    runs_dir: str | Path,
+    profile: str,
+    variants: Sequence[str] = VARIANTS,
+    n_per_kind: int = N_PER_KIND,
+    seed: int = 0,
+    contact: str = "",
+    concepts: Mapping[str, Concept] | None = None,
+) -> Study:
+    """Build a study from the runs of a profile; the same runs and settings give the same study.
+
+    Parameters
+    ----------
+    n_per_kind : questions of either kind, spread over concepts and prompts; two catch trials are added.
+    seed : which pairs are drawn.
+    contact : whom participants can write to; shown on the page.
+    concepts : concepts by the name their runs give, where `load_concept` cannot find them.
+
+    Raises
+    ------
+    ValueError : the runs hold too few pairs with sound in them.
+    """
+    pairs = find_pairs(runs_dir, profile, variants)
+    root = studies_dir(runs_dir, profile)
+    partial = root / f".{uuid.uuid4().hex}.partial"
+    with explain_os_errors(root):
+        (partial / "clips").mkdir(parents=True)
+        try:
+            maker = _Maker(partial / "clips", seed, resolve_runs_dir(runs_dir), dict(concepts or {}))
+            questions = [q for kind in KINDS for q in maker.draw(pairs[pairs["kind"] == kind], kind, n_per_kind)]
+            questions += maker.catch_trials(questions[0].concept)
+            minutes = 1 + round(sum(q.duration_s * len(q.slots) + 4 for q in questions) / 60)
+            consent = (CONSENT[0].format(n=len(questions), minutes=minutes), *CONSENT[1:])
+            checks = {n: maker.save(_beeps(n), f"beeps/{n}") for n in BEEPS}
+            left_out = tuple(maker.left_out)
+            study = Study(partial, "", seed, tuple(variants), tuple(questions), checks, consent, contact, left_out)
+            return _keep(study, root)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _keep(study: Study, root: Path) -> Study:
+    content = study_content(study)
+    version = content_hash(content, study.folder)
+    folder = root / f"study-{version}"
+    if not folder.exists():
+        write_json(study.folder / STUDY_FILE, {"version": version, **content})
+        study.folder.rename(folder)
+    if study.left_out:
+        warnings.warn(
+            f"{len(study.left_out)} pairs were left out because a clip of theirs cannot be played: "
+            + "; ".join(study.left_out),
+            stacklevel=3,
+        )
+    return load_study(folder)
+
+
+def _run_clips(folder: Path) -> pd.DataFrame:
+    """The clips of a run, with what they are of."""
+    table = pd.read_csv(folder / "clips.csv", dtype={"prompt_id": str, "family": str}, keep_default_na=False)
+    if missing := {"file", "prompt_id", "kind", "family", "index"} - set(table.columns):
+        raise ValueError(f"{folder / 'clips.csv'}: columns {sorted(missing)} are missing. Run it again.")
+    parameters = read_manifest(folder)["parameters"]
+    table["path"] = [str(_inside(folder, file)) for file in table["file"]]
+    table["concept"] = parameters.get("concept", folder.parts[-3])
+    return table.assign(variant=folder.parent.name, seed=int(folder.name.removeprefix("seed")))
+
+
+def _inside(folder: Path, file: str) -> Path:
+    """The path of a clip of a run, which may be given from the run's folder or from its `clips/`."""
+    path = folder / file
+    return path if path.exists() else folder / "clips" / file
+
+
+def _matched(clips: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    sides = [clips.loc[clips["variant"] == variant, [*KEYS, "path"]] for variant in (first, second)]
+    pairs = sides[0].merge(sides[1], on=KEYS, suffixes=("_first", "_second"))
+    pairs = pairs.rename(columns={"path_first": "file_first", "path_second": "file_second"})
+    return pairs.assign(first=first, second=second)
+
+
+class _Maker:
+    """Writes the clips of questions into `folder` and remembers which pairs could not be used."""
+
+    def __init__(self, folder: Path, seed: int, runs_dir: Path, concepts: dict[str, Concept]):
+        self.folder, self.seed, self.runs_dir, self.concepts = folder, seed, runs_dir, concepts
+        self.left_out: list[str] = []
+
+    def draw(self, pairs: pd.DataFrame, kind: str, n: int) -> list[Question]:
+        """Draw `n` pairs of one kind, spread over variants, concepts, prompt families and prompts."""
+        rng = np.random.default_rng([self.seed, KINDS.index(kind)])
+        rest = pairs.iloc[rng.permutation(len(pairs))].to_dict("records")
+        used: Counter = Counter()
+        questions: list[Question] = []
+        while rest and len(questions) < n:
+            pair = min(rest, key=lambda row: [used[mark] for mark in _marks(row)])
+            rest.remove(pair)
+            try:
+                questions.append(self.question(pair, f"{kind[0]}{len(questions) + 1:02d}", rng))
+                used.update(_marks(pair))
+            except (ValueError, FileNotFoundError) as error:
+                name = f"{pair['concept']}, {pair['prompt_id']}, {pair['index']}"
+                self.left_out.append(f"{name}: {error}")
+        if len(questions) < n:
+            raise ValueError(
+                f"{len(questions)} usable {kind} pairs, and {n} questions of that kind were asked for. Lower "
+                f"n_per_kind, or make more runs. Left out: {'; '.join(self.left_out) or 'none'}."
+            )
+        return questions
+
+    def question(self, pair: dict, question_id: str, rng: np.random.Generator) -> Question:
+        """Make one question of a pair."""
+        concept = self.concept(pair["concept"])
+        paths = {"first": Path(pair["file_first"]), "second": Path(pair["file_second"])}
+        if pair["kind"] == "reconstruction":
+            paths["reference"] = concept.clips[rng.integers(len(concept.clips))]
+        clips = {role: load_clip(path, duration_s=CLIP_S) for role, path in paths.items()}
+        sources = {role: self.short(path) for role, path in paths.items()}
+        names = {key: pair[key] for key in ("kind", "concept", "prompt_id", "first", "second")}
+        words = "" if "reference" in paths else fill(_template(pair["prompt_id"]), concept.class_noun)
+        return self.finished(question_id, clips, sources, prompt=words, catch=False, **names)
+
+    def catch_trials(self, name: str) -> list[Question]:
+        """One question of either kind with only one right answer: the concept itself, or hiss."""
+        concept = self.concept(name)
+        real, hiss = load_clip(concept.clips[0], duration_s=CLIP_S), _pink_noise(self.seed)
+        names = {"concept": name, "first": CORRECT, "second": FOIL, "prompt_id": "catch", "catch": True}
+        sources = {"first": concept.clips[0].name, "second": "pink noise"}
+        prompt = fill(reconstruction_prompt().template, concept.class_noun)
+        clips = {"first": real, "second": hiss}
+        same = {**clips, "reference": real}
+        return [
+            self.finished("c01", same, sources, kind=KINDS[0], prompt="", **names),
+            self.finished("c02", clips, sources, kind=KINDS[1], prompt=prompt, **names),
+        ]
+
+    def finished(self, question_id: str, clips: dict, sources: dict, **names) -> Question:
+        """Make clips of one question alike, write them, and return the question."""
+        n = min(len(clip) for clip in clips.values())
+        level_lufs = LEVEL_LUFS
+        alike = {role: match_loudness(_faded(fit_length(c, n)), level_lufs) for role, c in clips.items()}
+        peak = max(float(np.abs(clip).max()) for clip in alike.values())
+        if peak > PEAK:
+            level_lufs += 20 * np.log10(PEAK / peak)
+            alike = {role: clip * np.float32(PEAK / peak) for role, clip in alike.items()}
+        files = {role: self.save(clip, f"{question_id}/{role}") for role, clip in alike.items()}
+        numbers = {"duration_s": round(n / RATE_HZ, 3), "level_lufs": round(level_lufs, 2)}
+        return Question(id=question_id, files=files, sources=sources, **numbers, **names)
+
+    def save(self, clip: np.ndarray, name: str) -> str:
+        """Write a clip under a name that says nothing."""
+        token = hashlib.sha256(f"{self.seed}/{name}/".encode() + clip.tobytes()).hexdigest()[:20]
+        return save_clip(self.folder / f"{token}.wav", clip).name
+
+    def concept(self, name: str) -> Concept:
+        if name not in self.concepts:
+            self.concepts[name] = load_concept(name)
+        return self.concepts[name]
+
+    def short(self, path: Path) -> str:
+        """A path under the runs folder in short; the name alone of any other."""
+        return path.relative_to(self.runs_dir).as_posix() if path.is_relative_to(self.runs_dir) else path.name
+
+
+def _marks(row: Mapping) -> list[tuple]:
+    """What a draw is spread over, the most important first."""
+    names = (("first", "second"), ("concept",), ("family",), ("prompt_id",), ("seed",))
+    return [tuple((name, row[name]) for name in group) for group in names]
+
+
+def _template(prompt_id: str) -> str:
+    for prompt in editability_prompts():
+        if prompt.id == prompt_id:
+            return prompt.template
+    raise ValueError(f'prompt "{prompt_id}" is not an editability prompt of data/prompts.csv')
+
+
+def _faded(clip: np.ndarray) -> np.ndarray:
+    ramp = np.sin(np.linspace(0, np.pi / 2, round(FADE_S * RATE_HZ), dtype=np.float32)) ** 2
+    clip = clip.copy()
+    clip[: len(ramp)] *= ramp
+    clip[-len(ramp) :] *= ramp[::-1]
+    return clip
+
+
+def _pink_noise(seed: int) -> np.ndarray:
+    """float32 (163840,): noise with equal power in every octave."""
+    spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=round(CLIP_S * RATE_HZ)))
+    clip = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)))
+    return (0.1 * clip / np.abs(clip).max()).astype(np.float32)
+
+
+def _beeps(n: int, level: float = 0.1) -> np.ndarray:
+    """float32: `n` beeps of 1 kHz, each 6 dB softer than the one before; equally long for every `n`."""
+    time_s = np.arange(round(0.3 * RATE_HZ)) / RATE_HZ
+    beep = _faded(np.sin(2 * np.pi * 1000 * time_s).astype(np.float32))
+    gap = np.zeros(round(0.4 * RATE_HZ), dtype=np.float32)
+    sound = np.concatenate([part for k in range(n) for part in (level * 0.5**k * beep, gap)])
+    return fit_length(sound, max(BEEPS) * (len(beep) + len(gap)))
