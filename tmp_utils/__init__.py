@@ -6,6 +6,8 @@ Sound and words
     audio       : how sound becomes numbers (clips, log-mel, mixing, loudness).
     concepts    : what can be learned (the catalogue, a folder of recordings).
     prompts     : what is asked (training, reconstruction and editability prompts).
+    browser     : a widget to look at and listen to the concepts.
+    paper_clips : fetching the paper's own clips (`python -m tmp_utils.paper_clips`).
     profiles    : at which size (pocket, paper, smoke), and the study's setups.
 
 Models
@@ -16,6 +18,8 @@ Models
     personalize : how a concept is learned (one loop, several methods) and kept (adapters).
     export      : adapters for other programs.
     generate    : what it sounds like (adapter + prompts + seeds -> clips).
+    transfer    : style transfer (clip + adapter + strength -> clip).
+    inversion   : how a source becomes noise, for style transfer.
     pocket      : where the pocket model comes from.
 
 Measures
@@ -26,10 +30,14 @@ Measures
     distances   : FAD and KAD.
     intervals   : how sure a number is.
     music       : tempo, loudness, key and scale.
+    preservation : what of a source a transfer keeps.
     score       : a run's clips -> its rows of the results table.
+    findings    : whether the paper's findings hold here.
+    survey      : whether people agree (pairs, page, answers, analysis).
     figures     : pictures of a tidy table.
 
 The study
+    protocol    : one run (learn, generate, score, keep).
     runs        : where things are and what is done (folders, manifests, resume).
     files       : files that are whole or not there.
     provenance  : what made a result (code, packages, machine).
