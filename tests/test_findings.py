@@ -4,7 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tmp_utils.findings import NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, transfer_balance, verdicts
+from tmp_utils.findings import (
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    paper_table,
+    transfer_balance,
+    transfer_rows,
+    verdicts,
+)
 from tmp_utils.metrics import RESULT_COLUMNS
 
 SETUPS = [tuple(row) for row in paper_table("table1")[["method", "setup"]].to_numpy()]
@@ -176,3 +184,16 @@ def test_transfer_is_best_balanced_where_the_curves_cross():
     assert balance["elsewhere"] == pytest.approx(np.mean([0, 0.1, 0.2, 0.3] * 2))
     with pytest.raises(ValueError, match="2 strengths"):
         transfer_balance(pd.DataFrame(curves).iloc[[0, 10]])
+
+
+def test_transfer_rows_are_what_the_claim_on_transfer_reads():
+    strength = np.tile(np.linspace(0, 1, 11), 2)
+    curves = pd.DataFrame({"strength": strength, "source_similarity": 1 - strength, "target_similarity": strength})
+    frames = []
+    for concept in ("a", "b", "c", "d"):
+        identity = {"profile": "pocket", "concept": concept, "method": "TI", "setup": "MW", "seed": 0}
+        frames.append(transfer_rows(curves, identity, "clap:x@1"))
+    assert frames[0]["setup"].tolist() == ["MW@0.4-0.6", "MW@elsewhere"]
+    assert frames[0]["n"].tolist() == [2, 2]
+    judged = verdicts(pd.concat(frames)).set_index("id").loc["transfer_sweet_spot"]
+    assert (judged["verdict"], judged["n_concepts"]) == (REPRODUCED, 4)

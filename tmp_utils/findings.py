@@ -8,15 +8,17 @@ p-values are of `intervals`, the p-values corrected over all claims by Holm's ru
 
 verdicts         : the findings table.
 transfer_balance : what the claim on style transfer is judged by.
+transfer_rows    : the same as rows of the results table.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from tmp_utils.intervals import Interval, holm, paired_difference
-from tmp_utils.metrics import WHOLE_RUN, check_one_embedder
+from tmp_utils.metrics import WHOLE_RUN, check_one_embedder, result_row, results_table
 from tmp_utils.profiles import DATA_DIR
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
@@ -237,3 +239,17 @@ def transfer_balance(curves: pd.DataFrame) -> pd.Series:
     balance = ((means - means.min()) / spans).min(axis=1)
     inside = (balance.index >= SWEET_SPOT[0] - 1e-9) & (balance.index <= SWEET_SPOT[1] + 1e-9)
     return pd.Series({"0.4-0.6": balance[inside].mean(), "elsewhere": balance[~inside].mean()})
+
+
+def transfer_rows(curves: pd.DataFrame, identity: Mapping, embedder: str) -> pd.DataFrame:
+    """Return the two results rows ``transfer_balance``, of the setups "<setup>@0.4-0.6" and "@elsewhere".
+
+    ``curves`` is as in `transfer_balance`, of one concept and seed, which ``identity`` names.
+    """
+    n = int(curves.groupby("strength").size().min())
+    rows = []
+    for part, value in transfer_balance(curves).items():
+        named = {**identity, "setup": f"{identity['setup']}@{part}"}
+        interval = Interval(float(value), float("nan"), float("nan"), n)
+        rows.append(result_row(named, "transfer_balance", interval, embedder))
+    return results_table(rows)
