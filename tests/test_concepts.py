@@ -108,8 +108,8 @@ def test_a_folder_may_say_its_own_words_and_an_argument_outranks_it(tmp_path):
 
 def test_a_folder_without_a_class_noun_is_music_and_says_so(tmp_path):
     save_clip(tmp_path / "a.wav", TONE)
-    with pytest.warns(UserWarning, match='no class noun was given, so "music" is used'):
-        assert load_concept(tmp_path).class_noun == "music"
+    with pytest.warns(UserWarning, match='no class noun was given, so "sound" is used'):
+        assert load_concept(tmp_path).class_noun == "sound"
 
 
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path):

@@ -28,7 +28,7 @@ from tmp_utils.profiles import DATA_DIR
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
 PAPER_PREFIX = "paper/"
-OWN_CLASS_NOUN = "music"  # for a folder that does not say what it holds
+OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
 OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
 _TOML_TYPES = {"class_noun": str, "rare_word": str, "tempo_constant": bool, "harmonic": bool}
 
