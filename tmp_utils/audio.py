@@ -71,9 +71,7 @@ def load_clip(
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Check the spelling, or the folder it should be in.")
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
-        raise ValueError(
-            f"{path.name}: start_s={start_s} must be >= 0 and duration_s={duration_s} must be > 0."
-        )
+        raise ValueError(f"{path.name}: start_s={start_s} must be >= 0 and duration_s={duration_s} must be > 0.")
     _refuse_cut_wav(path)
     frames, file_rate_hz = _read_frames(path, start_s, duration_s)
     mono = frames.mean(axis=1, dtype=np.float32)
@@ -140,9 +138,7 @@ def _refuse_unusable(name: str, frames: np.ndarray, mono: np.ndarray, duration_s
         )
     bad = int((~np.isfinite(frames)).any(axis=1).sum())
     if bad:
-        raise ValueError(
-            f"{name}: {bad} of {len(frames)} samples are NaN or infinite. Export the file again."
-        )
+        raise ValueError(f"{name}: {bad} of {len(frames)} samples are NaN or infinite. Export the file again.")
     peak = float(np.abs(mono).max())
     if peak < SILENCE_PEAK:
         raise ValueError(
@@ -167,26 +163,18 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
     """
     path, clip = Path(path), np.asarray(clip, dtype=np.float32)
     if path.suffix.lower() not in _SUBTYPES:
-        raise ValueError(
-            f"{path.name}: cannot write {path.suffix or 'no suffix'}; use one of {', '.join(_SUBTYPES)}."
-        )
+        raise ValueError(f"{path.name}: cannot write {path.suffix or 'no suffix'}; use one of {', '.join(_SUBTYPES)}.")
     if clip.ndim != 1 or clip.size == 0 or not np.isfinite(clip).all():
-        raise ValueError(
-            f"{path.name}: expected a non-empty finite clip (n,), got shape {clip.shape} or NaN in it."
-        )
+        raise ValueError(f"{path.name}: expected a non-empty finite clip (n,), got shape {clip.shape} or NaN in it.")
     peak = float(np.abs(clip).max())
     if peak > 1:
         fall_db = 20 * np.log10(peak)
-        warnings.warn(
-            f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower.", stacklevel=2
-        )
+        warnings.warn(f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower.", stacklevel=2)
         clip = clip / peak
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
         with soundfile.SoundFile(temporary, "w", rate_hz, 1, _SUBTYPES[path.suffix.lower()]) as sound:
-            for block in np.array_split(
-                clip, ceil(len(clip) / rate_hz)
-            ):  # vorbis overflows on one long write
+            for block in np.array_split(clip, ceil(len(clip) / rate_hz)):  # vorbis overflows on one long write
                 sound.write(block)
         temporary.replace(path)
     finally:
@@ -239,9 +227,7 @@ def log_mel(clips: "torch.Tensor") -> "torch.Tensor":
 
     pad = (N_FFT - HOP) // 2
     if clips.shape[-1] <= pad:
-        raise ValueError(
-            f"log_mel: {clips.shape[-1]} samples; at least {pad + 1} are needed to reflect the edges."
-        )
+        raise ValueError(f"log_mel: {clips.shape[-1]} samples; at least {pad + 1} are needed to reflect the edges.")
     flat = clips.reshape(-1, 1, clips.shape[-1])
     padded = torch.nn.functional.pad(flat, (pad, pad), mode="reflect")[:, 0]
     window = torch.hann_window(N_FFT, device=clips.device, dtype=clips.dtype)

@@ -72,9 +72,7 @@ def list_concepts(shipped_only: bool = True) -> list[str]:
     return list(table[table["shipped"]]["name"] if shipped_only else table["name"])
 
 
-def load_concept(
-    name_or_folder: str | Path, class_noun: str | None = None, rare_word: str | None = None
-) -> Concept:
+def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare_word: str | None = None) -> Concept:
     """Find a concept by its name in the catalogue or by its folder.
 
     Parameters
@@ -108,11 +106,7 @@ def _catalogued(name: str, row: pd.Series, words: dict[str, str | None]) -> Conc
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{name}: no clips in {folder}. "
-            + (
-                "Rebuild them with `python -m tmp_utils.pocket.stand_ins`."
-                if stand_in
-                else _how_to_get(row, folder)
-            )
+            + ("Rebuild them with `python -m tmp_utils.pocket.stand_ins`." if stand_in else _how_to_get(row, folder))
         )
     return Concept(
         name=name,
@@ -129,9 +123,7 @@ def _catalogued(name: str, row: pd.Series, words: dict[str, str | None]) -> Conc
 def _how_to_get(row: pd.Series, folder: Path) -> str:
     if row["video_id"] and not row["voice"]:
         return "Fetch them with `make clips-paper`."
-    return (
-        f"They cannot be fetched ({row['note']}); put recordings of your own there, or name another folder."
-    )
+    return f"They cannot be fetched ({row['note']}); put recordings of your own there, or name another folder."
 
 
 def _own(folder: Path, words: dict[str, str | None]) -> Concept:
@@ -182,9 +174,7 @@ def sound_files(folder: Path) -> tuple[Path, ...]:
     """The sound files of a folder, sorted by name; ValueError if there is none."""
     paths = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not paths:
-        raise ValueError(
-            f"{folder}: no sound files in it; expected {', '.join(SUFFIXES)}. Put about five clips there."
-        )
+        raise ValueError(f"{folder}: no sound files in it; expected {', '.join(SUFFIXES)}. Put about five clips there.")
     return tuple(sorted(paths, key=lambda p: p.name))
 
 

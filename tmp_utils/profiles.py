@@ -54,9 +54,7 @@ class Profile:
     def method(self, name: str) -> dict[str, Any]:
         """Hyperparameters of one method; ValueError lists the methods that the profile has."""
         if name not in self.methods:
-            raise ValueError(
-                f'profile "{self.name}" has no method "{name}"; it has {", ".join(self.methods)}.'
-            )
+            raise ValueError(f'profile "{self.name}" has no method "{name}"; it has {", ".join(self.methods)}.')
         return dict(self.methods[name])
 
 
@@ -128,9 +126,7 @@ def _inherited(tables: dict[str, dict], name: str) -> dict[str, Any]:
     if parent is None:
         return own
     if parent not in tables or parent == name:
-        raise ValueError(
-            f'profile "{name}" inherits "{parent}", which is not another profile: {", ".join(tables)}.'
-        )
+        raise ValueError(f'profile "{name}" inherits "{parent}", which is not another profile: {", ".join(tables)}.')
     base = _inherited(tables, parent)
     methods = base.get("methods", {})
     for method, values in own.pop("methods", {}).items():

@@ -94,9 +94,7 @@ PLAYERS = {
 }  # fmt: skip
 
 
-def solo(
-    player: Player, style: np.random.Generator, rng: np.random.Generator, duration_s: float
-) -> list[Instrument]:
+def solo(player: Player, style: np.random.Generator, rng: np.random.Generator, duration_s: float) -> list[Instrument]:
     """Improvise for `duration_s`: the player's licks (from `style`), in an order and at heights from `rng`.
 
     Returns
@@ -177,9 +175,7 @@ def _bend(lead, kind, start_s, length_s, rng) -> None:
     depth = rng.choice([0.0, 1.0, 1.5]) if kind == "glide" else 0.6
     semitones = vibrato - depth * np.exp(-times_s / 0.07)
     for at_s, bend in zip(times_s, semitones, strict=True):
-        lead.pitch_bends.append(
-            PitchBend(int(np.clip(bend * BEND_PER_SEMITONE, -8192, 8191)), start_s + at_s)
-        )
+        lead.pitch_bends.append(PitchBend(int(np.clip(bend * BEND_PER_SEMITONE, -8192, 8191)), start_s + at_s))
 
 
 def _drone(player: Player, beat_s: float, duration_s: float) -> list[Instrument]:

@@ -122,9 +122,7 @@ TUNES = {
 def melody_notes(melody: str) -> list[tuple[int | None, float]]:
     """Read a melody: (MIDI pitch, or None for a rest; beats) of each note."""
     parts = (token.partition(":") for token in melody.split())
-    return [
-        (None if name == "R" else note_name_to_number(name), float(beats or 1)) for name, _, beats in parts
-    ]
+    return [(None if name == "R" else note_name_to_number(name), float(beats or 1)) for name, _, beats in parts]
 
 
 def chord_pitches(name: str) -> tuple[int, ...]:

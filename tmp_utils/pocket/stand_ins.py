@@ -99,9 +99,7 @@ def _to_level(clip: np.ndarray, level_lufs: float) -> np.ndarray:
 
 
 def _wind(n: int, rng) -> np.ndarray:
-    gusts = 0.3 + np.abs(
-        signal.sosfilt(signal.butter(2, 0.4, fs=RATE_HZ, output="sos"), rng.standard_normal(n) * 60)
-    )
+    gusts = 0.3 + np.abs(signal.sosfilt(signal.butter(2, 0.4, fs=RATE_HZ, output="sos"), rng.standard_normal(n) * 60))
     return gusts * acoustics._filter(rng.standard_normal(n), "bandpass", (120, 900), order=1)
 
 
