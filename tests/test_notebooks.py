@@ -62,11 +62,7 @@ def test_nearly_half_the_cells_are_prose(notebook):
 def test_a_notebook_opens_with_a_question_and_says_what_it_reads_writes_and_costs(notebook):
     opening = "\n".join(cell.source for cell in notebook.cells[:3] if cell.cell_type == "markdown")
     assert re.match(r"# .*\?", opening)
-    assert (
-        re.search(r"minute", opening)
-        and re.search(r"read", opening, re.I)
-        and re.search(r"writ", opening, re.I)
-    )
+    assert re.search(r"minute", opening) and re.search(r"read", opening, re.I) and re.search(r"writ", opening, re.I)
 
 
 def test_notebooks_call_the_package_and_define_no_classes(notebook):

@@ -83,9 +83,7 @@ def plain(value: Any) -> Any:
         return None
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
-    raise TypeError(
-        f"{value!r} is a {type(value).__name__}; JSON holds text, numbers, lists and mappings of them."
-    )
+    raise TypeError(f"{value!r} is a {type(value).__name__}; JSON holds text, numbers, lists and mappings of them.")
 
 
 def write_text(path: str | Path, text: str) -> Path:

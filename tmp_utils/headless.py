@@ -45,9 +45,7 @@ def declared_parameters(notebook: str | Path) -> dict[str, str]:
 
     notebook = Path(notebook)
     content = nbformat.read(notebook, as_version=4)
-    content.metadata.setdefault(
-        "kernelspec", {"name": KERNEL, "display_name": "Python 3", "language": "python"}
-    )
+    content.metadata.setdefault("kernelspec", {"name": KERNEL, "display_name": "Python 3", "language": "python"})
     tagged = sum("parameters" in cell.metadata.get("tags", []) for cell in content.cells)
     if tagged != 1:
         raise ValueError(

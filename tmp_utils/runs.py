@@ -173,9 +173,7 @@ class Run:
         write_json(self.path / MANIFEST, manifest)
 
 
-def open_run(
-    folder: str | Path, settings: Mapping[str, Any], backbone: Any = None, say: Callable = print
-) -> Run:
+def open_run(folder: str | Path, settings: Mapping[str, Any], backbone: Any = None, say: Callable = print) -> Run:
     """Open the run of these settings: done already, resumed, or new.
 
     Parameters
@@ -225,15 +223,12 @@ def read_manifest(folder: str | Path) -> dict:
     path = Path(folder) / MANIFEST
     if not path.exists():
         raise FileNotFoundError(
-            f"{folder} has no {MANIFEST}, so it is not a finished run. Move it elsewhere, or choose another "
-            "runs_dir."
+            f"{folder} has no {MANIFEST}, so it is not a finished run. Move it elsewhere, or choose another runs_dir."
         )
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is not JSON ({error}). Delete the folder it is in, and run it again."
-        ) from error
+        raise ValueError(f"{path} is not JSON ({error}). Delete the folder it is in, and run it again.") from error
 
 
 def find_runs(runs_dir: str | Path, profile: str | None = None) -> list[Path]:
@@ -246,9 +241,7 @@ def collect(runs_dir: str | Path, profile: str | None = None, name: str = "metri
     """Return the tables `name` of all finished runs, one below the other; empty if there are none."""
     import pandas as pd
 
-    tables = [
-        pd.read_csv(folder / name) for folder in find_runs(runs_dir, profile) if (folder / name).exists()
-    ]
+    tables = [pd.read_csv(folder / name) for folder in find_runs(runs_dir, profile) if (folder / name).exists()]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -57,9 +57,7 @@ def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_backbone: bool = False) ->
     """
     found = sorted([*Path(folder).glob(STUDY), *(Path(folder).glob(BACKBONE) if with_backbone else [])])
     if not found:
-        raise FileNotFoundError(
-            f"{folder} holds no notebook named like {STUDY}. Point --notebooks-dir at them."
-        )
+        raise FileNotFoundError(f"{folder} holds no notebook named like {STUDY}. Point --notebooks-dir at them.")
     return found
 
 
@@ -97,9 +95,7 @@ def fingerprint(execution: Execution, before: Sequence[str] = ()) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def execute(
-    execution: Execution, folder: Path, before: Sequence[str], label: str, force: bool = False
-) -> str:
+def execute(execution: Execution, folder: Path, before: Sequence[str], label: str, force: bool = False) -> str:
     """Execute one notebook unless it is done; returns its fingerprint.
 
     Raises
@@ -207,9 +203,7 @@ def _run_notebook(execution: Execution, partial: Path, label: str) -> float:
             headless.execute(execution.notebook, partial, execution.parameters, progress, environment)
     except headless.NotebookFailed as failure:
         partial.replace(failed)
-        raise headless.NotebookFailed(
-            f"{label}: {failure}.\nExecuted as far as it came: {failed}"
-        ) from failure
+        raise headless.NotebookFailed(f"{label}: {failure}.\nExecuted as far as it came: {failed}") from failure
     failed.unlink(missing_ok=True)
     return round(progress.elapsed_s, 1)
 
@@ -230,9 +224,7 @@ def _spread(grid: list[tuple], declared: Mapping, name: str, values: Sequence) -
         return [(stem, {**parameters, f"{name}s": list(values)}) for stem, parameters in grid]
     if len(values) == 1:
         return [(stem, {**parameters, name: values[0]}) for stem, parameters in grid]
-    ending = {
-        value: f"{name}{value}" if isinstance(value, int) else slug(Path(value).name) for value in values
-    }
+    ending = {value: f"{name}{value}" if isinstance(value, int) else slug(Path(value).name) for value in values}
     return [(f"{stem}-{ending[v]}", {**parameters, name: v}) for stem, parameters in grid for v in values]
 
 
