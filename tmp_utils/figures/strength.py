@@ -1,0 +1,123 @@
+"""Pictures of style transfer: what changes with strength, with intervals over sources and seeds.
+
+Conventions: strengths are in [0, 1]. Tables of curves have one row a point: curve, strength, value, ci_low,
+ci_high, and possibly measure; `preservation.mean_curve` makes them.
+
+strength_curves : one line a curve with its band; the colour tells the curve, the dash the measure.
+mark_landmarks  : crossing point and sweet spot, ours and the paper's, onto such a figure.
+trade_off       : what is gained against what is kept, one path a method.
+"""
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from tmp_utils.figures.look import BLUE, GREEN, GREY, INK, ORANGE, PINK, SKY, VERMILION, faded, styled
+
+PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION)
+DASHES = ("solid", "dot", "dash")
+PAPERS_RANGE = (0.4, 0.6)  # paper, section 4, read off its Figure 4
+
+
+def _band(points: pd.DataFrame, colour: str) -> go.Scatter:
+    x, low, high = (points[name].tolist() for name in ("strength", "ci_low", "ci_high"))
+    return go.Scatter(
+        x=x + x[::-1],
+        y=high + low[::-1],
+        fill="toself",
+        fillcolor=faded(colour, 0.15),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+    )
+
+
+def strength_curves(
+    table: pd.DataFrame, title: str, note: str = "", y_title: str = "Audio similarity (cosine)"
+) -> go.Figure:
+    """Return curves over strength, with bands where there are intervals.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        curve, strength, value, ci_low, ci_high; with a column measure, each pair of curve and measure is a line.
+    """
+    if missing := {"curve", "strength", "value", "ci_low", "ci_high"} - set(table.columns):
+        raise ValueError(f"columns {sorted(missing)} are missing; the table has {list(table.columns)}.")
+    keys = ["curve", "measure"] if "measure" in table else ["curve"]
+    names = {key: list(dict.fromkeys(table[key])) for key in keys}
+    fig = go.Figure()
+    for key, points in table.groupby(keys, sort=False):
+        colour = PALETTE[names["curve"].index(key[0]) % len(PALETTE)]
+        dash = DASHES[names["measure"].index(key[1]) % len(DASHES)] if len(key) > 1 else "solid"
+        points, label = points.sort_values("strength"), ", ".join(key)
+        if np.isfinite(points["ci_low"]).all():
+            fig.add_trace(_band(points, colour))
+        fig.add_scatter(
+            x=points["strength"],
+            y=points["value"],
+            name=label,
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5, "dash": dash},
+            hovertemplate=f"strength %{{x:.2f}}: %{{y:.3f}} {label}<extra></extra>",
+        )
+    fig.update_xaxes(title="Transfer strength", range=[-0.02, 1.02])
+    fig.update_yaxes(title=y_title)
+    return styled(fig, title, note, height=460).update_layout(legend={"x": 1.01, "y": 1}, margin_r=190)
+
+
+def mark_landmarks(fig: go.Figure, landmarks: pd.DataFrame) -> go.Figure:
+    """Shade the sweet spot, ours and the paper's, and draw the crossing point; what is undefined is left out.
+
+    Parameters
+    ----------
+    landmarks : pandas.DataFrame
+        Of `preservation.landmarks`: index crossing, best, low, high; column value.
+    """
+    value = landmarks["value"]
+    ranges = [
+        (PAPERS_RANGE, "the paper's", GREY, "bottom", 0.12),
+        ((value["low"], value["high"]), "here", GREEN, "top", 0.10),
+    ]
+    for (low, high), whose, colour, side, alpha in ranges:
+        if np.isnan(low):
+            continue
+        fig.add_vrect(low, high, fillcolor=faded(colour, alpha), line_width=0, layer="below")
+        text = f"sweet spot {whose}: {low:.2f}–{high:.2f}"
+        place = {"yref": "paper", "y": float(side == "top"), "yanchor": side}
+        fig.add_annotation(x=(low + high) / 2, text=text, showarrow=False, font={"size": 12}, **place)
+    if not np.isnan(value["crossing"]):
+        fig.add_vline(value["crossing"], line={"color": INK, "dash": "dash", "width": 1.5})
+        text = f"crossing {value['crossing']:.2f}"
+        place = {"yref": "paper", "y": 0.92, "xanchor": "left", "xshift": 5}
+        fig.add_annotation(x=value["crossing"], text=text, showarrow=False, font={"size": 12}, **place)
+    return fig
+
+
+def trade_off(curves: pd.DataFrame, title: str, note: str = "") -> go.Figure:
+    """Return, for each transfer method, the path of its mean similarities from strength 0 to 1.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        transfer, strength, source_similarity, target_similarity; one row a clip. Further up and to the right is
+        better: at equal likeness to the source, more of the concept.
+    """
+    means = curves.groupby(["transfer", "strength"], sort=False)[["source_similarity", "target_similarity"]].mean()
+    fig = go.Figure()
+    for k, name in enumerate(dict.fromkeys(curves["transfer"])):
+        path = means.loc[name].sort_index()
+        fig.add_scatter(
+            x=path["source_similarity"],
+            y=path["target_similarity"],
+            name=name,
+            mode="lines+markers",
+            line={"color": PALETTE[k % len(PALETTE)], "width": 2.5},
+            customdata=path.index,
+            hovertemplate=f"{name}, strength %{{customdata:.2f}}: %{{x:.3f}} to the source, %{{y:.3f}} to the concept"
+            "<extra></extra>",
+        )
+    fig.update_xaxes(title="Audio similarity to the source (cosine)")
+    fig.update_yaxes(title="Audio similarity to the concept (cosine)")
+    return styled(fig, title, note, height=460).update_layout(legend={"x": 1.01, "y": 1}, margin_r=170)

@@ -1,0 +1,245 @@
+"""Style-transfer sweeps: one clip for each source, method and strength, with what it keeps and what it gains.
+
+Conventions: a sweep is a run of ``runs``: `<concept>/transfer-<adapter>/seed<k>/`, where the seed is that of the
+noise. It holds ``clips/`` (wav, as loud as the model made them), ``curves.csv`` and ``metrics.csv``. Each
+source and method is kept as soon as it is done, and not done again. Similarities are CLAP-A; the source is
+the clip as it was, so what VAE and vocoder lose is seen at strength 0.
+
+COLUMNS          : of ``curves.csv``, one row a clip.
+run_sweep        : sources + adapter + strengths + seed -> finished folder.
+measure          : one sweep's clips -> similarities and correlations.
+find_adapter     : a finished run's adapter, or one that is learned now.
+balance_rows     : what the paper's claim about strengths 0.4-0.6 is judged by, as results rows.
+read_curves      : the curves of several sweeps in one table.
+strength_browser : a slider over a sweep's strengths, with player and spectrogram.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils import concepts, runs
+from tmp_utils.audio import load_clip, save_clip
+from tmp_utils.concepts import Concept
+from tmp_utils.embed import Embedder
+from tmp_utils.findings import transfer_balance
+from tmp_utils.intervals import Interval
+from tmp_utils.inversion import INVERSIONS
+from tmp_utils.metrics import result_row, results_table, similarity_matrix
+from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.preservation import chroma_correlation, onset_correlation
+from tmp_utils.profiles import load_setup
+from tmp_utils.protocol import Study
+from tmp_utils.transfer import transfer
+
+MEASURES = ("source_similarity", "target_similarity", "chroma_correlation", "onset_correlation")
+COLUMNS = ("source", "transfer", "seed", "strength", *MEASURES, "file")
+CURVES, CLIPS, PARTS = "curves.csv", "clips", ".parts"
+
+
+def find_adapter(study: Study, concept: Concept, method: str, setup: str, seed: int, say: Callable = print) -> Adapter:
+    """Return the adapter of a finished run; where there is none, learn it and keep it beside the sweeps.
+
+    Raises
+    ------
+    ValueError
+        If the adapter was learned on another backbone.
+    """
+    names = (study.runs_dir, study.profile.name, concept.name)
+    finished = runs.run_folder(*names, method, setup, seed)
+    own = runs.run_folder(*names, "transfer", f"{method}-{setup}", seed).parent / f"adapter{seed}"
+    for folder in (finished, own):
+        if folder.is_dir():
+            adapter = load_adapter(folder)
+            if adapter.backbone_hash != study.backbone.hash:
+                raise ValueError(
+                    f"{folder}: learned on another backbone ({adapter.backbone_hash[:12]}, here "
+                    f"{study.backbone.hash[:12]}). Delete that folder, or choose another runs_dir."
+                )
+            say(f"{adapter.name}: taken from {folder.relative_to(study.runs_dir)}.")
+            return adapter
+    say(f"{concept.name} {method}-{setup}, seed {seed}: no finished run has it, so it is learned now.")
+    adapter = personalise(study.backbone, concept, load_setup(method, setup), seed, profile=study.profile)
+    adapter.save(own)
+    return adapter
+
+
+def measure(
+    clips: Sequence[np.ndarray], source: np.ndarray, target: np.ndarray, embedder: Embedder
+) -> dict[str, list[float]]:
+    """Return `MEASURES` of clips, one value a clip.
+
+    Parameters
+    ----------
+    clips, source : (n,) at 16 kHz, all as long.
+    target : (m, d), embeddings of the concept's clips.
+    """
+    heard = embedder.embed_clips([*clips, source])
+    return {
+        "source_similarity": similarity_matrix(heard[:-1], heard[-1:])[:, 0].tolist(),
+        "target_similarity": similarity_matrix(heard[:-1], target).mean(1).tolist(),
+        "chroma_correlation": [chroma_correlation(clip, source) for clip in clips],
+        "onset_correlation": [onset_correlation(clip, source) for clip in clips],
+    }
+
+
+def run_sweep(
+    study: Study,
+    concept: Concept,
+    adapter: Adapter,
+    sources: Mapping[str, str | Path],
+    strengths: Sequence[float],
+    seed: int,
+    *,
+    methods: Sequence[str] = tuple(INVERSIONS),
+    prompt: str | None = None,
+    guidance_scale: float | None = None,
+    steps: int | None = None,
+    say: Callable = print,
+) -> Path:
+    """Transfer every source by every method at every strength and measure it; or find that it is done.
+
+    Parameters
+    ----------
+    sources : mapping
+        Sound files by name; of a long one the first `profile.clip_s` are used.
+    seed : int
+        Of the noise.
+    prompt, guidance_scale, steps
+        As in `transfer.transfer`; None is y = S*, and the profile's guidance and steps.
+
+    Returns
+    -------
+    pathlib.Path
+        The finished run.
+    """
+    profile = study.profile
+    asked = {
+        "prompt": prompt,
+        "guidance_scale": profile.guidance_scale if guidance_scale is None else guidance_scale,
+        "steps": profile.inference_steps if steps is None else steps,
+    }
+    names = (study.runs_dir, profile.name, concept.name, "transfer", f"{adapter.method}-{adapter.setup}", seed)
+    settings = asked | {
+        "adapter": adapter.header()["settings"] | {"seed": adapter.seed, "name": adapter.name},
+        "sources": {name: str(path) for name, path in sources.items()},
+        "strengths": [float(s) for s in strengths],
+        "methods": list(methods),
+        "seed": seed,
+        "clip_s": profile.clip_s,
+        "embedder": study.embedder.name,
+    }
+    with runs.open_run(runs.run_folder(*names), settings, study.backbone, say) as run:
+        if run.done:
+            return run.folder
+        for folder in (run.path / CLIPS, run.path / PARTS):
+            folder.mkdir(exist_ok=True)
+        target = study.embedder.embed_clips(concepts.load_clips(concept))
+        parts = []
+        for name, path in sources.items():
+            for method in methods:
+                part = run.path / PARTS / f"{runs.slug(name)}-{method}.csv"
+                if not part.is_file():
+                    source = load_clip(path, duration_s=profile.clip_s)
+                    with run.timed("transfer_s"):
+                        clips = transfer(
+                            study.backbone, source, strengths, adapter=adapter, method=method, seed=seed, **asked
+                        )
+                    rows = _keep(clips, strengths, run.path / CLIPS, (name, method, seed))
+                    with run.timed("scoring_s"):
+                        runs.write_csv(part, rows.assign(**measure(clips, source, target, study.embedder)))
+                parts.append(pd.read_csv(part))
+        curves = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+        runs.write_csv(run.path / CURVES, curves)
+        identity = {"profile": profile.name, "concept": concept.name, "method": adapter.method, "seed": seed}
+        by_noising = curves[curves["transfer"] == "noising"]
+        if len(by_noising):
+            rows = balance_rows(by_noising, identity, adapter.setup, study.embedder.name)
+            runs.write_csv(run.path / "metrics.csv", rows)
+        return run.finish()
+
+
+def _keep(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path, names: tuple) -> pd.DataFrame:
+    """Save a sweep's clips and return the first columns of its rows."""
+    source, method, seed = names
+    rows = []
+    for clip, strength in zip(clips, strengths, strict=True):
+        file = f"{runs.slug(source)}-{method}-{strength:.2f}.wav"
+        save_clip(folder / file, clip)
+        rows.append({"source": source, "transfer": method, "seed": seed, "strength": strength, "file": file})
+    return pd.DataFrame(rows)
+
+
+def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:
+    """Return the results rows `transfer_balance` at strengths 0.4-0.6 and elsewhere; failed where undefined."""
+    rows = []
+    try:
+        found = transfer_balance(curves).to_dict()
+    except ValueError as error:
+        found, note = dict.fromkeys(("0.4-0.6", "elsewhere")), str(error)
+    for where, value in found.items():
+        who = {**identity, "setup": f"{setup}@{where}"}
+        if value is None or np.isnan(value):
+            reason = note if value is None else "no strength there"
+            rows.append(result_row(who, "transfer_balance", None, embedder, note=reason))
+        else:
+            interval = Interval(float(value), float("nan"), float("nan"), len(curves))
+            rows.append(result_row(who, "transfer_balance", interval, embedder))
+    return results_table(rows)
+
+
+def read_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
+    """Return the curves of several sweeps below each other, ``file`` as a whole path."""
+    tables = []
+    for folder in map(Path, folders):
+        table = pd.read_csv(folder / CURVES)
+        tables.append(table.assign(file=[str(folder / CLIPS / file) for file in table["file"]]))
+    return pd.concat(tables, ignore_index=True)
+
+
+def strength_browser(curves: pd.DataFrame):
+    """Make a slider over strengths that were computed before, with menus for source and method.
+
+    Parameters
+    ----------
+    curves : of `read_curves`; the first seed of each source and method is heard.
+
+    Returns
+    -------
+    ipywidgets.VBox : slider and menus; below them player, measures and mel spectrogram.
+    """
+    import ipywidgets as widgets
+
+    source = widgets.Dropdown(options=list(dict.fromkeys(curves["source"])), description="source")
+    method = widgets.Dropdown(options=list(dict.fromkeys(curves["transfer"])), description="method")
+    strengths = sorted(curves["strength"].unique())
+    options = [(f"{strength:.2f}", strength) for strength in strengths]
+    slider = widgets.SelectionSlider(options=options, index=len(options) // 2, description="strength")
+    below = widgets.Output()
+
+    def show(_=None):
+        below.clear_output(wait=True)
+        keys = (("source", source.value), ("transfer", method.value), ("strength", slider.value))
+        with below:
+            _show(curves.loc[np.logical_and.reduce([curves[key] == value for key, value in keys])].iloc[0])
+
+    for widget in (source, method, slider):
+        widget.observe(show, "value")
+    show()
+    return widgets.VBox([widgets.HBox([source, method]), slider, below])
+
+
+def _show(row: pd.Series) -> None:
+    from IPython.display import Audio, display
+
+    from tmp_utils.figures import mel_spectrogram
+
+    display(Audio(filename=row["file"]))
+    print(", ".join(f"{name.replace('_', ' ')} {row[name]:.2f}" for name in MEASURES))
+    display(
+        mel_spectrogram(load_clip(row["file"]), f"{row['source']}, {row['transfer']}, strength {row['strength']:.2f}")
+    )
