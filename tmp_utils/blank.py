@@ -60,7 +60,7 @@ SIZES = {
             "intermediate_size": 32,
             "projection_dim": 12,
             "max_position_embeddings": 66,
-            "initializer_factor": 10.0,
+            "initializer_factor": 5.0,
         },
         "vocoder": {
             "upsample_initial_channel": 32,

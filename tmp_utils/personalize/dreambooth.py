@@ -23,6 +23,7 @@ from tmp_utils.personalize.textual_inversion import require_class_noun
 from tmp_utils.profiles import Setup
 from tmp_utils.prompts import fill, reconstruction_prompt
 
+COMMON_RANK = 20_000  # of RoBERTa's 50,265 tokens; a small vocabulary holds common words alone
 TEXT_PARTS = ("text_model.", "text_projection.")  # a MusicLDM text encoder also holds an audio tower
 
 
@@ -50,10 +51,9 @@ def dreambooth_recipe(
     report = rare_word_report(backbone, rare, noun)
     if report["common"]:
         warnings.warn(
-            f'"{rare}" is a common word here: token {report["ids"][0]} of '
-            f"{len(backbone.tokenizer)}. It "
-            f'turns the condition of "{noun}" by {report["pull"]:.2f} (1 - cosine). What it means already will '
-            "be heard; choose another.",
+            f'"{rare}" is a common word here: token {report["ids"][0]} of {len(backbone.tokenizer)}. It turns '
+            f'the condition of "{noun}" by {report["pull"]:.2f} (1 - cosine), and what it means already will be '
+            "heard. Choose a rarer word.",
             stacklevel=2,
         )
     template = reconstruction_prompt().template
@@ -80,7 +80,7 @@ def rare_word_report(backbone: Backbone, word: str, class_noun: str) -> dict:
     pieces, ids : the tokens it splits into. Byte-pair vocabularies number frequent tokens first.
     pull : 1 - cosine between "a recording of a [noun]" with and without the word; what the word already
         means.
-    common : whether it is one token of the more frequent half of the vocabulary.
+    common : whether it is one token among the first `COMMON_RANK`.
     """
     ids = backbone.tokenizer(f" {word}", add_special_tokens=False).input_ids
     template = reconstruction_prompt().template
@@ -91,5 +91,5 @@ def rare_word_report(backbone: Backbone, word: str, class_noun: str) -> dict:
         "pieces": backbone.tokenizer.convert_ids_to_tokens(ids),
         "ids": ids,
         "pull": float(1 - with_word @ without),
-        "common": len(ids) == 1 and ids[0] < len(backbone.tokenizer) // 2,
+        "common": len(ids) == 1 and ids[0] < COMMON_RANK,
     }
