@@ -15,9 +15,7 @@ def main() -> None:
     """Parse the stages and run them."""
     parser = argparse.ArgumentParser(prog="python -m tmp_utils.pocket", description=__doc__)
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; none means all")
-    parser.add_argument(
-        "--build", type=Path, default=Path("runs/pocket-build"), help="where the parts are made"
-    )
+    parser.add_argument("--build", type=Path, default=Path("runs/pocket-build"), help="where the parts are made")
     arguments = parser.parse_args()
     for name in arguments.stages or STAGES:
         if name not in STAGES:

@@ -96,9 +96,7 @@ def build_clap(tokenizer):
         attention_probs_dropout_prob=0.0,
         enable_fusion=False,
     )
-    config = ClapConfig(
-        text_config=text.to_dict(), audio_config=audio.to_dict(), projection_dim=EMBEDDING_DIM
-    )
+    config = ClapConfig(text_config=text.to_dict(), audio_config=audio.to_dict(), projection_dim=EMBEDDING_DIM)
     return ClapModel(config)
 
 

@@ -91,9 +91,7 @@ def draw_context(rng) -> str:
     ids = [prompt.id for prompt in editability_prompts()]
     share = (1 - NEUTRAL_SHARE - EXTRA_SHARE) / len(ids)
     names = [NEUTRAL, *EXTRA, *ids]
-    return str(
-        rng.choice(names, p=[NEUTRAL_SHARE, *[EXTRA_SHARE / len(EXTRA)] * len(EXTRA), *[share] * len(ids)])
-    )
+    return str(rng.choice(names, p=[NEUTRAL_SHARE, *[EXTRA_SHARE / len(EXTRA)] * len(EXTRA), *[share] * len(ids)]))
 
 
 def caption(subject: Subject, context: str, rng) -> str:

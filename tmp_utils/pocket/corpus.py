@@ -192,9 +192,7 @@ def _render_row(args) -> tuple[np.ndarray, str, str]:
     return (clip * 32767).round().astype(np.int16), text, context
 
 
-def render_corpus(
-    folder: Path, n_clips: int, seed: int, first: int = 0, n_processes: int | None = None
-) -> Corpus:
+def render_corpus(folder: Path, n_clips: int, seed: int, first: int = 0, n_processes: int | None = None) -> Corpus:
     """Render clips ``first`` to ``first + n_clips`` of a corpus into ``folder``; done already means nothing to do."""
     folder = Path(folder)
     request = {"seed": seed, "n_clips": n_clips, "first": first, "clip_samples": CLIP_SAMPLES, "hop": HOP}

@@ -71,9 +71,7 @@ def _hit(part, key, start_s, velocity):
     part.notes.append(pretty_midi.Note(int(velocity), key, start_s, start_s + 0.1))
 
 
-def drum_part(
-    style: str, tempo_bpm: float, duration_s: float, rng, level: float = 1.0
-) -> pretty_midi.Instrument:
+def drum_part(style: str, tempo_bpm: float, duration_s: float, rng, level: float = 1.0) -> pretty_midi.Instrument:
     """Play a groove for ``duration_s`` seconds.
 
     Parameters

@@ -11,8 +11,6 @@ FLOORS       : what the model must reach to be shipped.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
@@ -60,7 +58,7 @@ def _mel_l1(made: np.ndarray, real: np.ndarray) -> float:
 
 
 def spectral_flatness(clip: np.ndarray) -> float:
-    """Geometric over arithmetic mean of the power spectrogram, averaged over frames that sound: 0 tone, 1 noise."""
+    """Geometric over arithmetic mean of the power spectrum, averaged over sounding frames: 0 tone, 1 noise."""
     power = (
         torch.stft(torch.from_numpy(clip), 1024, 512, window=torch.hann_window(1024), return_complex=True).abs() ** 2
     )

@@ -1,4 +1,4 @@
-"""Scores become sound: one General MIDI synthesizer per process, one pass per score.
+"""Scores become sound: a General MIDI synthesizer plays each in one pass.
 
 Conventions: a score is a ``pretty_midi.PrettyMIDI`` (times in seconds); a clip is mono float32 (n,) in [-1, 1] at
 ``RATE_HZ``. The synthesizer runs at twice that rate and is resampled down, because SoundFont playback does not
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +50,19 @@ def find_soundfont() -> Path:
     )
 
 
-@functools.cache
+@contextmanager
 def _synthesizer():
+    """A fresh synthesizer that reads only the samples it plays: one used before would sound by what it had played."""
     import fluidsynth
 
     synth = fluidsynth.Synth(samplerate=float(SYNTH_RATE_HZ), gain=SYNTH_GAIN)
-    synth.setting("synth.reverb.active", 0)
-    synth.setting("synth.chorus.active", 0)
-    return synth, synth.sfload(str(find_soundfont()))
+    try:
+        synth.setting("synth.reverb.active", 0)
+        synth.setting("synth.chorus.active", 0)
+        synth.setting("synth.dynamic-sample-loading", 1)
+        yield synth, synth.sfload(str(find_soundfont()))
+    finally:
+        synth.delete()
 
 
 def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]:
@@ -67,9 +73,7 @@ def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]
         synth.program_select(channel, soundfont_id, 128 if part.is_drum else 0, part.program)
         synth.pitch_bend(channel, 0)
         for note in part.notes:
-            events.append(
-                (note.start, 1, functools.partial(synth.noteon, channel, note.pitch, note.velocity))
-            )
+            events.append((note.start, 1, functools.partial(synth.noteon, channel, note.pitch, note.velocity)))
             events.append((note.end, 0, functools.partial(synth.noteoff, channel, note.pitch)))
         for bend in part.pitch_bends:
             events.append((bend.time, 0, functools.partial(synth.pitch_bend, channel, bend.pitch)))
@@ -95,16 +99,15 @@ def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.
     numpy.ndarray
         Mono float32 (n,), peak at most 0.9; all zeros for an empty score.
     """
-    synth, soundfont_id = _synthesizer()
-    synth.system_reset()
-    n_total, done, chunks = int(round(duration_s * SYNTH_RATE_HZ)), 0, []
-    for time_s, _, action in _events(midi, synth, soundfont_id):
-        upto = min(int(time_s * SYNTH_RATE_HZ), n_total)
-        if upto > done:
-            chunks.append(synth.get_samples(upto - done))
-            done = upto
-        action()
-    chunks.append(synth.get_samples(n_total - done))
+    n_total, done, chunks = round(duration_s * SYNTH_RATE_HZ), 0, []
+    with _synthesizer() as (synth, soundfont_id):
+        for time_s, _, action in _events(midi, synth, soundfont_id):
+            upto = min(int(time_s * SYNTH_RATE_HZ), n_total)
+            if upto > done:
+                chunks.append(synth.get_samples(upto - done))
+                done = upto
+            action()
+        chunks.append(synth.get_samples(n_total - done))
     stereo = np.concatenate(chunks).reshape(-1, 2).astype(np.float32) / 32768.0
     clip = soxr.resample(stereo.mean(axis=1), SYNTH_RATE_HZ, rate_hz).astype(np.float32)
     peak = float(np.abs(clip).max(initial=0.0))

@@ -111,9 +111,7 @@ def melody(instrument, key, tempo_bpm, duration_s, rng, density=1.0, legato=0.95
             length_s = length * beat_s / density
             degree += int(rng.choice([-3, -2, -1, -1, 0, 1, 1, 2, 4]))
             degree = min(max(degree, degrees[0]), degrees[-1])
-            _add(
-                part, key.pitch(degree), time_s, time_s + length_s * legato, velocity * rng.uniform(0.8, 1.1)
-            )
+            _add(part, key.pitch(degree), time_s, time_s + length_s * legato, velocity * rng.uniform(0.8, 1.1))
             time_s += length_s
         if rng.random() < 0.3:
             time_s += beat_s
@@ -132,9 +130,7 @@ def chords(instrument, key, progression, figure, tempo_bpm, duration_s, rng, vel
     power = figure in ("gallop", "eighths")
     for bar, bar_start_s in _bars(tempo_bpm, duration_s):
         root = key.degrees(low, low + 12)[0] + progression[bar % len(progression)]
-        pitches = (
-            [key.pitch(root), key.pitch(root) + 7] if power else [key.pitch(root + k) for k in (0, 2, 4)]
-        )
+        pitches = [key.pitch(root), key.pitch(root) + 7] if power else [key.pitch(root + k) for k in (0, 2, 4)]
         if power:
             pitches = [p - 12 if p - 12 >= instrument.low else p for p in pitches]
         for beat, length in FIGURES[figure]:
@@ -187,11 +183,7 @@ def solo(instrument, key, tempo_bpm, duration_s, rng) -> list:
         figure = str(rng.choice(["walk", "octaves", "eighths", "sparse", "sixteenths"]))
         return [bass_line(instrument, full, progression, figure, tempo_bpm, duration_s, rng, 105)]
     style = rng.random()
-    chordal = (
-        instrument.touch == "decay"
-        or "organ" in instrument.name
-        or instrument.program in (48, 52, 61, 89, 90)
-    )
+    chordal = instrument.touch == "decay" or "organ" in instrument.name or instrument.program in (48, 52, 61, 89, 90)
     if chordal and style < 0.3:
         return [arpeggio(instrument, full, progression, tempo_bpm, duration_s, rng, 100)]
     if chordal and style < 0.5:

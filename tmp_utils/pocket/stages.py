@@ -10,16 +10,20 @@ STAGES  : name -> function of (build folder, recipe).
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
-from tmp_utils.pocket import architecture, assemble, clap, unet, vae, vocoder
+from tmp_utils.backbone import load_backbone
+from tmp_utils.embed import load_embedder
+from tmp_utils.files import write_csv
+from tmp_utils.pocket import architecture, assemble, clap, proof, unet, vae, vocoder
 from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus, render_corpus
 from tmp_utils.pocket.training import run_stage
-from tmp_utils.profiles import DATA_DIR
+from tmp_utils.profiles import DATA_DIR, load_profile
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,18 @@ class Recipe:
     n_clips, n_held_out : int
         Clips of 10.24 s in the corpus and beside it.
     clap_steps, vae_steps, unet_steps, vocoder_steps : int
+    n_subjects : int
+        For which each prompt is asked in the proof.
     """
 
     seed: int = 0
     n_clips: int = 8000
     n_held_out: int = 400
-    clap_steps: int = 650
+    clap_steps: int = 600
     vae_steps: int = 2000
-    unet_steps: int = 1500
+    unet_steps: int = 1200
     vocoder_steps: int = 600
+    n_subjects: int = 12
 
 
 def make_corpus(build: Path, recipe: Recipe) -> tuple[Corpus, Corpus]:
@@ -68,9 +75,7 @@ def _clap_stage(name: str, build: Path, recipe: Recipe) -> clap.ClapStage:
     """The conditioning CLAP learns from the first half of the corpus, the judge from the second, with another seed."""
     train, held_out = _corpora(build)
     half = recipe.n_clips // 2
-    rows, seed = (
-        (range(half), recipe.seed) if name == "clap" else (range(half, recipe.n_clips), recipe.seed + 1)
-    )
+    rows, seed = (range(half), recipe.seed) if name == "clap" else (range(half, recipe.n_clips), recipe.seed + 1)
     return clap.ClapStage(
         name,
         _tokenizer(build),
@@ -144,11 +149,22 @@ def train_vocoder(build: Path, recipe: Recipe):
     return stage.vocoder.eval()
 
 
+def curves(build: Path) -> pd.DataFrame:
+    """The validation curves of all stages: stage, step, minutes, measure, value."""
+    tables = []
+    for name in ("clap", "judge", "vae", "unet", "vocoder"):
+        table = pd.read_csv(build / name / "curve.csv").dropna()
+        measures = [column for column in table if column.startswith("val_")]
+        long = table.melt(["step", "seconds"], measures, "measure").assign(stage=name)
+        tables.append(long.assign(measure=long.measure.str.removeprefix("val_"), minutes=long.seconds / 60))
+    return pd.concat(tables)[["stage", "step", "minutes", "measure", "value"]].round(4)
+
+
 def write_pocket(build: Path, recipe: Recipe) -> Path:
     """Put the trained parts into ``data/pocket``; needs every stage before."""
     held_out = _corpora(build)[1]
     rows = range(0, recipe.n_held_out, recipe.n_held_out // assemble.COMPARED_CLIPS)
-    return assemble.assemble(
+    folder = assemble.assemble(
         DATA_DIR / "pocket",
         tokenizer=_tokenizer(build),
         clap_model=train_clap("clap", build, recipe),
@@ -159,6 +175,20 @@ def write_pocket(build: Path, recipe: Recipe) -> Path:
         vocoder=train_vocoder(build, recipe),
         clips=np.stack([held_out.clip(k) for k in rows]),
     )
+    write_csv(folder / "curves.csv", curves(build))
+    return folder
+
+
+def write_proof(build: Path, recipe: Recipe) -> pd.DataFrame:
+    """Measure the assembled model on the held-out clips; writes ``proof.csv`` and ``README.md`` beside it."""
+    folder, profile = DATA_DIR / "pocket", load_profile("pocket")
+    options = {"n_subjects": recipe.n_subjects, "steps": profile.inference_steps, "guidance": profile.guidance_scale}
+    backbone, judge = load_backbone(profile), load_embedder(profile.embedder)
+    table, _ = proof.prove(backbone, judge, _corpora(build)[1], **options, log=functools.partial(print, flush=True))
+    write_csv(folder / "proof.csv", table)
+    settings = asdict(recipe) | options | {"backbone": backbone.hash[:12], "judge": judge.name}
+    (folder / "README.md").write_text(proof.proof_report(table, settings), encoding="utf-8")
+    return table
 
 
 STAGES = {
@@ -169,4 +199,5 @@ STAGES = {
     "unet": train_unet,
     "vocoder": train_vocoder,
     "assemble": write_pocket,
+    "proof": write_proof,
 }

@@ -56,9 +56,7 @@ class DenoiserStage:
     def step(self, generator: torch.Generator) -> dict[str, float]:
         """One batch of crops."""
         clips = torch.randint(len(self.moments), (BATCH_SIZE,), generator=generator).tolist()
-        starts = torch.randint(
-            self.moments.shape[1] - CROP_FRAMES + 1, (BATCH_SIZE,), generator=generator
-        ).tolist()
+        starts = torch.randint(self.moments.shape[1] - CROP_FRAMES + 1, (BATCH_SIZE,), generator=generator).tolist()
         crops = np.stack([self.moments[c, s : s + CROP_FRAMES] for c, s in zip(clips, starts, strict=True)])
         crops = torch.from_numpy(crops.astype(np.float32))
         loss = self._loss(self.unet, crops, self._conditions(clips, generator), generator)
@@ -77,7 +75,5 @@ class DenoiserStage:
         for k in range(0, 128, 64):
             rows = torch.from_numpy(np.asarray(self.held_moments[k : k + 64, :CROP_FRAMES], np.float32))
             for losses, text in ((matched, self.held_text), (mismatched, self.held_text.roll(7, 0))):
-                losses.append(
-                    self._loss(self.average, rows, text[k : k + 64], torch.Generator().manual_seed(k)).item()
-                )
+                losses.append(self._loss(self.average, rows, text[k : k + 64], torch.Generator().manual_seed(k)).item())
         return {"loss": float(np.mean(matched)), "loss_wrong_caption": float(np.mean(mismatched))}

@@ -35,9 +35,7 @@ def mels(corpus: Corpus, cache: Path, batch_size: int = 32) -> np.ndarray:
         out = np.lib.format.open_memmap(part, "w+", np.float16, (n, CLIP_FRAMES, N_MELS))
         for k in tqdm(range(0, n, batch_size), desc="log-mels"):
             rows = range(k, min(k + batch_size, n))
-            out[k : rows.stop] = log_mel(
-                torch.from_numpy(np.stack([corpus.clip(row) for row in rows]))
-            ).numpy()
+            out[k : rows.stop] = log_mel(torch.from_numpy(np.stack([corpus.clip(row) for row in rows]))).numpy()
         out.flush()
         part.rename(cache)
     return np.load(cache, mmap_mode="r")
@@ -121,9 +119,7 @@ def moments(vae, all_mels: np.ndarray, cache: Path, batch_size: int = 8) -> np.n
         for k in tqdm(range(0, n, batch_size), desc="latents"):
             batch = torch.from_numpy(np.asarray(all_mels[k : k + batch_size], np.float32))[:, None]
             posterior = vae.encode(batch).latent_dist
-            out[k : k + batch_size] = (
-                torch.stack([posterior.mean, posterior.std], 1).permute(0, 3, 1, 2, 4).numpy()
-            )
+            out[k : k + batch_size] = torch.stack([posterior.mean, posterior.std], 1).permute(0, 3, 1, 2, 4).numpy()
         out.flush()
         part.rename(cache)
     return np.load(cache, mmap_mode="r")

@@ -28,8 +28,7 @@ def stft_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     for n_fft, hop in RESOLUTIONS:
         window = torch.hann_window(n_fft)
         a, b = (
-            torch.stft(x, n_fft, hop, window=window, return_complex=True).abs().clamp(min=1e-5)
-            for x in (made, real)
+            torch.stft(x, n_fft, hop, window=window, return_complex=True).abs().clamp(min=1e-5) for x in (made, real)
         )
         convergence = torch.linalg.norm(b - a) / torch.linalg.norm(b).clamp(min=1e-3)
         total = total + convergence + F.l1_loss(a.log(), b.log())

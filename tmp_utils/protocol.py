@@ -1,0 +1,188 @@
+"""One run of the study: learn a concept in one setup, generate its clips, score them, keep it all.
+
+Conventions: a run is a folder of ``runs``; it holds the adapter, ``history.csv``, ``clips/`` with ``clips.csv``,
+``metrics.csv`` and ``run.json``. What was finished is not done again; what was interrupted goes on from its last
+checkpoint and its last clip. The *reference* of a concept is the untrained backbone asked for the class noun: its
+CLAP-T is the text ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
+
+Study         : what every run of a profile shares: the backbone, the embedder, where runs are kept.
+run_setup     : concept + setup + seed -> finished folder.
+run_reference : concept + seed -> finished folder of the untrained backbone, and the references' rows.
+run_setups    : several setups of one concept, and its reference; their rows in one table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tmp_utils import concepts, prompts, runs
+from tmp_utils.backbone import Backbone, load_backbone
+from tmp_utils.concepts import Concept
+from tmp_utils.embed import Embedder, load_embedder
+from tmp_utils.generate import generate_clips
+from tmp_utils.metrics import UNTRAINED, score_references
+from tmp_utils.personalize import personalise
+from tmp_utils.personalize.adapter import write_adapter
+from tmp_utils.profiles import Profile, Setup, load_profile, load_setup
+from tmp_utils.score import score_run
+
+CLASS_NOUN = "class-noun"  # the untrained backbone's only setup: it is asked for the class noun
+METRICS, HISTORY, CLIPS = "metrics.csv", "history.csv", "clips"
+CACHE = ".cache"
+
+
+@dataclass(eq=False)
+class Study:
+    """What every run of a profile shares; load it once.
+
+    Attributes
+    ----------
+    profile : Profile
+    backbone : Backbone
+    embedder : Embedder
+        Hears the clips; never the CLAP that conditions the pocket backbone.
+    runs_dir : Path
+    """
+
+    profile: Profile
+    backbone: Backbone
+    embedder: Embedder
+    runs_dir: Path
+
+    @classmethod
+    def load(cls, profile: str | Profile, runs_dir: str | Path = "runs", device: str | None = None) -> Study:
+        """Load the backbone and the embedder of a profile, named or made by hand."""
+        profile = load_profile(profile) if isinstance(profile, str) else profile
+        folder = runs.resolve_runs_dir(runs_dir)
+        backbone = load_backbone(profile, device)
+        cache = folder / profile.name / CACHE
+        embedder = load_embedder(profile.embedder, str(backbone.device), cache / "embeddings")
+        return cls(profile, backbone, embedder, folder)
+
+    @property
+    def cache_dir(self) -> Path:
+        """Where embeddings and class clips are kept between runs."""
+        return self.runs_dir / self.profile.name / CACHE
+
+
+def run_setup(study: Study, concept: Concept, setup: Setup, seed: int, say: Callable = print) -> Path:
+    """Learn, generate and score; or find that it is done.
+
+    Parameters
+    ----------
+    study : Study
+    concept : Concept
+    setup : Setup
+        A row of ``data/setups.csv``.
+    seed : int
+        Of training and of generation.
+    say : callable
+        Told what was found already.
+
+    Returns
+    -------
+    pathlib.Path
+        The finished run.
+    """
+    folder = runs.run_folder(study.runs_dir, study.profile.name, concept.name, setup.method, setup.setup, seed)
+    settings = _settings(study, concept, seed) | {"method": setup.method, "setup": setup.setup}
+    settings |= {"hyperparameters": study.profile.method(setup.method)}
+    with runs.open_run(folder, settings, study.backbone, say) as run:
+        if run.done:
+            return run.folder
+        with run.timed("training_s"):
+            adapter = personalise(
+                study.backbone,
+                concept,
+                setup,
+                seed,
+                profile=study.profile,
+                checkpoint_dir=run.path / "checkpoints",
+                cache_dir=study.cache_dir,
+            )
+            write_adapter(adapter, run.path)
+            runs.write_csv(run.path / HISTORY, pd.DataFrame(adapter.history))
+            runs.write_json(run.path / "cost.json", adapter.cost)
+        _generate_and_score(study, run, adapter, concept, (setup.method, setup.setup), seed)
+        return run.finish()
+
+
+def run_reference(study: Study, concept: Concept, seed: int, say: Callable = print) -> Path:
+    """Ask the untrained backbone for the class noun; score it, and the concept's own clips, as references."""
+    folder = runs.run_folder(study.runs_dir, study.profile.name, concept.name, UNTRAINED, CLASS_NOUN, seed)
+    settings = _settings(study, concept, seed) | {"method": UNTRAINED, "setup": CLASS_NOUN}
+    with runs.open_run(folder, settings, study.backbone, say) as run:
+        if run.done:
+            return run.folder
+        rows = _generate_and_score(study, run, None, concept, (UNTRAINED, CLASS_NOUN), seed)
+        embedded = study.embedder.embed_clips(concepts.load_clips(concept))
+        asked = study.embedder.embed_prompts(list(_texts(study, concept).values()))
+        own = score_references(
+            embedded, asked, _identity(study, concept, UNTRAINED, CLASS_NOUN, seed), study.embedder.name
+        )
+        runs.write_csv(run.path / METRICS, pd.concat([rows, own], ignore_index=True))
+        return run.finish()
+
+
+def run_setups(
+    study: Study, concept: Concept, method: str, setups: Iterable[str], seeds: Iterable[int], say: Callable = print
+) -> pd.DataFrame:
+    """Run several setups of one method, and the reference, for several seeds; return their rows."""
+    chosen = [load_setup(method, setup) for setup in setups]
+    folders = []
+    for seed in seeds:
+        folders.append(run_reference(study, concept, seed, say))
+        folders += [run_setup(study, concept, setup, seed, say) for setup in chosen]
+    return pd.concat([pd.read_csv(folder / METRICS) for folder in folders], ignore_index=True)
+
+
+def _settings(study: Study, concept: Concept, seed: int) -> dict:
+    profile = study.profile
+    return {
+        "concept": concept.name,
+        "class_noun": concept.class_noun,
+        "rare_word": concept.rare_word,
+        "clips": [path.name for path in concept.clips],
+        "seed": seed,
+        "embedder": study.embedder.name,
+        "guidance_scale": profile.guidance_scale,
+        "inference_steps": profile.inference_steps,
+        "scheduler": profile.scheduler,
+        "clips_per_prompt": profile.clips_per_prompt,
+        "n_editability_prompts": profile.n_editability_prompts,
+        "clip_s": profile.clip_s,
+    }
+
+
+def _identity(study: Study, concept: Concept, method: str, setup: str, seed: int) -> dict:
+    names = {"profile": study.profile.name, "concept": concept.name}
+    return names | {"method": method, "setup": setup, "seed": seed}
+
+
+def _texts(study: Study, concept: Concept) -> dict[str, str]:
+    """Editability prompts with the class noun in the placeholder's place, as CLAP-T compares them."""
+    asked = prompts.editability_prompts(study.profile.n_editability_prompts)
+    return {prompt.id: prompts.fill(prompt.template, concept.class_noun) for prompt in asked}
+
+
+def _generate_and_score(study, run, adapter, concept, names, seed) -> pd.DataFrame:
+    with run.timed("generation_s"):
+        manifest = generate_clips(study.backbone, adapter, concept, study.profile, seed, run.path / CLIPS)
+    with run.timed("scoring_s"):
+        rows = score_run(
+            manifest,
+            run.path / CLIPS,
+            concepts.load_clips(concept),
+            study.embedder,
+            _texts(study, concept),
+            _identity(study, concept, *names, seed),
+            tempo=bool(concept.tempo_constant),
+            harmony=bool(concept.harmonic),
+            seed=seed,
+        )
+        runs.write_csv(run.path / METRICS, rows)
+    return rows
