@@ -115,7 +115,7 @@ def build_study(
             maker = _Maker(partial / "clips", seed, resolve_runs_dir(runs_dir), dict(concepts or {}))
             questions = [q for kind in KINDS for q in maker.draw(pairs[pairs["kind"] == kind], kind, n_per_kind)]
             questions += maker.catch_trials(questions[0].concept)
-            minutes = 1 + round(sum(q.duration_s * len(q.slots) + 4 for q in questions) / 60)
+            minutes = 1 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)
             consent = (CONSENT[0].format(n=len(questions), minutes=minutes), *CONSENT[1:])
             checks = {n: maker.save(_beeps(n), f"beeps/{n}") for n in BEEPS}
             left_out = tuple(maker.left_out)
@@ -222,15 +222,19 @@ class _Maker:
 
     def finished(self, question_id: str, clips: dict, sources: dict, **names) -> Question:
         """Make clips of one question alike, write them, and return the question."""
-        n = min(len(clip) for clip in clips.values())
+        n = min(len(clips["first"]), len(clips["second"]))
         level_lufs = LEVEL_LUFS
-        alike = {role: match_loudness(_faded(fit_length(c, n)), level_lufs) for role, c in clips.items()}
+        alike = {role: match_loudness(_faded(clip[:n]), level_lufs) for role, clip in clips.items()}
         peak = max(float(np.abs(clip).max()) for clip in alike.values())
         if peak > PEAK:
             level_lufs += 20 * np.log10(PEAK / peak)
             alike = {role: clip * np.float32(PEAK / peak) for role, clip in alike.items()}
         files = {role: self.save(clip, f"{question_id}/{role}") for role, clip in alike.items()}
-        numbers = {"duration_s": round(n / RATE_HZ, 3), "level_lufs": round(level_lufs, 2)}
+        numbers = {
+            "duration_s": round(n / RATE_HZ, 3),
+            "reference_s": round(len(alike.get("reference", ())) / RATE_HZ, 3),
+            "level_lufs": round(level_lufs, 2),
+        }
         return Question(id=question_id, files=files, sources=sources, **numbers, **names)
 
     def save(self, clip: np.ndarray, name: str) -> str:

@@ -43,7 +43,8 @@ class Question:
     first, second : variants, or "correct" and "foil" in a catch trial.
     files : file in `clips/` of "first", "second" and, for reconstruction, "reference".
     sources : where those came from, for the analysis only; never sent to a participant.
-    duration_s : of each clip; level_lufs : of each clip.
+    duration_s : of the two clips; reference_s : of the reference, 0 without one.
+    level_lufs : of every clip.
     """
 
     id: str
@@ -57,12 +58,17 @@ class Question:
     files: dict[str, str]
     sources: dict[str, str]
     duration_s: float
+    reference_s: float
     level_lufs: float
 
     @property
     def slots(self) -> tuple[str, ...]:
         """What there is to play: "reference" where there is one, "a" and "b"."""
         return ("reference", "a", "b") if "reference" in self.files else ("a", "b")
+
+    def slot_s(self, slot: str) -> float:
+        """How long the clip in a slot lasts, in seconds."""
+        return self.reference_s if slot == "reference" else self.duration_s
 
 
 @dataclass(frozen=True)

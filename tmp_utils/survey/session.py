@@ -21,6 +21,7 @@ from typing import Any
 from tmp_utils.survey.questions import ASKED, CHOICES, Placement, Question, Study
 from tmp_utils.survey.store import AlreadyAnswered, Store, tidy_code
 
+MIN_HEARD_S = 0.02  # whatever is required, a clip that was never played has not been heard
 DEVICES = ("headphones", "earbuds", "loudspeakers")
 
 
@@ -191,21 +192,26 @@ class Sessions:
     def _credit(self, listening: _Listening, question: Question) -> None:
         """Count what has played since the last report, at most the clip's length at a time."""
         if listening.playing is not None:
-            played_s = min(self.clock() - listening.since, question.duration_s)
+            played_s = min(self.clock() - listening.since, question.slot_s(listening.playing))
             listening.heard_s[listening.playing] += played_s
             listening.since = self.clock()
 
     def _missing(self, listening: _Listening, question: Question) -> list[str]:
         names = {"reference": "the reference", "a": "clip A", "b": "clip B"}
-        enough_s = max(0.0, min(self.rules.required_s, question.duration_s) - self.rules.tolerance_s)
-        heard = listening.heard_s.items()
-        return [names[slot] for slot, s in heard if s < enough_s or slot not in listening.sent]
+        return [
+            names[slot]
+            for slot, heard_s in listening.heard_s.items()
+            if slot not in listening.sent
+            or heard_s < max(MIN_HEARD_S, self._required_s(question, slot) - self.rules.tolerance_s)
+        ]
+
+    def _required_s(self, question: Question, slot: str) -> float:
+        return min(self.rules.required_s, question.slot_s(slot))
 
     def _report(self, listening: _Listening, question: Question) -> dict:
         return {
             "slots": list(question.slots),
-            "duration_s": question.duration_s,
-            "required_s": min(self.rules.required_s, question.duration_s),
+            "required_s": {slot: self._required_s(question, slot) for slot in question.slots},
             "missing": self._missing(listening, question),
         }
 

@@ -139,7 +139,7 @@ function player(slot) {
   }
   audio.addEventListener("timeupdate", () => {
     fill.style.width = `${(100 * audio.currentTime) / (audio.duration || 1)}%`;
-    const due = !audio.paused && audio.currentTime >= state.required_s && Date.now() - polled > POLL_MS;
+    const due = !audio.paused && audio.currentTime >= state.required_s[slot] && Date.now() - polled > POLL_MS;
     if (due && isMissing(slot)) { polled = Date.now(); report(slot, true); }
   });
   audio.addEventListener("error", () => tell("This clip could not be loaded. Please check your connection and reload the page."));

@@ -1,0 +1,260 @@
+"""Reading a listening study: the paper's Table 2, with how sure it is.
+
+Conventions: a table of answers has one row an answer (`store.COLUMNS`; `read_answers` says which are needed).
+A share is a fraction of answers in [0, 1]. Wilson intervals (Wilson 1927) treat answers as independent; the
+clustered bootstrap draws participants with all their answers, because one person's answers resemble each
+other. Every result carries `source`, so that a simulated rater is never taken for people.
+
+read_answers     : CSV of answers -> table, checked.
+exclude          : participants who failed or did not reach the catch trials, reported.
+preference_table : Table 2 with both intervals.
+sign_test        : whether one variant wins more decided answers than the other.
+pair_scores      : CLAP-A or CLAP-T of both clips of each question.
+agreement        : how far CLAP and people prefer the same clip.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Study
+
+NEEDED = ("participant", "question", "kind", "catch", "first", "second", "side_a", "side_b", "choice", "source")
+UNDECIDED = ("None", "Cannot decide")
+SIMULATED = "simulated rater"
+LEVEL = 0.95
+N_RESAMPLES = 2000
+
+
+def read_answers(path: str | Path) -> pd.DataFrame:
+    """Read answers from a CSV, as `Store.export` writes it.
+
+    Returns
+    -------
+    The table, with `catch` boolean and `preferred`: a variant, "None" or "Cannot decide".
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file.
+    ValueError : it is not such a table: a column missing, an unknown choice, an answer given twice.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no such file. Export answers with `python -m tmp_utils.survey --export answers.csv`."
+        )
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path.name}: not a CSV of answers ({error}).") from error
+    for name in (name for name in table.columns if name.endswith("_s") or name == "position"):
+        table[name] = pd.to_numeric(table[name], errors="coerce")
+    return checked(table, path.name)
+
+
+def checked(answers: pd.DataFrame, name: str = "answers") -> pd.DataFrame:
+    """The table with `preferred` worked out, or a ValueError that says what is wrong with it."""
+    if missing := [column for column in NEEDED if column not in answers.columns]:
+        raise ValueError(f"{name}: columns {missing} are missing; it has {list(answers.columns)}.")
+    if answers.empty:
+        raise ValueError(f"{name}: no answers in it. Wait for some, or look at the example answers.")
+    for column, known in (("choice", CHOICES), ("kind", KINDS)):
+        if unknown := sorted(set(answers[column]) - set(known)):
+            raise ValueError(f"{name}: {column} {unknown[:5]} is not known; expected one of {list(known)}.")
+    if (twice := answers.duplicated(["participant", "question"])).any():
+        row = answers[twice].iloc[0]
+        raise ValueError(f"{name}: participant {row.participant} answers question {row.question} twice.")
+    sides = [set(pair) for pair in zip(answers["side_a"], answers["side_b"], strict=True)]
+    if any(side != {a, b} for side, a, b in zip(sides, answers["first"], answers["second"], strict=True)):
+        raise ValueError(f"{name}: side_a and side_b must be first and second, in either order, in every row.")
+    answers = answers.copy()
+    answers["catch"] = answers["catch"].astype(str).str.lower().isin(["true", "1"])
+    named = np.select([answers["choice"] == "A", answers["choice"] == "B"], [answers["side_a"], answers["side_b"]])
+    answers["preferred"] = np.where(answers["choice"].isin(UNDECIDED), answers["choice"], named)
+    return answers
+
+
+def source_of(answers: pd.DataFrame) -> str:
+    """Where answers are from, such as "web", or "simulated rater, web" for a mixture."""
+    return ", ".join(sorted(set(answers["source"]))) or "none"
+
+
+def exclude(answers: pd.DataFrame, max_failed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leave out whoever failed more than `max_failed` catch trials, or stopped before the last.
+
+    Returns
+    -------
+    The other participants' answers without catch trials; and a report, one row a participant: participant,
+    answers, catch_trials, failed, excluded, reason.
+    """
+    n_catch = answers.loc[answers["catch"], "question"].nunique()
+    rows = []
+    for participant, own in answers.groupby("participant", sort=True):
+        catch = own[own["catch"]]
+        failed = int((catch["preferred"] != CORRECT).sum())
+        reason = f"failed {failed} of {len(catch)} catch trials" if failed > max_failed else ""
+        reason = reason or ("stopped before the last catch trial" if len(catch) < n_catch else "")
+        rows.append([participant, len(own) - len(catch), len(catch), failed, bool(reason), reason])
+    names = ["participant", "answers", "catch_trials", "failed", "excluded", "reason"]
+    report = pd.DataFrame(rows, columns=names)
+    kept = report.loc[~report["excluded"], "participant"]
+    return answers[answers["participant"].isin(kept) & ~answers["catch"]], report
+
+
+def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of `count` of `n`; (nan, nan) for n = 0."""
+    from scipy.stats import norm
+
+    if n == 0:
+        return float("nan"), float("nan")
+    z = norm.ppf((1 + level) / 2)
+    share = count / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def preference_table(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
+    """The paper's Table 2: shares of each variant, None and Cannot decide, of either kind of question.
+
+    Returns
+    -------
+    One row a kind and outcome: kind, outcome, share, count, n, participants, wilson_low, wilson_high, ci_low,
+    ci_high (bootstrap over participants), source. Of more than two variants, a variant's n is the answers to
+    questions that showed it.
+    """
+    answers = answers[~answers["catch"]]
+    variants = list(dict.fromkeys([*answers["first"], *answers["second"]]))
+    rows = []
+    for kind, part in answers.groupby("kind", sort=False):
+        for outcome in (*variants, *UNDECIDED):
+            shown = part[(part["first"] == outcome) | (part["second"] == outcome) | (outcome in UNDECIDED)]
+            chosen = (shown["preferred"] == outcome).astype(float)
+            share = chosen.mean() if len(chosen) else float("nan")
+            low, high = clustered_interval(chosen, shown["participant"], seed, level)
+            ends = [*wilson(chosen.sum(), len(shown), level), low, high]
+            counts = [int(chosen.sum()), len(shown), shown["participant"].nunique()]
+            rows.append([kind, outcome, share, *counts, *ends, source_of(answers)])
+    ends = ["wilson_low", "wilson_high", "ci_low", "ci_high"]
+    names = ["kind", "outcome", "share", "count", "n", "participants", *ends, "source"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.sort_values("kind", key=lambda kinds: kinds.map(KINDS.index), kind="stable", ignore_index=True)
+
+
+def clustered_interval(
+    values: pd.Series, clusters: pd.Series, seed: int = 0, level: float = LEVEL
+) -> tuple[float, float]:
+    """Bootstrap interval of a mean by drawing whole clusters; (nan, nan) with fewer than two clusters.
+
+    Widened by sqrt(n / (n - 1)) about the mean, as in `tmp_utils.intervals`, and kept within the values'
+    own range.
+    """
+    sums = values.groupby(clusters.to_numpy(), sort=True).agg(["sum", "count"])
+    n = len(sums)
+    if n < 2:
+        return float("nan"), float("nan")
+    drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
+    means = (drawn @ sums["sum"].to_numpy()) / (drawn @ sums["count"].to_numpy())
+    means = values.mean() + (means - values.mean()) * np.sqrt(n / (n - 1))
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(max(low, values.min())), float(min(high, values.max()))
+
+
+def decided(answers: pd.DataFrame) -> pd.DataFrame:
+    """The answers that prefer a clip, without catch trials, with `won`: 1 if it is the first variant's."""
+    kept = answers[~answers["catch"] & ~answers["preferred"].isin(UNDECIDED)]
+    return kept.assign(won=(kept["preferred"] == kept["first"]).astype(int))
+
+
+def sign_test(answers: pd.DataFrame) -> pd.DataFrame:
+    """Exact sign tests of first against second, by answers and, which is safe, by participants.
+
+    Returns
+    -------
+    One row a kind, pair of variants and unit: kind, first, second, unit, wins_first, wins_second, p_value
+    (two-sided; nan where nothing was decided), source. A participant wins for the variant they prefer more
+    often; ties do not count.
+    """
+    from scipy.stats import binomtest
+
+    rows = []
+    asked = answers[~answers["catch"]].groupby(["kind", "first", "second"], sort=False)
+    for names, part in asked:
+        won = decided(part)["won"]
+        net = np.sign((2 * won - 1).groupby(decided(part)["participant"]).sum())
+        for unit, wins in (("answers", won == 1), ("participants", net[net != 0] > 0)):
+            first, n = int(wins.sum()), len(wins)
+            p_value = binomtest(first, n).pvalue if n else float("nan")
+            rows.append([*names, unit, first, n - first, p_value, source_of(part)])
+    names = ["kind", "first", "second", "unit", "wins_first", "wins_second", "p_value", "source"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def pair_scores(study: Study, embedder, concepts: dict | None = None) -> pd.DataFrame:
+    """CLAP-A (reconstruction, to the concept's clips) or CLAP-T (editability, to the prompt) of both clips.
+
+    Measured on the clips as participants hear them.
+
+    Returns
+    -------
+    One row a question: question, metric, score_first, score_second, embedder.
+    """
+    from tmp_utils.audio import load_clip
+    from tmp_utils.concepts import load_clips, load_concept
+
+    rows = []
+    for question in (question for question in study.questions if not question.catch):
+        sides = [load_clip(study.clip(question.files[role])) for role in ("first", "second")]
+        if question.kind == "reconstruction":
+            concept = (concepts or {}).get(question.concept) or load_concept(question.concept)
+            target, metric = embedder.embed_clips(load_clips(concept)), "CLAP-A"
+        else:
+            target, metric = embedder.embed_prompts([question.prompt]), "CLAP-T"
+        scores = (np.asarray(embedder.embed_clips(sides)) @ np.asarray(target).T).mean(axis=1)
+        rows.append([question.id, metric, *map(float, scores), embedder.name])
+    return pd.DataFrame(rows, columns=["question", "metric", "score_first", "score_second", "embedder"])
+
+
+def agreement(
+    answers: pd.DataFrame, scores: pd.DataFrame, seed: int = 0, level: float = LEVEL
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """How often people's majority and a metric prefer the same clip, and how their strengths go together.
+
+    Returns
+    -------
+    A summary, one row a metric: metric, agree (share of questions), n, wilson_low, wilson_high, spearman,
+    spearman_low, spearman_high (bootstrap over questions), source; and one row a question: question, metric,
+    share_first (of decided answers), score_difference (first minus second), source. Questions that nobody
+    decided, or that people or the metric leave at a tie, do not count as agreeing or not.
+    """
+    people = decided(answers).groupby("question")["won"].mean().rename("share_first")
+    pairs = scores.merge(people, left_on="question", right_index=True)
+    pairs["score_difference"] = pairs["score_first"] - pairs["score_second"]
+    pairs["source"] = source_of(answers)
+    rows = []
+    for metric, part in pairs.groupby("metric", sort=True):
+        sided = part[(part["share_first"] != 0.5) & (part["score_difference"] != 0)]
+        same = (sided["share_first"] > 0.5) == (sided["score_difference"] > 0)
+        share = same.mean() if len(same) else float("nan")
+        ranks = _spearman_interval(part[["share_first", "score_difference"]].to_numpy(), seed, level)
+        rows.append([metric, share, len(same), *wilson(same.sum(), len(same), level), *ranks, source_of(answers)])
+    ends = ["wilson_low", "wilson_high", "spearman", "spearman_low", "spearman_high"]
+    columns = ["question", "metric", "share_first", "score_difference", "source"]
+    return pd.DataFrame(rows, columns=["metric", "agree", "n", *ends, "source"]), pairs[columns]
+
+
+def _spearman_interval(pairs: np.ndarray, seed: int, level: float) -> Iterable[float]:
+    """Spearman's rank correlation of (n, 2) with a bootstrap interval over rows; nan where undefined."""
+
+    def spearman(rows: np.ndarray) -> float:
+        ranks = pd.DataFrame(rows).rank()
+        return float("nan") if (ranks.nunique() < 2).any() else float(np.corrcoef(ranks.T)[0, 1])
+
+    if len(pairs) < 3:
+        return spearman(pairs), float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    drawn = [spearman(pairs[rng.integers(0, len(pairs), len(pairs))]) for _ in range(N_RESAMPLES // 4)]
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return spearman(pairs), *(np.nanquantile(drawn, ends) if np.isfinite(drawn).any() else (np.nan, np.nan))

@@ -1,0 +1,114 @@
+"""The listening study as widgets, for a supervised session in a notebook.
+
+Conventions: plain ipywidgets, as both version 7 and 8 have them. The rules are those of the web page
+(`session.Sessions`): what counts as heard is timed by the kernel, from the press of a play button on. Clips
+are put into the page as data, under no name.
+
+NotebookSession : one participant in front of this notebook.
+"""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tmp_utils.survey.questions import Study
+from tmp_utils.survey.session import DEVICES, Refused, Rules, Sessions
+from tmp_utils.survey.store import Store
+
+NAMES = {"reference": "Play reference", "a": "Play clip A", "b": "Play clip B"}
+ANSWERS = {"A": "Clip A", "B": "Clip B", "None": "Neither fits", "Cannot decide": "Cannot decide"}
+
+
+class NotebookSession:
+    """Widgets that take one participant through a study; show `widget`.
+
+    Parameters
+    ----------
+    store : where answers go; by default `answers.sqlite` in the study's folder.
+    code : to go on where a participant stopped; None starts with consent.
+    """
+
+    def __init__(
+        self, study: Study, store: Store | None = None, code: str | None = None, rules: Rules | None = None, **kwargs
+    ):
+        import ipywidgets
+
+        self._widgets = ipywidgets
+        self.sessions = Sessions(study, store or Store(study), rules or Rules(), source="notebook", **kwargs)
+        self.message, self.player = ipywidgets.HTML(), ipywidgets.HTML()
+        self.body = ipywidgets.VBox([])
+        self.widget = ipywidgets.VBox([self.body, self.player, self.message])
+        self.state: dict = {"stage": "consent"}
+        if code is None:
+            self._show()
+        else:
+            self._step(self.sessions.state, code)
+
+    def _step(self, action: Callable, *values: Any) -> None:
+        """Do one step and show what comes next, or why it is refused."""
+        try:
+            self.state = action(*values)
+            self.message.value = ""
+        except Refused as refused:
+            self.message.value = f"<b>{refused}</b>"
+            return
+        self._show()
+
+    def _show(self) -> None:
+        self.player.value = ""
+        self.body.children = getattr(self, f"_{self.state['stage']}")()
+
+    def _html(self, text: str) -> Any:
+        import html
+
+        return self._widgets.HTML(html.escape(text))
+
+    def _button(self, text: str, action: Callable[[], None]) -> Any:
+        button = self._widgets.Button(description=text, tooltip=text)
+        button.on_click(lambda _button: action())
+        return button
+
+    def _consent(self) -> list:
+        study = self.sessions.study
+        agree = self._widgets.Checkbox(description="I am 18 or older and agree to take part", indent=False)
+        start = self._button("Start", lambda: self._step(self.sessions.start, agree.value))
+        return [*(self._html(text) for text in study.consent), self._html(study.contact), agree, start]
+
+    def _check(self) -> list:
+        code = self.state["code"]
+        device = self._widgets.RadioButtons(options=DEVICES, description="I use")
+        play = self._button("Play the beeps", lambda: self._play(self.sessions.check_clip(code)))
+        text = "Turn it up until you hear the softest beep. How many are there?"
+        counts = [
+            self._button(str(n), lambda n=n: self._step(self.sessions.check, code, device.value, n))
+            for n in range(2, 7)
+        ]
+        return [self._html(f"Your code: {code}"), device, play, self._html(text), self._widgets.HBox(counts)]
+
+    def _question(self) -> list:
+        state = self.state
+        where = f"Question {state['position'] + 1} of {state['total']}. {state['asked']}"
+        asked = [self._html(where), *([self._html(f"“{state['prompt']}”")] if state["prompt"] else [])]
+        plays = [self._button(NAMES[slot], lambda slot=slot: self._listen(slot)) for slot in state["slots"]]
+        answers = [self._button(text, lambda choice=choice: self._answer(choice)) for choice, text in ANSWERS.items()]
+        return [*asked, self._widgets.HBox(plays), self._widgets.HBox(answers)]
+
+    def _done(self) -> list:
+        return [self._html("Thank you. All your answers are stored.")]
+
+    def _listen(self, slot: str) -> None:
+        code, position = self.state["code"], self.state["position"]
+        try:
+            self._play(self.sessions.clip(code, position, slot))
+            self.sessions.listen(code, position, slot, True)
+            self.message.value = ""
+        except Refused as refused:
+            self.message.value = f"<b>{refused}</b>"
+
+    def _answer(self, choice: str) -> None:
+        self._step(self.sessions.answer, self.state["code"], self.state["position"], choice)
+
+    def _play(self, path: Path) -> None:
+        data = base64.b64encode(path.read_bytes()).decode()
+        self.player.value = f'<audio controls autoplay src="data:audio/wav;base64,{data}"></audio>'
