@@ -112,9 +112,11 @@ def test_the_sweet_spot_follows_the_curves():
     assert wide.high - wide.low > 0.3
 
 
-def test_a_curve_that_never_changes_has_no_sweet_spot():
+def test_where_nothing_is_exchanged_there_is_no_sweet_spot():
     assert np.isnan(balance(FALLING, np.full(11, 0.5))).all()
-    assert np.isnan(sweet_spot(STRENGTHS, FALLING, np.full(11, 0.5)).best)
+    for to_source, to_target in [(FALLING, np.full(11, 0.5)), (FALLING, FALLING), (RISING, RISING)]:
+        spot = sweet_spot(STRENGTHS, to_source, to_target)
+        assert np.isnan([spot.best, spot.low, spot.high]).all()
 
 
 def curves(noise=0.0, sources=("a", "b", "c"), seeds=(0, 1)):

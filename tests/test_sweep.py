@@ -88,6 +88,25 @@ def test_what_an_interrupted_sweep_finished_is_not_done_again(study, concept, so
     assert len(read_curves([folder])) == 2 * len(STRENGTHS)
 
 
+def test_a_labelled_sweep_stays_apart_from_the_studys_own(study, concept, source):
+    adapter = find_adapter(study, concept, "TI", "MW", 0, quiet)
+    arguments = (study, concept, adapter, {"tune": source}, STRENGTHS, 0)
+    own = run_sweep(*arguments, methods=["noising"], say=quiet)
+    labelled = run_sweep(*arguments, methods=["noising"], guidance_scale=4.0, label="g4", say=quiet)
+    assert labelled != own
+    assert set(pd.read_csv(labelled / "metrics.csv")["setup"]) == {"MW+g4@0.4-0.6", "MW+g4@elsewhere"}
+    with pytest.raises(ValueError, match=r"guidance_scale was 2\.5 and is now 4\.0"):
+        run_sweep(*arguments, methods=["noising"], guidance_scale=4.0, say=quiet)
+
+
+def test_a_silent_source_is_named_before_anything_is_computed(study, concept, source, tmp_path):
+    adapter = find_adapter(study, concept, "TI", "MW", 0, quiet)
+    still = save_clip(tmp_path / "still.wav", np.zeros(RATE_HZ))
+    with pytest.raises(ValueError, match=r"still\.wav: silent"):
+        run_sweep(study, concept, adapter, {"tune": source, "still": still}, STRENGTHS, 0, say=quiet)
+    assert not (study.runs_dir / "smoke/tones/transfer-TI-MW/.seed0.lock").exists()
+
+
 def test_an_adapter_is_learned_once_and_then_found(study, concept):
     said = []
     first = find_adapter(study, concept, "TI", "MW", 0, said.append)

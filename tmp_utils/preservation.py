@@ -158,13 +158,14 @@ def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarr
 
     The curves are joined by straight lines and read at every hundredth. With `SHARE`, 0.8, two straight lines
     give 0.4 to 0.6, the range the paper reads off its Figure 4, so that a narrower or wider range, or one that
-    lies elsewhere, tells something about the curves and not about the rule.
+    lies elsewhere, tells something about the curves and not about the rule. There is none where nothing is
+    exchanged: where the last clip is not further from the source, or not closer to the target, than the first.
     """
-    strengths = np.asarray(strengths, float)
+    strengths, to_source, to_target = (np.asarray(values, float) for values in (strengths, to_source, to_target))
+    if not (to_source[-1] < to_source[0] and to_target[-1] > to_target[0]):
+        return SweetSpot(*[float("nan")] * 3)
     grid = np.linspace(strengths[0], strengths[-1], round(100 * (strengths[-1] - strengths[0])) + 1)
     found = balance(np.interp(grid, strengths, to_source), np.interp(grid, strengths, to_target))
-    if np.isnan(found).any():
-        return SweetSpot(*[float("nan")] * 3)
     best = int(found.argmax())
     below = np.flatnonzero(found < share * found[best] - 1e-9)
     low = below[below < best].max(initial=-1) + 1

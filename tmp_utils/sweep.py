@@ -16,6 +16,8 @@ strength_browser : a slider over a sweep's strengths, with player and spectrogra
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -99,6 +101,7 @@ def run_sweep(
     prompt: str | None = None,
     guidance_scale: float | None = None,
     steps: int | None = None,
+    label: str = "",
     say: Callable = print,
 ) -> Path:
     """Transfer every source by every method at every strength and measure it; or find that it is done.
@@ -111,22 +114,26 @@ def run_sweep(
         Of the noise.
     prompt, guidance_scale, steps
         As in `transfer.transfer`; None is y = S*, and the profile's guidance and steps.
+    label : str
+        Tells a sweep of other sources or settings from the study's own: it joins the folder's name, and the setup's
+        in ``metrics.csv``, so that the paper's claim is judged by the study's own alone.
 
     Returns
     -------
     pathlib.Path
         The finished run.
     """
-    profile = study.profile
+    profile, setup = study.profile, "+".join(filter(None, [adapter.setup, label]))
+    clips_in = {name: load_clip(path, duration_s=profile.clip_s) for name, path in sources.items()}
     asked = {
         "prompt": prompt,
         "guidance_scale": profile.guidance_scale if guidance_scale is None else guidance_scale,
         "steps": profile.inference_steps if steps is None else steps,
     }
-    names = (study.runs_dir, profile.name, concept.name, "transfer", f"{adapter.method}-{adapter.setup}", seed)
+    names = (study.runs_dir, profile.name, concept.name, "transfer", f"{adapter.method}-{setup}", seed)
     settings = asked | {
         "adapter": adapter.header()["settings"] | {"seed": adapter.seed, "name": adapter.name},
-        "sources": {name: str(path) for name, path in sources.items()},
+        "sources": {name: hashlib.sha256(clip.tobytes()).hexdigest()[:12] for name, clip in clips_in.items()},
         "strengths": [float(s) for s in strengths],
         "methods": list(methods),
         "seed": seed,
@@ -140,11 +147,10 @@ def run_sweep(
             folder.mkdir(exist_ok=True)
         target = study.embedder.embed_clips(concepts.load_clips(concept))
         parts = []
-        for name, path in sources.items():
+        for name, source in clips_in.items():
             for method in methods:
                 part = run.path / PARTS / f"{runs.slug(name)}-{method}.csv"
                 if not part.is_file():
-                    source = load_clip(path, duration_s=profile.clip_s)
                     with run.timed("transfer_s"):
                         clips = transfer(
                             study.backbone, source, strengths, adapter=adapter, method=method, seed=seed, **asked
@@ -158,8 +164,9 @@ def run_sweep(
         identity = {"profile": profile.name, "concept": concept.name, "method": adapter.method, "seed": seed}
         by_noising = curves[curves["transfer"] == "noising"]
         if len(by_noising):
-            rows = balance_rows(by_noising, identity, adapter.setup, study.embedder.name)
+            rows = balance_rows(by_noising, identity, setup, study.embedder.name)
             runs.write_csv(run.path / "metrics.csv", rows)
+        shutil.rmtree(run.path / PARTS)
         return run.finish()
 
 
