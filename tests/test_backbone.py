@@ -116,29 +116,32 @@ def test_a_rare_word_is_one_that_splits(backbone):
 
 
 @pytest.fixture(scope="module")
-def chirp():
+def beat():
+    """A tone with harmonics and bursts of noise, 1.5 s; then silence."""
     t = torch.arange(RATE_HZ * 2) / RATE_HZ
-    return 0.3 * torch.sin(2 * torch.pi * (200 * t + 300 * t**2)) * (t < 1.5)
+    tone = sum(0.1 / k * torch.sin(2 * torch.pi * 220 * k * t) for k in range(1, 9)) * torch.exp(-3 * (t % 0.5))
+    noise = torch.randn(t.shape, generator=torch.Generator().manual_seed(0)) * torch.exp(-12 * (t % 0.25))
+    return (tone + 0.1 * noise) * (t < 1.5)
 
 
-def test_griffin_lim_returns_to_the_mel_it_was_given(chirp):
-    mel = log_mel(chirp[None])
+def test_griffin_lim_returns_to_the_mel_it_was_given(beat):
+    mel = log_mel(beat[None])
     again = log_mel(GriffinLimVocoder(n_iter=16)(mel))
     sounding = mel > mel.max() - 6
     assert again.shape == mel.shape
-    assert float((again - mel).abs()[sounding].mean()) < 0.1
-    assert float((log_mel(GriffinLimVocoder(n_iter=0)(mel)) - mel).abs()[sounding].mean()) > 0.3
+    assert float((again - mel).abs()[sounding].mean()) < 0.12
+    assert float((log_mel(GriffinLimVocoder(n_iter=0)(mel)) - mel).abs()[sounding].mean()) > 0.5
 
 
-def test_griffin_lim_of_silence_is_silence(chirp):
+def test_griffin_lim_of_silence_is_silence(beat):
     vocoder = GriffinLimVocoder(n_iter=4)
     assert not vocoder(torch.full((1, 64, 64), float(np.log(MEL_FLOOR)))).any()
-    after_the_sound = vocoder(log_mel(chirp[None]))[0, int(1.6 * RATE_HZ) :]
+    after_the_sound = vocoder(log_mel(beat[None]))[0, int(1.6 * RATE_HZ) :]
     assert float(after_the_sound.abs().max()) == 0
 
 
-def test_griffin_lim_is_the_same_twice_and_in_any_batch(chirp):
-    mels = log_mel(torch.stack([chirp, chirp.flip(0)]))
+def test_griffin_lim_is_the_same_twice_and_in_any_batch(beat):
+    mels = log_mel(torch.stack([beat, beat.flip(0)]))
     vocoder = GriffinLimVocoder(n_iter=2)
     both = vocoder(mels)
     assert torch.equal(both, vocoder(mels)) and torch.equal(both[0], vocoder(mels[0]))

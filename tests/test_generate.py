@@ -59,7 +59,8 @@ def test_unequal_lists_and_no_duration_are_refused(backbone):
 
 @pytest.fixture
 def small(profile):
-    return replace(profile, clip_s=0.64, inference_steps=1, clips_per_prompt=2, n_editability_prompts=1)
+    counts = {"reconstruction_clips": 2, "clips_per_prompt": 2, "n_editability_prompts": 1}
+    return replace(profile, clip_s=0.64, inference_steps=1, **counts)
 
 
 def test_a_run_s_clips_are_planned_from_the_profile(small):

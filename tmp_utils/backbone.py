@@ -45,7 +45,7 @@ class Backbone:
     id: str
     hash: str
     folder: Path
-    pipe: object
+    pipe: object = field(repr=False)
     overrides: dict[str, torch.Tensor] = field(default_factory=dict)
     adapter: str | None = None
     _tokenizers: dict = field(default_factory=dict, repr=False)
@@ -97,9 +97,7 @@ class Backbone:
         them."""
         mels = self.vae.decode(latents.to(self.device) / self.vae.config.scaling_factor).sample[:, 0]
         waves = self.vocoder(mels).reshape(len(mels), -1)  # may run over by some samples
-        return (
-            waves[:, : mels.shape[1] * int(np.prod(self.vocoder.config.upsample_rates))].float().cpu().numpy()
-        )
+        return waves[:, : mels.shape[1] * int(np.prod(self.vocoder.config.upsample_rates))].float().cpu().numpy()
 
     def latent_shape(self, duration_s: float) -> tuple[int, int, int]:
         """(channels, time, frequency) of the latents of a clip, its mel frames rounded up to the VAE's
@@ -147,9 +145,7 @@ class Backbone:
         return latents
 
     @torch.no_grad()
-    def embed_prompts(
-        self, prompts: list[str], token_overrides: dict[str, torch.Tensor] | None = None
-    ) -> torch.Tensor:
+    def embed_prompts(self, prompts: list[str], token_overrides: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
         """Conditions (b, d) of prompts; each prompt is encoded alone, so that its bits do not depend on the
         others.
 
@@ -191,9 +187,7 @@ class Backbone:
             self._tokenizers[key] = tokenizer
         return self._tokenizers[key] if key else self.tokenizer
 
-    def encode(
-        self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None
-    ) -> torch.Tensor:
+    def encode(self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
         """Conditions (b, d) of token ids, differentiable.
 
         Parameters

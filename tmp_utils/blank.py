@@ -175,9 +175,7 @@ def _build(numbers: dict, prediction_type: str):
     )
 
 
-def write_blank(
-    folder: str | Path, size: str = "tiny", seed: int = 0, prediction_type: str = "epsilon"
-) -> Path:
+def write_blank(folder: str | Path, size: str = "tiny", seed: int = 0, prediction_type: str = "epsilon") -> Path:
     """Save a blank pipeline as safetensors; the same seed gives the same weights."""
     pipe = blank_pipeline(size, seed, prediction_type)
     with quiet():
