@@ -154,8 +154,8 @@ def _run_clips(folder: Path) -> pd.DataFrame:
 
 def _inside(folder: Path, file: str) -> Path:
     """The path of a clip of a run, which may be given from the run's folder or from its `clips/`."""
-    path = folder / file
-    return path if path.exists() else folder / "clips" / file
+    below = folder / "clips" / file
+    return below if below.exists() else folder / file
 
 
 def _matched(clips: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -186,7 +186,7 @@ class _Maker:
                 used.update(_marks(pair))
             except (ValueError, FileNotFoundError) as error:
                 name = f"{pair['concept']}, {pair['prompt_id']}, {pair['index']}"
-                self.left_out.append(f"{name}: {error}")
+                self.left_out.append(f"{name}: {str(error).replace(f'{self.runs_dir}/', '')}")
         if len(questions) < n:
             raise ValueError(
                 f"{len(questions)} usable {kind} pairs, and {n} questions of that kind were asked for. Lower "
