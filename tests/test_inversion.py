@@ -109,7 +109,7 @@ def test_refinements_bring_ddim_inversion_closer_to_an_exact_return(tiny):
     source = randn(9, *SHAPE)
     errors = [
         float((returned(denoiser, ddim_inversion(denoiser, source, refinements=n), 0) - source).abs().max())
-        for n in (0, 2, 8)
+        for n in (0, 1, 4)
     ]
     assert errors[0] > errors[1] > errors[2]
 

@@ -50,16 +50,18 @@ def test_strength_0_is_the_round_trip_bit_for_bit(backbone, clip, method):
 @pytest.mark.parametrize("guidance_scale", [1.0, GUIDANCE])
 def test_strength_1_is_generation_from_the_same_noise(either, clip, guidance_scale):
     settings = {"steps": STEPS, "guidance_scale": guidance_scale}
-    generated = generate(either, [PROMPT], [7], clip_s=0.64, progress=False, **settings)[0]
+    asked = {"clip_s": 0.64, "progress": False, **settings}
+    generated = generate(either, [PROMPT], [7], batch_size=1, **asked)[0]
     transferred = transfer(either, clip, [1.0], prompt=PROMPT, seed=7, **settings)[0]
     other = transfer(either, tone(0.64, 500.0), [1.0], prompt=PROMPT, seed=7, **settings)[0]
     assert np.array_equal(transferred, generated)
     assert np.array_equal(other, generated)  # nothing of the source is left
+    assert transferred == pytest.approx(generate(either, [PROMPT], [7], **asked)[0], abs=SWEEP_TOLERANCE)
 
 
 @pytest.mark.parametrize("method", INVERSIONS)
 def test_a_sweep_in_one_batch_is_its_strengths_one_by_one(either, clip, method):
-    strengths = [0.0, 0.3, 0.5, 0.8, 1.0]
+    strengths = [0.0, 0.3, 1.0]
     sweep = transfer(either, clip, strengths, method=method, seed=3, **SETTINGS)
     for strength, together in zip(strengths, sweep, strict=True):
         alone = transfer(either, clip, [strength], method=method, seed=3, **SETTINGS)[0]
@@ -101,7 +103,7 @@ def test_an_adapter_says_the_words_and_leaves_the_backbone_as_it_was(backbone, c
     settings = {"steps": STEPS, "guidance_scale": GUIDANCE, "seed": 5}
     by_default = transfer(backbone, clip, [1.0], adapter=adapter, **settings)[0]
     spelt_out = transfer(backbone, clip, [1.0], adapter=adapter, prompt="{}", **settings)[0]
-    shape = {"steps": STEPS, "guidance_scale": GUIDANCE, "clip_s": 0.64, "progress": False}
+    shape = {"steps": STEPS, "guidance_scale": GUIDANCE, "clip_s": 0.64, "batch_size": 1, "progress": False}
     assert np.array_equal(by_default, generate(backbone, [adapter.words], [5], adapter=adapter, **shape)[0])
     assert np.array_equal(by_default, spelt_out)
     assert not np.array_equal(by_default, transfer(backbone, clip, [1.0], prompt=PROMPT, **settings)[0])

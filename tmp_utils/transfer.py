@@ -1,10 +1,10 @@
 """Style transfer: a clip, moved towards a learned concept as far as a strength in [0, 1] says.
 
-Conventions: clips are mono float32 (n,) at 16 kHz. Equation 2 of the paper: encode the clip, noise its latents
-to t = strength * N, denoise from there with y = S*. Of the profile's steps the last round(strength * steps)
-are run, so strength 0 is the clip's round trip through VAE and vocoder, and 1 is generation from noise: the
-very clip that `generate` makes of the same seed, prompt and length. Instead of noise, the way up can be an
-inversion (see `inversion`); at strength 0 all of them are the same round trip.
+Conventions: clips are mono float32 (n,) at 16 kHz. Equation 2 of the paper: encode the clip, noise its latents to
+t = strength * N, denoise from there with y = S*. Of the process's steps the last round(strength * steps) are run, so
+strength 0 is the clip's round trip through VAE and vocoder, and 1 is generation from noise: the very clip that
+`generate` makes of the same seed, prompt and length (bit for bit alone on a CPU, to rounding in a batch). Instead of
+noise, the way up can be an inversion (see `inversion`); at strength 0 all of them are the same round trip.
 
 A long clip is cut into overlapping windows, which share source and noise where they overlap, and the results
 are cross-faded. All strengths of a sweep are one batch, each row joining at its own step.
