@@ -99,6 +99,11 @@ def test_a_second_adapter_on_top_is_refused(backbone, adapters):
         assert backbone.adapter == second.name
 
 
+def test_training_on_top_of_an_adapter_is_refused(backbone, adapters, concept, profile):
+    with adapters["TI-BL"].applied(backbone), pytest.raises(RuntimeError, match="leave its `with` block"):
+        personalise(backbone, concept, load_setup("TI", "BL"), 0, profile=profile)
+
+
 def test_a_damaged_adapter_is_called_so(adapters, tmp_path):
     folder = adapters["TI-BL"].save(tmp_path / "adapter")
 

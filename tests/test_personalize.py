@@ -326,3 +326,9 @@ def test_a_learning_rate_that_diverges_stops_with_advice_and_keeps_the_checkpoin
 
 def test_every_setup_of_the_table_has_a_method():
     assert {setup.method for setup in list_setups()} == set(METHODS)
+
+
+def test_what_a_killed_run_left_half_written_is_cleared(backbone, concept, profile, tmp_path):
+    (tmp_path / ".step-000002.deadbeef").mkdir()
+    learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]

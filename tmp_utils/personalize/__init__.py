@@ -64,8 +64,11 @@ def personalise(
     ------
     ValueError : an unknown method, a setup that contradicts itself, fewer clips than it asks for, a missing
         class noun or rare word, or a checkpoint of another run.
+    RuntimeError : an adapter is applied to the backbone.
     Diverged : the loss did.
     """
+    if backbone.adapter is not None:
+        raise RuntimeError(f"{backbone.adapter} is applied to this backbone; leave its `with` block, then train.")
     if setup.method not in METHODS:
         raise ValueError(f'unknown method "{setup.method}"; expected one of {", ".join(METHODS)}.')
     options = Options.of(setup.method, profile.method(setup.method))

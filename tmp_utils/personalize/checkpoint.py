@@ -38,9 +38,10 @@ def write_checkpoint(
     with whole_folder(path) as part:
         write_adapter(adapter, part)
         save_file(moments, part / OPTIMIZER_FILE)
-    for earlier in sorted(path.parent.glob("step-*")):
-        if not keep and earlier != path:
-            shutil.rmtree(earlier)
+    left_over = sorted(path.parent.glob(".step-*"))  # of a run that was killed while writing
+    earlier = [] if keep else [other for other in sorted(path.parent.glob("step-*")) if other != path]
+    for other in left_over + earlier:
+        shutil.rmtree(other)
     return path
 
 

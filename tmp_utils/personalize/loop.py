@@ -54,6 +54,7 @@ def train(
 
     Parameters
     ----------
+    recipe : its tensors are trained in place.
     adapter : who learns what, with no tensors yet; filled and returned.
     checkpoint_dir : where checkpoints go, each an adapter with its optimiser's moments; None writes none.
 
@@ -62,10 +63,9 @@ def train(
     ValueError : the last checkpoint is of another run.
     Diverged : the message says what to try.
     """
-    tensors = {name: tensor.clone() for name, tensor in recipe.tensors.items()}
-    run = _Run(backbone, recipe, examples, options, adapter, tensors)
+    run = _Run(backbone, recipe, examples, options, adapter)
     if found := last_checkpoint(checkpoint_dir):
-        restore(found, adapter, tensors, run.optimizer)
+        restore(found, adapter, run.tensors, run.optimizer)
     first, began = adapter.steps, time.perf_counter()
     bar = tqdm(total=recipe.steps, initial=first, desc=adapter.name, disable=not progress, leave=False)
     with gradient_checkpointing(backbone, options.gradient_checkpointing), bar:
@@ -77,7 +77,7 @@ def train(
             due = adapter.steps % options.checkpoint_every == 0 or adapter.steps == recipe.steps
             if checkpoint_dir and due:
                 adapter.tensors = run.learned()
-                write_checkpoint(checkpoint_dir, adapter, tensors, run.optimizer, options.keep_checkpoints)
+                write_checkpoint(checkpoint_dir, adapter, run.tensors, run.optimizer, options.keep_checkpoints)
     adapter.tensors = run.learned()
     adapter.cost = run.cost((time.perf_counter() - began) / max(adapter.steps - first, 1))
     return adapter
@@ -92,11 +92,11 @@ class _Run:
     examples: Examples
     options: Options
     adapter: Adapter
-    tensors: dict[str, torch.Tensor]
     spectra: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        device = self.backbone.device.type
+        device, self.tensors = self.backbone.device.type, self.recipe.tensors
+        self.first_embedding = self.tensors[EMBEDDING].clone() if self.recipe.placeholder else None
         self.dtype = precision(self.options.precision, device)
         self.conditions = Conditions(self.backbone, self.recipe)
         self.scaler = torch.amp.GradScaler(device, enabled=self.dtype == torch.float16)
@@ -148,10 +148,10 @@ class _Run:
         """Of a new word: its vectors' mean norm, and 1 - cosine to where they started."""
         if not self.recipe.placeholder:
             return {}
-        now, first = self.tensors[EMBEDDING].detach(), self.recipe.tensors[EMBEDDING]
+        now = self.tensors[EMBEDDING].detach()
         return {
             "embedding_norm": float(now.norm(dim=1).mean()),
-            "cosine_drift": float(1 - cosine_similarity(now, first).mean()),
+            "cosine_drift": float(1 - cosine_similarity(now, self.first_embedding).mean()),
         }
 
     def learned(self) -> dict[str, torch.Tensor]:
