@@ -107,11 +107,13 @@ def test_ddim_inversion_of_constant_noise_is_the_closed_form():
 def test_refinements_bring_ddim_inversion_closer_to_an_exact_return(tiny):
     denoiser = Denoiser(tiny, randn(8, 1, 12), STEPS)
     source = randn(9, *SHAPE)
-    errors = [
+    plain, refined = (
         float((returned(denoiser, ddim_inversion(denoiser, source, refinements=n), 0) - source).abs().max())
-        for n in (0, 1, 4)
-    ]
-    assert errors[0] > errors[1] > errors[2]
+        for n in (0, 8)
+    )
+    assert refined < plain / 5
+    if tiny.scheduler.config.prediction_type == "v_prediction":  # whose steps this UNet turns into contractions
+        assert refined < 1e-5
 
 
 @pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
