@@ -29,6 +29,10 @@ def _colour(outcome: str) -> str:
     return OUTCOME_COLOURS.get(outcome) or method_colour(outcome.rsplit("-", 1)[0])
 
 
+def _labels(table: pd.DataFrame) -> pd.Series:
+    return table["outcome"].str.replace("Cannot decide", "Cannot<br>decide")
+
+
 def preference_bars(
     table: pd.DataFrame,
     published: pd.DataFrame | None = None,
@@ -53,7 +57,7 @@ def preference_bars(
             "thickness": 1.5,
         }
         fig.add_bar(
-            x=part["outcome"],
+            x=_labels(part),
             y=part["share"],
             error_y=error,
             marker_color=[_colour(outcome) for outcome in part["outcome"]],
@@ -68,7 +72,7 @@ def preference_bars(
             other = published[published["kind"] == kind]
             marker = {"symbol": "diamond-open", "size": 11, "color": "#22262B", "line": {"width": 2}}
             fig.add_scatter(
-                x=other["outcome"],
+                x=_labels(other),
                 y=other["share"],
                 mode="markers",
                 marker=marker,
@@ -156,6 +160,6 @@ def claims_plot(
             hovertemplate="difference %{y:+.0%}<extra></extra>",
         )
     fig.add_hline(y=0, line={"color": GREY})
-    fig.update_xaxes(title="How much one participant's answers resemble each other (intraclass correlation)")
+    fig.update_xaxes(title="Intraclass correlation of one participant's answers")
     fig.update_yaxes(title="First minus second", tickformat="+.0%")
     return styled(fig, title, with_source(note, table))
