@@ -55,6 +55,8 @@ def test_a_sweep_keeps_a_clip_and_a_row_for_each_strength_and_method(study, conc
     adapter = find_adapter(study, concept, "TI", "MW", 0, quiet)
     folder = run_sweep(study, concept, adapter, {"a tune": source}, STRENGTHS, 4, say=quiet)
     assert folder == study.runs_dir / "smoke/tones/transfer-TI-MW/seed4"
+    asked = runs.read_manifest(folder)["parameters"]
+    assert [asked[name] for name in ("concept", "method", "setup", "seed")] == ["tones", "transfer", "TI-MW", 4]
     curves = read_curves([folder])
     assert list(curves.columns) == list(sweep.COLUMNS)
     assert len(curves) == 3 * len(STRENGTHS) and set(curves["seed"]) == {4}

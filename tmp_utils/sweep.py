@@ -132,6 +132,9 @@ def run_sweep(
     }
     names = (study.runs_dir, profile.name, concept.name, "transfer", f"{adapter.method}-{setup}", seed)
     settings = asked | {
+        "concept": concept.name,
+        "method": "transfer",
+        "setup": f"{adapter.method}-{setup}",
         "adapter": adapter.header()["settings"] | {"seed": adapter.seed, "name": adapter.name},
         "sources": {name: hashlib.sha256(clip.tobytes()).hexdigest()[:12] for name, clip in clips_in.items()},
         "strengths": [float(s) for s in strengths],
