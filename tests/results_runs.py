@@ -1,0 +1,100 @@
+"""Small finished runs, made with the real writers, and an embedder that hears them in no time."""
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils import runs
+from tmp_utils.audio import RATE_HZ, save_clip
+from tmp_utils.embed import Embedder, unit_rows
+from tmp_utils.profiles import load_profile
+from tmp_utils.prompts import editability_prompts, reconstruction_prompt
+
+PROFILE = "smoke"
+N_PROMPTS = 2
+SETUPS = (("DB", "BL"), ("DB", "MIX"), ("TI", "BL"))
+
+
+class ToneEmbedder(Embedder):
+    """Hears the share of energy in 16 bands; reads a prompt as a fixed band."""
+
+    rate_hz, window = RATE_HZ, 10 * RATE_HZ
+
+    def __init__(self, name="tone@1", cache_dir=None):
+        self.name, self.cache_dir = name, cache_dir
+
+    def _embed_batch(self, windows):
+        spectra = [np.abs(np.fft.rfft(window)) ** 2 for window in windows]
+        return unit_rows([[band.sum() for band in np.array_split(s, 16)] for s in spectra])
+
+    def embed_prompts(self, prompts):
+        return unit_rows(np.eye(16)[[len(prompt) % 16 for prompt in prompts]])
+
+
+def use_tone_embedder(monkeypatch):
+    """Let every spec load a tone embedder that has its name; returns the list of those that were loaded."""
+    loaded = []
+
+    def load(spec, device="cpu", cache_dir=None):
+        loaded.append(spec)
+        return ToneEmbedder("tone@1" if spec == load_profile(PROFILE).embedder else spec, cache_dir)
+
+    monkeypatch.setattr("tmp_utils.embed.load_embedder", load)
+    return loaded
+
+
+def use_quick_ears(monkeypatch):
+    """Let the music readings be those of the level alone: Essentia has tests of its own."""
+
+    def read_music(clips, rate_hz):
+        level = [20 * np.log10(np.sqrt(np.mean(np.square(clip)))) for clip in clips]
+        return pd.DataFrame(
+            {"tempo_bpm": 120.0, "level_lufs": level, "key": "A", "scale": "minor", "key_strength": 0.9}
+        )
+
+    monkeypatch.setattr("tmp_utils.music.read_music", read_music)
+
+
+def tone(hz, seed, duration_s=1.0):
+    rng, t = np.random.default_rng(seed), np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
+    noise = rng.normal(size=len(t))
+    return (0.2 * np.sin(2 * np.pi * hz * t) + 0.02 * noise).astype(np.float32)
+
+
+def make_concept(folder, name):
+    folder = folder / name
+    folder.mkdir(parents=True)
+    (folder / "concept.toml").write_text('class_noun = "guitar"\n')
+    for k in range(3):
+        save_clip(folder / f"{k}.wav", tone(600 + 700 * k, k))
+    return folder
+
+
+def make_run(runs_dir, concept, method, setup, seed=0, hz=900):
+    """Write a run as the study does, without its metrics."""
+    folder = runs.run_folder(runs_dir, PROFILE, concept, method, setup, seed)
+    settings = {"concept": concept, "class_noun": "guitar", "rare_word": "sks", "method": method, "setup": setup}
+    settings |= {"seed": seed, "embedder": "tone@1", "n_editability_prompts": N_PROMPTS}
+    settings |= {"reconstruction_clips": 2, "clips_per_prompt": 1}
+    with runs.open_run(folder, settings, say=lambda *_: None) as run, run.timed("generation_s"):
+        (run.path / "clips").mkdir()
+        rows = []
+        for k, prompt in enumerate([reconstruction_prompt(), *editability_prompts(N_PROMPTS)]):
+            for index in range(2 if prompt.kind == "reconstruction" else 1):
+                file = f"{prompt.id}-{index}.wav"
+                save_clip(run.path / "clips" / file, tone(hz + 500 * k + 90 * index, 10 * k + index + 100 * seed))
+                asked = {"file": file, "prompt_id": prompt.id, "kind": prompt.kind, "family": prompt.family}
+                asked |= {"prompt": prompt.template.format("sks guitar"), "index": index, "seed": seed}
+                rows.append({**asked, "duration_s": 1.0, "peak": 0.25, "level_lufs": -20.0})
+        runs.write_csv(run.path / "clips" / "clips.csv", pd.DataFrame(rows))
+        run.finish()
+    return folder
+
+
+def make_study(folder, concepts=("lute", "harp"), setups=SETUPS, seeds=(0,)):
+    """Write runs of all setups, the untrained ones among them; returns the runs folder and the concepts' folders."""
+    own = [make_concept(folder / "own", name) for name in concepts]
+    for c, concept in enumerate(concepts):
+        for seed in seeds:
+            for k, (method, setup) in enumerate((*setups, ("untrained", "class-noun"))):
+                make_run(folder / "runs", concept, method, setup, seed, hz=800 + 300 * k + 70 * c)
+    return folder / "runs", own

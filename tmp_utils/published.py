@@ -1,0 +1,76 @@
+"""Results tables as files: read exactly as they were written, and published with what made them.
+
+Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begins with lines "# key: value" (profile,
+commit, command) and lies in ``data/published``. Empty text is empty text and no missing value.
+
+read_results   : the table of a profile, or a file.
+read_published : a published table, or None where it was not made yet.
+read_table     : any table, with its facts in ``attrs``.
+publish        : a profile's table to a file, with the commits and the command that made it.
+commits        : of the code that made the runs of a profile.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from tmp_utils import runs
+from tmp_utils.files import explain_os_errors, slug, write_text
+from tmp_utils.profiles import DATA_DIR
+
+RESULTS = "results.csv"
+TEXT_COLUMNS = ("profile", "concept", "method", "setup", "prompt", "metric", "embedder", "status", "note")
+NUMBER_COLUMNS = ("value", "n", "ci_low", "ci_high")
+PUBLISHED_DIR = DATA_DIR / "published"
+
+
+def read_results(path_or_runs_dir: str | Path, profile: str = "") -> pd.DataFrame:
+    """Return a results table: of a profile under a runs folder, or of a file, published or not.
+
+    What a published file says about itself is in the table's ``attrs``.
+    """
+    path = runs.resolve_runs_dir(path_or_runs_dir)
+    path = path / slug(profile) / RESULTS if profile else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist; notebooks/05_metrics.ipynb or `make study` writes it.")
+    return read_table(path)
+
+
+def read_published(name: str = "pocket") -> pd.DataFrame | None:
+    """Return the table ``data/published/<name>.csv``; None where it was not made yet."""
+    path = PUBLISHED_DIR / f"{name}.csv"
+    return read_table(path) if path.is_file() else None
+
+
+def publish(runs_dir: str | Path, profile: str, path: str | Path, command: str) -> Path:
+    """Write a profile's table to `path`, led by lines "# key: value" that say what made it."""
+    table = read_results(runs_dir, profile)
+    facts = {"profile": profile, "commit": ", ".join(commits(runs_dir, profile)), "command": command}
+    lead = "".join(f"# {key}: {value}\n" for key, value in facts.items())
+    with explain_os_errors(Path(path).parent):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    return write_text(path, lead + table.to_csv(index=False, lineterminator="\n"))
+
+
+def commits(runs_dir: str | Path, profile: str) -> list[str]:
+    """Return the commits of the code that made the runs of a profile, sorted."""
+    manifests = map(runs.read_manifest, runs.find_runs(runs_dir, profile))
+    return sorted({str(manifest.get("commit") or "not a git checkout") for manifest in manifests})
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a results table exactly as it was written: empty text stays text, numbers keep every digit."""
+    facts: dict[str, str] = {}
+    with path.open(encoding="utf-8") as file:
+        while (line := file.readline()).startswith("# "):
+            key, _, value = line[2:].partition(": ")
+            facts[key] = value.strip()
+    numbers = {name: [""] for name in NUMBER_COLUMNS}
+    text = dict.fromkeys(TEXT_COLUMNS, str)
+    table = pd.read_csv(
+        path, skiprows=len(facts), dtype=text, keep_default_na=False, na_values=numbers, float_precision="round_trip"
+    )
+    table.attrs = facts
+    return table

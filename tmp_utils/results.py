@@ -1,0 +1,284 @@
+"""The results table: every finished run of a profile in one tidy table, scored again only where it must be.
+
+Conventions: the table (`metrics.RESULT_COLUMNS`) is kept as `<runs_dir>/<profile>/results.csv`. A run's own rows are
+its ``metrics.csv``; ``scored.json`` beside them says which clips they were made from. A clip that changed or went
+missing makes that run's rows stale and no others. What cannot be scored is a "failed" row with its reason. The pooled
+distances of a setup have the concept "pooled" and metrics of their own, ``pooled_fad`` and ``pooled_kad``, so that
+no mean over concepts takes them for a concept's.
+
+collect_results : runs -> the table, written whole or not at all.
+read_results    : the table as it was last collected; from `published`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from tmp_utils import concepts, runs
+from tmp_utils.concepts import Concept
+from tmp_utils.files import slug, write_csv, write_json
+from tmp_utils.metrics import UNTRAINED, check_one_embedder, result_row, results_table, score_references
+from tmp_utils.profiles import load_profile
+from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.published import RESULTS, publish, read_table
+from tmp_utils.published import read_results as read_results  # so that a notebook needs one import
+from tmp_utils.score import RECONSTRUCTION, score_run
+
+METRICS, SCORED = "metrics.csv", "scored.json"
+LISTINGS = ("clips/clips.csv", "curves.csv")  # what names a run's clips; the second is a style-transfer sweep's
+SWEEP = "transfer-"  # a sweep's folder begins with it; its rows come from notebook 04
+SCORED_AGAIN = ("clap_a", "clap_t", "nearest_training", "fad", "kad")
+
+
+class Collection:
+    """The finished runs of a profile, and the embedder that scores them: loaded when one has to be scored.
+
+    Parameters
+    ----------
+    runs_dir, profile
+        Where they are.
+    own_concepts : names or folders
+        Where to find the clips of concepts that are not in the catalogue.
+    embedder, pooled_embedder : str
+        Specs of `embed.load_embedder`; "" is the profile's, and `embedder`.
+    """
+
+    def __init__(
+        self,
+        runs_dir: str | Path,
+        profile: str,
+        own_concepts: Sequence[str | Path] = (),
+        embedder: str = "",
+        pooled_embedder: str = "",
+    ):
+        self.spec = embedder or load_profile(profile).embedder
+        self.pooled_spec = pooled_embedder or self.spec
+        self.profile, self.folder = profile, runs.resolve_runs_dir(runs_dir) / slug(profile)
+        self.folders = runs.find_runs(runs_dir, profile)
+        self.own = {concept.name: concept for concept in map(concepts.load_concept, own_concepts)}
+        if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
+            raise FileNotFoundError(
+                f"no finished runs of a setup in {self.folder}: run notebooks/02_textual_inversion.ipynb and "
+                f'03_dreambooth.ipynb with profile="{profile}" first, or `make study`.'
+            )
+
+    @cached_property
+    def embedder(self):
+        """What hears the clips."""
+        return self._load(self.spec)
+
+    @cached_property
+    def pooled_embedder(self):
+        """What the pooled distances are measured with."""
+        return self.embedder if self.pooled_spec == self.spec else self._load(self.pooled_spec)
+
+    def _load(self, spec: str):
+        from tmp_utils.embed import load_embedder
+
+        return load_embedder(spec, cache_dir=self.folder / ".cache" / "embeddings")
+
+    def concept(self, parameters: Mapping) -> Concept:
+        """Return a run's concept with the words it was asked for by."""
+        name = parameters["concept"]
+        if name in self.own:
+            return self.own[name]
+        try:
+            return concepts.load_concept(name, parameters.get("class_noun"), parameters.get("rare_word"))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error} If it is a folder of your own, name it in `concepts`.") from error
+
+
+def collect_results(
+    runs_dir: str | Path,
+    profile: str,
+    own_concepts: Sequence[str | Path] = (),
+    embedder: str = "",
+    pooled_embedder: str = "",
+    say: Callable = print,
+) -> pd.DataFrame:
+    """Return the results table of all finished runs and write it to `<runs_dir>/<profile>/results.csv`.
+
+    Parameters
+    ----------
+    runs_dir, profile
+        Where the runs are.
+    own_concepts : names or folders
+        Recordings of your own that runs were made from.
+    embedder : str
+        Score every run that was scored with another one again, with this; "" keeps what there is and scores only
+        what is missing or stale, with the profile's.
+    pooled_embedder : str
+        For the pooled distances alone: "vggish" for the paper's FAD.
+    say : callable
+        Told in one line what was done.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no run of a setup is finished; the message names what to run.
+    ValueError
+        If one metric was measured with two embedders.
+    """
+    collection = Collection(runs_dir, profile, own_concepts, embedder, pooled_embedder)
+    tables, again, digests = [], [], []
+    for folder in collection.folders:
+        digest = _digest(folder)
+        if not _is_current(folder, digest, collection.embedder.name if embedder else ""):
+            _score_again(collection, folder, digest)
+            again.append("/".join(folder.parts[-3:]))
+        tables.append(read_table(folder / METRICS))
+        digests.append(digest)
+    table = check_one_embedder(pd.concat(tables, ignore_index=True))
+    table = pd.concat([table, _pooled(collection, digests)], ignore_index=True)
+    write_csv(collection.folder / RESULTS, table)
+    unfinished = sorted(collection.folder.glob("*/*/.seed*.partial"))
+    told = [f"{len(collection.folders)} runs", f"{len(again)} scored again"]
+    if unfinished:
+        told.append(f"{len(unfinished)} unfinished and left out")
+    say(", ".join([*told, f"{(table['status'] == 'failed').sum()} failed rows"]) + ".")
+    return table
+
+
+def _listing(folder: Path) -> Path:
+    return next((folder / name for name in LISTINGS if (folder / name).is_file()), folder / LISTINGS[0])
+
+
+def _files(folder: Path) -> list[Path]:
+    """Return the paths of a run's clips, there or not; none where its listing cannot be read."""
+    try:
+        return [folder / "clips" / file for file in pd.read_csv(_listing(folder))["file"].astype(str)]
+    except (FileNotFoundError, KeyError, ValueError):  # what is wrong is said where the run is scored
+        return []
+
+
+def _digest(folder: Path) -> str:
+    """Return a hash of a run's listing and of all its clips."""
+    whole = hashlib.sha256()
+    for path in [_listing(folder), *_files(folder)]:
+        content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "missing"
+        whole.update(f"{path.name}\0{content}\0".encode())
+    return whole.hexdigest()
+
+
+def _is_current(folder: Path, digest: str, embedder: str) -> bool:
+    """Whether a run's rows were made from the clips that are there (and by `embedder`, if one is named)."""
+    if not (folder / METRICS).is_file():
+        return False
+    heard = read_table(folder / METRICS).query("metric == 'clap_a'")["embedder"]
+    if embedder and not heard.eq(embedder).all():
+        return False
+    if (folder / SCORED).is_file():
+        return json.loads((folder / SCORED).read_text(encoding="utf-8"))["clips"] == digest
+    files = [_listing(folder), *_files(folder)]
+    scored_s = _changed_s(folder / METRICS)
+    if len(files) == 1 or not all(path.is_file() and _changed_s(path) <= scored_s for path in files):
+        return False
+    write_json(folder / SCORED, {"clips": digest})
+    return True
+
+
+def _changed_s(path: Path) -> float:
+    """Return when a file was written or moved here, in seconds since 1970."""
+    return max(path.stat().st_mtime, path.stat().st_ctime)
+
+
+def _score_again(collection: Collection, folder: Path, digest: str) -> None:
+    if folder.parent.name.startswith(SWEEP):
+        rows = _failed_sweep(folder)
+    else:
+        rows = _scored(collection, folder)
+    write_csv(folder / METRICS, rows)
+    write_json(folder / SCORED, {"clips": digest})
+
+
+def _failed_sweep(folder: Path) -> pd.DataFrame:
+    """Return a sweep's rows without their values: its clips are measured where they are made."""
+    note = "the sweep's clips changed since they were measured; delete its folder and run notebook 04 again"
+    if not (folder / METRICS).is_file():
+        return results_table([])
+    rows = read_table(folder / METRICS)
+    blank = {"value": float("nan"), "n": 0, "ci_low": float("nan"), "ci_high": float("nan")}
+    return rows.assign(**blank, status="failed", note=note)
+
+
+def _identity(folder: Path, parameters: Mapping) -> dict:
+    names = ("concept", "method", "setup", "seed")
+    return {"profile": folder.parents[2].name, **{name: parameters[name] for name in names}}
+
+
+def _scored(collection: Collection, folder: Path) -> pd.DataFrame:
+    """Return all rows of a run, failed ones where its clips or its concept's cannot be used."""
+    parameters = runs.read_manifest(folder)["parameters"]
+    identity, embedder = _identity(folder, parameters), collection.embedder
+    asked = editability_prompts(parameters["n_editability_prompts"])
+    try:
+        concept = collection.concept(parameters)
+        training = concepts.load_clips(concept)
+        manifest = _complete(pd.read_csv(_listing(folder)), [reconstruction_prompt(), *asked], parameters)
+    except (FileNotFoundError, ValueError) as error:
+        return results_table([result_row(identity, m, None, embedder.name, note=str(error)) for m in SCORED_AGAIN])
+    texts = {prompt.id: fill(prompt.template, concept.class_noun) for prompt in editability_prompts()}
+    rules = {"tempo": bool(concept.tempo_constant), "harmony": bool(concept.harmonic), "seed": parameters["seed"]}
+    rows = score_run(manifest, folder / "clips", training, embedder, texts, identity, **rules)
+    if parameters["method"] != UNTRAINED:
+        return rows
+    prompts = embedder.embed_prompts([texts[prompt.id] for prompt in asked])
+    own = score_references(embedder.embed_clips(training), prompts, identity, embedder.name)
+    return pd.concat([rows, own], ignore_index=True)
+
+
+def _complete(manifest: pd.DataFrame, asked: Sequence, parameters: Mapping) -> pd.DataFrame:
+    """Return the listing with a row for each clip it should name and does not, so that its prompt fails."""
+    if "prompt_id" not in manifest:
+        return manifest
+    listed, lost = manifest["prompt_id"].value_counts(), []
+    for prompt in asked:
+        count = "reconstruction_clips" if prompt.kind == RECONSTRUCTION else "clips_per_prompt"
+        for _ in range(listed.get(prompt.id, 0), parameters.get(count, 1)):
+            lost.append(
+                {"file": f"a clip of {prompt.id} not in clips.csv", "prompt_id": prompt.id, "kind": prompt.kind}
+            )
+    return pd.concat([manifest, pd.DataFrame(lost)], ignore_index=True) if lost else manifest
+
+
+def _pooled(collection: Collection, digests: Sequence[str]) -> pd.DataFrame:
+    """Return the pooled distances, from the last time if the clips and the embedder are the same."""
+    key = hashlib.sha256("".join([*digests, *map(str, collection.folders), collection.pooled_spec]).encode())
+    path = collection.folder / ".cache" / f"pooled-{key.hexdigest()[:16]}.csv"
+    if not path.is_file():
+        from tmp_utils.pooled import pooled_distances
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_csv(path, pooled_distances(collection))
+    return read_table(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Collect from the command line, and publish where asked to; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils.results", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="pocket", help="pocket (default), paper or smoke")
+    parser.add_argument("--runs-dir", default="runs", help="where the runs are")
+    parser.add_argument("--concepts", nargs="*", default=(), help="folders of your own recordings that runs used")
+    parser.add_argument("--publish", metavar="FILE", help="also write the table to FILE, with what made it")
+    parser.add_argument("--command", default="make study", help="for --publish: the command that made the runs")
+    options = parser.parse_args(arguments)
+    try:
+        collect_results(options.runs_dir, options.profile, options.concepts)
+        if options.publish:
+            print(publish(options.runs_dir, options.profile, options.publish, options.command))
+    except (ValueError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
