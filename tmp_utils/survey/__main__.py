@@ -21,11 +21,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"Answers so far: {Store(study, options.answers).export(options.export)}")
         else:
             serve(folder, options.answers, options.port, options.host, options.share)
+            print("The page is closed. Every answer is kept; run again to go on.")
     except (ValueError, OSError, ImportError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nThe page is closed. Every answer is kept; run again to go on.", file=sys.stderr)
+        print("\nInterrupted. Every answer is kept; run again to go on.", file=sys.stderr)
     return 0
 
 

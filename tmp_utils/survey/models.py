@@ -23,7 +23,8 @@ def mixed_model(answers: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     The spreads of participants and items come from statsmodels' variational fit (`BinomialBayesMixedGLM`). Its
     own intervals treat fixed and random effects as independent and are far too narrow (64 % coverage for a
     nominal 95 % at 34 x 10 answers with items of spread 0.6), so the effects and intervals come from the
-    joint posterior mode at those spreads and its curvature, with a normal prior of `PRIOR_SD` on fixed effects.
+    joint posterior mode at those spreads and its curvature, with a normal prior of `PRIOR_SD` on fixed effects
+    (93 to 100 % coverage in 60 simulated studies of that kind).
 
     Returns
     -------
