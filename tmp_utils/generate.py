@@ -28,6 +28,7 @@ from tmp_utils.profiles import Profile
 from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
 
 MANIFEST = "clips.csv"
+RECONSTRUCTION = "reconstruction"
 BATCH = 4
 
 
@@ -87,7 +88,7 @@ def generate(
 
 
 def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
-    """The clips of one run: `clips_per_prompt` of the reconstruction prompt and of each editability prompt.
+    """The clips of one run: `reconstruction_clips` of that prompt, `clips_per_prompt` of each editability prompt.
 
     Returns
     -------
@@ -105,7 +106,7 @@ def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
             "seed": clip_seed(seed, prompt.id, index),
         }
         for prompt in asked
-        for index in range(profile.clips_per_prompt)
+        for index in range(profile.reconstruction_clips if prompt.kind == RECONSTRUCTION else profile.clips_per_prompt)
     )
 
 

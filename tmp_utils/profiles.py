@@ -34,7 +34,8 @@ class Profile:
     device : "auto", "cpu", "cuda" or "mps".
     guidance_scale : classifier-free guidance, dimensionless; 1 is none.
     inference_steps, scheduler : how many denoising steps, and by which diffusers scheduler.
-    clips_per_prompt, n_editability_prompts : how much is generated for each adapter.
+    reconstruction_clips, clips_per_prompt, n_editability_prompts : how many clips are generated for each adapter: of
+        the reconstruction prompt, of each editability prompt, and how many of those there are.
     clip_s : duration of a generated clip in seconds.
     methods : hyperparameters by method name; `lr`, `steps`, `batch_size` and the method's own.
     """
@@ -46,6 +47,7 @@ class Profile:
     guidance_scale: float
     inference_steps: int
     scheduler: str
+    reconstruction_clips: int
     clips_per_prompt: int
     n_editability_prompts: int
     clip_s: float

@@ -9,10 +9,14 @@ Study         : what every run of a profile shares: the backbone, the embedder, 
 run_setup     : concept + setup + seed -> finished folder.
 run_reference : concept + seed -> finished folder of the untrained backbone, and the references' rows.
 run_setups    : several setups of one concept, and its reference; their rows in one table.
+run_costs     : what the adapters of a concept's runs cost to train and to keep.
+listed        : a list parameter as papermill's command line gives it.
 """
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +112,7 @@ def run_setup(study: Study, concept: Concept, setup: Setup, seed: int, say: Call
             runs.write_csv(run.path / HISTORY, pd.DataFrame(adapter.history))
             runs.write_json(run.path / "cost.json", adapter.cost)
         _generate_and_score(study, run, adapter, concept, (setup.method, setup.setup), seed)
+        shutil.rmtree(run.path / "checkpoints")
         return run.finish()
 
 
@@ -140,6 +145,42 @@ def run_setups(
     return pd.concat([pd.read_csv(folder / METRICS) for folder in folders], ignore_index=True)
 
 
+def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd.DataFrame:
+    """What the finished runs of a concept cost.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: method-setup; trainable_parameters, adapter_mb, seconds_per_step, peak_memory_mb (None on a CPU),
+        training_s, generation_s, scoring_s.
+    """
+    rows = {}
+    for folder in runs.find_runs(runs_dir, profile):
+        manifest = runs.read_manifest(folder)
+        asked = manifest["parameters"]
+        if asked["concept"] == concept and asked["seed"] == seed and (folder / "cost.json").exists():
+            size_mb = (folder / "adapter.safetensors").stat().st_size / 1e6
+            cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
+            times = {name: manifest["timings"].get(name) for name in ("training_s", "generation_s", "scoring_s")}
+            rows[f"{asked['method']}-{asked['setup']}"] = {**cost, "adapter_mb": size_mb, **times}
+    return pd.DataFrame(rows).T.infer_objects()
+
+
+def listed(value: list | str) -> list:
+    """A list from a notebook's parameter: a list, JSON text (``-p setups '["BL","MW"]'``), or one word.
+
+    Raises
+    ------
+    ValueError
+        For an empty list.
+    """
+    if isinstance(value, str):
+        value = json.loads(value) if value.strip().startswith("[") else [value]
+    if not value:
+        raise ValueError("an empty list: name at least one.")
+    return list(value)
+
+
 def _settings(study: Study, concept: Concept, seed: int) -> dict:
     profile = study.profile
     return {
@@ -152,6 +193,7 @@ def _settings(study: Study, concept: Concept, seed: int) -> dict:
         "guidance_scale": profile.guidance_scale,
         "inference_steps": profile.inference_steps,
         "scheduler": profile.scheduler,
+        "reconstruction_clips": profile.reconstruction_clips,
         "clips_per_prompt": profile.clips_per_prompt,
         "n_editability_prompts": profile.n_editability_prompts,
         "clip_s": profile.clip_s,

@@ -7,9 +7,13 @@ look   : colours, template, ``save_figure``.
 sound  : waveform, mel spectrogram, training curve.
 study  : setups, the plane of CLAP-A and CLAP-T, music agreement, style transfer.
 tables : Table 1 and the findings.
+learning : what a training gains and loses on its way.
+pocket : how the pocket model was made and what it can do.
 """
 
+from tmp_utils.figures.learning import learning_path
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
+from tmp_utils.figures.pocket import prompt_families, stage_curves
 from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, training_curve, waveform
 from tmp_utils.figures.study import clap_plane, music_agreement, setups_dots, summary, transfer_curves
 from tmp_utils.figures.tables import findings_table, results_table
@@ -18,13 +22,16 @@ __all__ = [
     "METHOD_COLOURS",
     "clap_plane",
     "findings_table",
+    "learning_path",
     "mel_spectrogram",
     "method_colour",
     "music_agreement",
+    "prompt_families",
     "results_table",
     "save_figure",
     "setups_dots",
     "spectrogram_pair",
+    "stage_curves",
     "styled",
     "summary",
     "training_curve",

@@ -35,7 +35,7 @@ class Recipe:
     seed : int
     n_clips, n_held_out : int
         Clips of 10.24 s in the corpus and beside it.
-    clap_steps, vae_steps, unet_steps, vocoder_steps : int
+    clap_steps, judge_steps, vae_steps, unet_steps, vocoder_steps : int
     n_subjects : int
         For which each prompt is asked in the proof.
     """
@@ -44,6 +44,7 @@ class Recipe:
     n_clips: int = 8000
     n_held_out: int = 400
     clap_steps: int = 600
+    judge_steps: int = 1200
     vae_steps: int = 2000
     unet_steps: int = 1200
     vocoder_steps: int = 600
@@ -91,7 +92,8 @@ def _clap_stage(name: str, build: Path, recipe: Recipe) -> clap.ClapStage:
 def train_clap(name: str, build: Path, recipe: Recipe):
     """Train the conditioning CLAP (``"clap"``) or the judge (``"judge"``); needs the corpus."""
     stage = _clap_stage(name, build, recipe)
-    run_stage(stage, build / name, recipe.clap_steps, seed=recipe.seed + (name == "judge"))
+    n_steps = recipe.clap_steps if name == "clap" else recipe.judge_steps
+    run_stage(stage, build / name, n_steps, seed=recipe.seed + (name == "judge"))
     return stage.model.eval()
 
 

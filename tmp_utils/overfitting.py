@@ -1,0 +1,122 @@
+"""What full fine-tuning forgets: the path of a training, and the drift of a class noun.
+
+Conventions: scores are cosines by the study's embedder; every value is a mean over clips with its bootstrap interval
+and n. Clips start from the same noise at every step and for every adapter, so differences are the adapters'.
+
+learning_path  : one training stopped at several steps, CLAP-A and CLAP-T at each.
+language_drift : does the bare class noun sound like the concept afterwards?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from tmp_utils import concepts
+from tmp_utils.concepts import Concept
+from tmp_utils.files import write_csv
+from tmp_utils.generate import clip_seed, generate
+from tmp_utils.intervals import bootstrap_mean
+from tmp_utils.metrics import similarity_matrix
+from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.profiles import Setup
+from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.protocol import Study
+
+STOPS = 5
+PATH_CLIPS = 4
+PATH_PROMPTS = 5
+DRIFT_CLIPS = 8
+UNTRAINED = "untrained"
+
+
+def learning_path(
+    study: Study, concept: Concept, setup: Setup, seed: int, folder: Path, stops: int = STOPS
+) -> pd.DataFrame:
+    """Train once, keep checkpoints, and measure each.
+
+    Parameters
+    ----------
+    study, concept, setup, seed
+        As in ``protocol.run_setup``.
+    folder : pathlib.Path
+        Checkpoints and the result are kept below it; a path that is there is read.
+    stops : int
+        How many steps are looked at, evenly spread; step 0, the untrained model, comes first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        step, metric ("clap_a", "clap_t"), value, ci_low, ci_high, n, embedder.
+    """
+    steps = study.profile.method(setup.method)["steps"]
+    every = max(1, steps // stops)
+    folder = Path(folder) / f"{concept.name}-{setup.name}-seed{seed}-{steps}-{study.backbone.hash[:8]}"
+    if (folder / "path.csv").exists():
+        return pd.read_csv(folder / "path.csv")
+    methods = study.profile.methods
+    kept = methods | {setup.method: methods[setup.method] | {"checkpoint_every": every, "keep_checkpoints": True}}
+    profile = replace(study.profile, methods=kept)
+    personalise(study.backbone, concept, setup, seed, profile=profile, checkpoint_dir=folder / "checkpoints")
+    rows = _measure(study, concept, None, seed, 0)
+    for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
+        adapter = load_adapter(checkpoint)
+        rows += _measure(study, concept, adapter, seed, adapter.steps)
+    write_csv(folder / "path.csv", pd.DataFrame(rows))
+    return pd.DataFrame(rows)
+
+
+def language_drift(
+    study: Study, concept: Concept, folders: Mapping[str, Path], seed: int, n_clips: int = DRIFT_CLIPS
+) -> pd.DataFrame:
+    """CLAP-A of the bare class noun, before training and with each adapter.
+
+    Parameters
+    ----------
+    folders : mapping
+        A name for each finished run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: "untrained" and the names; value, ci_low, ci_high, n, embedder.
+    """
+    training = study.embedder.embed_clips(concepts.load_clips(concept))
+    prompt = fill(reconstruction_prompt().template, concept.class_noun)
+    rows = {}
+    for name, adapter in {UNTRAINED: None, **{k: load_adapter(path) for k, path in folders.items()}}.items():
+        clips = _clips(study, [prompt] * n_clips, [clip_seed(seed, "drift", k) for k in range(n_clips)], adapter)
+        rows[name] = _interval(similarity_matrix(study.embedder.embed_clips(clips), training).mean(1), study)
+    return pd.DataFrame(rows).T.infer_objects()
+
+
+def _clips(study: Study, asked: list[str], seeds: list[int], adapter: Adapter | None):
+    profile = study.profile
+    options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
+    return generate(study.backbone, asked, seeds, adapter=adapter, progress=False, **options)
+
+
+def _interval(values, study: Study) -> dict:
+    found = bootstrap_mean(values)
+    ends = {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": found.n}
+    return ends | {"embedder": study.embedder.name}
+
+
+def _measure(study: Study, concept: Concept, adapter: Adapter | None, seed: int, step: int) -> list[dict]:
+    words = adapter.phrase(concept) if adapter else concept.class_noun
+    edits = editability_prompts(min(PATH_PROMPTS, study.profile.n_editability_prompts))
+    asked = [fill(reconstruction_prompt().template, words)] * PATH_CLIPS + [fill(p.template, words) for p in edits]
+    ids = ["reconstruction"] * PATH_CLIPS + [p.id for p in edits]
+    clips = _clips(study, asked, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter)
+    embedded = study.embedder.embed_clips(clips)
+    training = study.embedder.embed_clips(concepts.load_clips(concept))
+    texts = study.embedder.embed_prompts([fill(p.template, concept.class_noun) for p in edits])
+    near = similarity_matrix(embedded[:PATH_CLIPS], training).mean(1)
+    follows = (embedded[PATH_CLIPS:] * texts).sum(1)
+    return [
+        {"step": step, "metric": name} | _interval(values, study)
+        for name, values in (("clap_a", near), ("clap_t", follows))
+    ]
