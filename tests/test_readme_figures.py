@@ -71,7 +71,7 @@ def test_the_table_has_our_means_with_intervals_beside_the_papers_numbers():
     assert len({line.count("|") for line in lines}) == 1
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert [row[0] for row in cells] == ["DB BL", "TI MW", "DB-LoRA BL"]
-    assert cells[0][1].startswith("0.51 [") and cells[0][2] == "0.8" and cells[1][6] == "16.61"
+    assert cells[0][1].startswith("0.51 [") and cells[0][2] == "0.80" and cells[1][6] == "16.61"
     assert cells[2][2] == "–"
     with pytest.raises(ValueError, match="make study"):
         readme_figures.markdown_table(results_table([]))

@@ -3,6 +3,7 @@
 Conventions: differences are A minus B over the concepts and seeds that both have, with `intervals`' intervals;
 p-values are corrected over the whole table by Holm's rule. Failed rows take no part and are counted.
 
+has_values    : whether there is anything of a metric to show.
 coverage      : how many seeds of each concept and setup are there, and how many failed.
 failures      : the failed rows with their reasons.
 differences   : every setup against its method's baseline, and the baselines against each other.
@@ -27,9 +28,9 @@ BASELINE = "BL"
 TABLE_1 = ("clap_a", "fad", "clap_t")
 
 
-def has_values(results: pd.DataFrame, metric: str) -> bool:
-    """Whether any setup has a finished row of this metric."""
-    return not _rows(results, metric).empty
+def has_values(results: pd.DataFrame, *metrics: str) -> bool:
+    """Whether each of these metrics has a finished row of some setup."""
+    return not any(_rows(results, metric).empty for metric in metrics)
 
 
 def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:

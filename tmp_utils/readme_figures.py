@@ -58,9 +58,8 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
     text = _read(readme)
     block = [_picture_line(picture, readme), "", markdown_table(results), "", about(results, facts)]
     text = replace_block(text, "\n".join(block))
-    note = "<br>".join(about(results, facts).strip("*").split("; ", 1))
-    fig = figures.clap_plane(check_one_embedder(results), references(results), note=note)
-    write_png(fig.update_layout(margin_t=fig.layout.margin.t + 10), picture)
+    note = about(results, {"commit": facts["commit"]}).strip("*")
+    write_png(figures.clap_plane(check_one_embedder(results), references(results), note=note), picture)
     write_text(readme, text)
 
 
@@ -115,7 +114,10 @@ def _ours(table: pd.DataFrame | None, setup: tuple, digits: int) -> str:
 
 
 def _paper(table1: pd.DataFrame, setup: tuple, metric: str) -> str:
-    return f"{float(table1.loc[setup, metric]):g}" if setup in table1.index else "–"
+    if setup not in table1.index:
+        return "–"
+    value = float(table1.loc[setup, metric])
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
 def write_png(fig: go.Figure, path: Path) -> Path:

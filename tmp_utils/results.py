@@ -17,6 +17,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -87,11 +88,11 @@ class Collection:
 
     def concept(self, parameters: Mapping) -> Concept:
         """Return a run's concept with the words it was asked for by."""
-        name = parameters["concept"]
+        name, words = parameters["concept"], {word: parameters[word] for word in ("class_noun", "rare_word")}
         if name in self.own:
-            return self.own[name]
+            return replace(self.own[name], **words)
         try:
-            return concepts.load_concept(name, parameters.get("class_noun"), parameters.get("rare_word"))
+            return concepts.load_concept(name, **words)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error} If it is a folder of your own, name it in `concepts`.") from error
 
