@@ -17,21 +17,24 @@ def sine(hz, duration_s=0.6, level=0.3):
     return (level * np.sin(2 * np.pi * hz * time_s)).astype(np.float32)
 
 
-def make_run(runs_dir, concept, variant, n_prompts=3, n_clips=2, seed=0, duration_s=0.6, hz=400.0):
+def make_run(runs_dir, concept, variant, n_prompts=3, n_clips=2, seed=0, duration_s=0.6, hz=400.0, noun="strange noun"):
     method, setup = variant.rsplit("-", 1)
     folder = run_folder(runs_dir, PROFILE, concept, method, setup, seed)
     (folder / "clips").mkdir(parents=True)
     rows = []
     for k, prompt in enumerate([reconstruction_prompt(), *editability_prompts(n_prompts)]):
         for index in range(n_clips):
-            file = f"clips/{prompt.id}_{index}.wav"
+            file = f"{prompt.id}-{index}.wav"
             level = 0.1 + 0.08 * k + 0.02 * index  # so that loudness has to be matched
-            save_clip(folder / file, sine(hz + 37 * k + 11 * index, duration_s, level))
+            save_clip(folder / "clips" / file, sine(hz + 37 * k + 11 * index, duration_s, level))
             asked = {"file": file, "prompt_id": prompt.id, "kind": prompt.kind, "family": prompt.family}
             sound = {"seed": 0, "duration_s": duration_s, "peak": level, "level_lufs": -20.0}
             rows.append({**asked, "prompt": prompt.template.format("<secret>"), "index": index, **sound})
-    write_csv(folder / "clips.csv", pd.DataFrame(rows))
-    write_json(folder / "run.json", {"parameters": {"concept": concept}, "timings": {}, "status": "complete"})
+    write_csv(folder / "clips" / "clips.csv", pd.DataFrame(rows))
+    write_json(
+        folder / "run.json",
+        {"parameters": {"concept": concept, "class_noun": noun}, "timings": {}, "status": "complete"},
+    )
     return folder
 
 
@@ -44,7 +47,7 @@ def make_concept(folder, name, noun, hz):
 
 def make_runs(tmp_path, variants=("DB-BL", "TI-BL"), names=("lute", "gong"), **kwargs):
     """Runs of all variants for all concepts; returns the runs folder and the concepts by name."""
-    concepts = {name: make_concept(tmp_path / "own", name, f"{name} noun", 300.0) for name in names}
+    concepts = {name: make_concept(tmp_path / "own", name, "strange noun", 300.0) for name in names}
     for c, name in enumerate(names):
         for v, variant in enumerate(variants):
             make_run(tmp_path / "runs", name, variant, hz=400 + 90 * c + 200 * v, **kwargs)

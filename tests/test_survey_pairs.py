@@ -35,7 +35,7 @@ def test_a_study_has_four_of_each_kind_and_two_catch_trials_with_the_class_noun_
     assert kinds.to_dict() == {"reconstruction": 4, "editability": 4}
     assert [question.kind for question in study.questions if question.catch] == ["reconstruction", "editability"]
     prompts = [question.prompt for question in study.questions if question.kind == "editability"]
-    assert all(prompt.count(" noun") == 1 and "secret" not in prompt for prompt in prompts)
+    assert all(prompt.count("strange noun") == 1 and "secret" not in prompt for prompt in prompts)
     assert {question.concept for question in study.questions} == {"lute", "gong"}
 
 
@@ -90,12 +90,12 @@ def test_runs_of_different_seeds_are_no_pairs(tmp_path):
 def test_missing_and_silent_clips_are_left_out_named_and_counted(tmp_path):
     runs_dir, concepts = make_runs(tmp_path, names=("lute",), n_prompts=1)
     ti = runs_dir / PROFILE / "lute" / "TI-BL" / "seed0" / "clips"
-    (ti / "reconstruction_0.wav").unlink()
-    soundfile.write(ti / "genre-jazz_0.wav", np.zeros(9600), 16000)
+    (ti / "reconstruction-0.wav").unlink()
+    soundfile.write(ti / "genre-jazz-0.wav", np.zeros(9600), 16000)
     with pytest.warns(UserWarning, match=r"2 pairs were left out.*genre-jazz, 0.*silent"):
         study = _with_both_unusable(runs_dir, concepts)
     assert len(study.left_out) == 2 and str(tmp_path) not in str(study.left_out)
-    (ti / "reconstruction_1.wav").unlink()
+    (ti / "reconstruction-1.wav").unlink()
     with pytest.raises(ValueError, match=r"0 usable reconstruction pairs, and 1 .* no such file"):
         build_study(runs_dir, PROFILE, n_per_kind=1, concepts=concepts)
 
@@ -121,7 +121,7 @@ def test_a_changed_or_damaged_study_is_refused(tmp_path):
     runs_dir, concepts = make_runs(tmp_path, names=("lute",))
     folder = build_study(runs_dir, PROFILE, n_per_kind=1, concepts=concepts).folder
     text = (folder / "study.json").read_text()
-    (folder / "study.json").write_text(text.replace("lute noun", "kazoo"))
+    (folder / "study.json").write_text(text.replace("strange noun", "kazoo"))
     with pytest.raises(ValueError, match="were changed since version"):
         load_study(folder)
     (folder / "study.json").write_text(json.dumps({"version": "x"}))
@@ -129,3 +129,19 @@ def test_a_changed_or_damaged_study_is_refused(tmp_path):
         load_study(folder)
     with pytest.raises(FileNotFoundError, match="make survey"):
         load_study(tmp_path)
+
+
+def test_a_run_without_its_manifest_is_named(tmp_path):
+    runs_dir, _ = make_runs(tmp_path, names=("lute",), n_prompts=1)
+    (runs_dir / PROFILE / "lute" / "TI-BL" / "seed0" / "clips" / "clips.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"TI-BL/seed0/clips/clips.csv: no such file"):
+        find_pairs(runs_dir, PROFILE)
+
+
+def test_the_manifest_that_generation_writes_is_the_one_that_pairs_are_made_from():
+    from tmp_utils.generate import MANIFEST, planned_clips
+    from tmp_utils.profiles import load_profile
+
+    clips = planned_clips(load_profile("smoke"), "strange noun", 0)
+    assert {"file", "prompt_id", "kind", "family", "index"} <= set(clips.columns)
+    assert set(clips["kind"]) == {"reconstruction", "editability"} and MANIFEST == "clips.csv"

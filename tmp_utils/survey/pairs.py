@@ -44,7 +44,7 @@ LEVEL_LUFS = -23.0
 PEAK = 0.98  # the highest sample that any clip of a study may have
 FADE_S = 0.02
 BEEPS = (3, 4, 5)
-KEYS = ["concept", "seed", "kind", "family", "prompt_id", "index"]
+KEYS = ["concept", "class_noun", "seed", "kind", "family", "prompt_id", "index"]
 CONSENT = (
     "You will hear short pieces of sound made by computer programs, and say which of two fits better. "
     "There are {n} questions; they take about {minutes} minutes.",
@@ -143,19 +143,17 @@ def _keep(study: Study, root: Path) -> Study:
 
 def _run_clips(folder: Path) -> pd.DataFrame:
     """The clips of a run, with what they are of."""
-    table = pd.read_csv(folder / "clips.csv", dtype={"prompt_id": str, "family": str}, keep_default_na=False)
+    manifest = folder / "clips" / "clips.csv"
+    if not manifest.is_file():
+        raise FileNotFoundError(f"{manifest}: no such file, so no clips to listen to. Make that run again.")
+    table = pd.read_csv(manifest, dtype={"prompt_id": str, "family": str}, keep_default_na=False)
     if missing := {"file", "prompt_id", "kind", "family", "index"} - set(table.columns):
-        raise ValueError(f"{folder / 'clips.csv'}: columns {sorted(missing)} are missing. Run it again.")
+        raise ValueError(f"{manifest}: columns {sorted(missing)} are missing. Make that run again.")
     parameters = read_manifest(folder)["parameters"]
-    table["path"] = [str(_inside(folder, file)) for file in table["file"]]
+    table["path"] = [str(manifest.parent / file) for file in table["file"]]
     table["concept"] = parameters.get("concept", folder.parts[-3])
+    table["class_noun"] = parameters.get("class_noun", "")
     return table.assign(variant=folder.parent.name, seed=int(folder.name.removeprefix("seed")))
-
-
-def _inside(folder: Path, file: str) -> Path:
-    """The path of a clip of a run, which may be given from the run's folder or from its `clips/`."""
-    below = folder / "clips" / file
-    return below if below.exists() else folder / file
 
 
 def _matched(clips: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -203,7 +201,8 @@ class _Maker:
         clips = {role: load_clip(path, duration_s=CLIP_S) for role, path in paths.items()}
         sources = {role: self.short(path) for role, path in paths.items()}
         names = {key: pair[key] for key in ("kind", "concept", "prompt_id", "first", "second")}
-        words = "" if "reference" in paths else fill(_template(pair["prompt_id"]), concept.class_noun)
+        noun = pair["class_noun"] or concept.class_noun
+        words = "" if "reference" in paths else fill(_template(pair["prompt_id"]), noun)
         return self.finished(question_id, clips, sources, prompt=words, catch=False, **names)
 
     def catch_trials(self, name: str) -> list[Question]:
