@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from results_runs import PROFILE, make_run, make_study, tone, use_quick_ears, use_tone_embedder
 
-from tmp_utils import comparisons, pooled, published, results, runs
+from tmp_utils import comparisons, pooled, published, report, results, runs
 from tmp_utils.audio import RATE_HZ, save_clip
 from tmp_utils.distances import frechet_audio_distance
 from tmp_utils.findings import verdicts
@@ -256,3 +256,13 @@ def test_tables_stand_side_by_side_with_the_papers_numbers(study):
     assert table.loc[("DB", "TE"), ("clap_a", "paper")] == 0.88 and len(table) == 10
     assert np.isfinite(table.loc[("DB", "MIX"), ("clap_a", "ours")])
     assert np.isnan(table.loc[("DB", "TE"), ("clap_a", "ours")])
+
+
+def test_the_report_shows_results_and_verdicts_as_tables_and_names_a_clip_that_is_gone(study):
+    table = collect(study)
+    clip(study).unlink()
+    html = report.write_report(study[0], PROFILE).read_text(encoding="utf-8")
+    value = rows(table, concept="harp", method="DB", setup="MIX", metric="clap_a")["value"].item()
+    assert f"<td>{value:.3f} [" in html and "<td>missing</td>" in html
+    assert html.count("undecided at this n") == len(verdicts(table)) and "paper agrees" in html
+    assert html.index("The paper's findings") < html.index("<h2>Listen") < html.index("<th>versions</th>")

@@ -227,7 +227,7 @@ def test_an_empty_study_says_what_is_missing(tmp_path):
         report.write_report(tmp_path, "pocket")
     (tmp_path / "pocket").mkdir()
     html = report.write_report(tmp_path, "pocket").read_text(encoding="utf-8")
-    assert html.count("yet: the") == 4
+    assert html.count("yet: the") == 5
 
 
 def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds():

@@ -18,13 +18,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from tmp_utils.concepts import list_concepts, load_concept
 from tmp_utils.files import slug, write_text
 from tmp_utils.provenance import provenance
+from tmp_utils.published import read_results
 from tmp_utils.runs import collect, find_runs, read_manifest, resolve_runs_dir
 
 MAX_RUNS_HEARD = 12
 CLIPS_PER_RUN = 2
 OVER_ALL_PROMPTS = {"", "all"}
+FINDING_NUMBERS = ["paper_a", "paper_b", "ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"]
 MIME = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
 STAND_INS = {
     "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
@@ -62,6 +65,7 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
         f"<h1>Personalising text-to-music generation</h1><p class='quiet'>profile “{escape(profile)}”</p>",
         _what_this_is(profile),
         "<h2>Results</h2>" + _results(folder, runs_dir, profile),
+        "<h2>The paper's findings</h2>" + _findings(folder),
         "<h2>Figures</h2>" + _figures(folder / "figures"),
         "<h2>Listen</h2>" + _clips(find_runs(runs_dir, profile)),
         "<h2>How it was made</h2>" + _making(folder),
@@ -112,7 +116,9 @@ def _value(rows: pd.DataFrame) -> str:
     low, high = rows.iloc[0].reindex(["ci_low", "ci_high"])
     if len(rows) == 1 and pd.notna(low) and pd.notna(high):
         return f"{values.iloc[0]:.3f} [{low:.3f}, {high:.3f}]"
-    return f"{values.mean():.3f}" + (f" (mean of {len(values)})" if len(values) > 1 else "")
+    failed = int((rows["status"] == "failed").sum()) if "status" in rows else 0
+    told = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{failed} failed"] * (failed > 0)
+    return f"{values.mean():.3f}" + (f" ({', '.join(told)})" if told else "")
 
 
 def _what_this_is(profile: str) -> str:
@@ -123,13 +129,29 @@ def _what_this_is(profile: str) -> str:
 
 def _results(folder: Path, runs_dir: str | Path, profile: str) -> str:
     path = folder / "results.csv"
-    results = pd.read_csv(path) if path.exists() else collect(runs_dir, profile)
+    results = read_results(runs_dir, profile) if path.exists() else collect(runs_dir, profile)
     if results.empty:
         return _missing("results", "notebooks that measure")
     source = "results.csv" if path.exists() else "the runs' metrics.csv"
     return (
         f"<div class='wide'>{_table(results_table(results))}</div><p class='quiet'>From {source}. In "
         "brackets: the interval of that value. Compare values of one embedder only.</p>"
+    )
+
+
+def _findings(folder: Path) -> str:
+    """Return the verdicts as a table; the results they are computed from are those shown above it."""
+    from tmp_utils.findings import verdicts
+
+    if not (folder / "results.csv").exists():
+        return _missing("verdicts", "notebook 05")
+    judged = verdicts(read_results(folder.parent, folder.name))
+    numbers = judged[FINDING_NUMBERS].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
+    shown = judged[["claim", "metric", "a", "b"]].join(numbers).join(judged[["n_concepts", "verdict", "paper_agrees"]])
+    return (
+        f"<div class='wide'>{_table(shown.rename(columns=lambda name: name.replace('_', ' ')))}</div>"
+        "<p class='quiet'>Difference: a minus b, with its 95 % interval; p after Holm's correction. “Paper agrees”: "
+        "whether the paper's own Table 1 says what its text says.</p>"
     )
 
 
@@ -152,10 +174,11 @@ def _figures(folder: Path) -> str:
 
 
 def _clips(runs: list[Path]) -> str:
-    """Return players for the first clips of some runs, spread evenly over all."""
+    """Return players for the first clips of some runs, spread evenly over all, and for the concepts' own."""
     heard = [run for run in runs if (run / "clips" / "clips.csv").exists() or (run / "clips.csv").exists()]
     step = max(1, -(-len(heard) // MAX_RUNS_HEARD))
-    rows = [row for run in heard[::step] for row in _players(run)]
+    own = [_own_clip(concept) for concept in sorted({run.parts[-3] for run in heard[::step]})]
+    rows = [*filter(None, own), *(row for run in heard[::step] for row in _players(run))]
     if not rows:
         return _missing("clips", "notebooks that generate")
     head = "<tr><th>concept</th><th>setup</th><th>asked for</th><th>clip</th></tr>"
@@ -163,15 +186,28 @@ def _clips(runs: list[Path]) -> str:
     return f"<div class='wide'><table>{head}{''.join(rows)}</table></div><p class='quiet'>{chosen}</p>"
 
 
+def _own_clip(concept: str) -> str:
+    """Return a player for a shipped concept's first clip; nothing for others, whose clips may be anywhere."""
+    if concept not in list_concepts():
+        return ""
+    player = _player(load_concept(concept).clips[0])
+    return f"<tr><td>{concept}</td><td>the concept itself</td><td></td><td>{player}</td></tr>"
+
+
 def _players(run: Path) -> Iterable[str]:
     listing = run / "clips.csv" if (run / "clips.csv").exists() else run / "clips" / "clips.csv"
     clips = pd.read_csv(listing).drop_duplicates("prompt_id").head(CLIPS_PER_RUN)
     for clip in clips.itertuples():
-        path = next(p for p in (run / "clips" / clip.file, run / clip.file) if p.exists())
-        sound = base64.b64encode(path.read_bytes()).decode()
+        path = next((p for p in (run / "clips" / clip.file, run / clip.file) if p.exists()), None)
         words = "".join(f"<td class='words'>{escape(str(w))}</td>" for w in (*run.parts[-3:-1], clip.prompt))
-        source = f"data:{MIME[path.suffix.lower()]};base64,{sound}"
-        yield f"<tr>{words}<td><audio controls preload='none' src='{source}'></audio></td></tr>"
+        yield f"<tr>{words}<td>{_player(path)}</td></tr>"
+
+
+def _player(path: Path | None) -> str:
+    if path is None:
+        return "missing"
+    sound = base64.b64encode(path.read_bytes()).decode()
+    return f"<audio controls preload='none' src='data:{MIME[path.suffix.lower()]};base64,{sound}'></audio>"
 
 
 def _making(folder: Path) -> str:
