@@ -33,12 +33,18 @@ Measures
     preservation : what of a source a transfer keeps.
     score       : a run's clips -> its rows of the results table.
     findings    : whether the paper's findings hold here.
+    pooled      : FAD and KAD over all concepts of a setup.
+    comparisons : what the results table says when its rows are set beside each other.
     survey      : whether people agree (pairs, page, answers, analysis).
     figures     : pictures of a tidy table.
 
 The study
     protocol    : one run (learn, generate, score, keep).
     runs        : where things are and what is done (folders, manifests, resume).
+    results     : all runs in one table (`python -m tmp_utils.results`).
+    published   : results tables as files.
+    listen      : players for the clips behind the table.
+    readme_figures : the README's picture and table (`python -m tmp_utils.readme_figures`).
     files       : files that are whole or not there.
     provenance  : what made a result (code, packages, machine).
     study       : the notebooks, headless and in order (`python -m tmp_utils.study`).
