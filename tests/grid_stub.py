@@ -1,0 +1,83 @@
+"""Notebooks that stand in for 02, 03 and 05 in the tests of the grid: real runs, locks and resume, and no model.
+
+A run takes `STEPS` steps of `GRID_PAUSE_S` seconds (an environment variable) and writes down each, so that one that was
+killed goes on where it was; its `trace.csv` names the process that took each step. Setup "3-AC" of TI fails where
+`GRID_BREAK` is set.
+"""
+
+import json
+from pathlib import Path
+
+import nbformat
+
+from tmp_utils import runs
+
+STEPS = 10
+CONCEPT = "sitar"
+BOTH = 'profile: str = "pocket"\nruns_dir: str = "runs"'
+PARAMETERS = f'{BOTH}\nconcept: str = "sitar"\nsetups: list = ["BL"]\nseeds: list = [0]'
+TRAIN = """
+import hashlib, os, time
+import pandas as pd
+from tmp_utils import runs
+
+for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in others)]:
+    if os.environ.get("GRID_BREAK") and (method, setup) == ("TI", "3-AC"):
+        raise ValueError("this setup is broken")
+    for seed in seeds:
+        cell = dict(profile=profile, concept=concept, method=method, setup=setup, seed=seed)
+        with runs.open_run(runs.run_folder(runs_dir, *cell.values()), cell) as run:
+            if run.done:
+                continue
+            trace = run.path / "trace.csv"
+            for step in range(len(trace.read_text().splitlines()) if trace.exists() else 0, STEPS):
+                time.sleep(float(os.environ.get("GRID_PAUSE_S", 0)))
+                with trace.open("a") as file:
+                    file.write(f"{step},{os.getpid()}\\n")
+            digest = hashlib.sha256(repr(sorted(cell.items())).encode()).hexdigest()
+            value = int(digest[:6], 16) / 16**6
+            runs.write_csv(run.path / "metrics.csv", pd.DataFrame([{**cell, "metric": "clap_a", "value": value}]))
+            run.finish()
+"""
+COLLECT = """
+from tmp_utils import runs
+
+table = runs.collect(runs_dir, profile)
+table = table.sort_values(["concept", "method", "setup", "seed"])
+runs.write_csv(runs.resolve_runs_dir(runs_dir) / profile / "results.csv", table)
+"""
+
+
+def write_notebooks(folder: Path) -> Path:
+    """Write the three notebooks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, method, others in (("02_stub", "TI", ""), ("03_stub", "DB", "\nothers: list = []")):
+        setting = f"METHOD, STEPS = {method!r}, {STEPS}" + ("" if others else "\nothers = []")
+        _write(folder / f"{name}.ipynb", PARAMETERS + others, setting + TRAIN)
+    _write(folder / "05_stub.ipynb", BOTH, COLLECT)
+    return folder
+
+
+def write_references(runs_dir: Path, concepts: list[str], seeds: list[int], profile: str = "pocket") -> None:
+    """Leave finished runs of the untrained backbone, which needs weights."""
+    for concept in concepts:
+        for seed in seeds:
+            folder = runs.run_folder(runs_dir, profile, concept, "untrained", "class-noun", seed)
+            with runs.open_run(folder, {"seed": seed}) as run:
+                if not run.done:
+                    run.finish()
+
+
+def _write(path: Path, parameters: str, code: str) -> None:
+    cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(code)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"{path.stem}-{number}".replace("_", "-")
+    path.write_text(json.dumps(notebook))
+
+
+if __name__ == "__main__":
+    import sys
+
+    write_notebooks(Path(sys.argv[1]) / "notebooks")
+    write_references(Path(sys.argv[1]) / "runs", sys.argv[2].split(","), [0, 1])
