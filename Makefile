@@ -6,6 +6,12 @@ RUNS ?= runs
 CONCEPTS ?=
 SEEDS ?=
 STAGE ?=
+STUDY ?=
+SETUPS ?= all
+CLUSTER ?=
+CORES ?=
+THREADS ?= 1
+ENGINE ?=
 
 # `python3.11` may be a launcher that knows no 3.11, so it is asked for its version.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python,\
@@ -13,18 +19,20 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3 python,\
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/installed.lock
+GRID_ENGINE := .venv-grid/installed.lock
 CHECKED := tmp_utils tests notebooks
 # CONCEPTS='"my drums" sitar' where a name has spaces.
 OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
   $(if $(strip $(CONCEPTS)),--concepts $(CONCEPTS)) $(if $(strip $(SEEDS)),--seeds $(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test lint format bench lab notebooks-smoke pocket clips-paper clean
+.PHONY: help setup study test lint format bench lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper colab clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1"  RUNS=folder  STAGE=clap'
+	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm'
 
 setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
 
@@ -50,15 +58,32 @@ bench: $(INSTALLED)  ## time the steps of the study on this machine
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
+survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; STUDY=folder for one that is built
+	@$(PY) -m tmp_utils.survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(STUDY),--study "$(STUDY)")
+
+grid: $(INSTALLED) $(GRID_ENGINE)  ## run many: CONCEPTS=all SETUPS=all SEEDS=2, on CORES=n or with CLUSTER=slurm
+	@$(PY) -m tmp_utils.grid --profile $(PROFILE) --runs-dir "$(RUNS)" --concepts $(or $(CONCEPTS),all) --setups $(SETUPS) \
+	  --seeds $(or $(SEEDS),1) --threads $(THREADS) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \
+	  $(if $(ENGINE),--engine-options='$(ENGINE)')
+
+test-slurm: $(INSTALLED) $(GRID_ENGINE)  ## run a small grid on a one-node SLURM and kill a worker; as root, on Debian
+	@tests/slurm/run
+
 notebooks-smoke: $(INSTALLED)  ## execute every notebook at smoke size, 00 too, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	  $(PY) -m tmp_utils.study --profile smoke --with-backbone --runs-dir "$$folder"
+
+readme-figures: $(INSTALLED)  ## make the README's picture and table again from results
+	@$(PY) -m tmp_utils.readme_figures --profile $(PROFILE) --runs-dir "$(RUNS)"
 
 pocket: $(INSTALLED)  ## make the pocket model again, all of it or STAGE=...; says what it will cost
 	@$(PY) -m tmp_utils.pocket $(STAGE)
 
 clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a network and ffmpeg
 	@$(PY) -m tmp_utils.paper_clips
+
+colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook
+	@$(PY) -m tmp_utils.colab
 
 clean:  ## delete caches; .venv and runs/ stay (delete them by hand)
 	@rm -rf .pytest_cache .ruff_cache build dist
@@ -67,6 +92,12 @@ clean:  ## delete caches; .venv and runs/ stay (delete them by hand)
 # The stamp is a copy of the lock, so that a checkout that only touches dates installs nothing.
 $(INSTALLED): requirements.lock
 	@if cmp -s $< $@; then touch $@; else $(MAKE) --no-print-directory install; fi
+
+# Snakemake's pins do not fit beside the study's, so it has an environment of its own.
+$(GRID_ENGINE): notebooks/grid.lock $(INSTALLED)
+	@test -x .venv-grid/bin/python || { echo "Creating .venv-grid for the grid's engine"; $(PYTHON) -m venv .venv-grid; }
+	@.venv-grid/bin/python -m pip install --quiet --disable-pip-version-check -r notebooks/grid.lock
+	@cp $< $@
 
 .PHONY: install
 install:

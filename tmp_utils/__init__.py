@@ -20,6 +20,7 @@ Models
     generate    : what it sounds like (adapter + prompts + seeds -> clips).
     transfer    : style transfer (clip + adapter + strength -> clip).
     inversion   : how a source becomes noise, for style transfer.
+    sweep       : transfers over strengths, kept as runs.
     pocket      : where the pocket model comes from.
 
 Measures
@@ -32,7 +33,14 @@ Measures
     music       : tempo, loudness, key and scale.
     preservation : what of a source a transfer keeps.
     score       : a run's clips -> its rows of the results table.
+    overfitting : what fine-tuning forgets (the path of a training, language drift).
+    results     : the tidy table of whatever runs exist.
+    pooled      : FAD and KAD over all concepts of a setup.
+    comparisons : paired differences between setups.
+    published   : the table that is shipped with the study.
     findings    : whether the paper's findings hold here.
+    listen      : a widget to listen to any cell of a table.
+    pooled      : FAD and KAD over all concepts of a setup.
     pooled      : FAD and KAD over all concepts of a setup.
     comparisons : what the results table says when its rows are set beside each other.
     survey      : whether people agree (pairs, page, answers, analysis).
@@ -50,6 +58,9 @@ The study
     study       : the notebooks, headless and in order (`python -m tmp_utils.study`).
     headless    : one notebook, with its progress on the terminal.
     report      : one HTML page of what a study found.
+    readme_figures : the README's picture and table (`python -m tmp_utils.readme_figures`).
+    grid        : many runs, on cores or SLURM (`python -m tmp_utils.grid`).
+    colab       : what a notebook needs on Google Colab.
     bench       : how long its steps take on this machine (`python -m tmp_utils.bench`).
 """
 
