@@ -13,7 +13,6 @@ import nbformat
 from tmp_utils import runs
 
 STEPS = 10
-CONCEPT = "sitar"
 BOTH = 'profile: str = "pocket"\nruns_dir: str = "runs"'
 PARAMETERS = f'{BOTH}\nconcept: str = "sitar"\nsetups: list = ["BL"]\nseeds: list = [0]'
 TRAIN = """
@@ -66,6 +65,14 @@ def write_references(runs_dir: Path, concepts: list[str], seeds: list[int], prof
             with runs.open_run(folder, {"seed": seed}) as run:
                 if not run.done:
                     run.finish()
+
+
+def run_here(place: Path, chosen: list[tuple[str, list[str]]]) -> None:
+    """Run what the notebooks run in this process, without a kernel, a grid or an interruption."""
+    given = {"profile": "pocket", "concept": "sitar", "seeds": [0], "others": [], "runs_dir": str(place / "runs")}
+    for method, setups in chosen:
+        exec(TRAIN, {**given, "METHOD": method, "STEPS": STEPS, "setups": setups})
+    exec(COLLECT, given)
 
 
 def _write(path: Path, parameters: str, code: str) -> None:

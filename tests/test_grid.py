@@ -12,7 +12,7 @@ import nbformat
 import pandas as pd
 import pytest
 import yaml
-from grid_stub import STEPS, write_notebooks, write_references
+from grid_stub import STEPS, run_here, write_notebooks, write_references
 
 from tmp_utils import runs
 from tmp_utils.grid import engine, job
@@ -135,7 +135,7 @@ def test_a_job_leaves_one_executed_notebook_and_then_has_nothing_to_do(place, ca
     made = cell.output.stat().st_mtime_ns
     assert job.do(order(cell)) and cell.output.stat().st_mtime_ns == made
     assert "already done" in capsys.readouterr().out
-    assert sorted(p.name for p in cell.output.parent.glob("*")) == ["TI-BL-seed0.ipynb"]
+    assert sorted(p.name for p in cell.output.parent.glob("[!.]*")) == ["TI-BL-seed0.ipynb"]
     assert list(cell.notebook.parent.glob("kernel*")) == []
 
 
@@ -217,12 +217,9 @@ def test_a_killed_grid_and_two_at_once_give_the_table_of_an_uninterrupted_one(pl
     assert [grid.wait(timeout=180) for grid in both] == [0, 0]
     for variant in ("TI-BL", "TI-MW", "DB-BL"):
         assert list(steps(place, variant).step) == list(range(STEPS)), variant
-    whole = tmp_path / "whole"
-    write_notebooks(whole / "notebooks")
-    write_references(whole / "runs", ["sitar"], [0])
-    assert main(words(whole, "TI-BL TI-MW DB-BL")) == 0
+    run_here(tmp_path / "whole", [("TI", ["BL", "MW"]), ("DB", ["BL"])])
     table = "runs/pocket/results.csv"
-    assert (place / table).read_bytes() == (whole / table).read_bytes()
+    assert (place / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
 
 
 def test_the_engines_lock_and_the_studys_cannot_be_one():
