@@ -52,39 +52,47 @@ class GriffinLimVocoder(nn.Module):
         generator = torch.Generator().manual_seed(self.seed)
         turns = torch.rand(magnitude.shape[1:], generator=generator).to(magnitude)
         spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))
-        before = torch.zeros_like(spectrum)
-        squares = self.window.square()[None, :, None].expand(1, -1, magnitude.shape[-1])
-        cover = self._overlap_add(squares)
+        cover = _overlap_add(self.window.square().expand(1, magnitude.shape[1], -1))
+        before = None
         for _ in range(self.n_iter):
             consistent = self._analyse(self._synthesise(spectrum) / cover)
-            ahead = consistent + MOMENTUM * (consistent - before)
-            spectrum, before = magnitude * ahead / ahead.abs().clamp(min=1e-12), consistent
+            ahead = consistent if before is None else torch.lerp(before, consistent, 1 + MOMENTUM)
+            spectrum, before = ahead * (magnitude / ahead.abs().clamp_(min=1e-12)), consistent
         return self._synthesise(spectrum) / cover
 
     def _analyse(self, clips: torch.Tensor) -> torch.Tensor:
         padded = F.pad(clips[:, None], (EDGE, EDGE), mode="reflect")[:, 0]
-        return torch.stft(padded, N_FFT, HOP, window=self.window, center=False, return_complex=True)
+        return torch.fft.rfft(padded.unfold(1, N_FFT, HOP) * self.window)
 
     def _synthesise(self, spectrum: torch.Tensor) -> torch.Tensor:
-        return self._overlap_add(torch.fft.irfft(spectrum, n=N_FFT, dim=1) * self.window[:, None])
+        return _overlap_add(torch.fft.irfft(spectrum, n=N_FFT) * self.window)
 
-    def _overlap_add(self, frames: torch.Tensor) -> torch.Tensor:
-        """(b, 1024, frames) -> (b, n), less the reflected samples at the edges, which few frames cover."""
-        n = (frames.shape[-1] - 1) * HOP + N_FFT
-        added = F.fold(frames, output_size=(1, n), kernel_size=(1, N_FFT), stride=(1, HOP))
-        return added[:, 0, 0, EDGE : n - EDGE]
+
+def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
+    """(b, frames, 1024) -> (b, n), less the reflected samples at the edges, which few frames cover.
+
+    Frames are cut into hops, and the k-th hops of all frames added at once, k places on.
+    """
+    batch, n_frames, _ = frames.shape
+    hops = -(-N_FFT // HOP)
+    parts = F.pad(frames, (0, hops * HOP - N_FFT)).view(batch, n_frames, hops, HOP)
+    added = frames.new_zeros(batch, n_frames + hops - 1, HOP)
+    for k in range(hops):
+        added[:, k : k + n_frames] += parts[:, :, k]
+    n = (n_frames - 1) * HOP + N_FFT
+    return added.view(batch, -1)[:, EDGE : n - EDGE]
 
 
 def magnitudes(mel: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """STFT magnitudes (b, 513, frames) >= 0 whose mel spectrum is nearest to a log-mel (b, frames, 64).
+    """STFT magnitudes (b, frames, 513) >= 0 whose mel spectrum is nearest to a log-mel (b, frames, 64).
 
     The pseudo-inverse of the filters, clipped at 0, then multiplicative updates, which keep it there (Lee and
     Seung 2001). What lies at the clamp floor is silence, and exactly 0.
     """
-    target = mel.exp().transpose(1, 2)
+    target = mel.exp()
     target = torch.where(target > MEL_FLOOR * 1.001, target, 0)
-    found = (torch.linalg.pinv(filters) @ target).clamp(min=1e-8)
-    pulled = filters.T @ target
+    found = (target @ torch.linalg.pinv(filters).T).clamp(min=1e-8)
+    pulled = target @ filters
     for _ in range(N_REFINE):
-        found = found * pulled / (filters.T @ (filters @ found)).clamp(min=1e-12)
+        found = found * (pulled / (found @ filters.T @ filters).clamp_(min=1e-12))
     return found

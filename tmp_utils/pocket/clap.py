@@ -88,29 +88,30 @@ def retrieval(audio: torch.Tensor, text: torch.Tensor, captions: list[str], ks=(
 
 
 class ClapStage:
-    """Contrastive training of one CLAP on a range of the corpus's clips."""
+    """Contrastive training of one CLAP.
+
+    Parameters
+    ----------
+    name : str
+    tokenizer : transformers.RobertaTokenizerFast
+    train, held_out : (list of str, numpy.ndarray)
+        Captions, and the features of the clips they belong to.
+    seed : int
+    highest_lr : float
+    model : transformers.ClapModel, optional
+        What to go on from; fresh weights if None.
+    """
 
     validate_every = 100
 
-    def __init__(
-        self,
-        name,
-        tokenizer,
-        train: Corpus,
-        train_features,
-        rows: range,
-        held_out: Corpus,
-        held_features,
-        seed,
-    ):
+    def __init__(self, name, tokenizer, train, held_out, seed, highest_lr=HIGHEST_LR, model=None):
         torch.manual_seed(seed)
-        self.name, self.tokenizer, self.rows = name, tokenizer, rows
-        self.features, self.captions = train_features, train.table.caption.tolist()
-        self.held_features, self.held_captions = held_features, held_out.table.caption.tolist()
-        self.model = architecture.build_clap(tokenizer)
+        self.name, self.tokenizer = name, tokenizer
+        (self.captions, self.features), (self.held_captions, self.held_features) = train, held_out
+        self.model = model or architecture.build_clap(tokenizer)
         self.modules = {"clap": self.model}
         adamw = torch.optim.AdamW(self.model.parameters(), weight_decay=WEIGHT_DECAY, betas=(0.9, 0.98))
-        self.optimizers = {"clap": (adamw, HIGHEST_LR)}
+        self.optimizers = {"clap": (adamw, highest_lr)}
 
     def _augment(self, mels: torch.Tensor, generator) -> torch.Tensor:
         """Start anywhere in time, at another level."""
@@ -121,7 +122,7 @@ class ClapStage:
     def step(self, generator: torch.Generator) -> dict[str, float]:
         """One batch."""
         self.model.train()
-        chosen = torch.randint(self.rows.start, self.rows.stop, (BATCH_SIZE,), generator=generator).tolist()
+        chosen = torch.randint(len(self.captions), (BATCH_SIZE,), generator=generator).tolist()
         mels = torch.from_numpy(np.stack([self.features[k] for k in chosen]).astype(np.float32))
         texts = [self.captions[k] for k in chosen]
         tokens = self.tokenizer(texts, padding=True, return_tensors="pt")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors.torch import load_file, save_file
 
 from tmp_utils.backbone import load_backbone
 from tmp_utils.embed import load_embedder
@@ -25,6 +26,8 @@ from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus, render_corpus
 from tmp_utils.pocket.training import run_stage
 from tmp_utils.profiles import DATA_DIR, load_profile
 
+JUDGE_SECOND_LR = 5e-4
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -33,18 +36,20 @@ class Recipe:
     Attributes
     ----------
     seed : int
-    n_clips, n_held_out : int
-        Clips of 10.24 s in the corpus and beside it.
-    clap_steps, judge_steps, vae_steps, unet_steps, vocoder_steps : int
+    n_clips, n_judge_clips, n_held_out : int
+        Clips of 10.24 s in the corpus, for the judge alone, and held out from all training.
+    clap_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, vocoder_steps : int
     n_subjects : int
         For which each prompt is asked in the proof.
     """
 
     seed: int = 0
     n_clips: int = 8000
+    n_judge_clips: int = 4000
     n_held_out: int = 400
     clap_steps: int = 600
     judge_steps: int = 1200
+    judge_second_steps: int = 500
     vae_steps: int = 2000
     unet_steps: int = 1200
     vocoder_steps: int = 600
@@ -54,6 +59,7 @@ class Recipe:
 def make_corpus(build: Path, recipe: Recipe) -> tuple[Corpus, Corpus]:
     """Render the training and the held-out clips (needs FluidSynth and FluidR3)."""
     held_out = render_corpus(build / "corpus" / "holdout", recipe.n_held_out, recipe.seed, HOLDOUT_OFFSET)
+    render_corpus(build / "corpus" / "judge", recipe.n_judge_clips, recipe.seed, first=recipe.n_clips)
     return render_corpus(build / "corpus" / "train", recipe.n_clips, recipe.seed), held_out
 
 
@@ -72,28 +78,37 @@ def _corpora(build: Path) -> tuple[Corpus, Corpus]:
     return Corpus.open(build / "corpus" / "train"), Corpus.open(build / "corpus" / "holdout")
 
 
-def _clap_stage(name: str, build: Path, recipe: Recipe) -> clap.ClapStage:
-    """The conditioning CLAP learns from the first half of the corpus, the judge from the second, with another seed."""
-    train, held_out = _corpora(build)
+def _captioned(build: Path, name: str) -> tuple[list[str], np.ndarray]:
+    """Captions and CLAP features of a corpus."""
+    corpus = Corpus.open(build / "corpus" / name)
+    return corpus.table.caption.tolist(), clap.features(corpus, build / "features" / f"{name}.npy")
+
+
+def train_clap(build: Path, recipe: Recipe):
+    """Train the conditioning CLAP on the first half of the corpus; needs the corpus."""
+    captions, features = _captioned(build, "train")
     half = recipe.n_clips // 2
-    rows, seed = (range(half), recipe.seed) if name == "clap" else (range(half, recipe.n_clips), recipe.seed + 1)
-    return clap.ClapStage(
-        name,
-        _tokenizer(build),
-        train,
-        clap.features(train, build / "features" / "train.npy"),
-        rows,
-        held_out,
-        clap.features(held_out, build / "features" / "holdout.npy"),
-        seed,
+    stage = clap.ClapStage(
+        "clap", _tokenizer(build), (captions[:half], features[:half]), _captioned(build, "holdout"), recipe.seed
     )
+    run_stage(stage, build / "clap", recipe.clap_steps, recipe.seed)
+    return stage.model.eval()
 
 
-def train_clap(name: str, build: Path, recipe: Recipe):
-    """Train the conditioning CLAP (``"clap"``) or the judge (``"judge"``); needs the corpus."""
-    stage = _clap_stage(name, build, recipe)
-    n_steps = recipe.clap_steps if name == "clap" else recipe.judge_steps
-    run_stage(stage, build / name, n_steps, seed=recipe.seed + (name == "judge"))
+def train_judge(build: Path, recipe: Recipe):
+    """Train the judge, with another seed, on the second half of the corpus, then also on clips of its own.
+
+    No clip that the conditioning CLAP heard is among them. Needs the corpus.
+    """
+    captions, features = _captioned(build, "train")
+    half, seed, held_out = recipe.n_clips // 2, recipe.seed + 1, _captioned(build, "holdout")
+    second_half = captions[half:], features[half:]
+    stage = clap.ClapStage("judge", _tokenizer(build), second_half, held_out, seed)
+    run_stage(stage, build / "judge", recipe.judge_steps, seed)
+    more_captions, more_features = _captioned(build, "judge")
+    both = second_half[0] + more_captions, np.concatenate([second_half[1], more_features])
+    stage = clap.ClapStage("judge-2", _tokenizer(build), both, held_out, seed + 1, JUDGE_SECOND_LR, stage.model)
+    run_stage(stage, build / "judge-2", recipe.judge_second_steps, seed + 1)
     return stage.model.eval()
 
 
@@ -111,35 +126,35 @@ def train_vae(build: Path, recipe: Recipe):
     return stage.vae.eval()
 
 
-def denoiser_inputs(build: Path, recipe: Recipe) -> dict:
-    """What the denoiser learns from: cached latents, their scale, and CLAP embeddings of clips and captions."""
-    model, trained_vae, tokenizer = (
-        train_clap("clap", build, recipe),
-        train_vae(build, recipe),
-        _tokenizer(build),
-    )
-    moments = [
-        vae.moments(trained_vae, mels, build / "latents" / f"{name}.npy")
-        for mels, name in zip(_mels(build), ("train", "holdout"), strict=True)
-    ]
-    train, held_out = _corpora(build)
-    cache = build / "clap" / "audio_embeddings.pt"
+def _latents(build: Path, recipe: Recipe) -> list[np.ndarray]:
+    """Latent moments of the training and the held-out clips, made once."""
+    trained = train_vae(build, recipe)
+    named = zip(_mels(build), ("train", "holdout"), strict=True)
+    return [vae.moments(trained, mels, build / "latents" / f"{name}.npy") for mels, name in named]
+
+
+def _embeddings(build: Path, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """CLAP embeddings of clips and captions, made once: audio, text, null, held_text."""
+    cache = build / "clap" / "embeddings.safetensors"
     if not cache.exists():
-        torch.save(clap.embed_features(model, clap.features(train, build / "features" / "train.npy")), cache)
-    return {
-        "moments": moments[0],
-        "scale": vae.latent_scale(moments[0]),
-        "audio": torch.load(cache, weights_only=True),
-        "text": clap.embed_captions(model, tokenizer, train.table.caption.tolist()),
-        "null": clap.embed_captions(model, tokenizer, [""]),
-        "held_moments": moments[1],
-        "held_text": clap.embed_captions(model, tokenizer, held_out.table.caption.tolist()),
-    }
+        model, tokenizer = train_clap(build, recipe), _tokenizer(build)
+        train, held_out = _corpora(build)
+        audio = clap.embed_features(model, clap.features(train, build / "features" / "train.npy"))
+        captions = {
+            "text": train.table.caption.tolist(),
+            "null": [""],
+            "held_text": held_out.table.caption.tolist(),
+        }
+        text = {name: clap.embed_captions(model, tokenizer, texts) for name, texts in captions.items()}
+        save_file({"audio": audio, **text}, cache)
+    return load_file(cache)
 
 
 def train_unet(build: Path, recipe: Recipe):
     """Train the denoiser; needs the conditioning CLAP and the VAE. Returns the averaged weights."""
-    stage = unet.DenoiserStage(**denoiser_inputs(build, recipe), seed=recipe.seed)
+    moments, held_moments = _latents(build, recipe)
+    inputs = {"moments": moments, "held_moments": held_moments, "scale": vae.latent_scale(moments)}
+    stage = unet.DenoiserStage(**inputs, **_embeddings(build, recipe), seed=recipe.seed)
     run_stage(stage, build / "unet", recipe.unet_steps, recipe.seed)
     return stage.average.eval()
 
@@ -154,7 +169,7 @@ def train_vocoder(build: Path, recipe: Recipe):
 def curves(build: Path) -> pd.DataFrame:
     """The validation curves of all stages: stage, step, minutes, measure, value."""
     tables = []
-    for name in ("clap", "judge", "vae", "unet", "vocoder"):
+    for name in ("clap", "judge", "judge-2", "vae", "unet", "vocoder"):
         table = pd.read_csv(build / name / "curve.csv").dropna()
         measures = [column for column in table if column.startswith("val_")]
         long = table.melt(["step", "seconds"], measures, "measure").assign(stage=name)
@@ -169,10 +184,10 @@ def write_pocket(build: Path, recipe: Recipe) -> Path:
     folder = assemble.assemble(
         DATA_DIR / "pocket",
         tokenizer=_tokenizer(build),
-        clap_model=train_clap("clap", build, recipe),
-        judge=train_clap("judge", build, recipe),
+        clap_model=train_clap(build, recipe),
+        judge=train_judge(build, recipe),
         vae=train_vae(build, recipe),
-        scale=denoiser_inputs(build, recipe)["scale"],
+        scale=vae.latent_scale(_latents(build, recipe)[0]),
         unet=train_unet(build, recipe),
         vocoder=train_vocoder(build, recipe),
         clips=np.stack([held_out.clip(k) for k in rows]),
@@ -195,8 +210,8 @@ def write_proof(build: Path, recipe: Recipe) -> pd.DataFrame:
 
 STAGES = {
     "corpus": make_corpus,
-    "clap": functools.partial(train_clap, "clap"),
-    "judge": functools.partial(train_clap, "judge"),
+    "clap": train_clap,
+    "judge": train_judge,
     "vae": train_vae,
     "unet": train_unet,
     "vocoder": train_vocoder,
