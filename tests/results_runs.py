@@ -6,7 +6,6 @@ import pandas as pd
 from tmp_utils import runs
 from tmp_utils.audio import RATE_HZ, save_clip
 from tmp_utils.embed import Embedder, unit_rows
-from tmp_utils.profiles import load_profile
 from tmp_utils.prompts import editability_prompts, reconstruction_prompt
 
 PROFILE = "smoke"
@@ -19,7 +18,7 @@ class ToneEmbedder(Embedder):
 
     rate_hz, window = RATE_HZ, 10 * RATE_HZ
 
-    def __init__(self, name="tone@1", cache_dir=None):
+    def __init__(self, name, cache_dir=None):
         self.name, self.cache_dir = name, cache_dir
 
     def _embed_batch(self, windows):
@@ -31,12 +30,12 @@ class ToneEmbedder(Embedder):
 
 
 def use_tone_embedder(monkeypatch):
-    """Let every spec load a tone embedder that has its name; returns the list of those that were loaded."""
+    """Let every spec load a tone embedder of that name; returns the list of those that were loaded."""
     loaded = []
 
     def load(spec, device="cpu", cache_dir=None):
         loaded.append(spec)
-        return ToneEmbedder("tone@1" if spec == load_profile(PROFILE).embedder else spec, cache_dir)
+        return ToneEmbedder(f"{spec}@1", cache_dir)
 
     monkeypatch.setattr("tmp_utils.embed.load_embedder", load)
     return loaded
@@ -73,7 +72,7 @@ def make_run(runs_dir, concept, method, setup, seed=0, hz=900):
     """Write a run as the study does, without its metrics."""
     folder = runs.run_folder(runs_dir, PROFILE, concept, method, setup, seed)
     settings = {"concept": concept, "class_noun": "guitar", "rare_word": "sks", "method": method, "setup": setup}
-    settings |= {"seed": seed, "embedder": "tone@1", "n_editability_prompts": N_PROMPTS}
+    settings |= {"seed": seed, "embedder": "clap:pocket/judge@1", "n_editability_prompts": N_PROMPTS}
     settings |= {"reconstruction_clips": 2, "clips_per_prompt": 1}
     with runs.open_run(folder, settings, say=lambda *_: None) as run, run.timed("generation_s"):
         (run.path / "clips").mkdir()

@@ -143,11 +143,14 @@ def test_a_concept_that_cannot_be_found_fails_and_says_where_to_name_it(study):
 def test_two_embedders_in_one_table_are_refused_and_naming_one_scores_all_runs_with_it(study):
     collect(study)
     path = clip(study).parents[1] / "metrics.csv"
-    path.write_text(path.read_text().replace("tone@1", "tone@2"))
-    with pytest.raises(ValueError, match=r"2 embedders.*tone@1.*tone@2"):
+    path.write_text(path.read_text().replace("judge@1", "judge@2"))
+    with pytest.raises(ValueError, match=r"2 embedders.*judge@1.*judge@2"):
         collect(study)
-    table = collect(study, embedder="tone@3")
-    assert set(table[table["metric"] == "clap_a"]["embedder"]) == {"tone@3"}
+    table = collect(study, embedder="clap:other")
+    assert set(table[table["metric"] == "clap_a"]["embedder"]) == {"clap:other@1"}
+    clip(study).unlink()
+    later = collect(study)
+    assert set(later[~later["metric"].str.contains("agreement")]["embedder"]) == {"clap:other@1"}
 
 
 def test_no_runs_or_only_references_say_what_to_run(tmp_path, loaded):

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils import concepts, runs
+from tmp_utils.figures.look import in_order
 from tmp_utils.metrics import UNTRAINED, WHOLE_RUN, result_row, results_table
 from tmp_utils.score import RECONSTRUCTION, failure, read_clips, score_distances
 
@@ -135,5 +136,6 @@ def distance_table(results: pd.DataFrame, metrics: Sequence[str] = METRICS) -> p
             groups = rows[rows["metric"] == metric].groupby(["method", "setup"], sort=False)
             columns[f"{name.upper()} {label}"] = groups["value"].mean()
             columns[f"n {name.upper()} {label}"] = groups["n"].min()
-    table = pd.DataFrame(columns).reset_index(names=["method", "setup"])
-    return table[table["method"] != UNTRAINED].reset_index(drop=True)
+    table = pd.DataFrame(columns)
+    setups = [setup for setup in table.index if setup[0] != UNTRAINED]
+    return table.loc[sorted(setups, key=lambda setup: in_order(*setup))].reset_index(names=["method", "setup"])

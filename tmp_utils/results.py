@@ -36,6 +36,7 @@ from tmp_utils.score import RECONSTRUCTION, score_run
 METRICS, SCORED = "metrics.csv", "scored.json"
 LISTINGS = ("clips/clips.csv", "curves.csv")  # what names a run's clips; the second is a style-transfer sweep's
 SWEEP = "transfer-"  # a sweep's folder begins with it; its rows come from notebook 04
+RUN = ("concept", "method", "setup", "seed")
 SCORED_AGAIN = ("clap_a", "clap_t", "nearest_training", "fad", "kad")
 
 
@@ -49,7 +50,8 @@ class Collection:
     own_concepts : names or folders
         Where to find the clips of concepts that are not in the catalogue.
     embedder, pooled_embedder : str
-        Specs of `embed.load_embedder`; "" is the profile's, and `embedder`.
+        Specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if none was), and
+        `embedder`.
     """
 
     def __init__(
@@ -60,10 +62,9 @@ class Collection:
         embedder: str = "",
         pooled_embedder: str = "",
     ):
-        self.spec = embedder or load_profile(profile).embedder
+        self.folder, self.folders = runs.resolve_runs_dir(runs_dir) / slug(profile), runs.find_runs(runs_dir, profile)
+        self.spec = embedder or _spec_of(self.folders, load_profile(profile).embedder)
         self.pooled_spec = pooled_embedder or self.spec
-        self.profile, self.folder = profile, runs.resolve_runs_dir(runs_dir) / slug(profile)
-        self.folders = runs.find_runs(runs_dir, profile)
         self.own = {concept.name: concept for concept in map(concepts.load_concept, own_concepts)}
         if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
             raise FileNotFoundError(
@@ -115,7 +116,7 @@ def collect_results(
         Recordings of your own that runs were made from.
     embedder : str
         Score every run that was scored with another one again, with this; "" keeps what there is and scores only
-        what is missing or stale, with the profile's.
+        what is missing or stale, with the one of the others.
     pooled_embedder : str
         For the pooled distances alone: "vggish" for the paper's FAD.
     say : callable
@@ -148,6 +149,22 @@ def collect_results(
     return table
 
 
+def _spec_of(folders: Sequence[Path], usual: str) -> str:
+    """Return the spec of what the first scored run was heard with; `usual` if it is that, or none was scored."""
+    names = next(filter(None, map(_embedders, folders)), [f"{usual}@"])
+    spec = names[0].rpartition("@")[0]  # an embedder's name is its spec, "@" and what its weights are
+    kind, _, source = usual.partition(":")
+    return usual if spec == f"{kind}:{Path(source).name}" else spec  # laion-clap's name leaves the folder out
+
+
+def _embedders(folder: Path) -> list[str]:
+    """Return the embedder of a run's CLAP-A; empty where it has none."""
+    if not (folder / METRICS).is_file():
+        return []
+    rows = read_table(folder / METRICS)
+    return list(rows.loc[rows["metric"] == "clap_a", "embedder"])
+
+
 def _listing(folder: Path) -> Path:
     return next((folder / name for name in LISTINGS if (folder / name).is_file()), folder / LISTINGS[0])
 
@@ -173,8 +190,7 @@ def _is_current(folder: Path, digest: str, embedder: str) -> bool:
     """Whether a run's rows were made from the clips that are there (and by `embedder`, if one is named)."""
     if not (folder / METRICS).is_file():
         return False
-    heard = read_table(folder / METRICS).query("metric == 'clap_a'")["embedder"]
-    if embedder and not heard.eq(embedder).all():
+    if embedder and any(name != embedder for name in _embedders(folder)):
         return False
     if (folder / SCORED).is_file():
         return json.loads((folder / SCORED).read_text(encoding="utf-8"))["clips"] == digest
@@ -210,15 +226,11 @@ def _failed_sweep(folder: Path) -> pd.DataFrame:
     return rows.assign(**blank, status="failed", note=note)
 
 
-def _identity(folder: Path, parameters: Mapping) -> dict:
-    names = ("concept", "method", "setup", "seed")
-    return {"profile": folder.parents[2].name, **{name: parameters[name] for name in names}}
-
-
 def _scored(collection: Collection, folder: Path) -> pd.DataFrame:
     """Return all rows of a run, failed ones where its clips or its concept's cannot be used."""
     parameters = runs.read_manifest(folder)["parameters"]
-    identity, embedder = _identity(folder, parameters), collection.embedder
+    identity = {"profile": folder.parents[2].name} | {name: parameters[name] for name in RUN}
+    embedder = collection.embedder
     asked = editability_prompts(parameters["n_editability_prompts"])
     try:
         concept = collection.concept(parameters)

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 
 from tmp_utils.figures.look import FAINT, INK, styled
 from tmp_utils.figures.study import summary
-from tmp_utils.metrics import WHOLE_RUN
+from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN
 
 METRIC_NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
 COLUMNS = {"clap_a": "CLAP-A ↑", "fad": "FAD ↓", "clap_t": "CLAP-T ↑"}
@@ -72,7 +72,8 @@ def results_table(results: pd.DataFrame, table1: pd.DataFrame, title: str = "Tab
     table1 : pandas.DataFrame
         The paper's: method, setup, clap_a, fad, clap_t.
     """
-    mine = results.loc[results["metric"].isin(list(COLUMNS)) & (results["setup"] != ""), ["method", "setup"]]
+    of_setups = results["metric"].isin(list(COLUMNS)) & ~results["method"].isin([REFERENCE, UNTRAINED])
+    mine = results.loc[of_setups, ["method", "setup"]]
     setups = pd.concat([table1[["method", "setup"]], mine]).drop_duplicates(ignore_index=True)
     theirs = setups.merge(table1, on=["method", "setup"], how="left")
     header, cells = ["<b>Method</b>", "<b>Setup</b>"], [setups["method"], setups["setup"]]
