@@ -28,6 +28,7 @@ from pathlib import Path
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 NOT_ON_COLAB = {"ipykernel", "jupyterlab", "papermill"}
 TITLE = "# @title Set-up"
+GUARD = '"google.colab" in sys.modules'
 FIRST_LINE = f"{TITLE}: installs what is missing on Google Colab; anywhere else it does nothing"
 CELL = """import sys
 
@@ -153,9 +154,10 @@ def write_cells(folder: Path = PROJECT_DIR / "notebooks", address: str | None = 
     for path in sorted(folder.glob("*.ipynb")):
         before = path.read_text(encoding="utf-8")
         notebook = nbformat.reads(before, as_version=4)
-        cells = [c for c in notebook.cells if c.cell_type == "code" and c.source.startswith(TITLE)]
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        cells = [cell for cell in code if cell.source.startswith(TITLE) or GUARD in cell.source]
         if len(cells) != 1:
-            raise ValueError(f"{path.name} has {len(cells)} code cells that start with {TITLE!r}; it needs one.")
+            raise ValueError(f"{path.name} has {len(cells)} set-up cells, which start with {TITLE!r}; it needs one.")
         cells[0].source = setup_cell(address)
         lines = [line for line in notebook.cells[0].source.splitlines() if not line.startswith(BADGE_START)]
         shown = badge(path.name, address)
