@@ -33,6 +33,7 @@ Measures
     music       : tempo, loudness, key and scale.
     preservation : what of a source a transfer keeps.
     score       : a run's clips -> its rows of the results table.
+    search      : which learning rates suit a profile (`python -m tmp_utils.search`).
     overfitting : what fine-tuning forgets (the path of a training, language drift).
     results     : the tidy table of whatever runs exist.
     pooled      : FAD and KAD over all concepts of a setup.

@@ -4,6 +4,7 @@ Conventions: scores are cosines by the study's embedder; every value is a mean o
 and n. Clips start from the same noise at every step and for every adapter, so differences are the adapters'.
 
 learning_path  : one training stopped at several steps, CLAP-A and CLAP-T at each.
+measure_adapter : CLAP-A and CLAP-T of an adapter, from a few clips.
 language_drift : does the bare class noun sound like the concept afterwards?
 """
 
@@ -61,10 +62,10 @@ def learning_path(
     kept = methods | {setup.method: methods[setup.method] | {"checkpoint_every": every, "keep_checkpoints": True}}
     profile = replace(study.profile, methods=kept)
     personalise(study.backbone, concept, setup, seed, profile=profile, checkpoint_dir=folder / "checkpoints")
-    rows = _measure(study, concept, None, seed, 0)
+    rows = measure_adapter(study, concept, None, seed, 0)
     for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
         adapter = load_adapter(checkpoint)
-        rows += _measure(study, concept, adapter, seed, adapter.steps)
+        rows += measure_adapter(study, concept, adapter, seed, adapter.steps)
     write_csv(folder / "path.csv", pd.DataFrame(rows))
     return pd.DataFrame(rows)
 
@@ -105,7 +106,8 @@ def _interval(values, study: Study) -> dict:
     return ends | {"embedder": study.embedder.name}
 
 
-def _measure(study: Study, concept: Concept, adapter: Adapter | None, seed: int, step: int) -> list[dict]:
+def measure_adapter(study: Study, concept: Concept, adapter: Adapter | None, seed: int, step: int) -> list[dict]:
+    """Rows of CLAP-A and CLAP-T, from a few clips, of an adapter or (None) of the backbone asked for the class noun."""
     words = adapter.phrase(concept) if adapter else concept.class_noun
     edits = editability_prompts(min(PATH_PROMPTS, study.profile.n_editability_prompts))
     asked = [fill(reconstruction_prompt().template, words)] * PATH_CLIPS + [fill(p.template, words) for p in edits]

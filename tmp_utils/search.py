@@ -1,0 +1,85 @@
+"""Which learning rates suit a profile: a small search, on concepts that are in no reported result.
+
+Conventions: `python -m tmp_utils.search --profile pocket`. Each candidate trains `SEARCHED` concepts in the method's BL
+setup (its only setup, for some) with one seed, and is scored by CLAP-A of a few reconstruction clips plus CLAP-T of a
+few edits: a method must learn the concept *and* still follow the prompt. What wins is written into
+`data/profiles.toml` by hand; the whole table stays in `data/published/search-<profile>.csv`.
+
+SEARCHED   : the concepts; `published` leaves them out.
+CANDIDATES : learning rates by method.
+search     : every candidate's scores.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from tmp_utils.concepts import load_concept
+from tmp_utils.files import write_csv
+from tmp_utils.overfitting import measure_adapter
+from tmp_utils.personalize import Diverged, personalise
+from tmp_utils.profiles import DATA_DIR, load_setup
+from tmp_utils.protocol import Study
+
+SEARCHED = ("accordion", "rumba", "gymnopedie")
+CANDIDATES = {
+    "TI": (5e-3, 2e-2, 5e-2),
+    "DB": (3e-5, 1e-4, 3e-4),
+    "DB-LoRA": (3e-4, 1e-3, 3e-3),
+    "DB-CD": (3e-4, 1e-3, 3e-3),
+    "DB-SV": (3e-3, 1e-2, 3e-2),
+    "TI-DB": (3e-5, 1e-4),
+}
+SEED = 1000  # of no reported run
+
+
+def search(study: Study, candidates: Mapping[str, Sequence[float]], concepts: Sequence[str]) -> Iterator[dict]:
+    """Yield method, lr, concept, clap_a, clap_t and their sum; of a training that diverges, the reason.
+
+    Parameters
+    ----------
+    study : Study
+    candidates : mapping
+        Learning rates by method.
+    concepts : sequence of str
+        Names in the catalogue.
+    """
+    for method, rates in candidates.items():
+        for lr in rates:
+            chosen = study.profile.methods | {method: study.profile.method(method) | {"lr": lr}}
+            profile = replace(study.profile, methods=chosen)
+            for concept in map(load_concept, concepts):
+                row = {"method": method, "lr": lr, "concept": concept.name}
+                try:
+                    adapter = personalise(study.backbone, concept, load_setup(method, "BL"), SEED, profile=profile)
+                except Diverged as error:
+                    yield row | {"note": str(error)}
+                    continue
+                scores = {
+                    m["metric"]: m["value"] for m in measure_adapter(study, concept, adapter, SEED, adapter.steps)
+                }
+                yield row | scores | {"sum": sum(scores.values()), "note": ""}
+
+
+def main() -> None:
+    """Search and write the table."""
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils.search", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="pocket")
+    parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
+    options = parser.parse_args()
+    study, rows = Study.load(options.profile), []
+    target = DATA_DIR / "published" / f"search-{options.profile}.csv"
+    target.parent.mkdir(exist_ok=True)
+    for row in search(study, {method: CANDIDATES[method] for method in options.methods}, SEARCHED):
+        rows.append(row)
+        print(row, flush=True)
+        write_csv(target, pd.DataFrame(rows))
+    print(pd.DataFrame(rows).groupby(["method", "lr"])[["clap_a", "clap_t", "sum"]].mean().round(3))
+
+
+if __name__ == "__main__":
+    main()
