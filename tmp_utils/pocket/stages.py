@@ -38,7 +38,8 @@ class Recipe:
     seed : int
     n_clips, n_judge_clips, n_held_out : int
         Clips of 10.24 s in the corpus, for the judge alone, and held out from all training.
-    clap_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, vocoder_steps : int
+    clap_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, unet_second_steps,
+    vocoder_steps : int
     n_subjects : int
         For which each prompt is asked in the proof.
     """
@@ -52,6 +53,7 @@ class Recipe:
     judge_second_steps: int = 500
     vae_steps: int = 2000
     unet_steps: int = 1200
+    unet_second_steps: int = 700
     vocoder_steps: int = 600
     n_subjects: int = 12
 
@@ -154,8 +156,11 @@ def train_unet(build: Path, recipe: Recipe):
     """Train the denoiser; needs the conditioning CLAP and the VAE. Returns the averaged weights."""
     moments, held_moments = _latents(build, recipe)
     inputs = {"moments": moments, "held_moments": held_moments, "scale": vae.latent_scale(moments)}
-    stage = unet.DenoiserStage(**inputs, **_embeddings(build, recipe), seed=recipe.seed)
+    inputs |= _embeddings(build, recipe)
+    stage = unet.DenoiserStage(**inputs, seed=recipe.seed)
     run_stage(stage, build / "unet", recipe.unet_steps, recipe.seed)
+    stage = unet.DenoiserStage(**inputs, seed=recipe.seed + 1, first_pass=stage.average)
+    run_stage(stage, build / "unet-2", recipe.unet_second_steps, recipe.seed + 1)
     return stage.average.eval()
 
 
@@ -169,7 +174,7 @@ def train_vocoder(build: Path, recipe: Recipe):
 def curves(build: Path) -> pd.DataFrame:
     """The validation curves of all stages: stage, step, minutes, measure, value."""
     tables = []
-    for name in ("clap", "judge", "judge-2", "vae", "unet", "vocoder"):
+    for name in ("clap", "judge", "judge-2", "vae", "unet", "unet-2", "vocoder"):
         table = pd.read_csv(build / name / "curve.csv").dropna()
         measures = [column for column in table if column.startswith("val_")]
         long = table.melt(["step", "seconds"], measures, "measure").assign(stage=name)

@@ -2,7 +2,8 @@
 
 Conventions: latents (batch, 16, time, 8), scaled to unit variance; conditions unit CLAP embeddings (batch, 128). Each
 crop is conditioned on its clip's audio embedding or its caption's text embedding with equal chance, and on the
-empty caption one time in ten, for classifier-free guidance. v-prediction on 2.56 s crops, applied at 10.24 s.
+empty caption one time in ten, for classifier-free guidance. v-prediction on 2.56 s crops, then on fewer of 5.12 s;
+applied at 10.24 s.
 
 DenoiserStage : training with an exponential moving average of the weights, which is what is shipped.
 """
@@ -19,24 +20,30 @@ from tmp_utils.pocket import architecture
 from tmp_utils.pocket.training import ema_update
 
 CROP_FRAMES, BATCH_SIZE, HIGHEST_LR = 32, 64, 1.5e-3
+SECOND_CROP_FRAMES, SECOND_BATCH_SIZE, SECOND_HIGHEST_LR = 64, 32, 8e-4
 TEXT_SHARE, NULL_SHARE, EMA_DECAY = 0.5, 0.1, 0.995
 
 
 class DenoiserStage:
-    """Denoising of latent crops."""
+    """Denoising of latent crops; the second pass goes on from the first one's averaged weights, with longer crops."""
 
-    name, validate_every = "unet", 100
+    validate_every = 100
 
-    def __init__(self, moments, scale, audio, text, null, held_moments, held_text, seed: int):
+    def __init__(self, moments, scale, audio, text, null, held_moments, held_text, seed: int, first_pass=None):
         torch.manual_seed(seed)
+        self.name = "unet-2" if first_pass else "unet"
+        self.crop_frames, self.batch_size, highest_lr = CROP_FRAMES, BATCH_SIZE, HIGHEST_LR
+        if first_pass:
+            self.crop_frames, self.batch_size = SECOND_CROP_FRAMES, SECOND_BATCH_SIZE
+            highest_lr = SECOND_HIGHEST_LR
         self.moments, self.scale, self.audio, self.text, self.null = moments, scale, audio, text, null
         self.held_moments, self.held_text = held_moments, held_text
-        self.unet = architecture.build_unet()
+        self.unet = copy.deepcopy(first_pass).requires_grad_(True) if first_pass else architecture.build_unet()
         self.average = copy.deepcopy(self.unet).requires_grad_(False)
         self.scheduler = architecture.build_scheduler()
         self.modules = {"unet": self.unet, "average": self.average}
         adamw = torch.optim.AdamW(self.unet.parameters(), weight_decay=1e-2, betas=(0.9, 0.99))
-        self.optimizers = {"unet": (adamw, HIGHEST_LR)}
+        self.optimizers = {"unet": (adamw, highest_lr)}
 
     def _conditions(self, clips: list[int], generator) -> torch.Tensor:
         draw = torch.rand(len(clips), generator=generator)[:, None]
@@ -55,9 +62,10 @@ class DenoiserStage:
 
     def step(self, generator: torch.Generator) -> dict[str, float]:
         """One batch of crops."""
-        clips = torch.randint(len(self.moments), (BATCH_SIZE,), generator=generator).tolist()
-        starts = torch.randint(self.moments.shape[1] - CROP_FRAMES + 1, (BATCH_SIZE,), generator=generator).tolist()
-        crops = np.stack([self.moments[c, s : s + CROP_FRAMES] for c, s in zip(clips, starts, strict=True)])
+        clips = torch.randint(len(self.moments), (self.batch_size,), generator=generator).tolist()
+        latest = self.moments.shape[1] - self.crop_frames
+        starts = torch.randint(latest + 1, (self.batch_size,), generator=generator).tolist()
+        crops = np.stack([self.moments[c, s : s + self.crop_frames] for c, s in zip(clips, starts, strict=True)])
         crops = torch.from_numpy(crops.astype(np.float32))
         loss = self._loss(self.unet, crops, self._conditions(clips, generator), generator)
         optimizer = self.optimizers["unet"][0]
