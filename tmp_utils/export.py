@@ -32,6 +32,7 @@ def export_textual_inversion(adapter: Adapter, path: str | Path) -> Path:
             f"{adapter.name}: only an adapter that is a new word and nothing else can be a textual-inversion file. "
             "Use export_pipeline."
         )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_file({adapter.placeholder: adapter.tensors[EMBEDDING].contiguous()}, path)
     return Path(path)
 
@@ -45,6 +46,7 @@ def export_lora(adapter: Adapter, path: str | Path) -> Path:
     """
     if not adapter.tensors or not all(name.endswith((LORA_A, LORA_B)) for name in adapter.tensors):
         raise ValueError(f"{adapter.name}: not low-rank updates. Use export_pipeline.")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in adapter.tensors.items()}, path)
     return Path(path)
 
