@@ -16,6 +16,8 @@ Models
     griffin_lim : clips from log-mel spectrograms with nothing learned.
     blank       : the right shapes with random weights, for tests and timing.
     personalize : how a concept is learned (one loop, several methods) and kept (adapters).
+    memory      : what to say when a GPU's memory is full.
+    public_loop : what users of the paper's public code run, to time and to check against.
     export      : adapters for other programs.
     generate    : what it sounds like (adapter + prompts + seeds -> clips).
     transfer    : style transfer (clip + adapter + strength -> clip).
@@ -39,6 +41,7 @@ Measures
     pooled      : FAD and KAD over all concepts of a setup.
     comparisons : paired differences between setups.
     published   : the table that is shipped with the study.
+    equivalence : whether a faster sampler gives the same scores.
     findings    : whether the paper's findings hold here.
     listen      : a widget to listen to any cell of a table.
     pooled      : FAD and KAD over all concepts of a setup.

@@ -115,6 +115,8 @@ class Backbone:
         steps: int,
         guidance_scale: float,
         start: int = 0,
+        scheduler=None,
+        dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
         """Run the reverse process, as `AudioLDMPipeline` does.
 
@@ -124,12 +126,14 @@ class Backbone:
         condition : (b, d).
         steps, start : number of steps of the whole process, and the first one to run.
         guidance_scale : classifier-free guidance; no guidance at 1 and below.
+        scheduler : another than the pipeline's; its state is not touched.
+        dtype : what the UNet computes in; latents stay float32.
 
         Returns
         -------
         (b, c, t, f), clean latents.
         """
-        scheduler = type(self.scheduler).from_config(self.scheduler.config)
+        scheduler = copy.deepcopy(self.scheduler if scheduler is None else scheduler)
         scheduler.set_timesteps(steps, device=self.device)
         latents = latents.to(self.device) * (scheduler.init_noise_sigma if start == 0 else 1)
         guided = guidance_scale > 1
@@ -137,7 +141,8 @@ class Backbone:
             condition = torch.cat([self.null_condition.expand_as(condition), condition])
         for t in scheduler.timesteps[start:]:
             inputs = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, t)
-            output = self.unet(inputs, t, encoder_hidden_states=None, class_labels=condition).sample
+            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                output = self.unet(inputs, t, encoder_hidden_states=None, class_labels=condition).sample.float()
             if guided:
                 without, with_text = output.chunk(2)
                 output = without + guidance_scale * (with_text - without)

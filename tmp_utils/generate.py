@@ -12,6 +12,7 @@ planned_clips   : profile + words -> what that set is.
 """
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -23,7 +24,10 @@ from tqdm.auto import tqdm
 from tmp_utils.audio import CLIP_S, loudness_lufs, save_clip
 from tmp_utils.backbone import Backbone, unit_noise
 from tmp_utils.concepts import Concept
-from tmp_utils.personalize.adapter import Adapter
+from tmp_utils.memory import explained
+from tmp_utils.personalize.adapter import EMBEDDING, Adapter
+from tmp_utils.personalize.loop import precision as compute_type
+from tmp_utils.pipelines import make_scheduler
 from tmp_utils.profiles import Profile
 from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
 
@@ -43,11 +47,13 @@ def generate(
     prompts: list[str],
     seeds: list[int],
     *,
-    adapter: Adapter | None = None,
+    adapter: Adapter | Sequence[Adapter] | None = None,
     steps: int = 50,
     guidance_scale: float = 2.5,
+    scheduler: str | None = None,
     clip_s: float = CLIP_S,
     batch_size: int = BATCH,
+    precision: str = "auto",
     progress: bool = True,
 ) -> list[np.ndarray]:
     """Generate one clip for each prompt and seed, as `AudioLDMPipeline` would.
@@ -55,9 +61,12 @@ def generate(
     Parameters
     ----------
     prompts, seeds : as many of each.
-    adapter : applied meanwhile; None is the backbone as it is (or with what is applied to it already).
+    adapter : applied meanwhile; None is the backbone as it is (or with what is applied to it already). One for each
+        prompt, where all are new words only (TI): their clips then share batches.
+    scheduler : a diffusers scheduler without its last word, such as "DPMSolverMultistep"; None is the pipeline's.
     clip_s : duration of each clip in seconds.
     batch_size : clips at a time; 1 is quickest for a single clip.
+    precision : what the UNet computes in, as in `personalize.recipe.Options`; "auto" is fp32 on a CPU, half on a GPU.
 
     Returns
     -------
@@ -65,26 +74,54 @@ def generate(
 
     Raises
     ------
-    ValueError : not as many seeds as prompts, or a duration that is not positive.
+    ValueError : not as many seeds (or adapters) as prompts, a duration that is not positive, or adapters to share a
+        batch that change weights.
+    OutOfMemory : the message says what to change.
     """
     if len(prompts) != len(seeds):
         raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds; give one seed for each prompt.")
     if clip_s <= 0:
         raise ValueError(f"clip_s={clip_s}: a clip lasts longer than 0 s.")
-    n = round(clip_s * backbone.vocoder.config.sampling_rate)
+    n, dtype = round(clip_s * backbone.vocoder.config.sampling_rate), compute_type(precision, backbone.device.type)
     shape, clips = backbone.latent_shape(clip_s), []
-    with adapter.applied(backbone) if adapter else nullcontext():
-        unique = list(dict.fromkeys(prompts))
-        rows = dict(zip(unique, backbone.embed_prompts(unique), strict=True)) if unique else {}
+    numbers = {"steps": steps, "guidance_scale": guidance_scale, "dtype": dtype}
+    numbers["scheduler"] = make_scheduler(scheduler, backbone.scheduler) if scheduler else None
+    several = isinstance(adapter, Sequence)
+    what = f"generating with batch_size={batch_size}, clip_s={clip_s:g}: halve either; precision is {precision}"
+    with adapter.applied(backbone) if adapter and not several else nullcontext(), explained(what):
+        conditions = _words_conditions(backbone, prompts, adapter) if several else _conditions(backbone, prompts)
         for first in tqdm(range(0, len(prompts), batch_size), desc="generating", disable=not progress, leave=False):
             part = slice(first, first + batch_size)
-            condition = torch.stack([rows[prompt] for prompt in prompts[part]])
+            condition = torch.stack(conditions[part])
             noise, spare = unit_noise(seeds[part], shape), batch_size - len(condition)
             noise = torch.cat([noise, noise[-1:].expand(spare, *shape)])
             condition = torch.cat([condition, condition[-1:].expand(spare, -1)])
-            latents = backbone.denoise(noise, condition, steps=steps, guidance_scale=guidance_scale)
+            latents = backbone.denoise(noise, condition, **numbers)
             clips += list(backbone.decode(latents)[:, :n])
     return clips[: len(prompts)]
+
+
+def _conditions(backbone: Backbone, prompts: list[str]) -> list[torch.Tensor]:
+    """A condition (d,) a prompt; each different prompt is encoded once."""
+    unique = list(dict.fromkeys(prompts))
+    rows = dict(zip(unique, backbone.embed_prompts(unique), strict=True)) if unique else {}
+    return [rows[prompt] for prompt in prompts]
+
+
+def _words_conditions(backbone: Backbone, prompts: list[str], adapters: Sequence[Adapter]) -> list[torch.Tensor]:
+    """A condition (d,) a prompt, each with its own adapter's new word."""
+    if len(adapters) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts and {len(adapters)} adapters; give one adapter for each prompt.")
+    if odd := [adapter.name for adapter in adapters if set(adapter.tensors) != {EMBEDDING}]:
+        raise ValueError(f"{odd[0]}: changes the backbone's weights, so its clips need batches of their own.")
+    found: list = [None] * len(prompts)
+    for adapter in {id(adapter): adapter for adapter in adapters}.values():
+        places = [k for k, other in enumerate(adapters) if other is adapter]
+        with adapter.applied(backbone):
+            own = _conditions(backbone, [prompts[k] for k in places])
+        for place, condition in zip(places, own, strict=True):
+            found[place] = condition
+    return found
 
 
 def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:

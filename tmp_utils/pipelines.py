@@ -5,11 +5,13 @@ bin).
 
 locate_pipeline : folder or Hugging Face id -> folder.
 open_pipeline   : folder -> AudioLDMPipeline or MusicLDMPipeline.
+make_scheduler  : name -> a scheduler for a pipeline's noise.
 pipeline_hash   : folder -> SHA-256 of its weights.
 vocoder_choice  : which vocoder a folder asks for.
 """
 
 import hashlib
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,11 +76,36 @@ def open_pipeline(folder: Path, scheduler: str | None = None):
         pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True)
         pipe.to(torch.float32)
     if scheduler is not None:
-        chosen = getattr(diffusers, f"{scheduler}Scheduler", None)
-        if chosen is None:
-            raise ValueError(f'scheduler "{scheduler}": not one of diffusers\'; use DDIM, for example.')
-        pipe.scheduler = chosen.from_config(pipe.scheduler.config)
+        pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
     return pipe
+
+
+def make_scheduler(name: str, own):
+    """Another scheduler for the noise levels and the prediction type that a pipeline was trained with.
+
+    Parameters
+    ----------
+    name : a diffusers scheduler without its last word: "DDIM", "DPMSolverMultistep" (DPM-Solver++, Lu et al. 2022,
+        https://arxiv.org/abs/2211.01095), "UniPCMultistep" (Zhao et al. 2023, https://arxiv.org/abs/2302.04867). One
+        other than the pipeline's own spaces its steps evenly in log sigma where it can.
+    own : the pipeline's scheduler.
+
+    Raises
+    ------
+    ValueError : no such scheduler.
+    """
+    import diffusers
+
+    chosen = getattr(diffusers, f"{name}Scheduler", None)
+    if chosen is None:
+        raise ValueError(f'scheduler "{name}": not one of diffusers\'; use DDIM, for example.')
+    if isinstance(own, chosen):
+        return chosen.from_config(own.config)
+    # Even steps in time end with one long step from a noise level of 0.35 to 0, which costs what a higher order gains:
+    # on Gaussian data 15 steps are then no nearer the exact answer than DDIM's. Even in log sigma, they are ten times
+    # nearer.
+    evenly = "use_exponential_sigmas" in inspect.signature(chosen.__init__).parameters
+    return chosen.from_config(own.config, **({"use_exponential_sigmas": True} if evenly else {}))
 
 
 @contextmanager

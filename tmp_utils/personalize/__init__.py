@@ -4,6 +4,8 @@ Conventions: a method is a function that returns a `Recipe` (which tensors train
 condition them); the loop follows it; the adapter it returns goes on a backbone and comes off again.
 
 personalise       : concept + setup -> adapter.
+prepare           : what the loop needs to know of a run; `personalise` without the training.
+many              : several concepts' new words in one batch (`many.personalise_many`).
 load_adapter      : folder -> adapter.
 METHODS           : the methods by name.
 adapter           : what is kept, and `Adapter.applied`.
@@ -19,9 +21,9 @@ from tmp_utils.backbone import Backbone
 from tmp_utils.concepts import Concept
 from tmp_utils.personalize.adapter import Adapter, load_adapter
 from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report
-from tmp_utils.personalize.examples import MIX_VERSIONS, make_examples, prior_latents
+from tmp_utils.personalize.examples import MIX_VERSIONS, Examples, make_examples, prior_latents
 from tmp_utils.personalize.loop import Diverged, train
-from tmp_utils.personalize.recipe import Options
+from tmp_utils.personalize.recipe import Options, Recipe
 from tmp_utils.personalize.textual_inversion import textual_inversion
 from tmp_utils.personalize.variants import custom_diffusion, low_rank, pivotal, spectral_shifts
 from tmp_utils.profiles import Profile, Setup
@@ -37,7 +39,7 @@ METHODS = {
 # Hyperparameters that change when a run stops or saves, but not what it learns.
 _INCIDENTAL = ("steps", "checkpoint_every", "keep_checkpoints")
 
-__all__ = ["METHODS", "Adapter", "Diverged", "load_adapter", "personalise", "rare_word_report"]
+__all__ = ["METHODS", "Adapter", "Diverged", "load_adapter", "personalise", "prepare", "rare_word_report"]
 
 
 def personalise(
@@ -67,6 +69,14 @@ def personalise(
     RuntimeError : an adapter is applied to the backbone.
     Diverged : the loss did.
     """
+    parts = prepare(backbone, concept, setup, seed, profile, cache_dir)
+    return train(backbone, *parts, checkpoint_dir, progress)
+
+
+def prepare(
+    backbone: Backbone, concept: Concept, setup: Setup, seed: int, profile: Profile, cache_dir: Path | None = None
+) -> tuple[Recipe, Examples, Options, Adapter]:
+    """What the loop needs to know of a run; arguments and errors are those of `personalise`."""
     if backbone.adapter is not None:
         raise RuntimeError(f"{backbone.adapter} is applied to this backbone; leave its `with` block, then train.")
     if setup.method not in METHODS:
@@ -90,7 +100,7 @@ def personalise(
         backbone_hash=backbone.hash,
         settings=_settings(options, setup, examples.digest),
     )
-    return train(backbone, recipe, examples, options, adapter, checkpoint_dir, progress)
+    return recipe, examples, options, adapter
 
 
 def _settings(options: Options, setup: Setup, clips_digest: str) -> dict:

@@ -6,6 +6,7 @@ the backbone's own parameters are never written to.
 
 train          : backbone + recipe + examples -> adapter.
 step_generator : one step's randomness.
+prepared_unet  : gradient checkpointing and compilation, on and off again.
 Diverged       : raised when the loss does.
 """
 
@@ -22,6 +23,7 @@ from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
 from tmp_utils.backbone import Backbone
+from tmp_utils.memory import explained
 from tmp_utils.personalize.adapter import EMBEDDING, Adapter, full_weights, is_parameter
 from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
 from tmp_utils.personalize.examples import Examples
@@ -29,6 +31,8 @@ from tmp_utils.personalize.objective import Conditions, diffusion_loss
 from tmp_utils.personalize.recipe import PRECISIONS, Options, Recipe
 
 DIVERGED = 10  # times the loss of always predicting 0, which is that of a model that knows nothing
+
+FUSED = ("cpu", "cuda")  # devices that have AdamW in one kernel
 
 
 class Diverged(RuntimeError):
@@ -68,7 +72,7 @@ def train(
         restore(found, adapter, run.tensors, run.optimizer)
     first, began = adapter.steps, time.perf_counter()
     bar = tqdm(total=recipe.steps, initial=first, desc=adapter.name, disable=not progress, leave=False)
-    with gradient_checkpointing(backbone, options.gradient_checkpointing), bar:
+    with prepared_unet(backbone, options), explained(out_of_memory(options)), bar:
         for step in range(first, recipe.steps):
             adapter.history.append(run.step(step))
             adapter.steps = step + 1
@@ -108,20 +112,27 @@ class _Run:
             }
             for phase in self.recipe.phases
         ]
-        # The fused kernel needs no temporary copies of the gradients, which count on a GPU.
-        self.optimizer = torch.optim.AdamW(groups, fused=device == "cuda")
+        # The fused kernel needs no temporary copies of the gradients, and one pass over memory instead of ten.
+        self.optimizer = torch.optim.AdamW(groups, fused=device in FUSED)
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
 
     def step(self, step: int) -> dict:
         """Take one optimiser step; its row of the history."""
+        self.activate(step)
+        generator = step_generator(self.adapter.seed, step)
+        return self.update(step, [self.accumulate(generator) for _ in range(self.options.accumulation)])
+
+    def activate(self, step: int) -> None:
+        """Ask for the gradients of what trains in a step."""
         active = set(self.recipe.active(step))
         for name, tensor in self.tensors.items():
             tensor.requires_grad_(name in active)
-        generator = step_generator(self.adapter.seed, step)
-        losses = [self.accumulate(generator) for _ in range(self.options.accumulation)]
+
+    def update(self, step: int, losses: list[float]) -> dict:
+        """Let the optimiser use the gradients of a step; its row of the history."""
         self.scaler.unscale_(self.optimizer)
-        trained = [tensor for name, tensor in self.tensors.items() if name in active]
+        trained = [tensor for tensor in self.tensors.values() if tensor.requires_grad]
         norm = float(torch.nn.utils.clip_grad_norm_(trained, self.options.max_grad_norm))
         if not (math.isfinite(norm) or self.scaler.is_enabled()):  # the scaler skips such a step by itself
             raise Diverged(self.advice(f"the gradient's norm is {norm}"))
@@ -137,12 +148,15 @@ class _Run:
                 loss, ignorant = diffusion_loss(
                     self.conditions, self.examples, self.tensors, self.options.batch_size, generator
                 )
-            value = float(loss.detach())
-            if not value <= DIVERGED * ignorant:  # NaN too
-                what = f"the loss is {value:.3g}, where always answering 0 would give {ignorant:.3g}"
-                raise Diverged(self.advice(what))
+            self.check(float(loss.detach()), ignorant)
             self.scaler.scale(loss / self.options.accumulation).backward()
-        return value
+        return float(loss.detach())
+
+    def check(self, loss: float, ignorant: float) -> None:
+        """Stop a run whose loss is not finite, or far above `ignorant`, that of always answering 0."""
+        if not loss <= DIVERGED * ignorant:  # NaN too
+            what = f"the loss is {loss:.3g}, where always answering 0 would give {ignorant:.3g}"
+            raise Diverged(self.advice(what))
 
     def drift(self) -> dict[str, float]:
         """Of a new word: its vectors' mean norm, and 1 - cosine to where they started."""
@@ -193,11 +207,23 @@ def precision(name: str, device: str) -> torch.dtype:
 
 
 @contextmanager
-def gradient_checkpointing(backbone: Backbone, wanted: bool) -> Iterator[None]:
-    """Recompute the UNet's activations in the backward pass instead of keeping them."""
-    if wanted:
+def prepared_unet(backbone: Backbone, options: Options) -> Iterator[None]:
+    """Let the UNet recompute its activations in the backward pass, or be compiled, as the options say."""
+    if options.gradient_checkpointing:
         backbone.unet.enable_gradient_checkpointing()
+    if options.compile:
+        backbone.unet.compile()
     try:
         yield
     finally:
         backbone.unet.disable_gradient_checkpointing()
+        backbone.unet._compiled_call_impl = None  # torch has no public way back from Module.compile
+
+
+def out_of_memory(options: Options) -> str:
+    """What to try when the GPU's memory does not hold a step."""
+    return (
+        f"training with batch_size={options.batch_size}, gradient_checkpointing={options.gradient_checkpointing}. Set "
+        "gradient_checkpointing = true (the same result, a third more time), or halve batch_size and double "
+        "accumulation, in data/profiles.toml"
+    )

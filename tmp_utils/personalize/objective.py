@@ -6,9 +6,13 @@ velocity ("v_prediction", Salimans and Ho 2022, https://arxiv.org/abs/2202.00512
 ("sample").
 
 diffusion_loss    : loss of one random batch.
+draw_batch        : what is random in it.
+squared_errors    : how wrong the UNet's answers are, one number a latent.
 noised_and_target : latents at a noise level, and what the UNet should answer.
 Conditions        : training prompts -> conditions, from a table wherever they are constant.
 """
+
+from dataclasses import dataclass
 
 import torch
 
@@ -60,6 +64,35 @@ class Conditions:
         return self.table[rows]
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What is random in a batch: prompts `rows` int (b,), `latents` and `noise` (b, c, t, f), `timesteps` int (b,)."""
+
+    rows: torch.Tensor
+    latents: torch.Tensor
+    timesteps: torch.Tensor
+    noise: torch.Tensor
+
+
+def draw_batch(recipe: Recipe, examples: Examples, n_timesteps: int, n: int, generator: torch.Generator) -> Draw:
+    """Draw a batch of `n`, on the CPU, so that a GPU draws the same; `n` class clips follow where there is a prior."""
+    rows = torch.randint(len(recipe.prompts), (n,), generator=generator)
+    latents = examples.sample(n, generator)
+    if recipe.prior_prompt:
+        rows = torch.cat([rows, torch.full((n,), len(recipe.prompts))])
+        latents = torch.cat([latents, examples.sample_prior(n, generator)])
+    timesteps = torch.randint(n_timesteps, (len(latents),), generator=generator)
+    return Draw(rows, latents, timesteps, torch.randn(latents.shape, generator=generator))
+
+
+def squared_errors(backbone: Backbone, draw: Draw, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean squared error (b,) of the UNet's answers under `condition` (b, d), and that of always answering 0."""
+    latents, timesteps, noise = (x.to(backbone.device) for x in (draw.latents, draw.timesteps, draw.noise))
+    noised, target = noised_and_target(backbone.scheduler, latents, noise, timesteps)
+    output = backbone.unet(noised, timesteps, None, class_labels=condition).sample
+    return (output.float() - target).square().mean((1, 2, 3)), target.square().mean((1, 2, 3))
+
+
 def diffusion_loss(
     conditions: Conditions,
     examples: Examples,
@@ -79,18 +112,9 @@ def diffusion_loss(
     the mean squared error, plus `prior_weight` times that of `n` class clips; and the same of the answer 0.
     """
     backbone, recipe = conditions.backbone, conditions.recipe
-    rows = torch.randint(len(recipe.prompts), (n,), generator=generator)
-    latents = examples.sample(n, generator)
-    if recipe.prior_prompt:
-        rows = torch.cat([rows, torch.full((n,), len(recipe.prompts))])
-        latents = torch.cat([latents, examples.sample_prior(n, generator)])
-    timesteps = torch.randint(backbone.scheduler.config.num_train_timesteps, (len(latents),), generator=generator)
-    noise = torch.randn(latents.shape, generator=generator)
-    rows, latents, timesteps, noise = (x.to(backbone.device) for x in (rows, latents, timesteps, noise))
-    noised, target = noised_and_target(backbone.scheduler, latents, noise, timesteps)
-    output = backbone.unet(noised, timesteps, None, class_labels=conditions(rows, tensors)).sample
-    weights = torch.ones_like(target[:, 0, 0, 0]) / n
+    draw = draw_batch(recipe, examples, backbone.scheduler.config.num_train_timesteps, n, generator)
+    errors, squares = squared_errors(backbone, draw, conditions(draw.rows.to(backbone.device), tensors))
+    weights = torch.ones_like(errors) / n
     weights[n:] *= recipe.prior_weight
-    errors = (output.float() - target).square().mean((1, 2, 3))
-    ignorant = (weights * target.square().mean((1, 2, 3))).sum()
-    return (weights * errors).sum(), float(ignorant)  # a product of vectors would be rounded under autocast
+    ignorant = float((weights * squares).sum())
+    return (weights * errors).sum(), ignorant  # a product of vectors would be rounded under autocast

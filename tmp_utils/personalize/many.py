@@ -1,0 +1,150 @@
+"""Textual Inversion of many concepts at once: the backbone is frozen, so their new words train in one batch.
+
+Conventions: a job is one run (concept, setup, seed, folder of checkpoints). Each keeps its own clips, prompts, noise,
+seed, optimiser, history and checkpoints, which are those of `personalise`: a run may be begun by either and finished by
+the other. `together` is how many jobs share a pass through the text encoder and the UNet. At 1 the results are those
+of separate runs bit for bit (on a CPU, in fp32). Above 1 they differ by rounding, since a matrix product of another
+height is summed in another order (about 1e-6 of the gradient), which AdamW's division by the gradient's own size
+enlarges wherever a gradient is close to 0.
+
+personalise_many : jobs -> adapters.
+Job              : what one of them is.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from tmp_utils.backbone import Backbone
+from tmp_utils.concepts import Concept
+from tmp_utils.memory import explained
+from tmp_utils.personalize import prepare
+from tmp_utils.personalize.adapter import EMBEDDING, Adapter
+from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
+from tmp_utils.personalize.loop import _Run, out_of_memory, prepared_unet, step_generator
+from tmp_utils.personalize.objective import Draw, draw_batch, squared_errors
+from tmp_utils.profiles import Profile, Setup
+
+ROLES = [field.name for field in fields(Draw)]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: what `personalise` takes."""
+
+    concept: Concept
+    setup: Setup
+    seed: int
+    checkpoint_dir: Path | None = None
+
+
+def personalise_many(
+    backbone: Backbone, jobs: Sequence[Job], *, profile: Profile, together: int | None = None, progress: bool = True
+) -> list[Adapter]:
+    """Learn the new words of several concepts (or setups, or seeds) side by side.
+
+    Parameters
+    ----------
+    together : jobs in one batch, so `together * batch_size` latents; None is 1 on a CPU, which keeps the bits, and all
+        of them on a GPU.
+
+    Returns
+    -------
+    one adapter a job, in the jobs' order; the seconds per step of their cost are its share of the time.
+
+    Raises
+    ------
+    ValueError : no jobs, `together` below 1, or a method that trains more than a word; and those of `personalise`.
+    Diverged, OutOfMemory : the message names the job, or what to change.
+    """
+    if not jobs or (together is not None and together < 1):
+        raise ValueError(f"{len(jobs)} jobs, together={together}; give at least one job, and together=1 or more.")
+    if other := sorted({job.setup.name for job in jobs if job.setup.method != "TI"}):
+        raise ValueError(f"{', '.join(other)}: only Textual Inversion leaves the backbone to share. Use `personalise`.")
+    together = together or (1 if backbone.device.type == "cpu" else len(jobs))
+    runs = [_Run(backbone, *prepare(backbone, job.concept, job.setup, job.seed, profile)) for job in jobs]
+    for run, job in zip(runs, jobs, strict=True):
+        if found := last_checkpoint(job.checkpoint_dir):
+            restore(found, run.adapter, run.tensors, run.optimizer)
+    options, todo = runs[0].options, sum(run.recipe.steps - run.adapter.steps for run in runs)
+    what, began = f"{out_of_memory(options)}; or fewer than together={together}", time.perf_counter()
+    bar = tqdm(total=todo, desc=f"{len(jobs)} new words", disable=not progress, leave=False)
+    with prepared_unet(backbone, options), explained(what), bar:
+        while open_jobs := [pair for pair in zip(runs, jobs, strict=True) if not _finished(pair[0])]:
+            for first in range(0, len(open_jobs), together):
+                part = open_jobs[first : first + together]
+                step_together([run for run, _ in part])
+                bar.update(len(part))
+                for run, job in part:
+                    _checkpoint(run, job.checkpoint_dir)
+    seconds = (time.perf_counter() - began) / max(todo, 1)
+    return [_result(run, seconds) for run in runs]
+
+
+def step_together(runs: list[_Run]) -> None:
+    """Take one optimiser step of each run, with one pass through the frozen parts for each batch."""
+    options = runs[0].options
+    for run in runs:
+        run.activate(run.adapter.steps)
+    generators = [step_generator(run.adapter.seed, run.adapter.steps) for run in runs]
+    losses = [accumulate_together(runs, generators) for _ in range(options.accumulation)]
+    for run, of_run in zip(runs, zip(*losses, strict=True), strict=True):
+        run.adapter.history.append(run.update(run.adapter.steps, list(of_run)))
+        run.adapter.steps += 1
+
+
+def accumulate_together(runs: list[_Run], generators: list[torch.Generator]) -> list[float]:
+    """Add one batch's gradients to every run; their losses."""
+    backbone, options = runs[0].backbone, runs[0].options
+    n, n_timesteps = options.batch_size, backbone.scheduler.config.num_train_timesteps
+    drawn = zip(runs, generators, strict=True)
+    draws = [draw_batch(run.recipe, run.examples, n_timesteps, n, generator) for run, generator in drawn]
+    joint = Draw(*(torch.cat([getattr(draw, name) for draw in draws]) for name in ROLES))
+    with torch.autocast(backbone.device.type, runs[0].dtype, enabled=runs[0].dtype != torch.float32):
+        errors, squares = squared_errors(backbone, joint, conditions_together(runs, draws))
+        weights = torch.ones_like(errors[:n]) / n
+        losses = [(weights * of_run).sum() for of_run in errors.split(n)]
+        ignorant = [(weights * of_run).sum() for of_run in squares.split(n)]
+    values, limits = torch.stack([torch.stack(losses).detach(), torch.stack(ignorant)]).tolist()
+    for run, value, limit in zip(runs, values, limits, strict=True):
+        run.check(value, limit)
+    parts = zip(runs, losses, strict=True)
+    torch.stack([run.scaler.scale(loss / options.accumulation) for run, loss in parts]).sum().backward()
+    return values
+
+
+def conditions_together(runs: list[_Run], draws: list[Draw]) -> torch.Tensor:
+    """Conditions (sum of batches, d), each run's new words spliced into its own prompts."""
+    backbone, ids, masks, vectors, offset = runs[0].backbone, [], [], [], 0
+    length = max(run.conditions.ids.shape[1] for run in runs)
+    for run, draw in zip(runs, draws, strict=True):
+        rows, spare = draw.rows.to(backbone.device), length - run.conditions.ids.shape[1]
+        own = run.conditions.ids[rows]
+        # Every run counts its new words from the same id; in company they need ids of their own.
+        own = torch.where(own >= len(backbone.tokenizer), own + offset, own)
+        ids.append(F.pad(own, (0, spare), value=backbone.tokenizer.pad_token_id))
+        masks.append(F.pad(run.conditions.mask[rows], (0, spare)))
+        vectors.append(run.tensors[EMBEDDING])
+        offset += len(vectors[-1])
+    return backbone.encode(torch.cat(ids), torch.cat(masks), torch.cat(vectors))
+
+
+def _finished(run: _Run) -> bool:
+    return run.adapter.steps >= run.recipe.steps
+
+
+def _checkpoint(run: _Run, folder: Path | None) -> None:
+    adapter, options = run.adapter, run.options
+    if folder and (adapter.steps % options.checkpoint_every == 0 or _finished(run)):
+        adapter.tensors = run.learned()
+        write_checkpoint(folder, adapter, run.tensors, run.optimizer, options.keep_checkpoints)
+
+
+def _result(run: _Run, seconds_per_step: float) -> Adapter:
+    run.adapter.tensors, run.adapter.cost = run.learned(), run.cost(seconds_per_step)
+    return run.adapter
