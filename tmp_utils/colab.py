@@ -3,7 +3,8 @@
 Conventions: Colab's own packages stay as they are. Torch and NumPy are loaded before any cell runs, and a package that
 is replaced under a running kernel means restarting it; so only what is missing is installed, with every package that is
 there held at its version. The project is put on the path of the running kernel (an editable install would need a
-restart). JupyterLab, papermill and the kernel are left out: Colab has a front end and a kernel of its own.
+restart). JupyterLab, papermill and the kernel are left out: Colab has a front end and a kernel of its own. Gradio, of
+which Colab's is too old for the listening study's page, is left to whoever serves that page.
 The address to fetch the project from is `[project.urls] Repository` of pyproject.toml, and nowhere else; without one
 the cell works in an uploaded or cloned project, and takes an address in its form.
 
@@ -26,7 +27,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
-NOT_ON_COLAB = {"ipykernel", "jupyterlab", "papermill"}
+NOT_ON_COLAB = {"gradio", "ipykernel", "jupyterlab", "papermill"}
 TITLE = "# @title Set-up"
 GUARD = '"google.colab" in sys.modules'
 FIRST_LINE = f"{TITLE}: installs what is missing on Google Colab; anywhere else it does nothing"
