@@ -27,6 +27,18 @@ from tmp_utils.prompts import editability_prompts, fill
 FLOORS = {"R@10": 0.85, "roundtrip_similarity": 0.85, "right_family_first": 0.70}
 ALL = "all"
 CLIPPED = 0.999
+INTRODUCTION = """# The pocket AudioLDM
+
+A small text-to-audio model with AudioLDM's parts, which `diffusers.AudioLDMPipeline.from_pretrained` loads. It was
+trained from scratch by `make pocket` on music rendered from generated scores (General MIDI, FluidR3 SoundFont, MIT
+licence) with captions that the same draw wrote. Weights: MIT, like the code. `judge/` is a second CLAP, trained with
+another seed on clips that the conditioning CLAP never heard; every number of the study at this size is measured by it.
+`vocoder_choice.json` records the comparison of the two vocoders on held-out clips: the HiFi-GAN in `vocoder/`, which
+plain diffusers uses, had little training and sounds like it; the study speaks through Griffin-Lim.
+
+Real clips below are rendered too, held out from all training. `right_family_first`: the judge ranks the prompt that was
+asked first among the 20 editability prompts for the same subject (chance 0.05). Written by `make pocket STAGE=proof`.
+"""
 SUBJECT_SEED = 2 * HOLDOUT_OFFSET
 
 
@@ -161,7 +173,7 @@ def proof_report(table: pd.DataFrame, settings: dict) -> str:
         What to say about how it was made (commit, seed, steps ...).
     """
     overall = table[table.family == ALL].set_index("measure")
-    lines = ["| measure | value | 95 % interval | n | floor |", "|---|---|---|---|---|"]
+    lines = [INTRODUCTION, "| measure | value | 95 % interval | n | floor |", "|---|---|---|---|---|"]
     for measure, row in overall.iterrows():
         floor = f"{FLOORS[measure]:.2f}" if measure in FLOORS else ""
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"

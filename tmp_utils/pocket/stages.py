@@ -55,7 +55,7 @@ class Recipe:
     unet_steps: int = 1200
     unet_second_steps: int = 700
     vocoder_steps: int = 600
-    n_subjects: int = 12
+    n_subjects: int = 10
 
 
 def make_corpus(build: Path, recipe: Recipe) -> tuple[Corpus, Corpus]:
