@@ -27,12 +27,12 @@ from tmp_utils.protocol import Study
 
 SEARCHED = ("accordion", "rumba", "gymnopedie")
 CANDIDATES = {
-    "TI": (5e-3, 2e-2, 5e-2),
-    "DB": (3e-5, 1e-4, 3e-4),
-    "DB-LoRA": (3e-4, 1e-3, 3e-3),
-    "DB-CD": (3e-4, 1e-3, 3e-3),
-    "DB-SV": (3e-3, 1e-2, 3e-2),
-    "TI-DB": (3e-5, 1e-4),
+    "TI": (1e-2, 2e-2, 5e-2),
+    "DB": (1e-4, 2e-4, 4e-4),
+    "DB-LoRA": (1e-3, 3e-3, 1e-2),
+    "DB-CD": (5e-4, 1e-3, 3e-3),
+    "DB-SV": (1e-2, 3e-2, 1e-1),
+    "TI-DB": (1e-4, 2e-4),
 }
 SEED = 1000  # of no reported run
 
@@ -69,12 +69,13 @@ def main() -> None:
     """Search and write the table."""
     parser = argparse.ArgumentParser(prog="python -m tmp_utils.search", description=__doc__.splitlines()[0])
     parser.add_argument("--profile", default="pocket")
+    parser.add_argument("--concepts", nargs="+", default=SEARCHED, choices=SEARCHED)
     parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     options = parser.parse_args()
     study, rows = Study.load(options.profile), []
     target = DATA_DIR / "published" / f"search-{options.profile}.csv"
     target.parent.mkdir(exist_ok=True)
-    for row in search(study, {method: CANDIDATES[method] for method in options.methods}, SEARCHED):
+    for row in search(study, {method: CANDIDATES[method] for method in options.methods}, options.concepts):
         rows.append(row)
         print(row, flush=True)
         write_csv(target, pd.DataFrame(rows))
