@@ -136,9 +136,7 @@ def test_the_cache_tells_clips_that_differ_in_one_sample_apart(judge, clips, tmp
     cached = load_embedder(f"clap:{judge}", cache_dir=tmp_path)
     cached.embed_clips([clips[0]])
     clips[0][100] += 0.5
-    assert cached.embed_clips([clips[0]])[0] == pytest.approx(
-        load_embedder(f"clap:{judge}").embed_clips([clips[0]])[0]
-    )
+    assert cached.embed_clips([clips[0]])[0] == pytest.approx(load_embedder(f"clap:{judge}").embed_clips([clips[0]])[0])
 
 
 @pytest.mark.parametrize(

@@ -67,9 +67,7 @@ def test_essentia_and_pyloudnorm_agree_within_a_tenth_of_a_lu(rate_hz):
     assert music.level_lufs(clip, rate_hz) == pytest.approx(expected, abs=0.1)
 
 
-@pytest.mark.parametrize(
-    "clip", [np.zeros(RATE_HZ * 10, np.float32), chord(440)[: RATE_HZ // 2], np.zeros(0)]
-)
+@pytest.mark.parametrize("clip", [np.zeros(RATE_HZ * 10, np.float32), chord(440)[: RATE_HZ // 2], np.zeros(0)])
 def test_silence_and_clips_under_a_second_are_undefined(clip):
     assert np.isnan(music.tempo_bpm(clip, RATE_HZ))
     assert np.isnan(music.level_lufs(clip, RATE_HZ))

@@ -194,9 +194,7 @@ def _pooled(features):
 class VggishEmbedder(Embedder):
     """VGGish by Google's definition: one row (128,) a patch of 0.96 s, neither rectified nor unit-norm."""
 
-    def __init__(
-        self, weights: str | Path, device: str = "cpu", cache_dir: str | Path | None = None, **kwargs
-    ):
+    def __init__(self, weights: str | Path, device: str = "cpu", cache_dir: str | Path | None = None, **kwargs):
         from tmp_utils import vggish
 
         self.network = vggish.load_vggish(weights, **kwargs).to(device)

@@ -61,9 +61,7 @@ def for_essentia(clip: np.ndarray, rate_hz: int) -> np.ndarray | None:
             f"a clip of shape {clip.shape} arrived; expected one channel (n,). Average its channels first."
         )
     if not np.isfinite(clip).all():
-        raise ValueError(
-            "the clip holds NaN or infinite samples; its file is broken. Generate or record it again."
-        )
+        raise ValueError("the clip holds NaN or infinite samples; its file is broken. Generate or record it again.")
     if len(clip) < MIN_MUSIC_S * rate_hz or np.abs(clip).max(initial=0.0) < SILENT_PEAK:
         return None
     if rate_hz == MUSIC_RATE_HZ:
@@ -160,9 +158,7 @@ class MusicTarget:
         tempos, levels = readings["tempo_bpm"].dropna(), readings["level_lufs"].dropna()
         return cls(
             tempo_bpm=float(tempos.mean()) if len(tempos) else float("nan"),
-            tempo_median_bpm=float(tempos.sort_values().iloc[len(tempos) // 2])
-            if len(tempos)
-            else float("nan"),
+            tempo_median_bpm=float(tempos.sort_values().iloc[len(tempos) // 2]) if len(tempos) else float("nan"),
             level_lufs=float(levels.mean()) if len(levels) else float("nan"),
             key=_strongest(readings["key"], readings["key_strength"]),
             scale=_strongest(readings["scale"], readings["key_strength"]),
@@ -180,9 +176,7 @@ def tempo_agrees_by_octave(bpm: float, target_bpm: float) -> bool:
     return bool((np.abs(bpm - targets) <= OCTAVE_TOLERANCE * targets).any())
 
 
-def agreement(
-    readings: pd.DataFrame, target: MusicTarget, *, tempo: bool = True, harmony: bool = True
-) -> pd.DataFrame:
+def agreement(readings: pd.DataFrame, target: MusicTarget, *, tempo: bool = True, harmony: bool = True) -> pd.DataFrame:
     """Return one row a generated clip, 1.0 where it agrees with the target and 0.0 where not.
 
     Parameters
@@ -206,9 +200,7 @@ def agreement(
     if tempo:
         heard = readings["tempo_bpm"]
         columns["tempo_agreement"] = heard.map(lambda bpm: tempo_agrees(bpm, target.tempo_bpm))
-        columns["tempo_octave_agreement"] = heard.map(
-            lambda bpm: tempo_agrees_by_octave(bpm, target.tempo_median_bpm)
-        )
+        columns["tempo_octave_agreement"] = heard.map(lambda bpm: tempo_agrees_by_octave(bpm, target.tempo_median_bpm))
         defined |= dict.fromkeys(("tempo_agreement", "tempo_octave_agreement"), np.isfinite(target.tempo_bpm))
     if harmony:
         columns["key_agreement"] = readings["key"] == target.key

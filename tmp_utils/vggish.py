@@ -83,9 +83,7 @@ class VGGish(torch.nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         maps = self.features(patches[:, None])
-        return self.embeddings(
-            maps.permute(0, 2, 3, 1).flatten(1)
-        )  # TensorFlow's order: height, width, channel
+        return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # TensorFlow's order: height, width, channel
 
 
 def sha256_of(path: Path) -> str:
