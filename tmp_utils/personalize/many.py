@@ -3,10 +3,10 @@
 Conventions: a job is one run (concept, setup, seed, folder of checkpoints). Each keeps its own clips, prompts, noise,
 seed, optimiser, history and checkpoints, which are those of `personalise`: a run may be begun by either and finished by
 the other. `together` is how many jobs share a pass through the text encoder and the UNet. At 1 the results are those
-of separate runs bit for bit (on a CPU, in fp32). Above 1 they are so only where the library sums a matrix product's rows
-alike whatever its height: measured on an AVX-512 CPU with torch 2.13, jobs of 4 latents in one batch kept every bit over
-30 steps and took a fifth less time, while a batch of 8 and 8 batches of 1 differed by 1e-6 of the gradient. That is the
-tolerance of a first step; AdamW, which divides by the gradient's own size, enlarges it where a gradient is close to 0.
+of separate runs bit for bit (on a CPU, in fp32). Above 1 they are so only where the library sums the rows of a matrix
+product alike whatever its height: measured on an AVX-512 CPU with torch 2.13, two jobs of 4 latents in one batch kept
+every bit over 30 steps, while a batch of 8 and 8 batches of 1 differed by 1e-6 of the gradient. That is the tolerance
+of a first step; AdamW, which divides by the gradient's own size, enlarges it where a gradient is close to 0.
 
 personalise_many : jobs -> adapters.
 Job              : what one of them is.
