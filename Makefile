@@ -26,7 +26,7 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
   $(if $(strip $(CONCEPTS)),--concepts $(CONCEPTS)) $(if $(strip $(SEEDS)),--seeds $(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test lint format bench lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper colab clean
+.PHONY: help setup study test lint format bench bench-gpu lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper colab clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -52,8 +52,11 @@ format: $(INSTALLED)  ## mend style and format, and strip the notebooks' outputs
 	@$(PY) -m ruff format $(CHECKED)
 	@$(PY) -m nbstripout $(wildcard notebooks/*.ipynb) </dev/null
 
-bench: $(INSTALLED)  ## time the steps of the study on this machine
+bench: $(INSTALLED)  ## time ours beside what users do today, on the same weights; says where a step's time goes
 	@$(PY) -m tmp_utils.bench --profile $(PROFILE) --runs-dir "$(RUNS)"
+
+bench-gpu: $(INSTALLED)  ## the same at AudioLDM-M's size with random weights; needs a CUDA GPU
+	@$(PY) -m tmp_utils.bench --gpu --runs-dir "$(RUNS)"
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
