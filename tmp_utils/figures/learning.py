@@ -22,7 +22,13 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
         band_x = [*rows["step"], *rows["step"][::-1]]
         band_y = [*rows["ci_high"], *rows["ci_low"][::-1]]
         fig.add_scatter(
-            x=band_x, y=band_y, fill="toself", fillcolor=faded(colour, 0.18), line_width=0, hoverinfo="skip"
+            x=band_x,
+            y=band_y,
+            mode="lines",
+            fill="toself",
+            fillcolor=faded(colour, 0.18),
+            line_width=0,
+            hoverinfo="skip",
         )
         fig.data[-1].showlegend = False
         fig.add_scatter(x=rows["step"], y=rows["value"], mode="lines+markers", name=name, line={"color": colour})
