@@ -117,7 +117,9 @@ def test_a_corpus_is_rendered_once_and_read_back(tmp_path):
     written = (tmp_path / "corpus" / "clips.int16").stat().st_mtime_ns
     render_corpus(tmp_path / "corpus", 2, seed=5, n_processes=1)
     assert (tmp_path / "corpus" / "clips.int16").stat().st_mtime_ns == written
-    np.testing.assert_allclose(corpus.clip(1), render_clip(5, 1)[0], atol=2 / 32767)  # 16 bits
+    np.testing.assert_allclose(
+        corpus.clip(1), render_clip(5, 1)[0], atol=1e-3
+    )  # 16 bits, and the synthesizer's dither, which is the process's own
 
 
 def test_a_corpus_that_is_not_there_says_how_to_make_it(tmp_path):

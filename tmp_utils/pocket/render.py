@@ -2,7 +2,8 @@
 
 Conventions: a score is a ``pretty_midi.PrettyMIDI`` (times in seconds); a clip is mono float32 (n,) in [-1, 1] at
 ``RATE_HZ``. The synthesizer runs at twice that rate and is resampled down, because SoundFont playback does not
-band-limit. Its own reverb and chorus are off: rooms are ``acoustics``' business, so a dry clip ends in true silence.
+band-limit. Its dither, about 80 dB down, is all that differs from process to process. Its own reverb and chorus are
+off: rooms are ``acoustics``' business, so a dry clip ends in silence.
 
 find_soundfont : where the FluidR3 SoundFont (MIT licence, Frank Wen) lies on this machine.
 render_midi    : one score to one clip.
