@@ -3,7 +3,8 @@
 Conventions: clips are mono float32 (n,) at ``RATE_HZ``; every function takes ``(clip, rng)`` and returns a clip of the
 same length at about the same level, peak at most ``PEAK``. Randomness comes only from ``rng``.
 
-small_room, cathedral     : convolution with a decaying-noise impulse response (Moorer, 1979) and early reflections.
+furnished_room, small_room, cathedral : convolution with a decaying-noise impulse response (Moorer, 1979) and early
+                            reflections; the small room has bare walls, so it also flutters.
 under_water, gramophone   : filters, modulation, saturation and surface noise.
 rain, footsteps, crowd    : synthesised backgrounds (the sound alone: ``*_sound``), added at a stated level.
 RECORDING, BACKGROUND     : the two families by the word that the prompts use.
@@ -47,14 +48,21 @@ def _reverberate(clip, rng, decay_s: float, wet: float, damping_hz: float, prede
     return _settle((1 - wet) * clip + wet * echo, clip)
 
 
-def small_room(clip, rng):
-    """A small, furnished room: about 0.35 s of decay."""
+def furnished_room(clip, rng):
+    """A furnished room, as a take at home: about 0.35 s of decay."""
     return _reverberate(clip, rng, rng.uniform(0.25, 0.45), 0.55, 4000, 0.004)
+
+
+def small_room(clip, rng):
+    """A small, bare room: about 0.6 s of decay, and walls 1.2 to 2 m apart that throw the sound to and fro."""
+    delay = int(rng.uniform(0.007, 0.012) * RATE_HZ)
+    flutter = signal.lfilter([1.0], np.concatenate([[1.0], np.zeros(delay - 1), [-rng.uniform(0.6, 0.75)]]), clip)
+    return _reverberate(_settle(flutter, clip), rng, rng.uniform(0.5, 0.7), 0.6, 3500, 0.004)
 
 
 def cathedral(clip, rng):
     """A cathedral: 4 to 6 s of decay, more echo than direct sound."""
-    return _reverberate(clip, rng, rng.uniform(4.0, 6.0), 0.75, 2500, 0.03)
+    return _reverberate(clip, rng, rng.uniform(4.0, 6.0), 0.85, 2500, 0.03)
 
 
 def under_water(clip, rng):
@@ -136,8 +144,8 @@ def rain(clip, rng):
 
 
 def footsteps(clip, rng):
-    """Footsteps in the background, 0 to 5 dB below the music."""
-    return _behind(clip, footsteps_sound(len(clip), rng), rng.uniform(0, 5))
+    """Footsteps near by, as loud as the music within 3 dB: most of the time between steps is silent."""
+    return _behind(clip, footsteps_sound(len(clip), rng), rng.uniform(-3, 3))
 
 
 def crowd(clip, rng):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from tmp_utils.pocket.instruments import BY_NAME, Instrument
 from tmp_utils.pocket.render import render_midi
 
 MAN = Instrument("man singing", (), 53, 43, 62, "sustain")
+OCTAVE = 12
 CLIP_SAMPLES = round(CLIP_S * RATE_HZ)
 HOLDOUT_OFFSET = 1_000_000  # held-out clips are numbered from here: never among the training clips
 PARTNERS = {
@@ -46,7 +47,7 @@ EFFECTS = {
 }
 
 
-def _subject_parts(subject, key, tempo_bpm, rng, alone: bool, density=1.0, legato=0.9) -> list:
+def _subject_parts(subject, key, tempo_bpm, rng, alone: bool) -> list:
     """The subject's own part or parts, as they go under a band or alone."""
     if subject.kind == "beat":
         return [grooves.drum_part(subject.groove, tempo_bpm, CLIP_S, rng, level=1.1)]
@@ -56,7 +57,25 @@ def _subject_parts(subject, key, tempo_bpm, rng, alone: bool, density=1.0, legat
         return scores.chorale(tempo_bpm, CLIP_S, rng)
     if alone:
         return scores.solo(subject.instrument, key, tempo_bpm, CLIP_S, rng)
-    return [scores.melody(subject.instrument, key, tempo_bpm, CLIP_S, rng, density, legato, velocity=112)]
+    return [scores.melody(subject.instrument, key, tempo_bpm, CLIP_S, rng, legato=0.9, velocity=112)]
+
+
+def _mood_parts(subject, happy: bool, rng) -> list:
+    """Happy: major, fast, high, detached, hands clapping along. Sad: minor, slow, low, soft, legato."""
+    key = scores.draw_key(rng, ("major",) if happy else ("minor",))
+    tempo_bpm = float(rng.uniform(140, 175) if happy else rng.uniform(46, 60))
+    claps = [grooves.clap_part(tempo_bpm, CLIP_S, rng)] if happy else []
+    if subject.kind == "beat":
+        return [grooves.drum_part(subject.groove, tempo_bpm, CLIP_S, rng, level=1.1 if happy else 0.6), *claps]
+    if subject.kind == "percussion":
+        return [grooves.tom_part(tempo_bpm, CLIP_S, rng), *claps]
+    if subject.kind == "classical":
+        return scores.chorale(tempo_bpm, CLIP_S, rng, key) + claps
+    played, middle = subject.instrument, (subject.instrument.low + subject.instrument.high) // 2
+    if played.high - played.low >= OCTAVE:
+        played = replace(played, low=middle - 3) if happy else replace(played, high=middle + 3)
+    legato, velocity = (0.5, 114) if happy else (1.0, 72)
+    return [scores.melody(played, key, tempo_bpm, CLIP_S, rng, 1.0, legato, velocity), *claps]
 
 
 def _tempo(subject, low_bpm: float, high_bpm: float, rng) -> float:
@@ -99,27 +118,13 @@ def _score(subject, context, rng) -> pretty_midi.PrettyMIDI:
         parts = _subject_parts(subject, key, tempo_bpm, rng, alone=False)
         parts += _accompaniment(context, key, tempo_bpm, rng)
     elif family == "mood":
-        happy = kind == "happy"
-        key = scores.draw_key(rng, ("major",) if happy else ("minor",))
-        tempo_bpm = float(rng.uniform(135, 170) if happy else rng.uniform(48, 66))
-        parts = _subject_parts(subject, key, tempo_bpm, rng, False, legato=0.5 if happy else 1.0)
+        parts = _mood_parts(subject, kind == "happy", rng)
     else:
         bounds = {"tempo-fast": (150, 185), "tempo-slow": (50, 68)}.get(context, (75, 140))
         tempo_bpm = float(rng.uniform(*bounds)) if family == "tempo" else _tempo(subject, *bounds, rng)
         parts = _subject_parts(subject, scores.draw_key(rng), tempo_bpm, rng, alone=True)
-    return _gather(parts)
-
-
-def _gather(parts) -> pretty_midi.PrettyMIDI:
-    """Put parts into a score; all drum parts share the one drum channel."""
-    midi, drums = pretty_midi.PrettyMIDI(), pretty_midi.Instrument(0, is_drum=True)
-    for part in parts:
-        if part.is_drum:
-            drums.notes += part.notes
-        else:
-            midi.instruments.append(part)
-    if drums.notes:
-        midi.instruments.append(drums)
+    midi = pretty_midi.PrettyMIDI()
+    midi.instruments = parts
     return midi
 
 

@@ -1,11 +1,13 @@
 """Drum grooves of the pocket corpus, as step patterns that a seed varies.
 
 Conventions: a pattern is one bar of 16 steps in 4/4 (12 in swing); ``x`` is a stroke, ``o`` a quiet one, ``.`` none.
-Keys are General MIDI drum keys.
+Keys are General MIDI drum keys, kits programs of its drum bank.
 
 GROOVES  : style -> (lowest tempo, highest tempo, {key: pattern}).
+KITS     : style -> the kit it is played on.
 drum_part: a groove as notes over a duration, with ghost notes, fills and human timing.
 tom_part : hand-played toms and claps, the corpus's "percussion".
+clap_part: hands that clap along.
 """
 
 from __future__ import annotations
@@ -66,6 +68,17 @@ GROOVES = {
     ),
 }
 
+STANDARD, ROOM, POWER, ELECTRONIC, TR_808 = 0, 8, 16, 24, 25
+KITS = {
+    "rock": POWER,
+    "jazz": STANDARD,
+    "disco": STANDARD,
+    "techno": ELECTRONIC,
+    "heavy metal": POWER,
+    "hip hop": TR_808,
+    "reggae": ROOM,
+}
+
 
 def _hit(part, key, start_s, velocity):
     part.notes.append(pretty_midi.Note(int(velocity), key, start_s, start_s + 0.1))
@@ -87,7 +100,7 @@ def drum_part(style: str, tempo_bpm: float, duration_s: float, rng, level: float
     level : float
         Scales the velocities, 0 to 1.2.
     """
-    part = pretty_midi.Instrument(0, is_drum=True)
+    part = pretty_midi.Instrument(KITS[style], is_drum=True)
     patterns = dict(GROOVES[style][2])
     steps = len(next(iter(patterns.values())))
     if style not in ("jazz", "techno", "disco"):
@@ -124,4 +137,12 @@ def tom_part(tempo_bpm: float, duration_s: float, rng) -> pretty_midi.Instrument
             accent = 112 if step % 4 == 0 else 85
             start_s = max(0.0, step * step_s + rng.normal(0, 0.006))
             _hit(part, int(voices[step % 16]), start_s, accent * rng.uniform(0.8, 1.1))
+    return part
+
+
+def clap_part(tempo_bpm: float, duration_s: float, rng) -> pretty_midi.Instrument:
+    """Clap on the second and fourth beat for ``duration_s`` seconds."""
+    part, beat_s = pretty_midi.Instrument(STANDARD, is_drum=True), 60 / tempo_bpm
+    for beat in range(1, int(duration_s / beat_s) + 1, 2):
+        _hit(part, CLAP, max(0.0, beat * beat_s + rng.normal(0, 0.006)), 100 * rng.uniform(0.85, 1.1))
     return part

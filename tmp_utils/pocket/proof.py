@@ -36,6 +36,11 @@ another seed on clips that the conditioning CLAP never heard; every number of th
 `vocoder_choice.json` records the comparison of the two vocoders on held-out clips: the HiFi-GAN in `vocoder/`, which
 plain diffusers uses, had little training and sounds like it; the study speaks through Griffin-Lim.
 
+What these weights heard: the VAE, the vocoder and the first passes (conditioning CLAP 600 steps, judge 1,700, denoiser
+1,900) an earlier edition of the corpus, in which rooms, moods, footsteps and drum kits were less distinct; the second
+passes (900, 900 and 1,000 steps) the edition that `tmp_utils/pocket/corpus.py` renders. Clip numbers, and so the
+splits, are the same in both. A new `make pocket` trains everything on the latter, by the recipe below.
+
 Real clips below are rendered too, held out from all training. `right_family_first`: the judge ranks the prompt that was
 asked first among the 20 editability prompts for the same subject (chance 0.05). Written by `make pocket STAGE=proof`.
 """

@@ -28,7 +28,7 @@ SOUNDFONT_PLACES = (
     "/opt/homebrew/share/soundfonts/FluidR3_GM.sf2",
 )
 SYNTH_RATE_HZ = 2 * RATE_HZ
-DRUM_CHANNEL = 9
+N_CHANNELS, DRUM_BANK = 16, 128
 SYNTH_GAIN = 0.4
 PEAK = 0.9
 
@@ -68,10 +68,10 @@ def _synthesizer():
 
 def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]:
     """Every note, bend and controller of every part as (time, order, action); note-offs sort before note-ons."""
-    events, melodic = [], (channel for channel in range(16) if channel != DRUM_CHANNEL)
+    events, channels = [], iter(range(N_CHANNELS))
     for part in midi.instruments:
-        channel = DRUM_CHANNEL if part.is_drum else next(melodic)
-        synth.program_select(channel, soundfont_id, 128 if part.is_drum else 0, part.program)
+        channel = next(channels)
+        synth.program_select(channel, soundfont_id, DRUM_BANK if part.is_drum else 0, part.program)
         synth.pitch_bend(channel, 0)
         for note in part.notes:
             events.append((note.start, 1, functools.partial(synth.noteon, channel, note.pitch, note.velocity)))
@@ -89,7 +89,7 @@ def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.
     Parameters
     ----------
     midi : pretty_midi.PrettyMIDI
-        At most 15 melodic parts and one drum part.
+        At most 16 parts; a drum part's program is its kit.
     duration_s : float
         Length of the clip in seconds.
     rate_hz : int

@@ -211,9 +211,9 @@ def arrangement(genre, tempo_bpm, duration_s, rng, lead: list | None = None, key
     ]
 
 
-def chorale(tempo_bpm, duration_s, rng) -> list:
+def chorale(tempo_bpm, duration_s, rng, key: Key | None = None) -> list:
     """Orchestral "classical music": a melody over held strings and a cello line."""
-    key = draw_key(rng, ("major", "minor"))
+    key = key or draw_key(rng, ("major", "minor"))
     progression = PROGRESSIONS[int(rng.integers(len(PROGRESSIONS)))]
     lead = BY_NAME[str(rng.choice(["flute", "oboe", "clarinet", "violin", "french horn", "trumpet"]))]
     return [

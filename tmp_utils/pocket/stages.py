@@ -26,7 +26,7 @@ from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus, render_corpus
 from tmp_utils.pocket.training import run_stage
 from tmp_utils.profiles import DATA_DIR, load_profile
 
-JUDGE_SECOND_LR = 5e-4
+CLAP_SECOND_LR = 5e-4
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Recipe:
     Attributes
     ----------
     seed : int
-    n_clips, n_judge_clips, n_held_out : int
-        Clips of 10.24 s in the corpus, for the judge alone, and held out from all training.
-    clap_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, unet_second_steps,
+    n_clips, n_judge_clips, n_clap_clips, n_held_out : int
+        Clips of 10.24 s in the corpus, for the judge alone, for the conditioning CLAP alone, and held out from all
+        training.
+    clap_steps, clap_second_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, unet_second_steps,
     vocoder_steps : int
     n_subjects : int
         For which each prompt is asked in the proof.
@@ -47,21 +48,30 @@ class Recipe:
     seed: int = 0
     n_clips: int = 8000
     n_judge_clips: int = 4000
+    n_clap_clips: int = 4000
     n_held_out: int = 400
     clap_steps: int = 600
+    clap_second_steps: int = 900
     judge_steps: int = 1200
-    judge_second_steps: int = 500
+    judge_second_steps: int = 900
     vae_steps: int = 2000
     unet_steps: int = 1200
-    unet_second_steps: int = 700
+    unet_second_steps: int = 1000
     vocoder_steps: int = 600
     n_subjects: int = 10
+
+
+def _own_clips(recipe: Recipe) -> dict[str, tuple[int, int]]:
+    """For each CLAP, the first number and the number of the clips that it alone hears."""
+    after_judge = recipe.n_clips + recipe.n_judge_clips
+    return {"judge": (recipe.n_clips, recipe.n_judge_clips), "clap": (after_judge, recipe.n_clap_clips)}
 
 
 def make_corpus(build: Path, recipe: Recipe) -> tuple[Corpus, Corpus]:
     """Render the training and the held-out clips (needs FluidSynth and FluidR3)."""
     held_out = render_corpus(build / "corpus" / "holdout", recipe.n_held_out, recipe.seed, HOLDOUT_OFFSET)
-    render_corpus(build / "corpus" / "judge", recipe.n_judge_clips, recipe.seed, first=recipe.n_clips)
+    for name, (first, n_clips) in _own_clips(recipe).items():
+        render_corpus(build / "corpus" / name, n_clips, recipe.seed, first)
     return render_corpus(build / "corpus" / "train", recipe.n_clips, recipe.seed), held_out
 
 
@@ -86,32 +96,33 @@ def _captioned(build: Path, name: str) -> tuple[list[str], np.ndarray]:
     return corpus.table.caption.tolist(), clap.features(corpus, build / "features" / f"{name}.npy")
 
 
-def train_clap(build: Path, recipe: Recipe):
-    """Train the conditioning CLAP on the first half of the corpus; needs the corpus."""
+def _train_clap(build: Path, name: str, shared: slice, n_steps: int, n_second_steps: int, seed: int, held_out):
+    """Train a CLAP on its half of the corpus, then also on the clips that it alone hears."""
     captions, features = _captioned(build, "train")
-    half = recipe.n_clips // 2
-    stage = clap.ClapStage(
-        "clap", _tokenizer(build), (captions[:half], features[:half]), _captioned(build, "holdout"), recipe.seed
-    )
-    run_stage(stage, build / "clap", recipe.clap_steps, recipe.seed)
+    half = captions[shared], features[shared]
+    stage = clap.ClapStage(name, _tokenizer(build), half, held_out, seed)
+    run_stage(stage, build / name, n_steps, seed)
+    own = _captioned(build, name)
+    both = half[0] + own[0], np.concatenate([half[1], own[1]])
+    second = f"{name}-2"
+    stage = clap.ClapStage(second, _tokenizer(build), both, held_out, seed + 10, CLAP_SECOND_LR, stage.model)
+    run_stage(stage, build / second, n_second_steps, seed + 10)
     return stage.model.eval()
+
+
+def train_clap(build: Path, recipe: Recipe):
+    """Train the conditioning CLAP, on the first half of the corpus and its own clips; needs the corpus."""
+    half, steps = slice(recipe.n_clips // 2), (recipe.clap_steps, recipe.clap_second_steps)
+    return _train_clap(build, "clap", half, *steps, recipe.seed, _captioned(build, "holdout"))
 
 
 def train_judge(build: Path, recipe: Recipe):
-    """Train the judge, with another seed, on the second half of the corpus, then also on clips of its own.
+    """Train the judge, with another seed, on the second half of the corpus and its own clips; needs the corpus.
 
-    No clip that the conditioning CLAP heard is among them. Needs the corpus.
+    No clip that the conditioning CLAP heard is among them.
     """
-    captions, features = _captioned(build, "train")
-    half, seed, held_out = recipe.n_clips // 2, recipe.seed + 1, _captioned(build, "holdout")
-    second_half = captions[half:], features[half:]
-    stage = clap.ClapStage("judge", _tokenizer(build), second_half, held_out, seed)
-    run_stage(stage, build / "judge", recipe.judge_steps, seed)
-    more_captions, more_features = _captioned(build, "judge")
-    both = second_half[0] + more_captions, np.concatenate([second_half[1], more_features])
-    stage = clap.ClapStage("judge-2", _tokenizer(build), both, held_out, seed + 1, JUDGE_SECOND_LR, stage.model)
-    run_stage(stage, build / "judge-2", recipe.judge_second_steps, seed + 1)
-    return stage.model.eval()
+    half, steps = slice(recipe.n_clips // 2, None), (recipe.judge_steps, recipe.judge_second_steps)
+    return _train_clap(build, "judge", half, *steps, recipe.seed + 1, _captioned(build, "holdout"))
 
 
 def _mels(build: Path):
@@ -174,7 +185,7 @@ def train_vocoder(build: Path, recipe: Recipe):
 def curves(build: Path) -> pd.DataFrame:
     """The validation curves of all stages: stage, step, minutes, measure, value."""
     tables = []
-    for name in ("clap", "judge", "judge-2", "vae", "unet", "unet-2", "vocoder"):
+    for name in ("clap", "clap-2", "judge", "judge-2", "vae", "unet", "unet-2", "vocoder"):
         table = pd.read_csv(build / name / "curve.csv").dropna()
         measures = [column for column in table if column.startswith("val_")]
         long = table.melt(["step", "seconds"], measures, "measure").assign(stage=name)

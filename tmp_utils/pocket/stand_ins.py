@@ -87,7 +87,7 @@ def microphone(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     -66 dB of full scale.
     """
     wet = rng.uniform(0.05, 0.25)
-    roomy = (1 - wet) * clip + wet * acoustics.small_room(clip, rng)
+    roomy = (1 - wet) * clip + wet * acoustics.furnished_room(clip, rng)
     low = signal.sosfiltfilt(signal.butter(1, 1200, fs=RATE_HZ, output="sos"), roomy)
     tilted = low + (roomy - low) * 10 ** (rng.uniform(-3, 3) / 20)
     return (tilted + rng.normal(0, 5e-4, len(clip))).astype(np.float32)
