@@ -127,14 +127,16 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     assert not executed.with_name("02_second.ipynb").exists()
 
 
-def test_a_run_that_was_deleted_is_made_again(tmp_path):
+def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):
     output, record = tmp_path / "x.ipynb", tmp_path / "x.json"
     output.write_text("{}")
-    runs.write_json(record, {"fingerprint": "f", "runs": ["a/TI-BL/seed0"]})
-    (tmp_path / "a/TI-BL/seed0").mkdir(parents=True)
+    runs.write_json(record, {"fingerprint": "f", "runs": {"a/TI-BL/seed0": 1}})
+    clip = tmp_path / "a/TI-BL/seed0/clips/x.wav"
+    clip.parent.mkdir(parents=True)
+    clip.touch()
     assert study._is_done(output, record, "f", tmp_path)
     assert not study._is_done(output, record, "g", tmp_path)
-    (tmp_path / "a/TI-BL/seed0").rmdir()
+    clip.unlink()
     assert not study._is_done(output, record, "f", tmp_path)
 
 

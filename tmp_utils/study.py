@@ -3,7 +3,7 @@
 Conventions: `python -m tmp_utils.study --profile pocket`. Each notebook runs in a kernel of its own. Its
 executed copy goes to `<runs_dir>/<profile>/notebooks/`, under a hidden name until it is complete; beside it
 lies `<name>.json`, which says what it was made from. A notebook is skipped when all that it reads is what it
-was: parameters, notebook, package, data, the notebooks before it; and when the runs it left are still there.
+was: parameters, notebook, package, data, the notebooks before it; and when the runs it left are whole still.
 
 plan        : which executions a profile, concepts and seeds come to.
 fingerprint : what an execution is made from, as one hash.
@@ -114,7 +114,8 @@ def execute(execution: Execution, folder: Path, before: Sequence[str], label: st
         partial.replace(output)
     finally:
         partial.unlink(missing_ok=True)
-    runs = [str(run.relative_to(folder.parent)) for run in find_runs(folder.parents[1], folder.parent.name)]
+    found = find_runs(folder.parents[1], folder.parent.name)
+    runs = {str(run.relative_to(folder.parent)): _n_files(run) for run in found}
     done = {
         "fingerprint": print_hash,
         "parameters": execution.parameters,
@@ -209,11 +210,17 @@ def _run_notebook(execution: Execution, partial: Path, label: str) -> float:
 
 
 def _is_done(output: Path, record: Path, print_hash: str, profile_dir: Path) -> bool:
-    """Whether the executed copy was made from the same things, and the runs it knew are still there."""
+    """Whether the executed copy was made from the same things, and the runs it knew have all their files."""
     if not (output.exists() and record.exists()):
         return False
     done = json.loads(record.read_text(encoding="utf-8"))
-    return done["fingerprint"] == print_hash and all((profile_dir / run).exists() for run in done["runs"])
+    return done["fingerprint"] == print_hash and all(
+        _n_files(profile_dir / run) >= n for run, n in done["runs"].items()
+    )
+
+
+def _n_files(run: Path) -> int:
+    return sum(path.is_file() for path in run.rglob("*"))
 
 
 def _spread(grid: list[tuple], declared: Mapping, name: str, values: Sequence) -> list[tuple]:
