@@ -2,13 +2,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tmp_utils.backbone import load_backbone
 from tmp_utils.distances import frechet_audio_distance
+from tmp_utils.embed import load_embedder
 from tmp_utils.equivalence import (
     distance_equivalence,
     fewest_steps,
     paired_equivalence,
     sampler_equivalence,
 )
+from tmp_utils.profiles import load_profile
+from tmp_utils.samplers import measure_samplers, read_samplers
 
 
 def test_the_interval_is_that_of_the_paired_t_test():
@@ -131,3 +135,18 @@ def test_samplers_are_held_against_ddim(backbone):
     assert (itself["difference"] == 0).all() and itself["equivalent"].all()
     assert not other.set_index("metric").loc["clap_t", "equivalent"]
     assert fewest_steps(table) == {"DDIM": 6, "UniPCMultistep": None}
+
+
+def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():
+    table, profile = read_samplers("pocket"), load_profile("pocket")
+    assert profile.inference_steps >= fewest_steps(table)[profile.scheduler]
+    assert set(table.backbone) == {load_backbone(profile).hash[:12]}
+    assert set(table.embedder) == {load_embedder(profile.embedder).name}
+
+
+def test_samplers_are_measured_on_a_profiles_own_backbone():
+    table = measure_samplers("smoke", nouns=("guitar",), steps=(50,))
+    same = table[table.scheduler == "DDIM"]
+    assert set(same.metric) == {"clap_a", "clap_t", "fad"} and set(table.n) == {2}
+    np.testing.assert_allclose(same.difference, 0, atol=1e-5)
+    assert read_samplers("paper") is None

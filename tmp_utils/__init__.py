@@ -42,6 +42,7 @@ Measures
     comparisons : paired differences between setups.
     published   : the table that is shipped with the study.
     equivalence : whether a faster sampler gives the same scores.
+    samplers    : that question, measured for a profile and published.
     findings    : whether the paper's findings hold here.
     listen      : a widget to listen to any cell of a table.
     pooled      : FAD and KAD over all concepts of a setup.
