@@ -35,11 +35,25 @@ AGREEMENTS = {
     "key_agreement": "Key",
     "scale_agreement": "Scale",
 }
+PLANE_PX, POINT_PX, CHARACTER_PX = (430, 300), 8, (8, 14)  # what the plane's labels are placed by
+LABEL_STEPS = {
+    "top right": (1, 1),
+    "bottom left": (-1, -1),
+    "bottom right": (1, -1),
+    "top left": (-1, 1),
+    "middle right": (1, 0),
+    "middle left": (-1, 0),
+    "top center": (0, 1),
+    "bottom center": (0, -1),
+}
 REFERENCES = {"ceiling_a": "⌈A⌉", "ceiling_t": "⌈T⌉", "floor_t": "⌊T⌋"}
 
 
 def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order."""
+    """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order.
+
+    The interval is over concepts; where a setup has only one run, it is that run's own, over its clips.
+    """
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED])]
     if rows.empty:
@@ -47,7 +61,8 @@ def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     found = []
     for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
         interval = hierarchical_mean(group, levels=["concept"])
-        found.append((method, setup, interval.value, interval.ci_low, interval.ci_high, interval.n, len(group)))
+        ends = (interval.ci_low, interval.ci_high) if len(group) > 1 else tuple(group[["ci_low", "ci_high"]].iloc[0])
+        found.append((method, setup, interval.value, *ends, interval.n, len(group)))
     found.sort(key=lambda row: in_order(row[0], row[1]))
     return pd.DataFrame(found, columns=["method", "setup", "value", "ci_low", "ci_high", "n_concepts", "n_runs"])
 
@@ -59,7 +74,9 @@ def _error_bar(table: pd.DataFrame) -> dict:
 
 def _about(table: pd.DataFrame) -> str:
     concepts, runs = table["n_concepts"].max(), table["n_runs"].sum()
-    return f"{concepts} concept{'s' * bool(concepts > 1)}, {runs} runs; bars are 95 % intervals"
+    over = "over concepts" if concepts > 1 else "over the clips of a run"
+    bars = f"bars are 95 % intervals {over}" if table["ci_low"].notna().any() else "too few runs for an interval"
+    return f"{concepts} concept{'s' * bool(concepts > 1)}, {runs} runs; {bars}"
 
 
 def _noted(note: str, about: str) -> str:
@@ -105,14 +122,29 @@ def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
     return sorted(np.flatnonzero(~np.array(beaten)).tolist(), key=lambda i: points[i, 0])
 
 
-def _label_places(x: pd.Series, y: pd.Series) -> list[str]:
-    """Return where to write each point's label, turning away from points close by that have theirs already."""
-    near = np.array([0.1, 0.08]) * [max(np.ptp(x), 1e-9), max(np.ptp(y), 1e-9)]
-    points, places = np.column_stack([x, y]), []
-    for i, point in enumerate(points):
-        neighbours = (np.abs(points[:i] - point) < near).all(1).sum()
-        places.append(("top right", "bottom left", "bottom right", "top left")[neighbours % 4])
+def _label_places(x: pd.Series, y: pd.Series, labels: Sequence[str]) -> list[str]:
+    """Return where to write each point's label: where it covers the fewest points and the labels before it."""
+    sides = [(v - np.min(v)) / max(np.ptp(v), 1e-9) * px for v, px in zip((x, y), PLANE_PX, strict=True)]
+    points = np.column_stack(sides)
+    taken, places = [(point - POINT_PX, point + POINT_PX) for point in points], []
+    for point, label in zip(points, labels, strict=True):
+        half = np.array([CHARACTER_PX[0] * len(label), CHARACTER_PX[1]]) / 2
+        boxes = {
+            place: (
+                point + np.multiply(step, half + POINT_PX) - half,
+                point + np.multiply(step, half + POINT_PX) + half,
+            )
+            for place, step in LABEL_STEPS.items()
+        }
+        covered = {place: sum(_overlap(box, other) for other in taken) for place, box in boxes.items()}
+        places.append(min(covered, key=covered.get))
+        taken.append(boxes[places[-1]])
     return places
+
+
+def _overlap(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the area that two boxes (lowest corner, highest corner) share."""
+    return float(np.prod(np.clip(np.minimum(a[1], b[1]) - np.maximum(a[0], b[0]), 0, None)))
 
 
 def clap_plane(
@@ -129,7 +161,7 @@ def clap_plane(
     table = sides[0].join(sides[1], lsuffix="_a", rsuffix="_t", how="inner").reset_index()
     if table.empty:
         raise ValueError("no setup has both clap_a and clap_t; score its reconstruction and editability clips first.")
-    table["place"] = _label_places(table["value_a"], table["value_t"])
+    table["place"] = _label_places(table["value_a"], table["value_t"], table["setup"])
     fig = go.Figure()
     front = table.iloc[pareto_front(table["value_a"], table["value_t"])]
     line = {"color": GREY, "dash": "dash", "width": 1.5}
@@ -158,7 +190,7 @@ def clap_plane(
     _reference_lines(fig, references or {})
     fig.update_xaxes(title="CLAP-A: similarity to the concept's clips (cosine)")
     fig.update_yaxes(title="CLAP-T: similarity to the prompt (cosine)")
-    about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs"})
+    about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs", "ci_low_a": "ci_low"})
     fig = styled(fig, title, _noted(note, _about(about)), height=540)
     return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=130)
 
