@@ -26,7 +26,7 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
   $(if $(strip $(CONCEPTS)),--concepts $(CONCEPTS)) $(if $(strip $(SEEDS)),--seeds $(SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test lint format bench bench-gpu lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper colab clean
+.PHONY: help setup study test lint format bench bench-gpu lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-paper-backbone colab clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -84,6 +84,9 @@ pocket: $(INSTALLED)  ## make the pocket model again, all of it or STAGE=...; sa
 
 clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a network and ffmpeg
 	@$(PY) -m tmp_utils.paper_clips
+
+fake-paper-backbone: $(INSTALLED)  ## write a random-weight AudioLDM-M, and the profile that runs PROFILE=paper with it
+	@$(PY) -m tmp_utils.blank "$(RUNS)/fake-paper"
 
 colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook
 	@$(PY) -m tmp_utils.colab

@@ -7,7 +7,7 @@ import torch
 
 from tmp_utils.audio import MEL_FLOOR, RATE_HZ, log_mel
 from tmp_utils.backbone import load_backbone, unit_noise
-from tmp_utils.blank import SIZES, blank_pipeline
+from tmp_utils.blank import SIZES, blank_pipeline, write_fake_paper
 from tmp_utils.griffin_lim import GriffinLimVocoder
 from tmp_utils.personalize.dreambooth import rare_word_report
 from tmp_utils.pipelines import pipeline_hash
@@ -161,3 +161,11 @@ def test_a_folder_can_choose_griffin_lim(blank_folder, tmp_path):
     (folder / "vocoder_choice.json").write_text('{"vocoder": "theremin"}')
     with pytest.raises(ValueError, match="theremin"):
         load_backbone(folder, "cpu")
+
+
+def test_the_fake_paper_profile_loads_its_own_backbone(tmp_path, monkeypatch):
+    path = write_fake_paper(tmp_path / "fake paper", size="tiny")
+    monkeypatch.setenv("TMP_PROFILES", str(path))
+    paper = load_profile("paper")
+    assert all(values["steps"] == 2 for values in paper.methods.values())
+    assert load_backbone(paper, "cpu").id == paper.backbone == str(path.parent / "tiny")

@@ -32,6 +32,22 @@ def test_changing_a_loaded_profile_does_not_change_the_next():
     assert load_profile("pocket").method("TI")["lr"] == 2e-2
 
 
+def test_a_file_of_ones_own_is_laid_over_the_profiles(tmp_path, monkeypatch):
+    own = tmp_path / "mine.toml"
+    own.write_text(
+        "[paper]\nbackbone = '/models/mine'\n[paper.methods]\nTI = { steps = 7 }\n[big]\ninherits = 'paper'\n"
+    )
+    shipped = load_profile("paper")
+    monkeypatch.setenv("TMP_PROFILES", str(own))
+    mine = load_profile("paper")
+    assert mine.backbone == "/models/mine" and mine.inference_steps == shipped.inference_steps
+    assert mine.method("TI") == {**shipped.method("TI"), "steps": 7} and mine.method("DB") == shipped.method("DB")
+    assert load_profile("big").method("TI")["steps"] == 7
+    own.write_text("not toml")
+    with pytest.raises(ValueError, match=r"TMP_PROFILES=.*mine\.toml"):
+        load_profile("paper")
+
+
 def test_an_unknown_profile_is_answered_with_the_valid_names():
     with pytest.raises(ValueError, match=r'unknown profile "big"; .* pocket, smoke, paper'):
         load_profile("big")

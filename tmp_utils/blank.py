@@ -1,20 +1,24 @@
 """AudioLDM folders with random weights: the right shapes without a download.
 
 Conventions: what is written is what `AudioLDMPipeline.from_pretrained` and `backbone.load_backbone` load.
-Nothing here has learned anything; it is for tests, for timing, and for measuring memory.
+Nothing here has learned anything; it is for tests, for timing, and for measuring memory. `python -m tmp_utils.blank
+runs/fake-paper` writes one of the paper's size with a profile that names it: `profile=paper` end to end, but the sound.
 
 SIZES           : "tiny" (tests, a fraction of a second on a CPU) and "audioldm-m" (the size of
     cvssp/audioldm-m-full).
 blank_pipeline  : size and seed -> AudioLDMPipeline.
 write_blank     : the same, saved as a folder.
+write_fake_paper : such a folder at AudioLDM-M's size, and the profile that runs the study with it.
 blank_tokenizer : a RoBERTa tokenizer of bytes and a few words.
 """
 
+import sys
 from pathlib import Path
 
 import torch
 
 from tmp_utils.pipelines import quiet
+from tmp_utils.profiles import load_profile
 
 WORDS = (
     "a",
@@ -181,3 +185,41 @@ def write_blank(folder: str | Path, size: str = "tiny", seed: int = 0, predictio
     with quiet():
         pipe.save_pretrained(folder, safe_serialization=True)
     return Path(folder)
+
+
+FAKE_PAPER = """# AudioLDM-M's size with random weights: profile "paper" but for its sound, its steps and its judge.
+# TMP_PROFILES={path} make study PROFILE=paper
+[paper]
+backbone = "{backbone}"
+embedder = "clap:pocket/judge"
+inference_steps = 2
+reconstruction_clips = 2
+clips_per_prompt = 1
+n_editability_prompts = 2
+
+[paper.methods]
+"""
+
+
+def write_fake_paper(folder: Path, size: str = "audioldm-m") -> Path:
+    """Write `folder/<size>` and `folder/profiles.toml`; returns the latter, for `TMP_PROFILES`.
+
+    The profile trains every method for two steps of one clip, so that a CPU can run it.
+    """
+    folder = Path(folder).resolve()
+    backbone = folder / size
+    if not (backbone / "model_index.json").exists():
+        write_blank(backbone, size)
+    path, part = folder / "profiles.toml", folder / ".profiles.toml.part"
+    methods = "".join(
+        f"{name} = {{ steps = 2, batch_size = 1 }}\n" for name in load_profile("paper").methods if name != "TI-DB"
+    )
+    methods += "TI-DB = { steps = 2, batch_size = 1, ti_steps = 2 }\n"
+    part.write_text(FAKE_PAPER.format(path=path, backbone=backbone.as_posix()) + methods, encoding="utf-8")
+    part.replace(path)
+    return path
+
+
+if __name__ == "__main__":
+    written = write_fake_paper(Path(sys.argv[1]))
+    print(f"Written. Now: TMP_PROFILES={written} make study PROFILE=paper RUNS={written.parent / 'runs'}")

@@ -4,6 +4,8 @@ Conventions: a profile is a table of `data/profiles.toml`: a backbone, an embedd
 method's hyperparameters. A setup is a row of `data/setups.csv`: a method and the one thing that varies
 (paper, section 3). Nothing here touches a model.
 
+TMP_PROFILES, a variable, names a file of the reader's own whose tables are laid over those of `data/profiles.toml`.
+
 DATA_DIR      : the folder of everything that is read and never written; the variable TMP_DATA_DIR moves it.
 load_profile  : name -> Profile.
 list_profiles : the valid names.
@@ -20,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+OWN_PROFILES = "TMP_PROFILES"
 DATA_DIR = Path(os.environ.get("TMP_DATA_DIR", Path(__file__).resolve().parent.parent / "data"))
 
 
@@ -119,7 +122,31 @@ def load_profile(name: str) -> Profile:
 
 
 def _profiles_table() -> dict[str, dict]:
-    return tomllib.loads((DATA_DIR / "profiles.toml").read_text(encoding="utf-8"))
+    tables = tomllib.loads((DATA_DIR / "profiles.toml").read_text(encoding="utf-8"))
+    for name, own in _own_tables().items():
+        tables[name] = _laid_over(tables.get(name, {}), own)
+    return tables
+
+
+def _own_tables() -> dict[str, dict]:
+    """The tables of the reader's own file, if `TMP_PROFILES` names one."""
+    path = os.environ.get(OWN_PROFILES)
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{OWN_PROFILES}={path}: {error}. It should name a TOML file like data/profiles.toml."
+        ) from error
+
+
+def _laid_over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """`own` where it says something, else `base`; methods key by key."""
+    methods = dict(base.get("methods", {}))
+    for method, values in own.get("methods", {}).items():
+        methods[method] = {**methods.get(method, {}), **values}
+    return {**base, **own, "methods": methods}
 
 
 def _inherited(tables: dict[str, dict], name: str) -> dict[str, Any]:
@@ -129,11 +156,7 @@ def _inherited(tables: dict[str, dict], name: str) -> dict[str, Any]:
         return own
     if parent not in tables or parent == name:
         raise ValueError(f'profile "{name}" inherits "{parent}", which is not another profile: {", ".join(tables)}.')
-    base = _inherited(tables, parent)
-    methods = base.get("methods", {})
-    for method, values in own.pop("methods", {}).items():
-        methods[method] = {**methods.get(method, {}), **values}
-    return {**base, **own, "methods": methods}
+    return _laid_over(_inherited(tables, parent), own)
 
 
 def list_setups(method: str | None = None) -> list[Setup]:

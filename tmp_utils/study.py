@@ -19,13 +19,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tmp_utils import headless, report
 from tmp_utils.files import explain_os_errors, slug, write_json
-from tmp_utils.profiles import DATA_DIR
+from tmp_utils.profiles import DATA_DIR, load_profile
 from tmp_utils.provenance import PROJECT_DIR, provenance
 from tmp_utils.runs import find_runs, resolve_runs_dir
 
@@ -86,6 +86,7 @@ def fingerprint(execution: Execution, before: Sequence[str] = ()) -> str:
     package = PROJECT_DIR / "tmp_utils"
     parts = {
         "parameters": execution.parameters,
+        "profile": asdict(load_profile(execution.parameters.get("profile", "pocket"))),
         "notebook": _hash_files([execution.notebook]),
         "package": _hash_files(p for p in package.rglob("*.py") if p.name not in WITHOUT_EFFECT),
         "data": _hash_files(p for p in DATA_DIR.rglob("*") if p.suffix in HASHED_DATA),
