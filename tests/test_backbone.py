@@ -78,7 +78,16 @@ def test_without_a_network_the_message_names_the_profile_that_needs_none(monkeyp
 
     monkeypatch.setattr(DiffusionPipeline, "download", offline)
     with pytest.raises(FileNotFoundError, match='profile "pocket"'):
-        load_backbone("nobody/no-such-model")
+        load_backbone("nobody/no-such-model", "cpu")
+
+
+def test_the_papers_model_is_not_downloaded_where_there_is_no_gpu(monkeypatch):
+    from diffusers import DiffusionPipeline
+
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name: pytest.fail("downloaded"))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(RuntimeError, match="Nothing was downloaded"):
+        load_backbone(load_profile("paper"))
 
 
 def test_another_kind_of_pipeline_is_refused(tmp_path):

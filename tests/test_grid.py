@@ -129,6 +129,17 @@ def test_a_missing_slurm_is_named(monkeypatch, tmp_path):
         engine.find_engine(cluster=True)
 
 
+@pytest.mark.parametrize(("sacct_ends_with", "asks_squeue"), [(0, False), (1, True), (None, True)])
+def test_where_slurm_keeps_no_accounts_the_queue_is_asked(monkeypatch, tmp_path, sacct_ends_with, asks_squeue):
+    if sacct_ends_with is not None:
+        (tmp_path / "sacct").write_text(f"#!/bin/sh\nexit {sacct_ends_with}\n")
+        (tmp_path / "sacct").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    profile = ["--workflow-profile", str(engine.SLURM_PROFILE)]
+    assert engine._place("slurm", None) == profile + asks_squeue * ["--slurm-status-command", "squeue"]
+    assert engine._place(str(tmp_path), None) == ["--workflow-profile", str(tmp_path)]
+
+
 def test_a_job_leaves_one_executed_notebook_and_then_has_nothing_to_do(place, capsys):
     cell = planned(place, ["TI-BL"])[1]
     assert not cell.done and job.do(order(cell)) and cell.done

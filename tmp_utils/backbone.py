@@ -260,13 +260,14 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
     ------
     FileNotFoundError : neither a folder nor a model that can be downloaded or is in the cache.
     ValueError : a pipeline of another class, or an unknown scheduler.
+    RuntimeError : a Hugging Face id with device "auto" on a machine without a GPU; nothing is downloaded.
     """
     profile = source if isinstance(source, Profile) else None
     name = str(profile.backbone if profile else source)
     device = device or (profile.device if profile else "auto")
+    folder = locate_pipeline(name, gpu_expected=device == "auto")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    folder = locate_pipeline(name)
     pipe = open_pipeline(folder, profile.scheduler if profile else None).to(device)
     if vocoder_choice(folder) == "griffin-lim":
         from tmp_utils.griffin_lim import GriffinLimVocoder

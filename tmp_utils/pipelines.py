@@ -28,12 +28,17 @@ VOCODERS = ("hifigan", "griffin-lim")
 VOCODER_CHOICE = "vocoder_choice.json"
 
 
-def locate_pipeline(name: str) -> Path:
+def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
     """Find a pipeline's folder, downloading it into the Hugging Face cache where need be.
+
+    Parameters
+    ----------
+    gpu_expected : refuse a Hugging Face id, of which gigabytes may have to be downloaded, where there is no GPU.
 
     Raises
     ------
     FileNotFoundError : neither a folder nor a model that is in the cache or can be downloaded.
+    RuntimeError : a GPU was expected and there is none.
     """
     given = Path(name).expanduser()
     for folder in (given, DATA_DIR / given):
@@ -43,6 +48,12 @@ def locate_pipeline(name: str) -> Path:
         raise FileNotFoundError(
             f'backbone "{name}": no model_index.json there, nor in {DATA_DIR / given}. Give the folder of an '
             f"{PIPELINES[0]}, or a Hugging Face id such as cvssp/audioldm-m-full."
+        )
+    if gpu_expected and not torch.cuda.is_available():
+        raise RuntimeError(
+            f'backbone "{name}" is made for a GPU, and this machine has none that torch can use. Nothing was '
+            'downloaded. Use profile "pocket", a machine with a GPU, or, if days on a CPU will do, device = "cpu" in '
+            "the profile (TMP_PROFILES names a file of your own)."
         )
     from diffusers import DiffusionPipeline
 

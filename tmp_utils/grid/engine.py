@@ -100,9 +100,19 @@ def run_grid(
 
 
 def _place(cluster: str | None, cores: int | None) -> list[str]:
+    if cluster == "slurm":
+        return ["--workflow-profile", str(SLURM_PROFILE), *_ask_after_jobs()]
     if cluster:
-        return ["--workflow-profile", str(SLURM_PROFILE if cluster == "slurm" else Path(cluster).resolve())]
+        return ["--workflow-profile", str(Path(cluster).resolve())]
     return ["--cores", str(cores or len(os.sched_getaffinity(0)))]
+
+
+def _ask_after_jobs() -> list[str]:
+    """Have jobs asked after with `squeue` where SLURM keeps no accounts: by `sacct` they would never come to an end."""
+    asked = ["sacct", "--noheader", "--starttime", "now"]
+    if shutil.which("sacct") and subprocess.run(asked, capture_output=True).returncode == 0:
+        return []
+    return ["--slurm-status-command", "squeue"]
 
 
 def _schedule(engine: Sequence[str], jobs: Sequence[Job], state: Path, settings: dict) -> None:
