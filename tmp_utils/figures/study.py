@@ -46,7 +46,7 @@ LABEL_STEPS = {
     "top center": (0, 1),
     "bottom center": (0, -1),
 }
-REFERENCES = {"ceiling_a": "⌈A⌉", "ceiling_t": "⌈T⌉", "floor_t": "⌊T⌋"}
+REFERENCES = {"ceiling_a": "ceiling ⌈A⌉", "ceiling_t": "ceiling ⌈T⌉", "floor_t": "floor ⌊T⌋"}
 
 
 def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
