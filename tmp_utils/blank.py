@@ -187,6 +187,7 @@ def write_blank(folder: str | Path, size: str = "tiny", seed: int = 0, predictio
     return Path(folder)
 
 
+AUDIBLE = 1000.0
 FAKE_PAPER = """# AudioLDM-M's size with random weights: profile "paper" but for its sound, its steps and its judge.
 # TMP_PROFILES={path} make study PROFILE=paper
 [paper]
@@ -209,7 +210,10 @@ def write_fake_paper(folder: Path, size: str = "audioldm-m") -> Path:
     folder = Path(folder).resolve()
     backbone = folder / size
     if not (backbone / "model_index.json").exists():
-        write_blank(backbone, size)
+        pipe = blank_pipeline(size)
+        pipe.vocoder.conv_post.weight.data.mul_(AUDIBLE)  # random weights are all but silent, and silence is an error
+        with quiet():
+            pipe.save_pretrained(backbone, safe_serialization=True)
     path, part = folder / "profiles.toml", folder / ".profiles.toml.part"
     methods = "".join(
         f"{name} = {{ steps = 2, batch_size = 1 }}\n" for name in load_profile("paper").methods if name != "TI-DB"
