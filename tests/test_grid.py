@@ -95,6 +95,7 @@ def test_a_grid_is_every_cell_once_after_the_untrained_backbone(place):
     one = jobs["03/sitar/DB-MIX-seed1"]
     assert one.after == ("reference/sitar/seed1",)
     assert (one.parameters["setups"], one.parameters["seeds"]) == (["MIX"], [1])
+    assert one.parameters["in_depth"] is False, "a grid trains what it was asked for, and nothing beside it"
     assert one.run == runs.run_folder(place / "runs", "pocket", "sitar", "DB", "MIX", 1)
     assert jobs["reference/sitar/seed0"].run.parent.name == f"untrained-{CLASS_NOUN}"
 

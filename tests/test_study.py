@@ -186,7 +186,8 @@ def small_study(tmp_path) -> Path:
     run.finish()
     figures = tmp_path / "pocket" / "figures"
     figures.mkdir()
-    for name in ("curve", "spectrum"):
+    (figures / "koto").mkdir()
+    for name in ("curve", "koto/spectrum"):
         figure = go.Figure(go.Scatter(y=[1, 2]), layout_title_text="</script><b>")
         (figures / f"{name}.json").write_text(figure.to_json())
     return tmp_path
@@ -214,6 +215,7 @@ def test_the_report_is_one_page_that_loads_nothing_and_escapes_what_it_shows(sma
     assert "a recording of a &lt;script&gt;" in html and "&lt;b&gt;sitar&lt;/b&gt;" in html
     assert "0.750 [0.700, 0.800]" in html and "rendered stand-ins" in html
     assert html.count("plotly.js v") == 1 and seen.tags.count("figure") == 2
+    assert "<figcaption>koto, spectrum</figcaption>" in html
     assert "b" not in seen.tags[seen.tags.index("figure") :]
 
 

@@ -160,7 +160,7 @@ def _figures(folder: Path) -> str:
     import plotly.io
 
     shown = []
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(folder.rglob("*.json")):
         try:
             figure = plotly.io.read_json(path)
         except ValueError as error:  # seen on the page, and no reason to lose the others
@@ -169,8 +169,13 @@ def _figures(folder: Path) -> str:
             continue
         script = not any("<figure" in part for part in shown)
         html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=script, default_height=480)
-        shown.append(f"<figure>{html}<figcaption>{escape(path.stem.replace('_', ' '))}</figcaption></figure>")
+        shown.append(f"<figure>{html}<figcaption>{escape(_caption(path, folder))}</figcaption></figure>")
     return "".join(shown) or _missing("figures", "notebooks")
+
+
+def _caption(path: Path, folder: Path) -> str:
+    """Return a figure's name in words, with the concept whose folder it lies in."""
+    return ", ".join(path.relative_to(folder).with_suffix("").parts).replace("_", " ")
 
 
 def _clips(runs: list[Path]) -> str:

@@ -2,12 +2,14 @@
 
 Conventions: `python -m tmp_utils.search --profile pocket`. Each candidate trains `SEARCHED` concepts in the method's BL
 setup (its only setup, for some) with one seed, and is scored by CLAP-A of a few reconstruction clips plus CLAP-T of a
-few edits: a method must learn the concept *and* still follow the prompt. What wins is written into
-`data/profiles.toml` by hand; the whole table stays in `data/published/search-<profile>.csv`.
+few edits: a method must learn the concept *and* still follow the prompt. `best_rate` says what wins, and a test that
+`data/profiles.toml` has it; the whole table stays in `data/published/search-<profile>.csv`, where a new search takes
+the place of the rows that it made again and leaves the others.
 
 SEARCHED   : the concepts; `published` leaves them out.
 CANDIDATES : learning rates by method.
 search     : every candidate's scores.
+best_rate  : which of a method's candidates wins.
 """
 
 from __future__ import annotations
@@ -28,13 +30,16 @@ from tmp_utils.protocol import Study
 SEARCHED = ("accordion", "rumba", "gymnopedie")
 CANDIDATES = {
     "TI": (1e-2, 2e-2, 5e-2),
-    "DB": (1e-4, 2e-4, 4e-4),
+    "DB": (1.25e-5, 2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4),
     "DB-LoRA": (1e-3, 3e-3, 1e-2),
     "DB-CD": (5e-4, 1e-3, 3e-3),
     "DB-SV": (1e-2, 3e-2, 1e-1),
     "TI-DB": (1e-4, 2e-4),
 }
 SEED = 1000  # of no reported run
+TIE = 0.02  # sums that close are not told apart by three concepts
+CANDIDATE = ["method", "lr", "concept"]
+COLUMNS = [*CANDIDATE, "clap_a", "clap_t", "sum", "note"]
 
 
 def search(study: Study, candidates: Mapping[str, Sequence[float]], concepts: Sequence[str]) -> Iterator[dict]:
@@ -65,6 +70,19 @@ def search(study: Study, candidates: Mapping[str, Sequence[float]], concepts: Se
                 yield row | scores | {"sum": sum(scores.values()), "note": ""}
 
 
+def best_rate(table: pd.DataFrame, method: str, paper_rate: float | None = None) -> float:
+    """Return the rate with the highest mean sum; of rates that tie with it, the paper's if it is one of them."""
+    means = table[table["method"] == method].groupby("lr")["sum"].mean()
+    ties = means.index[means >= means.max() - TIE]
+    return paper_rate if paper_rate in ties else float(means.idxmax())
+
+
+def with_row(table: pd.DataFrame, row: dict) -> pd.DataFrame:
+    """Return the table with a candidate's row, in the place of an earlier one of the same candidate and concept."""
+    both = pd.concat([table, pd.DataFrame([row], columns=COLUMNS)], ignore_index=True)
+    return both.drop_duplicates(CANDIDATE, keep="last").sort_values(CANDIDATE, ignore_index=True)
+
+
 def main() -> None:
     """Search and write the table."""
     parser = argparse.ArgumentParser(prog="python -m tmp_utils.search", description=__doc__.splitlines()[0])
@@ -72,14 +90,15 @@ def main() -> None:
     parser.add_argument("--concepts", nargs="+", default=SEARCHED, choices=SEARCHED)
     parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
     options = parser.parse_args()
-    study, rows = Study.load(options.profile), []
+    study = Study.load(options.profile)
     target = DATA_DIR / "published" / f"search-{options.profile}.csv"
     target.parent.mkdir(exist_ok=True)
+    table = pd.read_csv(target) if target.exists() else pd.DataFrame(columns=COLUMNS)
     for row in search(study, {method: CANDIDATES[method] for method in options.methods}, options.concepts):
-        rows.append(row)
         print(row, flush=True)
-        write_csv(target, pd.DataFrame(rows))
-    print(pd.DataFrame(rows).groupby(["method", "lr"])[["clap_a", "clap_t", "sum"]].mean().round(3))
+        table = with_row(table, row)
+        write_csv(target, table)
+    print(table.groupby(["method", "lr"])[["clap_a", "clap_t", "sum"]].mean().round(3))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,8 @@ def _training(given: dict, concept: str, seed: int, setup: Setup, reference: str
     kind = "02" if setup.method == "TI" else "03"
     run = run_folder(given["runs_dir"], given["profile"], concept, setup.method, setup.setup, seed)
     name = f"{slug(concept)}/{run.parent.name}-seed{seed}"
-    parameters, after = {**given, "setups": [setup.setup], "others": [], "seeds": [seed]}, [reference]
+    parameters = {**given, "setups": [setup.setup], "others": [], "seeds": [seed], "in_depth": False}
+    after = [reference]
     if setup.method not in ("TI", "DB"):  # notebook 03 shows these beside DB-BL
         parameters |= {"setups": ["BL"], "others": [setup.method]}
         after.append(f"03/{slug(concept)}/DB-BL-seed{seed}")
