@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tmp_utils import concepts
-from tmp_utils.audio import save_clip
+from tmp_utils.audio import log_mel, save_clip
 from tmp_utils.generate import generate
 from tmp_utils.metrics import clap_audio_similarity, clap_text_similarity
 from tmp_utils.personalize import METHODS
@@ -15,6 +15,7 @@ from tmp_utils.personalize.objective import Conditions, diffusion_loss
 from tmp_utils.personalize.recipe import Options
 from tmp_utils.profiles import load_setup
 from tmp_utils.public_loop import (
+    FrontEnd,
     PublicDraw,
     PublicDreamBooth,
     PublicTextualInversion,
@@ -62,6 +63,25 @@ def test_both_loops_have_the_same_loss_for_the_same_noise(backbone, concept, met
     assert float(ours.detach()) == pytest.approx(float(theirs), rel=1e-5)
     other = public.loss(draw_of(backbone, recipe, examples, step + 2))
     assert float(other.detach()) != pytest.approx(float(theirs), rel=1e-3), "it must hear the noise"
+
+
+def test_their_mel_front_end_has_our_values():
+    clip = np.random.default_rng(0).normal(scale=0.1, size=16000).astype(np.float32)
+    mel = FrontEnd().log_mel(clip)
+    assert mel.shape == (100, 64)
+    torch.testing.assert_close(mel, log_mel(torch.from_numpy(clip)), atol=1e-3, rtol=0)
+
+
+def test_the_front_end_is_built_for_every_clip_unless_it_is_kept(backbone, concept, monkeypatch):
+    built = []
+    monkeypatch.setattr(FrontEnd, "__init__", lambda self, make=FrontEnd.__init__: (built.append(1), make(self))[1])
+    prompts = ["a recording of a guitar"]
+    for kept, expected in ((False, BATCH), (True, 1)):
+        built.clear()
+        public = PublicDreamBooth(backbone, concept.clips, prompts, 1e-3, clip_s=CLIP_S, keep_front_end=kept)
+        draw = PublicDraw.of(step_generator(0, 0), BATCH, 1, len(concept.clips), backbone.latent_shape(CLIP_S), 1000)
+        public.latents(draw)
+        assert len(built) == expected
 
 
 def test_both_loops_have_the_same_gradient_of_the_new_word(backbone, concept):

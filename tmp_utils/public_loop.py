@@ -1,14 +1,17 @@
 """What users of the paper's public code run today, in our own words, to time and to check ours against.
 
 Conventions: a step's randomness comes in a `PublicDraw`, so that it and `personalize` can be given the same noise and
-asked for the same loss. Each step does what the public training scripts do (github.com/zelaki/DreamSound, and the
-diffusers examples that it follows): it reads the wavs again, computes their mels, encodes them with the VAE, tokenises
-and encodes the prompts padded to the tokenizer's limit, and updates with AdamW as it comes. Textual Inversion's
-optimiser decays and steps the whole vocabulary, and all rows but one are put back afterwards; DreamBooth's steps the
-whole UNet. Generation is a call of the pipeline a prompt. Their faults that change the sound and not the time (only the
-left channel, division by the peak) are left out: both loops learn from the same clips.
+asked for the same loss. Each step does what the public training scripts do (github.com/zelaki/DreamSound, commit
+244ed19, and the diffusers examples that it follows). Clip by clip, in the training process: it reads the wav again,
+builds AudioLDM's `FrontEnd` anew (their `wav_to_mel` does so in every call), computes the mel, and tokenises and
+encodes a prompt padded to the tokenizer's limit. Then it encodes the mels with the VAE and updates with AdamW as it
+comes. Textual Inversion's optimiser decays and steps the whole vocabulary, and all rows but one are put back
+afterwards; DreamBooth's steps the whole UNet. Generation is a call of the pipeline a prompt. Their faults that change
+the sound and not the time (only the left channel, division by the peak, other padding) are left out: both loops learn
+from the same mels. `keep_front_end=True` builds the front end once, to tell what the rest of a step costs.
 
 PublicTextualInversion, PublicDreamBooth : `.loss(draw)`, `.step(draw)`.
+FrontEnd        : clip -> mel as AudioLDM's own code computes it.
 PublicDraw      : what is random in a step; `PublicDraw.of` repeats what `personalize` draws.
 public_generate : prompts and seeds -> clips.
 public_scores   : files and prompts -> CLAP-A, CLAP-T and FAD.
@@ -20,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy.signal
 import torch
 import torch.nn.functional as F
 
-from tmp_utils.audio import CLIP_S, RATE_HZ, fit_length, load_clip, log_mel
+from tmp_utils.audio import CLIP_S, HOP, MEL_FLOOR, N_FFT, RATE_HZ, fit_length, load_clip, mel_filters
 from tmp_utils.backbone import Backbone, unit_noise
 from tmp_utils.pipelines import quiet
 
@@ -53,27 +57,68 @@ class PublicDraw:
         return cls(rows, clips, posterior, timesteps, torch.randn((n, *shape), generator=generator))
 
 
+class FrontEnd:
+    """AudioLDM's mel spectrogram (github.com/haoheliu/AudioLDM, audioldm/audio/stft.py): an STFT as a convolution.
+
+    Making one costs a pseudo-inverse of the Fourier basis, (1026, 1024) in double precision, for a way back that
+    training never takes; using one also computes phases, log magnitudes and energies, which are dropped.
+    """
+
+    def __init__(self):
+        basis = np.fft.fft(np.eye(N_FFT))[: N_FFT // 2 + 1]
+        basis = np.concatenate([basis.real, basis.imag])
+        window = scipy.signal.get_window("hann", N_FFT)
+        self.forward = torch.from_numpy(basis * window).float()[:, None]
+        self.inverse = torch.from_numpy(np.linalg.pinv(N_FFT / HOP * basis).T * window).float()[:, None]
+        self.filters = torch.from_numpy(mel_filters.__wrapped__().copy())
+
+    def log_mel(self, clip: np.ndarray) -> torch.Tensor:
+        """Clip (n,) -> (n // 160, 64), the values of `audio.log_mel`."""
+        pad = (N_FFT - HOP) // 2
+        padded = F.pad(torch.from_numpy(clip)[None, None], (pad, pad), mode="reflect")
+        real, imaginary = F.conv1d(padded, self.forward, stride=HOP)[0].chunk(2)
+        magnitude = (real.square() + imaginary.square()).sqrt()
+        mel = (self.filters @ magnitude).clamp(min=MEL_FLOOR).log()
+        _dropped = (torch.atan2(imaginary, real), magnitude.clamp(min=MEL_FLOOR).log(), magnitude.norm(dim=0))
+        return mel.T
+
+
 class _PublicLoop:
     """What both methods do in a step."""
 
-    def __init__(self, backbone: Backbone, files: Sequence[Path], prompts: Sequence[str], clip_s: float = CLIP_S):
+    def __init__(
+        self,
+        backbone: Backbone,
+        files: Sequence[Path],
+        prompts: Sequence[str],
+        clip_s: float = CLIP_S,
+        keep_front_end: bool = False,
+    ):
         self.backbone, self.files, self.prompts, self.clip_s = backbone, list(files), list(prompts), clip_s
+        self.front_end = FrontEnd() if keep_front_end else None
         self.unet, self.text_encoder, self.tokenizer = backbone.unet, backbone.text_encoder, backbone.tokenizer
 
     def latents(self, draw: PublicDraw) -> torch.Tensor:
         """(b, c, t, f): read, mel, VAE, a sample, scaled."""
-        files = [self.files[k] for k in draw.clips]
-        clips = [fit_length(load_clip(path, duration_s=self.clip_s), round(self.clip_s * RATE_HZ)) for path in files]
-        mels = torch.stack([log_mel(torch.from_numpy(clip)) for clip in clips])[:, None].to(self.backbone.device)
+        mels = torch.stack([self.mel(self.files[k]) for k in draw.clips])[:, None].to(self.backbone.device)
         with torch.no_grad():
             posterior = self.backbone.vae.encode(mels).latent_dist
         sample = posterior.mean + posterior.std * draw.posterior.to(mels.device)
         return sample * self.backbone.vae.config.scaling_factor
 
+    def mel(self, path: Path) -> torch.Tensor:
+        """(frames, 64) of a file."""
+        clip = fit_length(load_clip(path, duration_s=self.clip_s), round(self.clip_s * RATE_HZ))
+        return (self.front_end or FrontEnd()).log_mel(clip)
+
     def condition(self, draw: PublicDraw) -> torch.Tensor:
-        """(b, d): tokenise, pad to the limit, encode, normalise."""
+        """(b, d), a prompt at a time."""
+        return torch.cat([self.encode(self.prompts[k]) for k in draw.rows])
+
+    def encode(self, prompt: str) -> torch.Tensor:
+        """(1, d): tokenise, pad to the limit, encode, normalise."""
         tokens = self.tokenizer(
-            [self.prompts[k] for k in draw.rows],
+            [prompt],
             padding="max_length",
             max_length=self.backbone.tokenizer.model_max_length,
             truncation=True,

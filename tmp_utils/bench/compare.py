@@ -42,7 +42,7 @@ N_CLIPS = 4  # generated in a turn
 SEED = 0
 
 
-def training_runs(backbone: Backbone, concept: Concept, method: str, profile: Profile, clip_s: float):
+def training_runs(backbone: Backbone, concept: Concept, method: str, profile: Profile, clip_s: float, **kwargs):
     """Our run of a method in setup BL, the public loop on the same clips, and a draw of step k for the latter."""
     run = _Run(backbone, *prepare(backbone, concept, load_setup(method, "BL"), SEED, profile))
     recipe, options, shape = run.recipe, run.options, tuple(run.examples.mean.shape[2:])
@@ -50,9 +50,9 @@ def training_runs(backbone: Backbone, concept: Concept, method: str, profile: Pr
     if method == "TI":
         first = recipe.tensors[EMBEDDING][0]
         asked = (recipe.placeholder, first, options.lr)
-        public = PublicTextualInversion(backbone, files, recipe.prompts, *asked, clip_s=clip_s)
+        public = PublicTextualInversion(backbone, files, recipe.prompts, *asked, clip_s=clip_s, **kwargs)
     else:
-        public = PublicDreamBooth(backbone, files, recipe.prompts, options.lr, clip_s=clip_s)
+        public = PublicDreamBooth(backbone, files, recipe.prompts, options.lr, clip_s=clip_s, **kwargs)
     numbers = (options.batch_size, len(recipe.prompts), len(files), shape)
 
     def draw(step: int) -> PublicDraw:
@@ -62,12 +62,22 @@ def training_runs(backbone: Backbone, concept: Concept, method: str, profile: Pr
 
 
 def training_row(
-    backbone: Backbone, concept: Concept, method: str, profile: Profile, clip_s: float, repeats: int = REPEATS
+    backbone: Backbone,
+    concept: Concept,
+    method: str,
+    profile: Profile,
+    clip_s: float,
+    repeats: int = REPEATS,
+    keep_front_end: bool = False,
 ) -> dict:
-    """Ratio of a method's step, the losses of both for the same noise, the parts of ours and its UNet's speed."""
+    """Ratio of a method's step, the losses of both for the same noise, the parts of ours and its UNet's speed.
+
+    Most of the public step goes into a mel front end that is built anew for every clip; `keep_front_end` spares it
+    that, and so tells how much of the ratio is due to it.
+    """
     values = {**profile.method(method), "n_vectors": 1}  # the public loop has no more
     profile = replace(profile, methods={**profile.methods, method: values})
-    run, public, draw = training_runs(backbone, concept, method, profile, clip_s)
+    run, public, draw = training_runs(backbone, concept, method, profile, clip_s, keep_front_end=keep_front_end)
     asked = (run.conditions, run.examples, run.tensors, run.options.batch_size, step_generator(SEED, 0))
     losses = {"loss_ours": float(diffusion_loss(*asked)[0]), "loss_public": float(public.loss(draw(0)).detach())}
     ours, theirs = itertools.count(), itertools.count()
@@ -78,7 +88,7 @@ def training_row(
     times = alternating(actions, repeats)
     ratio = asdict(Ratio.of(times["ours"], times["public"]))
     measured = {"parts": step_parts(run, repeats), "unet": unet_rate(run, repeats)}
-    return {"what": f"{method} step", **ratio, **losses, **measured}
+    return {"what": f"{method} step" + ", front end kept" * keep_front_end, **ratio, **losses, **measured}
 
 
 def generation_row(backbone: Backbone, prompts: list[str], profile: Profile, repeats: int = 3) -> dict:
@@ -118,6 +128,7 @@ def compare(backbone: Backbone, concept: Concept, profile: Profile, embedder=Non
 
     for method in ("TI", "DB"):
         yield training_row(backbone, concept, method, profile, CLIP_S)
+        yield training_row(backbone, concept, method, profile, CLIP_S, keep_front_end=True)
     prompts = [fill(prompt.template, concept.class_noun) for prompt in editability_prompts(N_CLIPS)]
     yield generation_row(backbone, prompts, profile)
     if embedder is not None:
