@@ -29,7 +29,7 @@ from tmp_utils.protocol import Study
 
 SEARCHED = ("accordion", "rumba", "gymnopedie")
 CANDIDATES = {
-    "TI": (1e-2, 2e-2, 5e-2),
+    "TI": (5e-3, 1e-2, 2e-2, 5e-2),
     "DB": (1.25e-5, 2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4),
     "DB-LoRA": (1e-3, 3e-3, 1e-2),
     "DB-CD": (5e-4, 1e-3, 3e-3),
