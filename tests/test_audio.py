@@ -23,6 +23,7 @@ from tmp_utils.audio import (
     match_loudness,
     mel_filters,
     mix_at_snr,
+    overs_counted,
     save_clip,
 )
 
@@ -190,6 +191,18 @@ def test_a_clip_over_full_scale_is_turned_down_with_a_warning_and_not_clipped(tm
     with pytest.warns(UserWarning, match=r"peak 2\.00 is over full scale; saved 6\.0 dB lower"):
         path = save_clip(tmp_path / "loud.wav", sine(440, 1, amplitude=2))
     assert np.abs(load_clip(path) - sine(440, 1, amplitude=1)).max() < 2e-4
+
+
+def test_clips_over_full_scale_are_counted_in_one_line_by_the_outermost_block(tmp_path, recwarn):
+    told = []
+    with overs_counted(told.append):
+        for amplitude in (0.5, 2, 4):
+            with overs_counted(told.append):
+                save_clip(tmp_path / "a.wav", sine(440, 1, amplitude=amplitude))
+    assert told == ["2 of 3 clips were over full scale; saved up to 12.0 dB lower."] and not recwarn
+    with overs_counted(told.append):
+        save_clip(tmp_path / "a.wav", sine(440, 1, amplitude=0.5))
+    assert len(told) == 1
 
 
 def test_fit_length_crops_from_the_offset_and_pads_with_zeros():

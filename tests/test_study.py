@@ -12,8 +12,9 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 import soundfile
+from survey_browser import browser
 
-from tmp_utils import headless, report, runs, study
+from tmp_utils import comparisons, headless, report, runs, study
 
 METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "embedder": "judge"}
 
@@ -186,8 +187,8 @@ def small_study(tmp_path) -> Path:
     run.finish()
     figures = tmp_path / "pocket" / "figures"
     figures.mkdir()
-    (figures / "koto").mkdir()
-    for name in ("curve", "koto/spectrum"):
+    (figures / "<i>koto").mkdir()
+    for name in ("curve", "<i>koto/spectrum"):
         figure = go.Figure(go.Scatter(y=[1, 2]), layout_title_text="</script><b>")
         (figures / f"{name}.json").write_text(figure.to_json())
     return tmp_path
@@ -215,8 +216,8 @@ def test_the_report_is_one_page_that_loads_nothing_and_escapes_what_it_shows(sma
     assert "a recording of a &lt;script&gt;" in html and "&lt;b&gt;sitar&lt;/b&gt;" in html
     assert "0.750 [0.700, 0.800]" in html and "rendered stand-ins" in html
     assert html.count("plotly.js v") == 1 and seen.tags.count("figure") == 2
-    assert "<figcaption>koto, spectrum</figcaption>" in html
-    assert "b" not in seen.tags[seen.tags.index("figure") :]
+    assert html.count("<h4>&lt;/script&gt;</h4>") == 2 and "<summary>&lt;i&gt;koto</summary>" in html
+    assert "<figcaption>spectrum " in html and "i" not in seen.tags
 
 
 def test_a_broken_figure_is_named_on_the_page_and_the_others_stay(small_study):
@@ -231,7 +232,22 @@ def test_an_empty_study_says_what_is_missing(tmp_path):
         report.write_report(tmp_path, "pocket")
     (tmp_path / "pocket").mkdir()
     html = report.write_report(tmp_path, "pocket").read_text(encoding="utf-8")
-    assert html.count("yet: the") == 5
+    missing = ["comparison of", "plane of", "clips of both", "results", "measurements", "verdicts", "figures", "clips"]
+    assert [part for part in missing if f"No {part}" not in html] == [] and html.count("yet: the") == 9
+
+
+def test_the_report_fits_a_phone_and_draws_its_figures_without_a_network(small_study):
+    page = report.write_report(small_study, "pocket")
+    with browser() as chromium:
+        phone = chromium.new_page(viewport={"width": 390, "height": 800}, offline=True)
+        faults, asked = [], []
+        phone.on("pageerror", lambda error: faults.append(str(error)))
+        phone.on("request", lambda request: asked.append(request.url))
+        phone.goto(page.as_uri())
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+        plots = phone.locator("svg.main-svg >> xpath=ancestor::*[contains(@class, 'js-plotly-plot')]")
+        assert [round(plot.bounding_box()["width"]) <= 390 for plot in plots.all()] == [True, True]
+        assert faults == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
 
 
 def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds():
@@ -244,7 +260,7 @@ def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds()
         {**METRIC, "setup": "MW", "prompt": "all", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
         {**METRIC, "setup": "BL", "metric": "KAD", "value": np.nan, "status": "failed"},
     ]
-    table = report.results_table(pd.DataFrame(rows)).set_index("setup")
+    table = comparisons.every_metric(pd.DataFrame(rows)).set_index("setup")
     assert table["CLAP-A (judge)"].to_dict() == {"BL": "0.600 (mean of 2)", "MW": "0.300 (mean of 2)"}
     assert table.loc["BL", "KAD (judge)"] == "failed"
     assert table["FAD (vggish)"].to_dict() == {"BL": "", "MW": "undefined"}

@@ -63,6 +63,7 @@ The study
     study       : the notebooks, headless and in order (`python -m tmp_utils.study`).
     headless    : one notebook, with its progress on the terminal.
     report      : one HTML page of what a study found.
+    narrative   : that in sentences.
     readme_figures : the README's picture and table (`python -m tmp_utils.readme_figures`).
     grid        : many runs, on cores or SLURM (`python -m tmp_utils.grid`).
     colab       : what a notebook needs on Google Colab.

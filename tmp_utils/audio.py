@@ -6,6 +6,7 @@ is 1024 frames. Times are in seconds, rates in Hz, levels in LUFS (ITU-R BS.1770
 
 load_clip      : file -> clip, reading only the part asked for.
 save_clip      : clip -> 16-bit file, whole or not at all.
+overs_counted  : one line about the clips saved in a block that were over full scale, not a warning for each.
 fit_length     : crop or zero-pad to n samples.
 mel_filters    : the 64 Slaney mel filters.
 log_mel        : clips -> log-mel spectrograms (torch).
@@ -18,6 +19,9 @@ import os
 import struct
 import uuid
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from math import ceil
 from pathlib import Path
@@ -44,6 +48,7 @@ MIN_LOUDNESS_S = 0.4  # one gating block of BS.1770
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)  # what a wav written to a pipe says of its own length
+_peaks: ContextVar[list[float] | None] = ContextVar("peaks of the clips saved in a block", default=None)
 
 
 def load_clip(
@@ -167,9 +172,13 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
     if clip.ndim != 1 or clip.size == 0 or not np.isfinite(clip).all():
         raise ValueError(f"{path.name}: expected a non-empty finite clip (n,), got shape {clip.shape} or NaN in it.")
     peak = float(np.abs(clip).max())
+    if (counted := _peaks.get()) is not None:
+        counted.append(peak)
     if peak > 1:
         fall_db = 20 * np.log10(peak)
-        warnings.warn(f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower.", stacklevel=2)
+        if counted is None:
+            said = f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower."
+            warnings.warn(said, stacklevel=2)
         clip = clip / peak
     temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
     try:
@@ -180,6 +189,22 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+@contextmanager
+def overs_counted(say: Callable = print) -> Iterator[None]:
+    """Say in one line how many clips saved in the block were over full scale; an outer block counts for inner ones."""
+    if _peaks.get() is not None:
+        yield
+        return
+    token = _peaks.set(peaks := [])
+    try:
+        yield
+    finally:
+        _peaks.reset(token)
+        if over := [peak for peak in peaks if peak > 1]:
+            most_db = 20 * np.log10(max(over))
+            say(f"{len(over)} of {len(peaks)} clips were over full scale; saved up to {most_db:.1f} dB lower.")
 
 
 def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:

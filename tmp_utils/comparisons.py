@@ -9,6 +9,7 @@ failures      : the failed rows with their reasons.
 differences   : every setup against its method's baseline, and the baselines against each other.
 memorisation  : nearest training clip, beside how near the training clips are to each other.
 caption       : profile, concepts, seeds and clips in a line.
+every_metric  : one row a concept and setup, one column a metric and embedder, as text.
 side_by_side  : ours, a published table's and the paper's means of the same setups.
 """
 
@@ -129,3 +130,44 @@ def caption(results: pd.DataFrame, profile: str) -> str:
     n_concepts, n_seeds = rows["concept"].nunique(), rows["seed"].nunique()
     size = f"{n_concepts} concept{'s' * (n_concepts != 1)}, {n_seeds} seed{'s' * (n_seeds != 1)}"
     return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips a run for CLAP-A"
+
+
+def every_metric(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each concept, method and setup, one column for each metric and embedder.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        Columns profile, concept, method, setup, seed, prompt, metric, value, n, ci_low, ci_high, embedder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text: a value over all prompts if there is one, else the mean over prompts; the mean over seeds; the
+        interval where one value stands alone, since intervals cannot be averaged.
+    """
+    keys = ["concept", "method", "setup"]
+    table = results.assign(
+        prompt=results.get("prompt", pd.Series("", index=results.index)).fillna("").astype(str),
+        column=results["metric"] + " (" + results.get("embedder", pd.Series("")).fillna("no embedder") + ")",
+    )
+    cells = {}
+    for (row, column), group in table.groupby([table[keys].apply(tuple, axis=1), "column"], sort=False):
+        whole = group[group["prompt"].isin({"", WHOLE_RUN})]
+        cells.setdefault(row, {})[column] = _cell(whole if len(whole) else group)
+    shown = pd.DataFrame.from_dict(cells, orient="index").fillna("")
+    shown.index = pd.MultiIndex.from_tuples(shown.index, names=keys)
+    return shown.reset_index()
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    values = rows["value"].dropna()
+    if values.empty:
+        said = rows["status"].dropna().unique() if "status" in rows else []
+        return ", ".join(map(str, said)) or "undefined"
+    low, high = rows.iloc[0].reindex(["ci_low", "ci_high"])
+    if len(rows) == 1 and pd.notna(low) and pd.notna(high):
+        return f"{values.iloc[0]:.3f} [{low:.3f}, {high:.3f}]"
+    failed = int((rows["status"] == "failed").sum()) if "status" in rows else 0
+    told = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{failed} failed"] * (failed > 0)
+    return f"{values.mean():.3f}" + (f" ({', '.join(told)})" if told else "")

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from tmp_utils.audio import CLIP_S, loudness_lufs, save_clip
+from tmp_utils.audio import CLIP_S, loudness_lufs, overs_counted, save_clip
 from tmp_utils.backbone import Backbone, unit_noise
 from tmp_utils.concepts import Concept
 from tmp_utils.memory import explained
@@ -147,6 +147,7 @@ def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
     )
 
 
+@overs_counted()
 def generate_clips(
     backbone: Backbone,
     adapter: Adapter | None,

@@ -24,6 +24,7 @@ from pathlib import Path
 import pandas as pd
 
 from tmp_utils import concepts, prompts, runs
+from tmp_utils.audio import overs_counted
 from tmp_utils.backbone import Backbone, load_backbone
 from tmp_utils.concepts import Concept
 from tmp_utils.embed import Embedder, load_embedder
@@ -133,6 +134,7 @@ def run_reference(study: Study, concept: Concept, seed: int, say: Callable = pri
         return run.finish()
 
 
+@overs_counted()
 def run_setups(
     study: Study, concept: Concept, method: str, setups: Iterable[str], seeds: Iterable[int], say: Callable = print
 ) -> pd.DataFrame:

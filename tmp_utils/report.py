@@ -1,53 +1,51 @@
-"""One page of what a study found, to open in any browser without a network.
+"""One page of what a study found, to open in any browser without a network, on a phone too.
 
 Conventions: the page is `<runs_dir>/<profile>/report/index.html`. It holds everything it shows: figures with
 one copy of plotly.js, clips as data, styles; it loads nothing. All text from files is escaped. What was not
-made yet is said to be missing, not left out.
+made yet is said to be missing, not left out. What was found comes first; wide tables are folded.
 
-write_report  : build the page and write it, whole or not at all.
-results_table : the tidy results (or the runs' own metrics) as one row a setup.
+write_report : build the page and write it, whole or not at all.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable
 from html import escape
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
 
+from tmp_utils import narrative
+from tmp_utils.comparisons import every_metric
 from tmp_utils.concepts import list_concepts, load_concept
+from tmp_utils.figures.page import page_figure, plotly_script
+from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import slug, write_text
+from tmp_utils.findings import MIN_CONCEPTS, paper_table, verdicts
+from tmp_utils.listen import player
 from tmp_utils.provenance import provenance
-from tmp_utils.published import read_results
+from tmp_utils.published import RESULTS, read_published, read_results
 from tmp_utils.runs import collect, find_runs, read_manifest, resolve_runs_dir
 
+STYLE = Path(__file__).with_suffix(".css")
 MAX_RUNS_HEARD = 12
 CLIPS_PER_RUN = 2
-OVER_ALL_PROMPTS = {"", "all"}
+PLANES = ("metrics_figure_3", "db_clap_plane")  # the first that is there is shown first
+PLANE_HEIGHT_PX = 430
+TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}  # figures that the page has as text
+OTHERS = "Others"
 FINDING_NUMBERS = ["paper_a", "paper_b", "ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"]
-MIME = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
 STAND_INS = {
     "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
     "AudioLDM-Medium; the shipped concept clips are rendered stand-ins, and not the paper's recordings",
     "smoke": "the pocket model and far too few steps and prompts to learn anything: this page only shows "
     "that every part runs, and its numbers mean nothing",
 }
-STYLE = """
-body { font: 16px/1.55 system-ui, sans-serif; color: #1d2430; background: #fff; max-width: 62rem;
-       margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin-bottom: .3rem; }
-h2 { margin-top: 2.6rem; font-size: 1.3rem; }
-.note { background: #fdf6e3; border-left: 4px solid #d9a400; padding: .7rem 1rem; }
-.quiet, figcaption { color: #5a6472; font-size: .92rem; } .wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid #e3e7ec; }
-th, td { white-space: nowrap; vertical-align: top; }
-th { font-weight: 600; border-bottom-color: #98a2b0; } td.words { white-space: normal; }
-figure { margin: 1.5rem 0; } audio { width: 18rem; height: 2.2rem; vertical-align: middle; }
-"""
+# A plot that was folded away has no width yet when it is drawn.
+UNFOLDED = """<script>document.addEventListener("toggle", (event) => event.target.querySelectorAll(".js-plotly-plot")
+.forEach((plot) => Plotly.Plots.resize(plot)), true)</script>"""
 
 
 def write_report(runs_dir: str | Path, profile: str) -> Path:
@@ -61,64 +59,37 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
     folder = resolve_runs_dir(runs_dir) / slug(profile)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist, so there is nothing to report. Run `make study` first.")
+    results = read_results(runs_dir, profile) if (folder / RESULTS).exists() else None
+    runs, files = find_runs(runs_dir, profile), _figure_files(folder)
+    plane = next((path for name in PLANES for path in files if path.stem == name), None)
     body = [
-        f"<h1>Personalising text-to-music generation</h1><p class='quiet'>profile “{escape(profile)}”</p>",
+        f"<h1>Can a text-to-music model learn a new sound?</h1><p class='quiet'>Profile “{escape(profile)}”</p>",
+        _found(results),
+        f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{_telling(runs)}</div></div>",
         _what_this_is(profile),
-        "<h2>Results</h2>" + _results(folder, runs_dir, profile),
-        "<h2>The paper's findings</h2>" + _findings(folder),
-        "<h2>Figures</h2>" + _figures(folder / "figures"),
-        "<h2>Listen</h2>" + _clips(find_runs(runs_dir, profile)),
-        "<h2>How it was made</h2>" + _making(folder),
+        "<h2>Table 1</h2>" + _table_1(results, profile) + _every_metric(results, runs_dir, profile),
+        "<h2>The paper's findings</h2>" + _findings(results),
+        "<h2>Figures</h2>" + _figures(folder, [path for path in files if path != plane and path.stem not in TABLES]),
+        "<h2>Listen</h2>" + _clips(runs),
+        "<h2>How it was made</h2>" + _making(folder, runs),
     ]
     page = (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Text-to-music personalisation: {escape(profile)}</title><style>{STYLE}</style></head>"
+        f"<title>Text-to-music personalisation: {escape(profile)}</title>"
+        f"<style>{STYLE.read_text(encoding='utf-8')}</style>{plotly_script() + UNFOLDED if files else ''}</head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
     (folder / "report").mkdir(exist_ok=True)
     return write_text(folder / "report" / "index.html", page)
 
 
-def results_table(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each concept, method and setup, one column for each metric and embedder.
-
-    Parameters
-    ----------
-    results : tidy table
-        Columns profile, concept, method, setup, seed, prompt, metric, value, n, ci_low, ci_high, embedder.
-
-    Returns
-    -------
-    DataFrame of text
-        A value over all prompts if there is one, else the mean over prompts; the mean over seeds; the
-        interval where one value stands alone, since intervals cannot be averaged.
-    """
-    keys = ["concept", "method", "setup"]
-    table = results.assign(
-        prompt=results.get("prompt", pd.Series("", index=results.index)).fillna("").astype(str),
-        column=results["metric"] + " (" + results.get("embedder", pd.Series("")).fillna("no embedder") + ")",
-    )
-    cells = {}
-    for (row, column), group in table.groupby([table[keys].apply(tuple, axis=1), "column"], sort=False):
-        whole = group[group["prompt"].isin(OVER_ALL_PROMPTS)]
-        cells.setdefault(row, {})[column] = _value(whole if len(whole) else group)
-    shown = pd.DataFrame.from_dict(cells, orient="index").fillna("")
-    shown.index = pd.MultiIndex.from_tuples(shown.index, names=keys)
-    return shown.reset_index()
-
-
-def _value(rows: pd.DataFrame) -> str:
-    values = rows["value"].dropna()
-    if values.empty:
-        said = rows["status"].dropna().unique() if "status" in rows else []
-        return ", ".join(map(str, said)) or "undefined"
-    low, high = rows.iloc[0].reindex(["ci_low", "ci_high"])
-    if len(rows) == 1 and pd.notna(low) and pd.notna(high):
-        return f"{values.iloc[0]:.3f} [{low:.3f}, {high:.3f}]"
-    failed = int((rows["status"] == "failed").sum()) if "status" in rows else 0
-    told = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{failed} failed"] * (failed > 0)
-    return f"{values.mean():.3f}" + (f" ({', '.join(told)})" if told else "")
+def _found(results: pd.DataFrame | None) -> str:
+    """Return what was found in a sentence and what that is of."""
+    what, of = narrative.headline(results) if results is not None else ("", "")
+    if not what:
+        return _missing("comparison of DreamBooth and Textual Inversion", "notebooks 02, 03 and 05, or one of them,")
+    return f"<p class='lead'>{escape(what)}</p><p class='quiet'>{escape(of)}</p>"
 
 
 def _what_this_is(profile: str) -> str:
@@ -127,55 +98,120 @@ def _what_this_is(profile: str) -> str:
     return f"<p class='note'><b>What stands in for what.</b> Made with {escape(STAND_INS[profile])}.</p>"
 
 
-def _results(folder: Path, runs_dir: str | Path, profile: str) -> str:
-    path = folder / "results.csv"
-    results = read_results(runs_dir, profile) if path.exists() else collect(runs_dir, profile)
+def _telling(runs: list[Path]) -> str:
+    """Return three players: a concept, and both methods' first clip of it; found by rule, not by ear."""
+    by_name = {run.parts[-3:]: run for run in runs}
+    for concept, variant, seed in sorted(by_name):
+        pair = [by_name.get((concept, f"{method}-BL", seed)) for method in narrative.METHODS]
+        if variant == "DB-BL" and all(pair):
+            first = [next(iter(_players(run, 1)), "") for run in pair]
+            return _own_clip(concept) + "".join(first)
+    return _missing("clips of both methods", "notebooks 02 and 03")
+
+
+def _table_1(results: pd.DataFrame | None, profile: str) -> str:
+    if results is None:
+        return _missing("results", "notebook 05")
+    told = _setups(results)
+    published = read_published(profile)
+    if published is not None:
+        what, of = (escape(text) for text in narrative.headline(published))
+        told += f"<p><b>Of more runs, published with the project:</b> {what}</p>"
+        told += _folded("The published table", f"<p class='quiet'>{of}</p>{_setups(published)}")
+    return told
+
+
+def _setups(results: pd.DataFrame) -> str:
+    """Return a table of four columns: setup, and each metric with its interval and the paper's number below it."""
+    names = "".join(f"<th>{name}</th>" for name in COLUMNS.values())
+    rows = []
+    for row in setup_cells(results, paper_table("table1")).to_dict("records"):
+        cells = [f"<td>{escape(row['method'])} {escape(row['setup'])}</td>"]
+        for metric in COLUMNS:
+            value, _, interval = escape(row[metric]).partition("  ")
+            below = f"<span>{interval}</span><span class='quiet'>paper {escape(row[f'{metric}_paper'])}</span>"
+            cells.append(f"<td>{value} {below}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    table = f"<table class='setups'><tr><th>Setup</th>{names}</tr>{''.join(rows)}</table>"
+    how = "↑ higher, ↓ lower is closer; in brackets 95 % intervals. The paper's judge and clips differ: compare orders."
+    return f"{table}<p class='quiet'>{how}</p>"
+
+
+def _every_metric(results: pd.DataFrame | None, runs_dir: str | Path, profile: str) -> str:
+    source = "the runs' metrics.csv" if results is None else RESULTS
+    results = collect(runs_dir, profile) if results is None else results
     if results.empty:
-        return _missing("results", "notebooks that measure")
-    source = "results.csv" if path.exists() else "the runs' metrics.csv"
-    return (
-        f"<div class='wide'>{_table(results_table(results))}</div><p class='quiet'>From {source}. In "
-        "brackets: the interval of that value. Compare values of one embedder only.</p>"
-    )
+        return _missing("measurements", "notebooks that measure")
+    told = f"<p class='quiet'>From {source}. In brackets: the interval of that value. Compare one embedder only.</p>"
+    return _folded("Every metric of every setup", _wide(every_metric(results)) + told)
 
 
-def _findings(folder: Path) -> str:
-    """Return the verdicts as a table; the results they are computed from are those shown above it."""
-    from tmp_utils.findings import verdicts
-
-    if not (folder / "results.csv").exists():
+def _findings(results: pd.DataFrame | None) -> str:
+    """Return the verdicts in words and folded as a table, computed from the results shown above."""
+    if results is None:
         return _missing("verdicts", "notebook 05")
-    judged = verdicts(read_results(folder.parent, folder.name))
+    judged = verdicts(results)
+    lines = narrative.findings_in_words(judged)
+    counts = ", ".join(f"{len(found)} {verdict}" for verdict, found in lines.items())
+    told = [f"<p>Of {len(judged)} claims of the paper: {counts}."]
+    if judged["n_concepts"].max() < MIN_CONCEPTS:
+        told.append(f" A verdict needs {MIN_CONCEPTS} concepts; fewer say nothing of the next one.")
+    for verdict, found in lines.items():
+        items = "".join(f"<li>{escape(line)}</li>" for line in found)
+        told += [_folded(f"{verdict.capitalize()} ({len(found)})", f"<ul>{items}</ul>", len(found) < 8)] * bool(found)
     numbers = judged[FINDING_NUMBERS].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
     shown = judged[["claim", "metric", "a", "b"]].join(numbers).join(judged[["n_concepts", "verdict", "paper_agrees"]])
-    return (
-        f"<div class='wide'>{_table(shown.rename(columns=lambda name: name.replace('_', ' ')))}</div>"
+    how = (
         "<p class='quiet'>Difference: a minus b, with its 95 % interval; p after Holm's correction. “Paper agrees”: "
         "whether the paper's own Table 1 says what its text says.</p>"
     )
+    table = _wide(shown.rename(columns=lambda name: name.replace("_", " ")))
+    return "".join(told) + _folded("The findings as a table", table + how)
 
 
-def _figures(folder: Path) -> str:
-    """Return all saved figures, with plotly.js once."""
-    import plotly.io
+def _figure_files(folder: Path) -> list[Path]:
+    """Return the saved figures: in the order of the notebooks, a concept's own after those of all."""
+    order = {stem: (k, j) for k, group in enumerate(narrative.FIGURES.values()) for j, stem in enumerate(group)}
+    found = [path for part in ("figures", "survey/figures") for path in (folder / part).rglob("*.json")]
 
+    def place(path: Path) -> tuple:
+        group, within = order.get(path.stem, (len(narrative.FIGURES), 0))
+        return group, _concept(path), within, path
+
+    return sorted(found, key=place)
+
+
+def _concept(path: Path) -> str:
+    return "" if path.parent.name == "figures" else path.parent.name
+
+
+def _figures(folder: Path, files: list[Path]) -> str:
+    """Return the figures by notebook and concept; only the first concept's are not folded."""
     shown = []
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            figure = plotly.io.read_json(path)
-        except ValueError as error:  # seen on the page, and no reason to lose the others
-            reason = escape(f"{path.name} is not a plotly figure: {error}")
-            shown.append(f"<p class='note'>{reason}</p>")
-            continue
-        script = not any("<figure" in part for part in shown)
-        html = plotly.io.to_html(figure, full_html=False, include_plotlyjs=script, default_height=480)
-        shown.append(f"<figure>{html}<figcaption>{escape(_caption(path, folder))}</figcaption></figure>")
+    for group, of_group in groupby(files, _group):
+        shown.append(f"<h3>{group}</h3>")
+        first = True
+        for concept, paths in groupby(of_group, _concept):
+            inside = "".join(map(_figure, paths))
+            shown.append(_folded(escape(concept), inside, first) if concept else inside)
+            first = first and not concept
     return "".join(shown) or _missing("figures", "notebooks")
 
 
-def _caption(path: Path, folder: Path) -> str:
-    """Return a figure's name in words, with the concept whose folder it lies in."""
-    return ", ".join(path.relative_to(folder).with_suffix("").parts).replace("_", " ")
+def _group(path: Path) -> str:
+    return next((group for group, captions in narrative.FIGURES.items() if path.stem in captions), OTHERS)
+
+
+def _figure(path: Path | None, height_px: int | None = None) -> str:
+    import plotly.io
+
+    if path is None:
+        return _missing("plane of CLAP-A and CLAP-T", "notebooks 03 and 05, or one of them,")
+    caption = narrative.FIGURES.get(_group(path), {}).get(path.stem, path.stem.replace("_", " "))
+    try:
+        return page_figure(plotly.io.read_json(path), caption, height_px)
+    except ValueError as error:  # seen on the page, and no reason to lose the others
+        return f"<p class='note'>{escape(f'{path.name} is not a plotly figure: {error}')}</p>"
 
 
 def _clips(runs: list[Path]) -> str:
@@ -183,39 +219,34 @@ def _clips(runs: list[Path]) -> str:
     heard = [run for run in runs if (run / "clips" / "clips.csv").exists() or (run / "clips.csv").exists()]
     step = max(1, -(-len(heard) // MAX_RUNS_HEARD))
     own = [_own_clip(concept) for concept in sorted({run.parts[-3] for run in heard[::step]})]
-    rows = [*filter(None, own), *(row for run in heard[::step] for row in _players(run))]
-    if not rows:
+    players = [*own, *(row for run in heard[::step] for row in _players(run, CLIPS_PER_RUN))]
+    if not heard:
         return _missing("clips", "notebooks that generate")
-    head = "<tr><th>concept</th><th>setup</th><th>asked for</th><th>clip</th></tr>"
-    chosen = f"{len(heard[::step])} of {len(heard)} runs, {CLIPS_PER_RUN} clips of each at most."
-    return f"<div class='wide'><table>{head}{''.join(rows)}</table></div><p class='quiet'>{chosen}</p>"
+    chosen = f"{len(heard[::step])} of {len(heard)} runs, {CLIPS_PER_RUN} clips of each at most, none chosen by ear."
+    return f"<p class='quiet'>{chosen}</p><div class='clips'>{''.join(players)}</div>"
 
 
 def _own_clip(concept: str) -> str:
     """Return a player for a shipped concept's first clip; nothing for others, whose clips may be anywhere."""
     if concept not in list_concepts():
         return ""
-    player = _player(load_concept(concept).clips[0])
-    return f"<tr><td>{concept}</td><td>the concept itself</td><td></td><td>{player}</td></tr>"
+    return _player(load_concept(concept).clips[0], f"{concept}: the concept itself", "one of its own clips")
 
 
-def _players(run: Path) -> Iterable[str]:
+def _players(run: Path, n: int) -> Iterable[str]:
     listing = run / "clips.csv" if (run / "clips.csv").exists() else run / "clips" / "clips.csv"
-    clips = pd.read_csv(listing).drop_duplicates("prompt_id").head(CLIPS_PER_RUN)
-    for clip in clips.itertuples():
-        path = next((p for p in (run / "clips" / clip.file, run / clip.file) if p.exists()), None)
-        words = "".join(f"<td class='words'>{escape(str(w))}</td>" for w in (*run.parts[-3:-1], clip.prompt))
-        yield f"<tr>{words}<td>{_player(path)}</td></tr>"
+    for clip in pd.read_csv(listing).drop_duplicates("prompt_id").head(n).itertuples():
+        paths = (run / "clips" / clip.file, run / clip.file)
+        method, _, setup = run.parts[-2].rpartition("-")
+        variant = f"{narrative.METHODS[method]} {setup}" if method in narrative.METHODS else run.parts[-2]
+        yield _player(next(filter(Path.exists, paths), paths[0]), f"{run.parts[-3]}: {variant}", f"“{clip.prompt}”")
 
 
-def _player(path: Path | None) -> str:
-    if path is None:
-        return "missing"
-    sound = base64.b64encode(path.read_bytes()).decode()
-    return f"<audio controls preload='none' src='data:{MIME[path.suffix.lower()]};base64,{sound}'></audio>"
+def _player(path: Path, who: str, what: str) -> str:
+    return f"<p class='clip'><b>{escape(who)}</b><br>{escape(what)}<br>{player(path)}</p>"
 
 
-def _making(folder: Path) -> str:
+def _making(folder: Path, runs: list[Path]) -> str:
     records = sorted((folder / "notebooks").glob("*.json"))
     notebooks = []
     for path in records:
@@ -224,27 +255,31 @@ def _making(folder: Path) -> str:
         notebooks.append(
             {"notebook": path.stem, "minutes": f"{record['elapsed_s'] / 60:.1f}", "parameters": parameters}
         )
-    runs = [read_manifest(run) for run in find_runs(folder.parent, folder.name)]
+    manifests = [read_manifest(run) for run in runs]
     made = provenance()
-    minutes = sum(run["timings"].get("total_s", 0) for run in runs) / 60
+    minutes = sum(run["timings"].get("total_s", 0) for run in manifests) / 60
     facts = {
         "runs": f"{len(runs)}, {minutes:.1f} minutes in all",
-        "backbone": "; ".join(sorted({_backbone(run) for run in runs if run.get("backbone")})) or "not recorded",
+        "backbone": "; ".join(sorted({_backbone(run) for run in manifests if run.get("backbone")})) or "not recorded",
         "commit": made["commit"] or "not a git checkout",
         "machine": ", ".join(f"{k.replace('_', ' ')}: {v}" for k, v in made["machine"].items() if v is not None),
         "versions": ", ".join(f"{k} {v}" for k, v in made["versions"].items() if v is not None),
     }
     lines = "".join(f"<tr><th>{k}</th><td class='words'>{escape(v)}</td></tr>" for k, v in facts.items())
-    table = _table(pd.DataFrame(notebooks)) if notebooks else _missing("executed notebooks", "study")
-    return f"<div class='wide'>{table}</div><table>{lines}</table>"
+    table = _wide(pd.DataFrame(notebooks)) if notebooks else _missing("executed notebooks", "study")
+    return f"<table>{lines}</table>{table}"
 
 
 def _backbone(manifest: dict) -> str:
     return f"{Path(manifest['backbone']['id']).name} ({manifest['backbone']['hash'][:12]})"
 
 
-def _table(table: pd.DataFrame) -> str:
-    return table.to_html(index=False, border=0, escape=True)
+def _wide(table: pd.DataFrame) -> str:
+    return f"<div class='wide'>{table.to_html(index=False, border=0, escape=True)}</div>"
+
+
+def _folded(summary: str, inside: str, is_open: bool = False) -> str:
+    return f"<details{' open' * is_open}><summary>{summary}</summary>{inside}</details>"
 
 
 def _missing(what: str, maker: str) -> str:

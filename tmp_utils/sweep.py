@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils import concepts, runs
-from tmp_utils.audio import load_clip, save_clip
+from tmp_utils.audio import load_clip, overs_counted, save_clip
 from tmp_utils.concepts import Concept
 from tmp_utils.embed import Embedder
 from tmp_utils.findings import transfer_balance
@@ -89,6 +89,7 @@ def measure(
     }
 
 
+@overs_counted()
 def run_sweep(
     study: Study,
     concept: Concept,

@@ -9,6 +9,7 @@ study  : setups, the plane of CLAP-A and CLAP-T, music agreement, style transfer
 tables : Table 1 and the findings.
 learning : what a training gains and loses on its way.
 pocket : how the pocket model was made and what it can do.
+page   : figures on the report's page.
 """
 
 from tmp_utils.figures.learning import learning_path

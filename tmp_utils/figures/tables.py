@@ -2,6 +2,7 @@
 
 Conventions: a missing number is an en dash, a failed one the word "failed"; intervals are at 95 %.
 
+setup_cells    : Table 1 as text.
 results_table  : Table 1, our means with intervals | the paper's.
 findings_table : one claim a row, with its verdict in colour.
 """
@@ -62,6 +63,22 @@ def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame) -> list[str
     return cells
 
 
+def setup_cells(results: pd.DataFrame, table1: pd.DataFrame) -> pd.DataFrame:
+    """Return method and setup, and for each metric of `COLUMNS` our cell and the paper's ("<metric>_paper"), as text.
+
+    Setups that the paper does not have come last, with a dash in its columns.
+    """
+    of_setups = results["metric"].isin(list(COLUMNS)) & ~results["method"].isin([REFERENCE, UNTRAINED])
+    mine = results.loc[of_setups, ["method", "setup"]]
+    setups = pd.concat([table1[["method", "setup"]], mine]).drop_duplicates(ignore_index=True)
+    theirs = setups.merge(table1, on=["method", "setup"], how="left")
+    cells = setups.copy()
+    for metric in COLUMNS:
+        cells[metric] = _cells(results, metric, setups)
+        cells[f"{metric}_paper"] = [_as_printed(value) for value in theirs[metric]]
+    return cells
+
+
 def results_table(results: pd.DataFrame, table1: pd.DataFrame, title: str = "Table 1", note: str = "") -> go.Figure:
     """Return ours with intervals beside the paper's numbers, one row a method and setup.
 
@@ -72,15 +89,12 @@ def results_table(results: pd.DataFrame, table1: pd.DataFrame, title: str = "Tab
     table1 : pandas.DataFrame
         The paper's: method, setup, clap_a, fad, clap_t.
     """
-    of_setups = results["metric"].isin(list(COLUMNS)) & ~results["method"].isin([REFERENCE, UNTRAINED])
-    mine = results.loc[of_setups, ["method", "setup"]]
-    setups = pd.concat([table1[["method", "setup"]], mine]).drop_duplicates(ignore_index=True)
-    theirs = setups.merge(table1, on=["method", "setup"], how="left")
-    header, cells = ["<b>Method</b>", "<b>Setup</b>"], [setups["method"], setups["setup"]]
-    for metric, name in COLUMNS.items():
+    cells = setup_cells(results, table1)
+    header = ["<b>Method</b>", "<b>Setup</b>"]
+    for name in COLUMNS.values():
         header += [f"<b>{name}</b> ours", "paper"]
-        cells += [_cells(results, metric, setups), [_as_printed(value) for value in theirs[metric]]]
-    return _table(header, cells, [75, 60, 235, 60, 215, 60, 235, 60], title, note, [1] * len(setups))
+    columns = [cells[column] for column in cells]
+    return _table(header, columns, [75, 60, 235, 60, 215, 60, 235, 60], title, note, [1] * len(cells))
 
 
 def _wrapped(texts: pd.Series, width: int) -> list[str]:
