@@ -234,6 +234,21 @@ def test_a_killed_grid_and_two_at_once_give_the_table_of_an_uninterrupted_one(pl
     assert (place / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
 
 
+@needs_engine
+def test_a_worker_that_is_lost_is_tried_again_by_its_grid(place):
+    hold = place / "hold"
+    hold.write_text("3")
+    grid = start(place, "TI-BL", GRID_HOLD=str(hold))
+    trace = wait_for(place / "runs/pocket/sitar", "TI-BL/.seed0.*.partial/trace.csv")
+    kernel = trace.read_text().split()[0].split(",")[1]
+    worker = subprocess.check_output(["ps", "-o", "ppid=", "-p", kernel], text=True)
+    for process in (worker, kernel):
+        os.kill(int(process), signal.SIGKILL)
+    hold.write_text(str(STEPS))
+    assert grid.wait(timeout=180) == 0
+    assert list(steps(place, "TI-BL").step) == list(range(STEPS)) and steps(place, "TI-BL").process.nunique() == 2
+
+
 def test_the_engines_lock_and_the_studys_cannot_be_one():
     root = engine.WORKFLOW.parents[1]
     locks = {}
