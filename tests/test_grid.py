@@ -130,6 +130,12 @@ def test_a_missing_slurm_is_named(monkeypatch, tmp_path):
         engine.find_engine(cluster=True)
 
 
+def test_why_slurm_took_no_job_is_said_however_much_the_engine_said_after_it(place, capsys):
+    said = "import sys; print('    message: SLURM sbatch failed: Invalid account', *range(99), sep='\\n'); sys.exit(1)"
+    engine._follow([sys.executable, "-c", said], planned(place, ["TI-BL"]), place)
+    assert capsys.readouterr().err.endswith("engine.log):\n  message: SLURM sbatch failed: Invalid account\n")
+
+
 @pytest.mark.parametrize(("sacct_ends_with", "asks_squeue"), [(0, False), (1, True), (None, True)])
 def test_where_slurm_keeps_no_accounts_the_queue_is_asked(monkeypatch, tmp_path, sacct_ends_with, asks_squeue):
     if sacct_ends_with is not None:

@@ -164,7 +164,9 @@ def _follow(command: Sequence[str], jobs: Sequence[Job], state: Path) -> None:
     if stopped:
         raise KeyboardInterrupt
     if len(told) < len(jobs):  # some job neither came to its end nor said why
-        tail = "\n  ".join(log.read_text(encoding="utf-8").splitlines()[-TAIL_LINES:])
+        lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines()]
+        reasons = list(dict.fromkeys(line for line in lines if line.startswith("message: ")))
+        tail = "\n  ".join((reasons or lines)[-TAIL_LINES:])
         print(f"The engine stopped before all was said (all of it: {log}):\n  {tail}", file=sys.stderr)
 
 
