@@ -22,7 +22,6 @@ rule reference:
     resources:
         gpu=config["gpus"],
         attempt=lambda wildcards, attempt: attempt,
-    retries: 1  # for a worker that was lost; a notebook that raised is not executed again
     shell:
         "PYTHONPATH={config[project]:q} OMP_NUM_THREADS={threads} "
         "{config[python]:q} -m tmp_utils.grid.job {params.order:q} --attempt {resources.attempt}"

@@ -1,8 +1,9 @@
 """Notebooks that stand in for 02, 03 and 05 in the tests of the grid: real runs, locks and resume, and no model.
 
 A run takes `STEPS` steps of `GRID_PAUSE_S` seconds (an environment variable) and writes down each, so that one that was
-killed goes on where it was; its `trace.csv` names the process that took each step. Setup "3-AC" of TI fails where
-`GRID_BREAK` is set.
+killed goes on where it was; its `trace.csv` names the process that took each step. The file `GRID_HOLD`, if set, says
+after how many steps TI-BL waits until it says more, so that it can be killed there. TI-3-AC fails where `GRID_BREAK` is
+set.
 """
 
 import json
@@ -17,12 +18,14 @@ BOTH = 'profile: str = "pocket"\nruns_dir: str = "runs"'
 PARAMETERS = f'{BOTH}\nconcept: str = "sitar"\nsetups: list = ["BL"]\nseeds: list = [0]'
 TRAIN = """
 import hashlib, os, time
+from pathlib import Path
 import pandas as pd
 from tmp_utils import runs
 
 for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in others)]:
     if os.environ.get("GRID_BREAK") and (method, setup) == ("TI", "3-AC"):
         raise ValueError("this setup is broken")
+    hold = os.environ.get("GRID_HOLD") if (method, setup) == ("TI", "BL") else None
     for seed in seeds:
         cell = dict(profile=profile, concept=concept, method=method, setup=setup, seed=seed)
         with runs.open_run(runs.run_folder(runs_dir, *cell.values()), cell) as run:
@@ -31,6 +34,8 @@ for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in other
             trace = run.path / "trace.csv"
             for step in range(len(trace.read_text().splitlines()) if trace.exists() else 0, STEPS):
                 time.sleep(float(os.environ.get("GRID_PAUSE_S", 0)))
+                while hold and step >= int(Path(hold).read_text()):
+                    time.sleep(0.2)
                 with trace.open("a") as file:
                     file.write(f"{step},{os.getpid()}\\n")
             digest = hashlib.sha256(repr(sorted(cell.items())).encode()).hexdigest()

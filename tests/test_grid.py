@@ -130,6 +130,12 @@ def test_a_missing_slurm_is_named(monkeypatch, tmp_path):
         engine.find_engine(cluster=True)
 
 
+def test_why_slurm_took_no_job_is_said_however_much_the_engine_said_after_it(place, capsys):
+    said = "import sys; print('    message: SLURM sbatch failed: Invalid account', *range(99), sep='\\n'); sys.exit(1)"
+    engine._follow([sys.executable, "-c", said], planned(place, ["TI-BL"]), place)
+    assert capsys.readouterr().err.endswith("engine.log):\n  message: SLURM sbatch failed: Invalid account\n")
+
+
 @pytest.mark.parametrize(("sacct_ends_with", "asks_squeue"), [(0, False), (1, True), (None, True)])
 def test_where_slurm_keeps_no_accounts_the_queue_is_asked(monkeypatch, tmp_path, sacct_ends_with, asks_squeue):
     if sacct_ends_with is not None:
@@ -232,6 +238,21 @@ def test_a_killed_grid_and_two_at_once_give_the_table_of_an_uninterrupted_one(pl
     run_here(tmp_path / "whole", [("TI", ["BL", "MW"]), ("DB", ["BL"])])
     table = "runs/pocket/results.csv"
     assert (place / table).read_bytes() == (tmp_path / "whole" / table).read_bytes()
+
+
+@needs_engine
+def test_a_worker_that_is_lost_is_tried_again_by_its_grid(place):
+    hold = place / "hold"
+    hold.write_text("3")
+    grid = start(place, "TI-BL", GRID_HOLD=str(hold))
+    trace = wait_for(place / "runs/pocket/sitar", "TI-BL/.seed0.*.partial/trace.csv")
+    kernel = trace.read_text().split()[0].split(",")[1]
+    worker = subprocess.check_output(["ps", "-o", "ppid=", "-p", kernel], text=True)
+    for process in (worker, kernel):
+        os.kill(int(process), signal.SIGKILL)
+    hold.write_text(str(STEPS))
+    assert grid.wait(timeout=180) == 0
+    assert list(steps(place, "TI-BL").step) == list(range(STEPS)) and steps(place, "TI-BL").process.nunique() == 2
 
 
 def test_the_engines_lock_and_the_studys_cannot_be_one():

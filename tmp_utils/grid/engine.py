@@ -27,6 +27,9 @@ from tmp_utils.provenance import PROJECT_DIR
 WORKFLOW = NOTEBOOKS_DIR / "grid.smk"
 SLURM_PROFILE = NOTEBOOKS_DIR / "slurm"
 ENGINE_DIR = PROJECT_DIR / ".venv-grid"
+# For a worker that was lost; a notebook that raised is not executed again. An option, and no `retries` of a rule: that
+# the Snakemakes within a SLURM job would heed as well, and try four times, also when their grid has long been killed.
+RETRIES = ("--retries", "1")
 LOOK_S = 2.0  # how often what is done is looked at
 TAIL_LINES = 12
 KEEP_STATE_S = 7 * 24 * 3600  # what a killed grid leaves of its engine is deleted after a week
@@ -81,7 +84,7 @@ def run_grid(
     KeyboardInterrupt
         If it was told to stop; what is finished is kept.
     """
-    engine = [find_engine(cluster is not None), *_place(cluster, cores), *engine_options]
+    engine = [find_engine(cluster is not None), *RETRIES, *_place(cluster, cores), *engine_options]
     folder = grid_folder(runs_dir, profile)
     last = plan_metrics(profile, runs_dir, notebooks_dir)
     to_do = [job for job in jobs if not job.done]
@@ -161,7 +164,9 @@ def _follow(command: Sequence[str], jobs: Sequence[Job], state: Path) -> None:
     if stopped:
         raise KeyboardInterrupt
     if len(told) < len(jobs):  # some job neither came to its end nor said why
-        tail = "\n  ".join(log.read_text(encoding="utf-8").splitlines()[-TAIL_LINES:])
+        lines = [line.strip() for line in log.read_text(encoding="utf-8").splitlines()]
+        reasons = list(dict.fromkeys(line for line in lines if line.startswith("message: ")))
+        tail = "\n  ".join((reasons or lines)[-TAIL_LINES:])
         print(f"The engine stopped before all was said (all of it: {log}):\n  {tail}", file=sys.stderr)
 
 
