@@ -7,6 +7,7 @@ CONCEPTS ?=
 SEEDS ?=
 STAGE ?=
 STUDY ?=
+SURVEY ?=
 SETUPS ?= all
 CLUSTER ?=
 CORES ?=
@@ -32,6 +33,7 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1"  RUNS=folder  STAGE=clap'
+	@echo '  Of the survey: SURVEY="--contact you@there.org --share"  SURVEY="--export answers.csv"  SURVEY=--help'
 	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm'
 
 setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
@@ -62,7 +64,7 @@ lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
 survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; STUDY=folder for one that is built
-	@$(PY) -m tmp_utils.survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(STUDY),--study "$(STUDY)")
+	@$(PY) -m tmp_utils.survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(STUDY),--study "$(STUDY)") $(SURVEY)
 
 grid: $(INSTALLED) $(GRID_ENGINE)  ## run many: CONCEPTS=all SETUPS=all SEEDS=2, on CORES=n or with CLUSTER=slurm
 	@$(PY) -m tmp_utils.grid --profile $(PROFILE) --runs-dir "$(RUNS)" --concepts $(or $(CONCEPTS),all) --setups $(SETUPS) \

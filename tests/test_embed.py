@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tmp_utils import embed, vggish
-from tmp_utils.embed import cut_windows, load_embedder
+from tmp_utils.embed import cut_windows, load_embedder, unit_rows
 
 RATE_HZ = 16000
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a", "recording", "of", "sitar", "drum"]
@@ -110,6 +110,17 @@ def test_a_long_clip_is_the_unit_mean_of_its_windows(embedder, clips):
     mean = embedder.embed_clips([clips[3][:160000], clips[3][160000:]]).mean(0)
     assert embedder.embed_clips([clips[3]])[0] == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
     assert embedder.embed_windows(clips).shape == (5, 12)
+
+
+def test_a_short_clip_is_repeated_until_the_window_is_full_and_not_padded_with_silence(embedder):
+    clip = np.random.default_rng(3).normal(0, 0.1, size=6 * RATE_HZ).astype(np.float32)
+    rate_hz, window = embedder.rate_hz, embedder.window
+    short = embedder._resample(clip)
+    whole = np.concatenate([short, short])[:window]
+    assert window == 10 * rate_hz
+    expected = unit_rows(embedder._embed_batch([whole]))
+    assert np.allclose(embedder.embed_clips([clip]), expected, atol=1e-6)
+    assert not np.allclose(unit_rows(embedder._embed_batch([short])), expected, atol=1e-4)
 
 
 def test_a_prompt_does_not_depend_on_the_longer_one_beside_it(embedder):

@@ -58,6 +58,9 @@ def test_all_none_is_no_preference_and_no_error():
     answers = only(["None"] * 12)
     table = analysis.preference_table(answers).set_index("outcome")
     assert table.loc["None", "share"] == 1 and table.loc["DB-BL", "share"] == 0
+    n = answers["participant"].nunique()  # unanimous people are not certainty, however many answers each gave
+    assert tuple(table.loc["None", ["ci_low", "ci_high"]]) == pytest.approx(analysis.wilson(n, n))
+    assert tuple(table.loc["DB-BL", ["ci_low", "ci_high"]]) == pytest.approx(analysis.wilson(0, n))
     assert analysis.sign_test(answers)["p_value"].isna().all()
     assert "0 decided answers" in models.mixed_model(answers)["status"].iloc[0]
     assert math.isnan(power.participant_icc(answers))
@@ -65,6 +68,19 @@ def test_all_none_is_no_preference_and_no_error():
         [["r01", "CLAP-A", 0.5, 0.4, "x"]], columns=["question", "metric", "score_first", "score_second", "embedder"]
     )
     assert analysis.agreement(answers, scores)[0].empty
+
+
+def test_nobody_left_after_the_catch_trials_is_no_preference_and_no_error():
+    answers, report = analysis.exclude(answers_of(Rater(careless=1.0), 6))
+    assert report["excluded"].all() and answers.empty
+    assert analysis.preference_table(answers).empty and analysis.sign_test(answers).empty
+    assert "0 decided answers" in models.mixed_model(answers)["status"].iloc[0]
+    with pytest.raises(ValueError, match="no decided answers"):
+        models.bradley_terry(answers)
+    summary, points = analysis.agreement(answers, simulate_scores(STUDY))
+    assert summary.empty
+    drawn = figures.preference_bars(analysis.preference_table(answers)), figures.agreement_plot(points)
+    assert all(figure.layout.title.text for figure in drawn)
 
 
 def test_clustering_widens_the_interval_when_participants_are_of_one_mind_and_not_when_they_are_not():

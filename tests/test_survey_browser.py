@@ -160,6 +160,46 @@ def test_an_answer_before_listening_is_refused_and_the_page_says_what_to_do(site
     assert answers_of(study, code_on(page)).empty
 
 
+def test_a_notice_goes_when_what_it_asked_for_is_done(site, page):
+    consent_and_check(page, site[0])
+    page.locator('button[data-choice="A"]').click(force=True)
+    notice = page.get_by_role("alert")
+    assert notice.is_visible()
+    player = page.locator("button.player:visible").first
+    player.click()
+    player.locator(".heard", has_text=re.compile("^heard$")).wait_for()
+    assert not notice.is_visible()
+
+
+def test_who_comes_back_is_led_to_continue_first_and_sees_how_far_they_were(site, page):
+    consent_and_check(page, site[0])
+    listen_and_answer(page, "A")
+    page.reload()
+    page.get_by_role("heading", name="Welcome back").wait_for()
+    assert page.get_by_text("1 of 4 questions are answered.").is_visible()
+    page.keyboard.press("Tab")  # the field, which holds the code
+    page.keyboard.press("Enter")
+    page.locator("#question").wait_for()
+    assert page.locator("#count").inner_text() == "Question 2 of 4"
+
+
+def test_a_page_that_was_open_while_the_study_was_started_anew_goes_on(site, page, tmp_path):
+    study = site[0]
+    where = {"answers": tmp_path / "answers.sqlite", "block": False, "rules": Rules(required_s=0.5)}
+    app, url = serve(study.folder, **where)
+    page.goto(url)
+    try:
+        consent_and_check(page, study)
+        page.wait_for_load_state("networkidle")  # the clips are here, and will not be asked for again
+        app.get_blocks().close(verbose=False)
+        app, _ = serve(study.folder, port=int(url.rstrip("/").rsplit(":", 1)[1]), **where)
+        listen_and_answer(page, "A")
+        assert page.locator("#count").inner_text() == "Question 2 of 4"
+    finally:
+        app.get_blocks().close(verbose=False)
+        page.asked.clear()  # another address than the site's
+
+
 def test_a_wrong_number_of_beeps_and_an_unknown_code_are_told(site, page):
     page.get_by_label("Your code").fill("<script>alert(1)</script>")
     page.get_by_role("button", name="Continue").click()
@@ -176,11 +216,12 @@ def test_a_wrong_number_of_beeps_and_an_unknown_code_are_told(site, page):
 def test_the_page_and_what_it_loads_name_no_variant_concept_file_or_source(site, page):
     study = site[0]
     said = []
-    page.on("response", lambda reply: said.append(reply.url + (reply.text() if "/api/" in reply.url else "")))
+    page.on("response", lambda reply: said.append(f"{reply.url}{reply.headers}"))
+    page.on("response", lambda reply: said.append(reply.text() if "/api/" in reply.url else ""))
     consent_and_check(page, study)
     listen_and_answer(page, "A")
     everything = " ".join(said) + page.content()
-    secrets = ["DB-BL", "TI-BL", "correct", "foil", "secret", "sks", "seed0", ".wav"]
+    secrets = ["DB-BL", "TI-BL", "correct", "foil", "secret", "sks", "seed0", ".wav", "last-modified", "etag"]
     secrets += [name for question in study.questions for name in question.files.values()]
     assert [secret for secret in secrets if secret in everything] == []
     assert any("/clip/" in url for url in said)

@@ -131,6 +131,11 @@ def test_a_changed_or_damaged_study_is_refused(tmp_path):
         load_study(tmp_path)
 
 
+def test_a_study_without_questions_is_refused(runs):
+    with pytest.raises(ValueError, match="n_per_kind=0: expected at least one"):
+        build_study(runs[0], PROFILE, n_per_kind=0, concepts=runs[1])
+
+
 def test_a_run_without_its_manifest_is_named(tmp_path):
     runs_dir, _ = make_runs(tmp_path, names=("lute",), n_prompts=1)
     (runs_dir / PROFILE / "lute" / "TI-BL" / "seed0" / "clips" / "clips.csv").unlink()

@@ -156,6 +156,13 @@ def test_joints_of_windows_that_differ_do_not_click():
     assert joined[0] == 1.0 and abs(joined[-1]) == 1.0
 
 
+def test_windows_are_mixed_only_while_one_fades_into_the_next():
+    starts, window = window_starts(22 * GRAIN, 1.28, 0.32, GRAIN)  # two windows that share far more than the fade
+    assert starts[0] + window - starts[1] > 2 * 0.32 * RATE_HZ
+    joined = cross_fade([np.ones(window), -np.ones(window)], starts, 0.32)
+    assert (np.abs(joined) < 0.999).sum() <= 0.32 * RATE_HZ
+
+
 def test_windows_of_a_long_clip_share_their_noise(backbone):
     from tmp_utils.transfer import _noise
 

@@ -3,7 +3,9 @@
 Conventions: clips are mono float arrays (n,) at 16 kHz, of any length; an embedding is a row of a float32
 array (n, d) with norm 1. An embedder hears fixed windows (10 s for CLAP, 0.96 s for VGGish): a longer clip is
 cut in consecutive windows whose embeddings are averaged and made unit-norm again, a shorter one is repeated
-and padded as the embedder was trained. Nothing is cropped at random: one clip has one embedding.
+until its window is full. (CLAP's own "repeatpad" repeats whole clips only, and fills up with silence: two clips of
+6 s that have nothing in common but 4 s of silence are then more alike than a clip and its whole.) Nothing is
+cropped at random: one clip has one embedding.
 Scores of two embedders are never comparable, so each has a name that also tells its weights.
 
 load_embedder     : the embedder of a spec such as "clap:pocket/judge".
@@ -28,6 +30,7 @@ from tmp_utils.profiles import DATA_DIR
 BATCH_SIZE = 16
 MIN_REST = 0.5  # what is left after the last whole window counts from half a window on
 HASH_CHARS = 8
+CACHE_FORM = b"/2"  # counted up when the same clip is heard in another way, so that no older row is taken for it
 SPECS = '"clap:<folder or Hugging Face id>", "laion-clap:<checkpoint>" or "vggish:<weights file>"'
 
 
@@ -97,7 +100,7 @@ class Embedder:
         found = [self._recall(clip) for clip in clips]
         new = [i for i, rows in enumerate(found) if rows is None]
         windows = {i: cut_windows(self._resample(clips[i]), self.window) for i in new}
-        flat = [window for i in new for window in windows[i]]
+        flat = [np.resize(window, self.window) for i in new for window in windows[i]]
         batches = [self._embed_batch(flat[i : i + BATCH_SIZE]) for i in range(0, len(flat), BATCH_SIZE)]
         rows = iter(np.concatenate(batches)) if batches else iter(())
         for i in new:
@@ -112,7 +115,7 @@ class Embedder:
         return soxr.resample(clip, RATE_HZ, self.rate_hz).astype(np.float32)
 
     def _cache_file(self, clip: np.ndarray) -> Path:
-        digest = hashlib.sha256(clip.tobytes() + self.name.encode()).hexdigest()
+        digest = hashlib.sha256(clip.tobytes() + self.name.encode() + CACHE_FORM).hexdigest()
         return Path(self.cache_dir) / re.sub(r"[^\w.@-]+", "_", self.name) / f"{digest}.npy"
 
     def _recall(self, clip: np.ndarray) -> np.ndarray | None:

@@ -181,20 +181,30 @@ def window_starts(n: int, window_s: float, overlap_s: float, grain: int) -> tupl
 
 
 def cross_fade(parts: Sequence[np.ndarray], starts: Sequence[int], overlap_s: float) -> np.ndarray:
-    """Add windows up, each faded in and out linearly over the overlap; gains add up to 1 everywhere.
+    """Add windows up; one fades linearly into the next for `overlap_s` in the middle of what both hold.
 
-    Fades are linear because neighbours sound alike where they overlap; the clip's own ends are not faded.
+    They may share much more than that, but two inventions at once are a blur, and softer than either. Fades are
+    linear because neighbours sound alike where they overlap; gains add up to 1, and the clip's own ends are not
+    faded.
     """
     if len(parts) == 1:
         return np.array(parts[0])
     n, ramp = len(parts[0]), round(overlap_s * RATE_HZ)
-    rise = np.minimum(1.0, (np.arange(n) + 0.5) / ramp)
     total, gains = np.zeros((2, starts[-1] + n))
     for k, (part, start) in enumerate(zip(parts, starts, strict=True)):
-        gain = (rise if k > 0 else 1.0) * (rise[::-1] if k < len(parts) - 1 else 1.0) * np.ones(n)
+        gain = np.ones(n)
+        if k > 0:
+            gain *= _rise(n, starts[k - 1] + n - start, ramp)
+        if k + 1 < len(parts):
+            gain *= _rise(n, start + n - starts[k + 1], ramp)[::-1]
         total[start : start + n] += gain * part
         gains[start : start + n] += gain
     return (total / gains).astype(np.float32)
+
+
+def _rise(n: int, shared: int, ramp: int) -> np.ndarray:
+    """Gains (n,) of a window whose first `shared` samples its neighbour has too: 0, then a ramp, then 1."""
+    return np.clip((np.arange(n) + 0.5 - (shared - ramp) / 2) / ramp, 0.0, 1.0)
 
 
 def _encode(backbone: Backbone, samples: np.ndarray) -> torch.Tensor:

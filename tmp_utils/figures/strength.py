@@ -77,7 +77,7 @@ def mark_landmarks(fig: go.Figure, landmarks: pd.DataFrame) -> go.Figure:
     """
     value = landmarks["value"]
     ranges = [
-        (PAPERS_RANGE, "the paper's", GREY, "bottom", 0.12),
+        (PAPERS_RANGE, "in the paper", GREY, "bottom", 0.12),
         ((value["low"], value["high"]), "here", GREEN, "top", 0.10),
     ]
     for (low, high), whose, colour, side, alpha in ranges:

@@ -1,4 +1,8 @@
-"""Build a listening study from runs, and serve it: `python -m tmp_utils.survey`."""
+"""Build a listening study from runs, and serve it: `python -m tmp_utils.survey`.
+
+The profile's newest study is served. Another is built where there is none, or where --variants, --n-per-kind,
+--seed or --contact say what it should be; one that was built so before is found again, with its answers.
+"""
 
 import argparse
 import sys
@@ -7,8 +11,10 @@ from pathlib import Path
 
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_study
-from tmp_utils.survey.questions import find_studies, load_study
+from tmp_utils.survey.questions import load_study, newest_study
 from tmp_utils.survey.store import Store
+
+SAID = ("variants", "n_per_kind", "seed", "contact")  # what makes it another study
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,19 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    """The newest study of the profile; one is built if there is none, or if asked to."""
-    found = find_studies(options.runs_dir, options.profile)
-    if found and not options.build:
-        return found[-1]
-    study = build_study(
-        options.runs_dir,
-        options.profile,
-        options.variants,
-        options.n_per_kind,
-        options.seed,
-        options.contact,
-    )
+    """The newest study of the profile; one is built if there is none, or if anything is said about it."""
+    said = {name: getattr(options, name) for name in SAID if getattr(options, name) is not None}
+    newest = newest_study(options.runs_dir, options.profile)
+    if newest and not options.build and not said:
+        return newest.folder
+    study = build_study(options.runs_dir, options.profile, **said)
     print(f"{study.folder}: {len(study.questions)} questions on {' and '.join(study.variants)}.", flush=True)
+    if not study.contact:
+        print("It names nobody whom participants can write to; --contact does.", flush=True)
     return study.folder
 
 
@@ -52,11 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs-dir", default="runs", help="where the runs are")
     parser.add_argument("--profile", default="pocket", help="whose runs: pocket (default), paper or smoke")
     parser.add_argument("--study", type=Path, help="a study's folder; by default the profile's newest")
-    parser.add_argument("--build", action="store_true", help="build a study even if there is one")
-    parser.add_argument("--variants", nargs="+", default=VARIANTS, help="what is compared: DB-BL TI-BL")
-    parser.add_argument("--n-per-kind", type=int, default=N_PER_KIND, help="questions of either kind")
-    parser.add_argument("--seed", type=int, default=0, help="which pairs are drawn")
-    parser.add_argument("--contact", default="", help="whom participants can write to; shown on the page")
+    parser.add_argument("--build", action="store_true", help="build a study of the runs as they are now")
+    parser.add_argument("--variants", nargs="+", help=f"what is compared: {' '.join(VARIANTS)}")
+    parser.add_argument("--n-per-kind", type=int, help=f"questions of either kind: {N_PER_KIND}")
+    parser.add_argument("--seed", type=int, help="which pairs are drawn: 0")
+    parser.add_argument("--contact", help="whom participants can write to; shown on the page")
     parser.add_argument("--answers", type=Path, help="the database, by default in the study's folder")
     parser.add_argument("--export", type=Path, metavar="CSV", help="write the answers so far, and end")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")

@@ -146,15 +146,18 @@ def preference_table(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL)
 def clustered_interval(
     values: pd.Series, clusters: pd.Series, seed: int = 0, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Bootstrap interval of a mean by drawing whole clusters; (nan, nan) with fewer than two clusters.
+    """Bootstrap interval of a share by drawing whole clusters; (nan, nan) with fewer than two clusters.
 
     Widened by sqrt(n / (n - 1)) about the mean, as in `tmp_utils.intervals`, and kept within the values'
-    own range.
+    own range. Where all are 0 or all are 1 every resample is the same and would claim certainty; there it is
+    Wilson's interval with each cluster as one answer.
     """
     sums = values.groupby(clusters.to_numpy(), sort=True).agg(["sum", "count"])
     n = len(sums)
     if n < 2:
         return float("nan"), float("nan")
+    if values.nunique() == 1 and values.iloc[0] in (0, 1):
+        return wilson(n * values.iloc[0], n, level)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
     means = (drawn @ sums["sum"].to_numpy()) / (drawn @ sums["count"].to_numpy())
     means = values.mean() + (means - values.mean()) * np.sqrt(n / (n - 1))

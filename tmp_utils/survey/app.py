@@ -34,6 +34,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
 }
+UNSENT = ("etag", "last-modified")  # they tell in which order clips were made, so which of two is whose
 
 
 def create_app(sessions: Sessions) -> "gradio.Server":
@@ -200,7 +201,8 @@ class _OnlyThePage:
         async def send_with_headers(message: dict) -> None:
             if message["type"] == "http.response.start":
                 own = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
-                kept = [(key, value) for key, value in message["headers"] if key.decode().lower() not in HEADERS]
+                replaced = {*HEADERS, *UNSENT}
+                kept = [(key, value) for key, value in message["headers"] if key.decode().lower() not in replaced]
                 message = {**message, "headers": kept + own}
             await send(message)
 

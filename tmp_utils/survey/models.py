@@ -104,6 +104,8 @@ def bradley_terry(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) ->
         finite value.
     """
     wins = decided(answers)
+    if wins.empty:
+        raise ValueError("no decided answers arrived: nobody preferred a clip, or everybody was left out.")
     names = sorted({*wins["first"], *wins["second"]})
     number = {name: k for k, name in enumerate(names)}
     winner = wins["preferred"].map(number).to_numpy()

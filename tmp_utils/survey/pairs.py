@@ -48,8 +48,8 @@ KEYS = ["concept", "class_noun", "seed", "kind", "family", "prompt_id", "index"]
 CONSENT = (
     "You will hear short pieces of sound made by computer programs, and say which of two fits better. "
     "There are {n} questions; they take about {minutes} minutes.",
-    "We store your answers, when you gave them and how long you listened, under a random code. "
-    "We do not ask who you are, and store no name, address or device identifier.",
+    "We store your answers, when you gave them, how long you listened, and whether you used headphones, under a "
+    "random code. We do not ask who you are, and store no name, address or device identifier.",
     "Taking part is voluntary. You can stop at any time by closing the page, and come back with your code.",
 )
 
@@ -104,8 +104,10 @@ def build_study(
 
     Raises
     ------
-    ValueError : the runs hold too few pairs with sound in them.
+    ValueError : the runs hold too few pairs with sound in them, or no question is asked for.
     """
+    if n_per_kind < 1:
+        raise ValueError(f"n_per_kind={n_per_kind}: expected at least one question of either kind.")
     pairs = find_pairs(runs_dir, profile, variants)
     root = studies_dir(runs_dir, profile)
     partial = root / f".{uuid.uuid4().hex}.partial"
@@ -132,6 +134,7 @@ def _keep(study: Study, root: Path) -> Study:
     if not folder.exists():
         write_json(study.folder / STUDY_FILE, {"version": version, **content})
         study.folder.rename(folder)
+    (folder / STUDY_FILE).touch()  # the one that was asked for last is the newest, also if it was there before
     if study.left_out:
         warnings.warn(
             f"{len(study.left_out)} pairs were left out because a clip of theirs cannot be played: "
@@ -188,7 +191,8 @@ class _Maker:
         if len(questions) < n:
             raise ValueError(
                 f"{len(questions)} usable {kind} pairs, and {n} questions of that kind were asked for. Lower "
-                f"n_per_kind, or make more runs. Left out: {'; '.join(self.left_out) or 'none'}."
+                f"n_per_kind (SURVEY='--n-per-kind {len(questions)}' with make), or make more runs. "
+                f"Left out: {'; '.join(self.left_out) or 'none'}."
             )
         return questions
 

@@ -7,6 +7,7 @@ in the study's own order; A and B are where one participant hears them. Levels a
 Question, Study : what is asked.
 load_study      : folder -> Study, checked against its version.
 find_studies    : the studies built from a profile's runs.
+newest_study    : the one that is served and read unless another is named.
 Placement, plan : one participant's order and sides, drawn from their code.
 """
 
@@ -174,6 +175,12 @@ def find_studies(runs_dir: str | Path, profile: str) -> list[Path]:
     """Folders of the studies built from a profile's runs, the oldest first."""
     found = studies_dir(runs_dir, profile).glob(f"study-*/{STUDY_FILE}")
     return [path.parent for path in sorted(found, key=lambda path: (path.stat().st_mtime, path))]
+
+
+def newest_study(runs_dir: str | Path, profile: str) -> Study | None:
+    """The study of a profile that was built last, or None; its answers stay with it when runs are added."""
+    found = find_studies(runs_dir, profile)
+    return load_study(found[-1]) if found else None
 
 
 def plan(study: Study, code: str) -> list[Placement]:

@@ -83,9 +83,9 @@ class Sessions:
         if consent is not True:
             raise Refused(400, "To take part, please agree first.")
         with self._lock:
-            if self.store.n_participants() >= self.rules.max_participants:
+            if self._kept(self.store.n_participants) >= self.rules.max_participants:
                 raise Refused(503, "The study has all the participants it needs. Thank you for coming.")
-            code = self._stored(lambda: self.store.add_participant(self.source))
+            code = self._kept(lambda: self.store.add_participant(self.source))
         return self.state(code)
 
     def state(self, code: Any) -> dict:
@@ -110,7 +110,7 @@ class Sessions:
             raise Refused(400, "Please say what you listen with, and how many beeps you heard.")
         if who["checked_utc"] is None:
             passed = beeps == self._beeps(code)
-            self._stored(lambda: self.store.check(code, device, passed))
+            self._kept(lambda: self.store.check(code, device, passed))
             if not passed:
                 raise Refused(409, "That is not the number of beeps there were. Turn it up a little, and try again.")
         return self.state(code)
@@ -137,7 +137,7 @@ class Sessions:
         with self._lock:
             listening = self._current(code, position, question)
             if slot not in listening.sent:
-                raise Refused(409, "That clip has not been loaded yet. Please play it again.")
+                raise Refused(425, "That clip has not been loaded yet. Please play it again.")
             if playing or listening.playing == slot:
                 self._credit(listening, question)
                 listening.playing, listening.since = (slot if playing else None), self.clock()
@@ -152,18 +152,18 @@ class Sessions:
             listening = self._current(code, position, question)
             self._credit(listening, question)
             if missing := self._missing(listening, question):
-                raise Refused(409, f"Please listen to {' and '.join(missing)} first.")
+                raise Refused(409, f"Please listen to {_listed(missing)} first.")
             times = {f"heard_{slot}_s": round(s, 2) for slot, s in listening.heard_s.items()}
             times["elapsed_s"] = round(self.clock() - listening.shown, 2)
         try:
-            self._stored(lambda: self.store.answer(code, placement, position, choice, times))
+            self._kept(lambda: self.store.answer(code, placement, position, choice, times))
         except AlreadyAnswered as error:
             raise Refused(409, "You have answered this question already; the first answer counts.") from error
         return self.state(code)
 
     def _participant(self, code: Any) -> tuple[str, dict]:
         tidy = tidy_code(code) if isinstance(code, str) else None
-        who = self.store.participant(tidy) if tidy else None
+        who = self._kept(lambda: self.store.participant(tidy)) if tidy else None
         if who is None:
             raise Refused(404, "That code is not known here. Please check it: it reads like K7QF3-MX2AB.")
         return tidy, who
@@ -197,9 +197,8 @@ class Sessions:
             listening.since = self.clock()
 
     def _missing(self, listening: _Listening, question: Question) -> list[str]:
-        names = {"reference": "the reference", "a": "clip A", "b": "clip B"}
         return [
-            names[slot]
+            slot
             for slot, heard_s in listening.heard_s.items()
             if slot not in listening.sent
             or heard_s < max(MIN_HEARD_S, self._required_s(question, slot) - self.rules.tolerance_s)
@@ -220,13 +219,18 @@ class Sessions:
         numbers = sorted(self.study.checks)
         return numbers[hashlib.sha256(f"beeps/{code}".encode()).digest()[0] % len(numbers)]
 
-    def _stored(self, write: Callable[[], Any]) -> Any:
-        """Do a write; say it in the participant's words where the disk cannot take it."""
+    def _kept(self, use: Callable[[], Any]) -> Any:
+        """Use the database; say it in the participant's words where the disk is full, which stops reading too."""
         try:
-            return write()
+            return use()
         except sqlite3.OperationalError as error:
             raise Refused(
                 507,
-                "This could not be saved, because the study's disk is full or busy. Everything you "
+                "Nothing can be saved now, because the study's disk is full or busy. Everything you "
                 "answered before is safe. Please keep your code, tell the organiser, and try again.",
             ) from error
+
+
+def _listed(slots: list[str]) -> str:
+    names = [{"reference": "the reference", "a": "clip A", "b": "clip B"}[slot] for slot in slots]
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

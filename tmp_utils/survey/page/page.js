@@ -84,7 +84,7 @@ function showCheck() {
   const audio = new Audio(`check/${state.code}`);
   const play = byId("beeps");
   play.onclick = () => { audio.currentTime = 0; audio.play().catch(cannotPlay); };
-  audio.onplaying = () => play.classList.add("playing");
+  audio.onplaying = () => { play.classList.add("playing"); tell(""); };
   audio.onpause = audio.onended = () => play.classList.remove("playing");
   players = { beeps: { audio, button: play } };
   byId("counts").replaceChildren(...[2, 3, 4, 5, 6].map((n) => button(String(n), () => {
@@ -153,15 +153,31 @@ function report(slot, playing) {
     if (position !== state.position) return;
     try {
       const heard = await ask("api/listen", { code, position, slot, playing });
-      if (position === state.position) { state = { ...state, ...heard }; refresh(); }
+      if (position === state.position) { state = { ...state, ...heard }; tell(""); refresh(); }
     } catch (error) {
-      if (position === state.position && error.status !== 409) tell(error.message);
+      if (position !== state.position || error.status === 409) return;
+      if (error.status === 425) return playing && loadAgain(slot);
+      tell(error.message);
     }
   });
 }
 
+// A server that was started anew does not know that this page has the clip, so it is asked for again: under another
+// address, because the browser would not ask for the same one.
+function loadAgain(slot) {
+  const { audio } = players[slot];
+  const stopped = audio.paused && !audio.ended;
+  audio.src = `${audio.src.split("?")[0]}?${Date.now()}`;
+  if (!stopped) audio.play().catch(cannotPlay);
+}
+
 function isMissing(slot) {
-  return state.missing.includes(slot === "reference" ? "the reference" : `clip ${slot.toUpperCase()}`);
+  return state.missing.includes(slot);
+}
+
+function whatToHear() {
+  const names = state.missing.map((slot) => (slot === "reference" ? "the reference" : NAMES[slot].replace("Clip", "clip")));
+  return names.join(", ").replace(/, ([^,]*)$/, " and $1");
 }
 
 function refresh() {
@@ -171,11 +187,11 @@ function refresh() {
   }
   const ready = state.missing.length === 0;
   for (const made of byId("answers").children) made.setAttribute("aria-disabled", String(!ready));
-  byId("status").textContent = ready ? "Your answer is stored as soon as you choose it." : `Please listen to ${state.missing.join(" and ")}, then answer.`;
+  byId("status").textContent = ready ? "Your answer is stored as soon as you choose it." : `Please listen to ${whatToHear()}, then answer.`;
 }
 
 function answer(choice) {
-  if (state.missing.length) return tell(`Please listen to ${state.missing.join(" and ")} first.`);
+  if (state.missing.length) return tell(`Please listen to ${whatToHear()} first.`);
   step("api/answer", { code: state.code, position: state.position, choice });
 }
 
@@ -187,6 +203,8 @@ function cannotPlay(error) {
   if (error.name !== "AbortError") tell("The sound could not be played. Please check your connection, then try again.");
 }
 
+// A box that was asked for is ticked now: what asked for it would only confuse.
+document.addEventListener("change", (event) => { if (["checkbox", "radio"].includes(event.target.type)) tell(""); });
 byId("start").addEventListener("click", () => {
   if (!byId("agree").checked) return tell("To take part, please tick that you agree.");
   step("api/start", { consent: true });
@@ -196,10 +214,21 @@ byId("resume").addEventListener("submit", (event) => {
   step("api/state", { code: byId("typed").value });
 });
 
-ask("api/study").then((about) => {
+// Whoever has begun in this browser is led back, and not in for a second time.
+async function welcomeBack(code) {
+  const known = code && (await ask("api/state", { code }).catch(() => null));
+  if (!known) return;
+  byId("typed").value = code;
+  byId("resume").querySelector("h2").textContent = known.stage === "done" ? "You have taken part already" : "Welcome back";
+  byId("so-far").textContent = `${known.position} of ${known.total} questions are answered.`;
+  byId("so-far").hidden = false;
+  byId("welcome").prepend(byId("resume"));
+}
+
+ask("api/study").then(async (about) => {
   byId("consent").replaceChildren(...about.consent.map((text) => Object.assign(document.createElement("p"), { textContent: text })));
   byId("contact").hidden = !about.contact;
   byId("contact").textContent = `Questions? ${about.contact}`;
-  byId("typed").value = kept();
+  await welcomeBack(kept());
   byId("welcome").hidden = false;
 }).catch((error) => tell(error.message));
