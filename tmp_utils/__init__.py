@@ -4,6 +4,7 @@ Nothing is imported here, so that `import tmp_utils` costs nothing: import the m
 
 Sound and words
     audio       : how sound becomes numbers (clips, log-mel, mixing, loudness).
+    wav         : whether a sound file is all there.
     concepts    : what can be learned (the catalogue, a folder of recordings).
     prompts     : what is asked (training, reconstruction and editability prompts).
     browser     : a widget to look at and listen to the concepts.
@@ -37,17 +38,11 @@ Measures
     score       : a run's clips -> its rows of the results table.
     search      : which learning rates suit a profile (`python -m tmp_utils.search`).
     overfitting : what fine-tuning forgets (the path of a training, language drift).
-    results     : the tidy table of whatever runs exist.
+    comparisons : what the results table says when its rows are set beside each other.
     pooled      : FAD and KAD over all concepts of a setup.
-    comparisons : paired differences between setups.
-    published   : the table that is shipped with the study.
+    findings    : whether the paper's findings hold here.
     equivalence : whether a faster sampler gives the same scores.
     samplers    : that question, measured for a profile and published.
-    findings    : whether the paper's findings hold here.
-    listen      : a widget to listen to any cell of a table.
-    pooled      : FAD and KAD over all concepts of a setup.
-    pooled      : FAD and KAD over all concepts of a setup.
-    comparisons : what the results table says when its rows are set beside each other.
     survey      : whether people agree (pairs, page, answers, analysis).
     figures     : pictures of a tidy table.
 
@@ -56,8 +51,7 @@ The study
     runs        : where things are and what is done (folders, manifests, resume).
     results     : all runs in one table (`python -m tmp_utils.results`).
     published   : results tables as files.
-    listen      : players for the clips behind the table.
-    readme_figures : the README's picture and table (`python -m tmp_utils.readme_figures`).
+    listen      : a widget to listen to any cell of the table.
     files       : files that are whole or not there.
     provenance  : what made a result (code, packages, machine).
     study       : the notebooks, headless and in order (`python -m tmp_utils.study`).

@@ -15,8 +15,6 @@ loudness_lufs  : integrated loudness.
 match_loudness : gain to a loudness.
 """
 
-import os
-import struct
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,6 +28,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 import soxr
+
+from tmp_utils.wav import cut_message, refuse_cut_wav
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,6 @@ SILENCE_PEAK = 1e-4  # -80 dBFS: below this there is nothing to learn from
 MIN_LOUDNESS_S = 0.4  # one gating block of BS.1770
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
-_UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)  # what a wav written to a pipe says of its own length
 _peaks: ContextVar[list[float] | None] = ContextVar("peaks of the clips saved in a block", default=None)
 
 
@@ -77,7 +76,7 @@ def load_clip(
         raise FileNotFoundError(f"{path}: no such file. Check the spelling, or the folder it should be in.")
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
         raise ValueError(f"{path.name}: start_s={start_s} must be >= 0 and duration_s={duration_s} must be > 0.")
-    _refuse_cut_wav(path)
+    refuse_cut_wav(path)
     frames, file_rate_hz = _read_frames(path, start_s, duration_s)
     mono = frames.mean(axis=1, dtype=np.float32)
     _refuse_unusable(path.name, frames, mono, len(frames) / file_rate_hz)
@@ -102,37 +101,8 @@ def _read_frames(path: Path, start_s: float, duration_s: float | None) -> tuple[
     if first and wanted == 0:
         raise ValueError(f"{path.name}: start_s={start_s} is past its end at {total_s:.2f} s. Start earlier.")
     if wanted - len(frames) > rate_hz // 10:  # an mp3's own length is only an estimate
-        raise ValueError(_cut_message(path, len(frames) / rate_hz, wanted / rate_hz))
+        raise ValueError(cut_message(path, len(frames) / rate_hz, wanted / rate_hz))
     return frames, rate_hz
-
-
-def _refuse_cut_wav(path: Path) -> None:
-    """Compare a wav's promised data with the bytes that are there: libsndfile quietly reads what is left."""
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            return
-        file_bytes, bytes_per_s = path.stat().st_size, 0
-        while len(header := file.read(8)) == 8:
-            name, size = struct.unpack("<4sI", header)
-            if name == b"fmt ":
-                bytes_per_s = struct.unpack("<I", file.read(size)[8:12].ljust(4, b"\0"))[0]
-            elif name == b"data":
-                present = file_bytes - file.tell()
-                if size not in _UNKNOWN_LENGTHS and present < size and bytes_per_s:
-                    raise ValueError(_cut_message(path, present / bytes_per_s, size / bytes_per_s))
-                return
-            else:
-                file.seek(size, os.SEEK_CUR)
-            file.seek(size % 2, os.SEEK_CUR)
-    raise ValueError(f"{path.name}: cut short before its samples begin. Copy or download it again.")
-
-
-def _cut_message(path: Path, present_s: float, promised_s: float) -> str:
-    return (
-        f"{path.name}: cut short; it holds {present_s:.2f} s of the {promised_s:.2f} s its header promises. "
-        "Copy or download it again."
-    )
 
 
 def _refuse_unusable(name: str, frames: np.ndarray, mono: np.ndarray, duration_s: float) -> None:
