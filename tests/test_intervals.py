@@ -5,15 +5,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from tmp_utils.intervals import (
-    bootstrap_mean,
-    hierarchical_mean,
-    hierarchical_share,
-    holm,
-    paired_difference,
-    share_interval,
-    wilson,
-)
+from tmp_utils.intervals import bootstrap_mean, hierarchical_mean, holm, paired_difference
 
 
 def test_the_interval_of_many_normal_values_is_1_96_standard_errors_wide():
@@ -127,33 +119,3 @@ def test_holm_agrees_with_statsmodels_and_leaves_nan_alone():
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
     assert holm([0.01, np.nan, 0.04])[[0, 2]] == pytest.approx([0.02, 0.04])
     assert np.isnan(holm([0.01, np.nan, 0.04])[1])
-
-
-def test_wilson_is_the_published_interval():
-    # Newcombe 1998, Statistics in Medicine 17, Table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29
-    for count, n, low, high in [
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ]:
-        assert wilson(count, n) == pytest.approx((low, high), abs=6e-5)
-
-
-def test_a_unanimous_share_is_not_certain():
-    found = share_interval([True] * 10)
-    assert (found.value, found.n) == (1, 10) and (found.ci_low, found.ci_high) == pytest.approx(wilson(10, 10))
-    assert found.ci_low == pytest.approx(0.7225, abs=1e-4)
-
-
-@pytest.mark.parametrize("shares", [[1.0, 1.0, 0.9, 0.2], [0.0, 0.0, 0.1], [0.0] * 6, [1.0] * 6])
-def test_the_mean_of_shares_keeps_its_interval_within_0_and_1(shares):
-    table = pd.DataFrame({"concept": range(len(shares)), "value": shares})
-    found = hierarchical_share(table)
-    assert found.value == pytest.approx(np.mean(shares))
-    assert 0 <= found.ci_low <= found.value <= found.ci_high <= 1 and found.ci_low < found.ci_high
-
-
-def test_the_mean_of_shares_is_the_bootstrap_s_where_that_stays_inside():
-    table = pd.DataFrame({"concept": range(6), "value": [0.4, 0.5, 0.6, 0.5, 0.45, 0.55]})
-    assert hierarchical_share(table) == hierarchical_mean(table, levels=["concept"])

@@ -12,14 +12,11 @@ not defined over nested levels, and wants larger n; means of bounded scores are 
 bootstrap_mean      : mean of independent values with its interval.
 hierarchical_mean   : the same for nested values: concepts, then seeds, then clips.
 paired_difference   : A minus B over the units that both have.
-wilson              : interval of a share of independent answers.
-share_interval      : the same from the answers.
-hierarchical_share  : the mean of shares, which stays within [0, 1].
 holm                : p-values adjusted for testing a whole table.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -172,44 +169,6 @@ def paired_difference(
         raise ValueError(f"the two sides share no unit of {list(on)}; run both on the same concepts and seeds.")
     levels = [name for name in levels if name in on]
     return hierarchical_mean(difference, "difference", levels, seed=seed, **kwargs)
-
-
-def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of `count` of `n` (Wilson 1927); (nan, nan) for n = 0. It never leaves [0, 1]."""
-    from scipy.stats import norm
-
-    if n == 0:
-        return float("nan"), float("nan")
-    z = norm.ppf((1 + level) / 2)
-    share = count / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def share_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Return the share of independent yes (1) and no (0) with Wilson's interval.
-
-    A bootstrap of ten answers that agree gives ten answers that agree, and so claims to be certain.
-    """
-    values = _finite(values)
-    if len(values) == 0:
-        raise ValueError("no values arrived; a share needs at least one.")
-    return Interval(float(values.mean()), *wilson(values.sum(), len(values), level), len(values))
-
-
-def hierarchical_share(table: pd.DataFrame, value: str = "value", levels: Sequence[str] = ("concept",), **kwargs):
-    """Return the mean of nested shares, an `Interval` within [0, 1].
-
-    That of `hierarchical_mean`, cut where it leaves [0, 1]. Where all shares are 0 or all are 1, every resample is the
-    same; there it is Wilson's, with each unit of the outermost level as one answer.
-    """
-    found = hierarchical_mean(table, value, levels, **kwargs)
-    if table[value].nunique() == 1 and table[value].iloc[0] in (0, 1):
-        low, high = wilson(found.n * table[value].iloc[0], found.n)
-    else:
-        low, high = np.clip((found.ci_low, found.ci_high), 0, 1)
-    return replace(found, ci_low=float(low), ci_high=float(high))
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:

@@ -21,7 +21,7 @@ from tmp_utils import metrics, music
 from tmp_utils.audio import RATE_HZ, load_clip
 from tmp_utils.distances import equal_n, frechet_audio_distance, kernel_audio_distance
 from tmp_utils.embed import Embedder
-from tmp_utils.intervals import Interval, bootstrap_mean, hierarchical_mean, share_interval
+from tmp_utils.intervals import Interval, bootstrap_mean, hierarchical_mean
 from tmp_utils.metrics import result_row, results_table
 
 MUSIC_TOOL = "essentia"
@@ -129,6 +129,7 @@ def score_music(
     *,
     tempo: bool,
     harmony: bool,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Return the rows of agreement in level and, where the concept has them, tempo, key and scale.
 
@@ -149,7 +150,7 @@ def score_music(
         reading = {"tempo": "tempo_bpm", "level": "level_lufs"}.get(name.split("_")[0], name.split("_")[0])
         undefined = int(heard[reading].isna().sum())
         note = f"{undefined} of {len(heard)} readings undefined, counted as no agreement" if undefined else ""
-        rows.append(result_row(identity, name, share_interval(column), MUSIC_TOOL, note=note))
+        rows.append(result_row(identity, name, bootstrap_mean(column, seed), MUSIC_TOOL, note=note))
     return results_table(rows)
 
 
@@ -207,5 +208,5 @@ def score_run(
     rows += _audio_rows(embedder.embed_clips(generated), embedder.embed_clips(training), embedder, identity, seed)
     tables = [results_table(rows), score_distances(generated, training, embedder, identity, seed)]
     if with_music:
-        tables.append(score_music(generated, training, identity, tempo=tempo, harmony=harmony))
+        tables.append(score_music(generated, training, identity, tempo=tempo, harmony=harmony, seed=seed))
     return pd.concat(tables, ignore_index=True)

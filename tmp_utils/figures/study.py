@@ -18,7 +18,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils.figures.look import BLUE, GREY, INK, ORANGE, faded, in_order, method_colour, styled
-from tmp_utils.intervals import bootstrap_mean, hierarchical_mean, hierarchical_share
+from tmp_utils.intervals import bootstrap_mean, hierarchical_mean
 from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN
 
 METRIC_TITLES = {
@@ -60,7 +60,7 @@ def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
         raise ValueError(f"no finished rows of {metric!r}; the table has {sorted(results['metric'].unique())}.")
     found = []
     for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
-        interval = (hierarchical_share if metric in AGREEMENTS else hierarchical_mean)(group, levels=["concept"])
+        interval = hierarchical_mean(group, levels=["concept"])
         ends = (interval.ci_low, interval.ci_high) if len(group) > 1 else tuple(group[["ci_low", "ci_high"]].iloc[0])
         found.append((method, setup, interval.value, *ends, interval.n, len(group)))
     found.sort(key=lambda row: in_order(row[0], row[1]))

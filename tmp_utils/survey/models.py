@@ -10,8 +10,7 @@ bradley_terry : one ability a variant, where more than two were compared.
 import numpy as np
 import pandas as pd
 
-from tmp_utils.intervals import LEVEL
-from tmp_utils.survey.analysis import decided, source_of
+from tmp_utils.survey.analysis import LEVEL, decided, source_of
 
 PRIOR_SD = 2.0  # of fixed effects, in log-odds: keeps a unanimous vote finite
 MIN_DECIDED = 10
