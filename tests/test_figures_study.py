@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tmp_utils import figures
-from tmp_utils.figures.study import pareto_front
+from tmp_utils.figures.study import pareto_front, summary
 from tmp_utils.findings import paper_table, verdicts
 from tmp_utils.metrics import RESULT_COLUMNS
 
@@ -89,6 +89,19 @@ def test_music_bars_are_percentages_of_clips(results):
     assert "%" in fig.layout.yaxis.title.text
     with pytest.raises(ValueError, match="no music rows"):
         figures.music_agreement(results[results["metric"] == "clap_a"])
+
+
+@pytest.mark.parametrize("n_concepts", [1, 2, 6])
+@pytest.mark.parametrize("shares", [(0.0, 0.0), (1.0, 1.0), (0.1, 0.0), (0.9, 1.0)])
+def test_an_interval_of_a_share_neither_leaves_0_to_1_nor_is_a_point(n_concepts, shares):
+    rows = [
+        {"concept": f"c{c}", "seed": k, "value": shares[c % 2], "n": 10, "ci_low": -0.1, "ci_high": 1.1}
+        for c in range(n_concepts)
+        for k in range(2)
+    ]
+    same = {"metric": "key_agreement", "method": "DB", "setup": "BL", "prompt": "all", "status": "ok"}
+    row = summary(pd.DataFrame(rows).assign(**same), "key_agreement").iloc[0]
+    assert 0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1 and row["ci_high"] - row["ci_low"] > 0.02
 
 
 def test_transfer_curves_are_the_means_at_each_strength_with_bands():

@@ -3,9 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
-from tmp_utils.intervals import bootstrap_mean, hierarchical_mean, holm, paired_difference
+from tmp_utils.intervals import (
+    bootstrap_mean,
+    hierarchical_mean,
+    holm,
+    mean_over_units,
+    paired_difference,
+    share_of,
+    wilson,
+)
 
 
 def test_the_interval_of_many_normal_values_is_1_96_standard_errors_wide():
@@ -105,6 +115,52 @@ def test_only_units_that_both_sides_have_are_compared():
         paired_difference(a.iloc[:1], b, on=["concept"])
 
 
+@pytest.mark.parametrize("n_concepts", [3, 6])
+@pytest.mark.parametrize(("between", "within"), [(1.0, 0.3), (1.0, 1.0), (0.0, 1.0)])
+def test_few_concepts_with_two_seeds_are_covered_and_chance_is_not_an_effect(n_concepts, between, within):
+    def draw(k):
+        table = nested_table(np.random.default_rng(k), n_concepts, 2, between, within)
+        return mean_over_units(table, levels=["concept"], seed=k, n_resamples=400)
+
+    drawn = [draw(k) for k in range(400)]
+    # 400 tables: a standard error of 1.1 % at 95 %, and of 0.5 % at 1 %.
+    assert 0.915 <= coverage(drawn.__getitem__, 400) <= 0.985
+    assert np.mean([interval.p_value < 0.01 for interval in drawn]) <= 0.025
+
+
+def test_few_concepts_have_students_p_value_and_under_three_the_interval_is_theirs_alone():
+    table = nested_table(np.random.default_rng(0), n_concepts=5)
+    means = table.groupby("concept")["value"].mean()
+    assert mean_over_units(table, levels=["concept"]).p_value == pytest.approx(ttest_1samp(means, 0).pvalue)
+    two = table[table["concept"] < 2]
+    assert mean_over_units(two, levels=["concept"]) == hierarchical_mean(two, levels=["concept"])
+
+
+def test_values_without_spread_are_no_chance_and_their_share_no_certainty():
+    def over(value, **kwargs):
+        table = pd.DataFrame({"concept": range(4), "value": value})
+        return mean_over_units(table, levels=["concept"], **kwargs)
+
+    assert (over(0.2).p_value, over(0.0).p_value) == (0.0, 1.0)
+    assert (over(0.0, bounds=(0, 1)).ci_low, over(0.0, bounds=(0, 1)).ci_high) == pytest.approx(wilson(0, 4))
+    low, high = wilson(0, 4)
+    missed = over(-0.5, bounds=(-0.5, 0.5))
+    assert (missed.ci_low, missed.ci_high) == pytest.approx((low - 0.5, high - 0.5))
+    always = over(1.0, bounds=(-1, 1))
+    assert (always.ci_low, always.ci_high) == pytest.approx((2 * wilson(4, 4)[0] - 1, 1))
+
+
+def test_the_interval_of_a_share_stays_between_none_and_all():
+    table = pd.DataFrame({"concept": range(4), "value": [0.0, 0.1, 0.0, 0.9]})
+    assert mean_over_units(table, levels=["concept"]).ci_low < 0
+    bounded = mean_over_units(table, levels=["concept"], bounds=(0, 1))
+    assert bounded.ci_low == 0 and bounded.ci_high <= 1
+    assert (share_of([0, 0, 0]).ci_low, share_of([1, 1]).ci_high) == (0, 1)
+    assert share_of([0, 0, 0]).ci_high == pytest.approx(proportion_confint(0, 3, method="wilson")[1])
+    with pytest.raises(ValueError, match="zeros and ones"):
+        share_of([0.5, 1])
+
+
 def test_no_effect_is_rarely_called_one():
     def p_value(k):
         rng = np.random.default_rng(k)
@@ -119,3 +175,14 @@ def test_holm_agrees_with_statsmodels_and_leaves_nan_alone():
     assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
     assert holm([0.01, np.nan, 0.04])[[0, 2]] == pytest.approx([0.02, 0.04])
     assert np.isnan(holm([0.01, np.nan, 0.04])[1])
+
+
+def test_wilson_is_the_published_interval():
+    # Newcombe 1998, Statistics in Medicine 17, Table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29
+    for count, n, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ]:
+        assert wilson(count, n) == pytest.approx((low, high), abs=6e-5)

@@ -197,9 +197,10 @@ def test_one_bad_clip_fails_its_prompt_and_the_run_and_changes_no_other_row(run,
 
 def test_a_bad_reconstruction_clip_fails_what_is_measured_on_reconstruction(run, training):
     damage(run[0] / "rec_0.wav", "missing")
-    table = scored(run, training, with_music=True).set_index(["metric", "prompt"])
+    table = scored(run, training, with_music=True, tempo=True, harmony=True).set_index(["metric", "prompt"])
+    of_music = ("level", "tempo", "tempo_octave", "key", "scale")
     assert set(table[table["status"] == "failed"].index.get_level_values("metric")) == {
-        *("clap_a", "nearest_training", "fad", "kad", "level_agreement")
+        *("clap_a", "nearest_training", "fad", "kad", *(f"{name}_agreement" for name in of_music))
     }
     assert table.loc[("clap_t", "all"), "status"] == "ok"
 
@@ -210,12 +211,14 @@ def test_music_rows_are_shares_of_agreeing_clips(training):
     table = score.score_music(training[:3] + loud, training, IDENTITY, tempo=False, harmony=False)
     assert table["metric"].tolist() == ["level_agreement"]
     assert table.loc[0, ["value", "n", "embedder"]].tolist() == [0.75, 4, "essentia"]
+    # statsmodels.stats.proportion.proportion_confint(3, 4, method="wilson")
+    assert table.loc[0, ["ci_low", "ci_high"]].tolist() == pytest.approx([0.300642, 0.954413], abs=1e-6)
 
 
 def test_where_essentia_is_missing_the_row_says_so(training, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "essentia", None)
     table = score.score_music(training, training, IDENTITY, tempo=True, harmony=True)
-    assert table["status"].tolist() == ["failed"]
+    assert table["status"].tolist() == ["failed"] * 5
     assert "pip install essentia" in table["note"][0]
 
 

@@ -2,9 +2,11 @@
 
 Conventions: a claim is a row of ``data/paper/findings.csv``: is ``metric`` of side ``a`` higher (lower, not
 lower) than that of side ``b``? A side is "METHOD/SETUP"; "METHOD/*" is the mean over that method's setups
-in Table 1, "each METHOD/*" all the others one by one, of which the closest decides ("*/*": of both
-methods); a number is a constant. Differences are A minus B, paired by concept and seed; intervals and
-p-values are of `intervals`, the p-values corrected over all claims by Holm's rule.
+in Table 1, "each METHOD/*" all the others one by one, of which the one least in the claim's favour decides
+("*/*": of both methods); a number is a constant. Differences are A minus B, paired by concept and seed; intervals
+and p-values are of `intervals`, the p-values corrected over all claims by Holm's rule. A claim is decided where its
+corrected p-value is below 0.05, its interval excludes zero and there are three concepts: "reproduced" if the
+difference is in its favour, "not reproduced" if it is against. All else is "undecided at this n".
 
 verdicts         : the findings table.
 transfer_balance : what the claim on style transfer is judged by.
@@ -12,19 +14,19 @@ transfer_rows    : the same as rows of the results table.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from tmp_utils.intervals import Interval, holm, paired_difference
-from tmp_utils.metrics import WHOLE_RUN, check_one_embedder, result_row, results_table
+from tmp_utils.intervals import MIN_UNITS, SHARE, Interval, holm, paired_difference
+from tmp_utils.metrics import WHOLE_RUN, check_one_embedder, is_share, result_row, results_table
 from tmp_utils.profiles import DATA_DIR
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
 DIRECTIONS = ("higher", "lower", "not lower")
 UNIT = ["concept", "seed"]
-MIN_CONCEPTS = 3  # of fewer an interval speaks of these concepts and not of concepts
+MIN_CONCEPTS = MIN_UNITS  # of fewer an interval speaks of these concepts and not of concepts
 ALPHA = 0.05
 SWEET_SPOT = (0.4, 0.6)  # paper, section 4
 
@@ -48,6 +50,7 @@ class Comparison:
     tested: Interval  # the difference that is tested against 0: for "not lower", A minus (1 - margin) B
     n_runs: int
     against: str
+    n_failed: int
 
 
 def _members(side: str, table1: pd.DataFrame) -> list[tuple[str, str]]:
@@ -81,8 +84,9 @@ def _missing(results: pd.DataFrame, members: list[tuple[str, str]]) -> list[str]
     return [f"{method}/{setup}" for method, setup in members if (method, setup) not in there]
 
 
-def _compare(ours: pd.DataFrame, a: str, b: str, margin: float, table1: pd.DataFrame, seed: int) -> Comparison | str:
-    """Return the comparison of two sides, or why there is none."""
+def _compare(measured: pd.DataFrame, claim: pd.Series, b: str, table1: pd.DataFrame, seed: int) -> Comparison | str:
+    """Return the comparison of a claim's side A with ``b``, or why there is none."""
+    a, margin, ours = claim["a"], float(claim["margin"]), measured[measured["status"] == "ok"]
     members_a, constant = _members(a, table1), _constant(b)
     members_b = [] if constant is not None else _members(b, table1)
     if missing := _missing(ours, members_a + members_b):
@@ -92,31 +96,45 @@ def _compare(ours: pd.DataFrame, a: str, b: str, margin: float, table1: pd.DataF
     pairs = side_a.merge(side_b, on=UNIT, suffixes=("_a", "_b"))
     if pairs.empty:
         return "no concept and seed has results for both sides"
-    difference = paired_difference(side_a, side_b, on=UNIT, levels=UNIT[:1], seed=seed)
+    how = {"on": UNIT, "levels": UNIT[:1], "seed": seed}
+    if is_share(claim["metric"]):
+        how["bounds"] = (-1.0, 1.0) if constant is None else (SHARE[0] - constant, SHARE[1] - constant)
+    difference = paired_difference(side_a, side_b, **how)
     within = side_b.assign(value=(1 - margin) * side_b["value"])
-    tested = paired_difference(side_a, within, on=UNIT, levels=UNIT[:1], seed=seed)
-    mean_a, mean_b = float(pairs["value_a"].mean()), float(pairs["value_b"].mean())
-    return Comparison(mean_a, mean_b, difference, tested, len(pairs), b)
+    tested = paired_difference(side_a, within, **how) if margin else difference
+    means = pairs.groupby("concept")[["value_a", "value_b"]].mean().mean()
+    keys = pd.MultiIndex.from_frame(measured[["method", "setup"]])
+    n_failed = int((keys.isin(members_a + members_b) & (measured["status"] != "ok")).sum())
+    return Comparison(float(means["value_a"]), float(means["value_b"]), difference, tested, len(pairs), b, n_failed)
 
 
-def _judge(ours: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> Comparison | str:
-    """Return the comparison that decides a claim: of "each" the one least in its favour."""
-    margin = float(claim["margin"])
+def _judge(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> Comparison | str:
+    """Return the comparison that decides a claim: of "each" the one least in its favour.
+
+    A claim on all rivals holds as surely as on the one it holds least surely on: its p-value is the largest. That one
+    of many rivals refutes it is the luck of the best of many: that p-value is multiplied by their number (Bonferroni).
+    """
     if not claim["b"].startswith("each "):
-        return _compare(ours, claim["a"], claim["b"], margin, table1, seed)
+        return _compare(measured, claim, claim["b"], table1, seed)
     others = [m for m in _members(claim["b"], table1) if m != tuple(claim["a"].split("/"))]
-    found = [_compare(ours, claim["a"], "/".join(other), margin, table1, seed) for other in others]
+    found = [_compare(measured, claim, "/".join(other), table1, seed) for other in others]
     if reasons := [reason for reason in found if isinstance(reason, str)]:
         return reasons[0]
-    sign = 1 if claim["direction"] == "higher" else -1
-    return min(found, key=lambda comparison: sign * comparison.difference.value)
+    favours = [_favour(comparison.tested, claim["direction"]) for comparison in found]
+    if against := [k for k, favour in enumerate(favours) if favour.value < 0]:
+        k = min(against, key=lambda k: favours[k].ci_high)
+        p_value = min(1.0, len(found) * favours[k].p_value)
+    else:
+        k = min(range(len(found)), key=lambda k: favours[k].ci_low)
+        p_value = max(favour.p_value for favour in favours)
+    return replace(found[k], tested=replace(found[k].tested, p_value=p_value))
 
 
 def _favour(tested: Interval, direction: str) -> Interval:
     """Return the interval turned so that what the claim says is above 0."""
     if direction != "lower":
         return tested
-    return Interval(-tested.value, -tested.ci_high, -tested.ci_low, tested.n)
+    return replace(tested, value=-tested.value, ci_low=-tested.ci_high, ci_high=-tested.ci_low)
 
 
 def _verdict(favour: Interval, p_value: float) -> str:
@@ -189,20 +207,20 @@ def verdicts(
 def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> dict:
     """Return a claim's row, its p-value not yet corrected and its verdict not yet given."""
     measured = whole[whole["metric"] == claim["metric"]]
-    ours = measured[measured["status"] == "ok"]
-    found = _judge(ours, claim, table1, seed)
+    found = _judge(measured, claim, table1, seed)
     row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction")}
     row |= _of_the_paper(claim, table1)
-    notes = [f"{n} failed rows left out"] if (n := len(measured) - len(ours)) else []
     blank = dict.fromkeys(("ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"), np.nan)
     row |= blank | {"n_concepts": 0, "n_runs": 0, "embedder": "", "favour": None}
     if isinstance(found, str):
-        return row | {"note": "; ".join([*notes, found])}
+        n_failed = int((measured["status"] != "ok").sum())
+        return row | {"note": found + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
     difference = found.difference
+    notes = [f"{found.n_failed} failed rows left out"] if found.n_failed else []
     if difference.n < MIN_CONCEPTS:
         notes.append(f"{difference.n} concepts are too few to judge, {MIN_CONCEPTS} needed")
     if found.against != claim["b"]:
-        notes.append(f"closest: {found.against}")
+        notes.append(f"least in favour: {found.against}")
     return row | {
         "ours_a": found.ours_a,
         "ours_b": found.ours_b,
@@ -212,7 +230,7 @@ def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int)
         "p_holm": found.tested.p_value if difference.n >= MIN_CONCEPTS else np.nan,
         "n_concepts": difference.n,
         "n_runs": found.n_runs,
-        "embedder": ours["embedder"].iloc[0],
+        "embedder": measured.loc[measured["status"] == "ok", "embedder"].iloc[0],
         "favour": _favour(found.tested, claim["direction"]),
         "note": "; ".join(notes),
     }

@@ -10,6 +10,7 @@ clap_text_similarity  : CLAP-T, generated clips against the prompt that asked fo
 audio_ceiling         : the concept's clips against each other, what CLAP-A can reach.
 nearest_training_clip : which training clip a generated one is closest to, and how close: is it a copy?
 result_row            : one row of a results table.
+is_share, share_rows  : metrics that are shares of clips, and the intervals of such rows.
 check_one_embedder    : refuses a table in which scores of two embedders stand side by side.
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tmp_utils.intervals import Interval, bootstrap_mean
+from tmp_utils.intervals import Interval, bootstrap_mean, wilson
 
 RESULT_COLUMNS = (
     *("profile", "concept", "method", "setup", "seed", "prompt", "metric"),
@@ -119,6 +120,23 @@ def result_row(
 def results_table(rows: Sequence[Mapping]) -> pd.DataFrame:
     """Return rows as a results table with its columns in their order."""
     return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
+
+
+def is_share(metric: str) -> bool:
+    """Return whether a metric is the share of a run's clips that agree with the concept, in [0, 1]."""
+    return metric.endswith("_agreement")
+
+
+def share_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with Wilson's interval in every finished row of a share.
+
+    It follows from the row's value and n, so tables that were made with other intervals are read like new ones.
+    """
+    results = results.copy()
+    for i in results.index[results["metric"].map(is_share).astype(bool) & (results["status"] == "ok")]:
+        n = int(results.at[i, "n"])
+        results.loc[i, ["ci_low", "ci_high"]] = wilson(round(results.at[i, "value"] * n), n)
+    return results
 
 
 def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ tempo_bpm, level_lufs, key_and_scale : one reading of one clip.
 read_music  : all readings of several clips, one row a clip.
 MusicTarget : what the training clips say a generated clip should have.
 agreement   : one row a generated clip, does it agree with the target, by the rules of the paper (section 3).
+agreement_names : its columns, for a concept.
 """
 
 from collections import defaultdict
@@ -174,6 +175,12 @@ def tempo_agrees_by_octave(bpm: float, target_bpm: float) -> bool:
     """Return whether the tempo lies within 4 % of 1/3, 1/2, 1, 2, 3 times the target (MIREX, accuracy 2)."""
     targets = np.array(OCTAVE_FACTORS) * target_bpm
     return bool((np.abs(bpm - targets) <= OCTAVE_TOLERANCE * targets).any())
+
+
+def agreement_names(tempo: bool, harmony: bool) -> list[str]:
+    """Return the columns of `agreement` for a concept with or without a constant tempo and harmony."""
+    of_tempo = ["tempo_agreement", "tempo_octave_agreement"] * tempo
+    return ["level_agreement", *of_tempo, *["key_agreement", "scale_agreement"] * harmony]
 
 
 def agreement(readings: pd.DataFrame, target: MusicTarget, *, tempo: bool = True, harmony: bool = True) -> pd.DataFrame:

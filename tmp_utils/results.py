@@ -26,18 +26,17 @@ import pandas as pd
 from tmp_utils import concepts, runs
 from tmp_utils.concepts import Concept
 from tmp_utils.files import slug, write_csv, write_json
-from tmp_utils.metrics import UNTRAINED, check_one_embedder, result_row, results_table, score_references
+from tmp_utils.metrics import UNTRAINED, check_one_embedder, results_table, score_references, share_rows
 from tmp_utils.profiles import load_profile
 from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.published import RESULTS, publish, read_table
 from tmp_utils.published import read_results as read_results  # so that a notebook needs one import
-from tmp_utils.score import RECONSTRUCTION, score_run
+from tmp_utils.score import RECONSTRUCTION, failed_run, score_run
 
 METRICS, SCORED = "metrics.csv", "scored.json"
 LISTINGS = ("clips/clips.csv", "curves.csv")  # what names a run's clips; the second is a style-transfer sweep's
 SWEEP = "transfer-"  # a sweep's folder begins with it; its rows come from notebook 04
 RUN = ("concept", "method", "setup", "seed")
-SCORED_AGAIN = ("clap_a", "clap_t", "nearest_training", "fad", "kad")
 
 
 class Collection:
@@ -138,7 +137,7 @@ def collect_results(
             again.append("/".join(folder.parts[-3:]))
         tables.append(read_table(folder / METRICS))
         digests.append(digest)
-    table = check_one_embedder(pd.concat(tables, ignore_index=True))
+    table = share_rows(check_one_embedder(pd.concat(tables, ignore_index=True)))
     table = pd.concat([table, _pooled(collection, digests)], ignore_index=True)
     write_csv(collection.folder / RESULTS, table)
     unfinished = sorted(collection.folder.glob("*/*/.seed*.partial"))
@@ -237,7 +236,8 @@ def _scored(collection: Collection, folder: Path) -> pd.DataFrame:
         training = concepts.load_clips(concept)
         manifest = _complete(pd.read_csv(_listing(folder)), [reconstruction_prompt(), *asked], parameters)
     except (FileNotFoundError, ValueError) as error:
-        return results_table([result_row(identity, m, None, embedder.name, note=str(error)) for m in SCORED_AGAIN])
+        before = read_table(folder / METRICS) if (folder / METRICS).is_file() else None
+        return failed_run(identity, embedder.name, str(error), before)
     texts = {prompt.id: fill(prompt.template, concept.class_noun) for prompt in editability_prompts()}
     rules = {"tempo": bool(concept.tempo_constant), "harmony": bool(concept.harmonic), "seed": parameters["seed"]}
     rows = score_run(manifest, folder / "clips", training, embedder, texts, identity, **rules)

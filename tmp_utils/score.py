@@ -6,6 +6,7 @@ the reason: what is left is not averaged in its place. Generating the clip again
 no others.
 
 read_clips      : the manifest's clips, with a reason for each that cannot be used.
+failed_run      : the rows of a run that cannot be scored at all.
 score_run       : CLAP-A, CLAP-T, memorisation, FAD, KAD and the music metrics of one run.
 score_distances : FAD and KAD between any two sets of clips, such as all concepts pooled.
 score_music     : tempo, level, key and scale agreement.
@@ -21,12 +22,13 @@ from tmp_utils import metrics, music
 from tmp_utils.audio import RATE_HZ, load_clip
 from tmp_utils.distances import equal_n, frechet_audio_distance, kernel_audio_distance
 from tmp_utils.embed import Embedder
-from tmp_utils.intervals import Interval, bootstrap_mean, hierarchical_mean
+from tmp_utils.intervals import Interval, bootstrap_mean, hierarchical_mean, share_of
 from tmp_utils.metrics import result_row, results_table
 
 MUSIC_TOOL = "essentia"
 DURATION_TOLERANCE_S = 0.05
 RECONSTRUCTION, EDITABILITY = "reconstruction", "editability"
+OF_A_RUN = ("clap_a", "clap_t", "nearest_training", "fad", "kad")  # of every run, whatever its concept
 
 
 def read_clips(manifest: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
@@ -129,18 +131,17 @@ def score_music(
     *,
     tempo: bool,
     harmony: bool,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Return the rows of agreement in level and, where the concept has them, tempo, key and scale.
 
-    The value is the share of generated clips that agree; a reading that is undefined does not agree and is
-    counted in the note. Where Essentia is missing the rows are failed and say how to get it.
+    The value is the share of generated clips that agree, with Wilson's interval; a reading that is undefined
+    does not agree and is counted in the note. Where Essentia is missing the rows are failed and say how to get it.
     """
     try:
         target = music.MusicTarget.of(music.read_music(training, RATE_HZ))
         heard = music.read_music(generated, RATE_HZ)
     except ImportError as error:
-        return results_table([result_row(identity, "level_agreement", None, MUSIC_TOOL, note=str(error))])
+        return _failed_music(identity, tempo, harmony, str(error))
     rows = []
     for name, column in music.agreement(heard, target, tempo=tempo, harmony=harmony).items():
         if column.isna().any():
@@ -150,8 +151,22 @@ def score_music(
         reading = {"tempo": "tempo_bpm", "level": "level_lufs"}.get(name.split("_")[0], name.split("_")[0])
         undefined = int(heard[reading].isna().sum())
         note = f"{undefined} of {len(heard)} readings undefined, counted as no agreement" if undefined else ""
-        rows.append(result_row(identity, name, bootstrap_mean(column, seed), MUSIC_TOOL, note=note))
+        rows.append(result_row(identity, name, share_of(column), MUSIC_TOOL, note=note))
     return results_table(rows)
+
+
+def _failed_music(identity: Mapping, tempo: bool, harmony: bool, note: str) -> pd.DataFrame:
+    names = music.agreement_names(tempo, harmony)
+    return results_table([result_row(identity, name, None, MUSIC_TOOL, note=note) for name in names])
+
+
+def failed_run(identity: Mapping, embedder: str, note: str, before: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return a failed row for each row that the run had before, or else for each metric that every run has."""
+    blank = results_table([result_row(identity, metric, None, embedder, note=note) for metric in OF_A_RUN])
+    if before is None or before.empty:
+        return blank
+    empty = {name: blank[name].iloc[0] for name in ("value", "n", "ci_low", "ci_high", "status", "note")}
+    return before.assign(**empty, embedder=before["embedder"].where(before["embedder"] == MUSIC_TOOL, embedder))
 
 
 def score_run(
@@ -201,12 +216,11 @@ def score_run(
     if note := failure(asked[RECONSTRUCTION]):
         for name in ("clap_a", "nearest_training", "fad", "kad"):
             rows.append(result_row(identity, name, None, embedder.name, note=note))
-        if with_music:
-            rows.append(result_row(identity, "level_agreement", None, MUSIC_TOOL, note=note))
-        return results_table(rows)
+        without = [results_table(rows)] + [_failed_music(identity, tempo, harmony, note)] * with_music
+        return pd.concat(without, ignore_index=True)
     generated, training = list(asked[RECONSTRUCTION]["clip"]), list(training_clips)
     rows += _audio_rows(embedder.embed_clips(generated), embedder.embed_clips(training), embedder, identity, seed)
     tables = [results_table(rows), score_distances(generated, training, embedder, identity, seed)]
     if with_music:
-        tables.append(score_music(generated, training, identity, tempo=tempo, harmony=harmony, seed=seed))
+        tables.append(score_music(generated, training, identity, tempo=tempo, harmony=harmony))
     return pd.concat(tables, ignore_index=True)

@@ -1,8 +1,7 @@
 """Pictures of the results: similarities, agreement and style transfer.
 
 Conventions: every function takes a results table (`metrics.RESULT_COLUMNS`); rows that failed and rows of
-single prompts are left out, what remains is averaged over concepts and seeds, with the hierarchical
-interval.
+single prompts are left out, what remains is averaged over concepts and seeds, with the interval over concepts.
 
 summary         : mean and interval of one metric, one row a method and setup.
 setups_dots     : one metric over all setups, with intervals and reference lines.
@@ -18,8 +17,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils.figures.look import BLUE, GREY, INK, ORANGE, faded, in_order, method_colour, styled
-from tmp_utils.intervals import bootstrap_mean, hierarchical_mean
-from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN
+from tmp_utils.intervals import MIN_UNITS, SHARE, bootstrap_mean, mean_over_units, wilson
+from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN, is_share
 
 METRIC_TITLES = {
     "clap_a": "CLAP-A (cosine, higher is closer)",
@@ -52,7 +51,8 @@ REFERENCES = {"ceiling_a": "ceiling ⌈A⌉", "ceiling_t": "ceiling ⌈T⌉", "f
 def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order.
 
-    The interval is over concepts; where a setup has only one run, it is that run's own, over its clips.
+    The interval is over concepts; where a setup has only one run, it is that run's own, over its clips. A share's
+    stays in [0, 1]; under three concepts it is that of all their clips.
     """
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED])]
@@ -60,8 +60,10 @@ def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
         raise ValueError(f"no finished rows of {metric!r}; the table has {sorted(results['metric'].unique())}.")
     found = []
     for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
-        interval = hierarchical_mean(group, levels=["concept"])
+        interval = mean_over_units(group, levels=["concept"], bounds=SHARE if is_share(metric) else None)
         ends = (interval.ci_low, interval.ci_high) if len(group) > 1 else tuple(group[["ci_low", "ci_high"]].iloc[0])
+        if is_share(metric) and interval.n < MIN_UNITS:
+            ends = wilson(interval.value * group["n"].sum(), group["n"].sum())
         found.append((method, setup, interval.value, *ends, interval.n, len(group)))
     found.sort(key=lambda row: in_order(row[0], row[1]))
     return pd.DataFrame(found, columns=["method", "setup", "value", "ci_low", "ci_high", "n_concepts", "n_runs"])

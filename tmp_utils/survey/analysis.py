@@ -19,13 +19,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tmp_utils.intervals import LEVEL, N_RESAMPLES, wilson
 from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Study
 
 NEEDED = ("participant", "question", "kind", "catch", "first", "second", "side_a", "side_b", "choice", "source")
 UNDECIDED = ("None", "Cannot decide")
 SIMULATED = "simulated rater"
-LEVEL = 0.95
-N_RESAMPLES = 2000
 
 
 def read_answers(path: str | Path) -> pd.DataFrame:
@@ -101,19 +100,6 @@ def exclude(answers: pd.DataFrame, max_failed: int = 0) -> tuple[pd.DataFrame, p
     report = pd.DataFrame(rows, columns=names)
     kept = report.loc[~report["excluded"], "participant"]
     return answers[answers["participant"].isin(kept) & ~answers["catch"]], report
-
-
-def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of `count` of `n`; (nan, nan) for n = 0."""
-    from scipy.stats import norm
-
-    if n == 0:
-        return float("nan"), float("nan")
-    z = norm.ppf((1 + level) / 2)
-    share = count / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def preference_table(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:

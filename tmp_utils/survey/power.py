@@ -18,7 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tmp_utils.survey.analysis import LEVEL, decided, wilson
+from tmp_utils.intervals import LEVEL, wilson
+from tmp_utils.survey.analysis import decided
 
 POWER = 0.8
 PAPER_PARTICIPANTS, PAPER_QUESTIONS = 34, 10  # section 4: 34 users; half of 20 questions are of one kind
