@@ -43,7 +43,8 @@ def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
 def coverage(results: pd.DataFrame) -> pd.DataFrame:
     """Return concepts by setups: how many seeds are there, and "(failed k)" where k of them have failed rows."""
     rows = results[(results["prompt"] == WHOLE_RUN) & (results["metric"] == "clap_a")]
-    bad = results[results["status"] == "failed"].set_index(["concept", "method", "setup", "seed"]).index
+    run = ["concept", "method", "setup", "seed"]
+    bad = set(results.loc[results["status"] == "failed", run].itertuples(index=False, name=None))
     keys = ["concept", "method", "setup"]
     cells = {}
     for (concept, method, setup), group in rows.groupby(keys, sort=False):

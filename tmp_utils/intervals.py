@@ -219,7 +219,8 @@ def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     share = count / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+    # At none and all the ends are 0 and 1, but for rounding that would leave the share outside.
+    return float(centre - half) if count else 0.0, float(centre + half) if count < n else 1.0
 
 
 def share_of(values: Sequence[float], level: float = LEVEL) -> Interval:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from tmp_utils import narrative
-from tmp_utils.comparisons import every_metric
+from tmp_utils.comparisons import every_metric, failures
 from tmp_utils.concepts import list_concepts, load_concept
 from tmp_utils.figures.page import page_figure, plotly_script
 from tmp_utils.figures.tables import COLUMNS, setup_cells
@@ -67,7 +67,7 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
         _found(results),
         f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{_telling(runs)}</div></div>",
         _what_this_is(profile),
-        "<h2>Table 1</h2>" + _table_1(results, profile) + _every_metric(results, runs_dir, profile),
+        "<h2>Table 1</h2>" + _table_1(results, profile) + _failed(results) + _every_metric(results, runs_dir, profile),
         "<h2>The paper's findings</h2>" + _findings(results),
         "<h2>Figures</h2>" + _figures(folder, [path for path in files if path != plane and path.stem not in TABLES]),
         "<h2>Listen</h2>" + _clips(runs),
@@ -135,6 +135,16 @@ def _setups(results: pd.DataFrame) -> str:
     table = f"<table class='setups'><tr><th>Setup</th>{names}</tr>{''.join(rows)}</table>"
     how = "↑ higher, ↓ lower is closer; in brackets 95 % intervals. The paper's judge and clips differ: compare orders."
     return f"{table}<p class='quiet'>{how}</p>"
+
+
+def _failed(results: pd.DataFrame | None) -> str:
+    """Return the rows that failed with their reasons, folded; nothing where none did."""
+    if results is None or (failed := failures(results)).empty:
+        return ""
+    told = (
+        "<p class='quiet'>Left out of every mean. Make the clips again and run notebook 05: no other number moves.</p>"
+    )
+    return _folded(f"Failed, and why ({len(failed)} rows)", told + _wide(failed))
 
 
 def _every_metric(results: pd.DataFrame | None, runs_dir: str | Path, profile: str) -> str:

@@ -74,9 +74,12 @@ def _error_bar(table: pd.DataFrame) -> dict:
     return {"type": "data", "array": above, "arrayminus": below, "thickness": 1.5, "width": 0}
 
 
-def _about(table: pd.DataFrame) -> str:
+def _about(table: pd.DataFrame, of_shares: bool = False) -> str:
     concepts, runs = table["n_concepts"].max(), table["n_runs"].sum()
-    over = "over concepts" if concepts > 1 else "over the clips of a run"
+    few = "over the clips of a run" if table["n_runs"].max() == 1 else "over the runs of one concept"
+    over = "over concepts" if concepts > 1 else few
+    if of_shares and concepts < MIN_UNITS:
+        over = "over these clips alone"
     bars = f"bars are 95 % intervals {over}" if table["ci_low"].notna().any() else "too few runs for an interval"
     return f"{concepts} concept{'s' * bool(concepts > 1)}, {runs} runs; {bars}"
 
@@ -231,7 +234,9 @@ def music_agreement(results: pd.DataFrame, title: str = "What of the music is ke
         )
     fig.update_yaxes(title="Clips that agree (%)", range=[0, 104])
     fig.update_xaxes(categoryorder="array", categoryarray=[AGREEMENTS[metric] for metric in present])
-    fig = styled(fig, title, _noted(note, _about(tables.drop_duplicates(["method", "setup"]))), height=460)
+    fig = styled(
+        fig, title, _noted(note, _about(tables.drop_duplicates(["method", "setup"]), of_shares=True)), height=460
+    )
     return fig.update_layout(barmode="group", bargap=0.25, legend={"x": 1.01, "y": 1}, margin_r=130)
 
 
