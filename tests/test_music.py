@@ -74,6 +74,13 @@ def test_silence_and_clips_under_a_second_are_undefined(clip):
     assert music.key_and_scale(clip, RATE_HZ) == (None, None, 0.0)
 
 
+def test_a_clip_under_the_absolute_gate_has_no_level():
+    pytest.importorskip("essentia")
+    tones = [10 ** (level_db / 20) * np.sin(2 * np.pi * 997 * seconds()) for level_db in (-60, -75)]
+    levels = [music.level_lufs(tone, RATE_HZ) for tone in tones]
+    assert levels[0] == pytest.approx(-63.01, abs=0.02) and np.isnan(levels[1])
+
+
 def test_a_key_heard_too_weakly_is_undefined_but_its_strength_is_told(monkeypatch):
     pytest.importorskip("essentia")
     c_major = chord(261.63, 329.63, 392.00)

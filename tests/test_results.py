@@ -154,6 +154,15 @@ def test_a_run_that_cannot_be_scored_fails_in_every_row_it_had(study):
     pd.testing.assert_frame_equal(collect(study), before)
 
 
+def test_the_report_says_what_failed_and_why_and_nothing_where_none_did(study):
+    collect(study)
+    assert "Failed, and why" not in report.write_report(study[0], PROFILE).read_text(encoding="utf-8")
+    clip(study, file="genre-jazz-0.wav").unlink()
+    collect(study)
+    html = report.write_report(study[0], PROFILE).read_text(encoding="utf-8")
+    assert "Failed, and why (2 rows)" in html and "genre-jazz-0.wav: missing" in html
+
+
 def test_a_listing_that_is_gone_or_empty_fails_the_run(study):
     clip(study, file="clips.csv").unlink()
     clip(study, "TI-BL", "clips.csv").write_text("")

@@ -24,6 +24,7 @@ MIN_MUSIC_S = 1.0  # below this Essentia reads a tempo of 0 and keys of chance
 SILENT_PEAK = 1e-4  # -80 dBFS
 # Sine chords read 0.8. Noise and drums read 0.35-0.8, so the catalogue's `harmonic` has to gate as well.
 MIN_KEY_STRENGTH = 0.4
+GATE_LUFS = -70.0  # BS.1770's absolute gate; Essentia reads just this where nothing lies above it
 TEMPO_TOLERANCE_BPM = 5.0  # paper, section 3
 OCTAVE_FACTORS = (1 / 3, 1 / 2, 1, 2, 3)  # MIREX audio tempo estimation, "accuracy 2"
 OCTAVE_TOLERANCE = 0.04  # MIREX: 4 % of the target tempo times the factor
@@ -79,7 +80,8 @@ def _tempo(samples: np.ndarray) -> float:
 
 def _level(samples: np.ndarray) -> float:
     one_channel = np.stack([samples, np.zeros_like(samples)], axis=1)
-    return float(_essentia().LoudnessEBUR128(sampleRate=MUSIC_RATE_HZ)(one_channel)[2])
+    level = float(_essentia().LoudnessEBUR128(sampleRate=MUSIC_RATE_HZ)(one_channel)[2])
+    return level if level > GATE_LUFS else float("nan")
 
 
 def _key(samples: np.ndarray) -> tuple[str | None, str | None, float]:
@@ -96,7 +98,9 @@ def tempo_bpm(clip: np.ndarray, rate_hz: int) -> float:
 
 
 def level_lufs(clip: np.ndarray, rate_hz: int) -> float:
-    """Return the EBU R 128 integrated loudness in LUFS of this one channel; nan for silence or under 1 s.
+    """Return the EBU R 128 integrated loudness in LUFS of this one channel.
+
+    It is nan for silence, under 1 s, and where all of the clip lies under the absolute gate of -70 LUFS.
 
     Agrees with ``audio.loudness_lufs`` (pyloudnorm) within 0.1 LU.
     """
