@@ -175,7 +175,7 @@ def _numbers(row) -> str:
 
 def _side(side: str) -> str:
     if side.startswith("each "):
-        return "the closest other setup's"
+        return "its strongest rival's"
     return "the mark" if "/" not in side else side.replace("/*", " (all setups)").replace("/", " ")
 
 
