@@ -31,10 +31,10 @@ SEARCHED = ("accordion", "rumba", "gymnopedie")
 CANDIDATES = {
     "TI": (5e-3, 1e-2, 2e-2, 5e-2),
     "DB": (1.25e-5, 2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4),
-    "DB-LoRA": (1e-3, 3e-3, 1e-2),
+    "DB-LoRA": (3e-4, 1e-3, 3e-3, 1e-2),
     "DB-CD": (5e-4, 1e-3, 3e-3),
-    "DB-SV": (1e-2, 3e-2, 1e-1),
-    "TI-DB": (1e-4, 2e-4),
+    "DB-SV": (3e-3, 1e-2, 3e-2, 1e-1),
+    "TI-DB": (2.5e-5, 5e-5, 1e-4, 2e-4),
 }
 SEED = 1000  # of no reported run
 TIE = 0.02  # sums that close are not told apart by three concepts
