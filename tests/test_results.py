@@ -67,7 +67,7 @@ def test_rows_that_a_run_has_are_kept_as_they_are(study):
     collect(study)
     (folder / "scored.json").unlink()
     table = published.read_table(folder / "metrics.csv")
-    table["value"] = table["value"] + 1
+    table.loc[table["metric"] == "clap_a", "value"] += 1
     runs.write_csv(folder / "metrics.csv", table)
     kept = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert kept["value"].item() == rows(table, metric="clap_a")["value"].item()
@@ -283,16 +283,6 @@ def test_a_copy_shows_as_excess_over_the_training_clips(study):
     found = comparisons.memorisation(collect(study)).set_index(["method", "setup"])
     assert found.loc[("TI", "BL"), "nearest_training"] == pytest.approx(1)
     assert found.loc[("TI", "BL"), "excess"] > 0.05 and found["excess"].idxmax() == ("TI", "BL")
-
-
-def test_a_published_table_says_what_made_it_and_reads_back_the_same(study, tmp_path):
-    table = collect(study)
-    path = published.publish(study[0], PROFILE, tmp_path / "data" / "pocket.csv", "make study")
-    read = published.read_table(path)
-    assert read.equals(table.reset_index(drop=True))
-    assert read.attrs == {"profile": PROFILE, "commit": ", ".join(published.commits(study[0], PROFILE))} | {
-        "command": "make study"
-    }
 
 
 def test_tables_stand_side_by_side_with_the_papers_numbers(study):

@@ -7,6 +7,7 @@ read_results   : the table of a profile, or a file.
 read_published : a published table, or None where it was not made yet.
 read_table     : any table, with its facts in ``attrs``.
 publish        : a profile's table to a file, with the commits and the command that made it.
+grown          : a table and the runs that only an earlier one has.
 commits        : of the code that made the runs of a profile.
 """
 
@@ -14,16 +15,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from tmp_utils import runs
 from tmp_utils.files import explain_os_errors, slug, write_text
+from tmp_utils.metrics import IDENTITY, check_one_embedder
+from tmp_utils.pooled import POOLED
 from tmp_utils.profiles import DATA_DIR
 
 RESULTS = "results.csv"
 TEXT_COLUMNS = ("profile", "concept", "method", "setup", "prompt", "metric", "embedder", "status", "note")
 NUMBER_COLUMNS = ("value", "n", "ci_low", "ci_high")
 PUBLISHED_DIR = DATA_DIR / "published"
+AND = "; "  # between the commands of a table that grew
+AGREE = (
+    1e-3  # how far a run's values may lie from the published ones of the same run; on one kind of CPU they are equal
+)
 
 
 def read_results(path_or_runs_dir: str | Path, profile: str = "") -> pd.DataFrame:
@@ -44,14 +52,49 @@ def read_published(name: str = "pocket") -> pd.DataFrame | None:
     return read_table(path) if path.is_file() else None
 
 
-def publish(runs_dir: str | Path, profile: str, path: str | Path, command: str) -> Path:
-    """Write a profile's table to `path`, led by lines "# key: value" that say what made it."""
-    table = read_results(runs_dir, profile)
-    facts = {"profile": profile, "commit": ", ".join(commits(runs_dir, profile)), "command": command}
+def publish(runs_dir: str | Path, profile: str, path: str | Path, command: str, grow: bool = False) -> Path:
+    """Write a profile's table to `path`, led by lines "# key: value" that say what made it.
+
+    With `grow`, the runs that only the table at `path` has stay in it (`grown`).
+    """
+    table, made_by, by = read_results(runs_dir, profile), set(commits(runs_dir, profile)), [command]
+    if grow:
+        earlier = read_table(Path(path))
+        table = grown(table, earlier)
+        made_by |= set(earlier.attrs["commit"].split(", "))
+        by = list(dict.fromkeys([*earlier.attrs["command"].split(AND), command]))
+    facts = {"profile": profile, "commit": ", ".join(sorted(made_by)), "command": AND.join(by)}
     lead = "".join(f"# {key}: {value}\n" for key, value in facts.items())
     with explain_os_errors(Path(path).parent):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     return write_text(path, lead + table.to_csv(index=False, lineterminator="\n"))
+
+
+def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with the rows of the runs that only `earlier` has.
+
+    Pooled distances need all clips at hand, so those of `earlier` are left out.
+
+    Raises
+    ------
+    ValueError
+        If a run that both have scored differently by more than `AGREE`, or was heard by another embedder.
+    """
+    earlier = earlier[earlier["concept"] != POOLED]
+    both = table.merge(earlier, on=[*IDENTITY, "prompt", "metric"], suffixes=("", "_earlier")).query(
+        "status == status_earlier == 'ok'"
+    )
+    differ = both[~np.isclose(both["value"], both["value_earlier"], rtol=0, atol=AGREE)]
+    if len(differ):
+        first = differ.iloc[0]
+        run = f"{first['concept']} {first['method']} {first['setup']}, seed {first['seed']}"
+        raise ValueError(
+            f"{len(differ)} of {len(both)} values of runs that are in both tables differ, such as the "
+            f"{first['metric']} of {run}: {first['value']:.4f}, and {first['value_earlier']:.4f} before. One table "
+            "must not hold both; publish these runs without the others."
+        )
+    only = ~pd.MultiIndex.from_frame(earlier[list(IDENTITY)]).isin(pd.MultiIndex.from_frame(table[list(IDENTITY)]))
+    return check_one_embedder(pd.concat([table, earlier[only]], ignore_index=True))
 
 
 def commits(runs_dir: str | Path, profile: str) -> list[str]:

@@ -281,12 +281,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs-dir", default="runs", help="where the runs are")
     parser.add_argument("--concepts", nargs="*", default=(), help="folders of your own recordings that runs used")
     parser.add_argument("--publish", metavar="FILE", help="also write the table to FILE, with what made it")
+    parser.add_argument("--grow", action="store_true", help="for --publish: keep the runs that only FILE has")
     parser.add_argument("--command", default="make study", help="for --publish: the command that made the runs")
     options = parser.parse_args(arguments)
     try:
         collect_results(options.runs_dir, options.profile, options.concepts)
         if options.publish:
-            print(publish(options.runs_dir, options.profile, options.publish, options.command))
+            print(publish(options.runs_dir, options.profile, options.publish, options.command, options.grow))
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
