@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from tmp_utils import figures
-from tmp_utils.figures.study import pareto_front, summary
+from tmp_utils.figures.plane import label_offsets, pareto_front
+from tmp_utils.figures.study import summary
 from tmp_utils.findings import paper_table, verdicts
 from tmp_utils.metrics import RESULT_COLUMNS
 
@@ -66,13 +67,36 @@ def test_the_plane_names_its_runs_and_draws_the_three_references(results):
     fig = figures.clap_plane(results, references)
     by_name = {trace.name: trace for trace in fig.data}
     assert set(by_name) == {"Pareto front", "DB", "TI"}
-    assert list(by_name["DB"].text) == ["BL", "TE"]
+    assert [note.text for note in fig.layout.annotations[:3]] == ["BL", "TE", "BL"]
     assert list(by_name["DB"].x) == pytest.approx([0.5, 0.8])
     assert list(by_name["DB"].y) == pytest.approx([0.5, 0.2])
     assert "DB %{customdata[0]}" in by_name["DB"].hovertemplate
     assert by_name["TI"].marker.color == figures.METHOD_COLOURS["TI"]
     assert len(fig.layout.shapes) == 3
     assert "cosine" in fig.layout.xaxis.title.text
+
+
+def test_labels_cover_neither_points_nor_each_other_and_only_the_crowded_are_far():
+    points = np.array([[100, 100], [104, 102], [108, 98], [104, 95], [400, 100]], float)
+    labels = ["3-AC", "1-AC", "MIX", "BL", "TE"]
+    placed = label_offsets(points, labels)
+    boxes = [
+        (point + offset - half, point + offset + half)
+        for (point, (offset, _), half) in zip(
+            points, placed, [np.array([7.5 * len(label), 15]) / 2 for label in labels], strict=True
+        )
+    ]
+    boxes += [(point - 8, point + 8) for point in points]
+    for k, a in enumerate(boxes[:5]):
+        for b in boxes[k + 1 :]:
+            assert (np.maximum(a[0], b[0]) >= np.minimum(a[1], b[1])).any()
+    assert not placed[-1][1] and placed[-1][0].tolist() == pytest.approx([15.5, 15.5])
+
+
+def test_a_method_with_one_setup_is_named_by_itself_on_the_plane(results):
+    lora = results[(results["method"] == "TI") & (results["setup"] == "BL")].assign(method="DB-LoRA")
+    fig = figures.clap_plane(pd.concat([results, lora], ignore_index=True))
+    assert sorted(note.text for note in fig.layout.annotations) == ["BL", "BL", "LoRA", "MW", "TE"]
 
 
 def test_a_plane_without_both_scores_is_refused(results):

@@ -5,7 +5,8 @@ where a figure says that its sounds are rendered stand-ins, what n is, or which 
 
 look   : colours, template, ``save_figure``.
 sound  : waveform, mel spectrogram, training curve.
-study  : setups, the plane of CLAP-A and CLAP-T, music agreement, style transfer.
+study  : setups, music agreement, style transfer.
+plane  : the plane of CLAP-A and CLAP-T.
 tables : Table 1 and the findings.
 learning : what a training gains and loses on its way.
 pocket : how the pocket model was made and what it can do.
@@ -14,9 +15,10 @@ page   : figures on the report's page.
 
 from tmp_utils.figures.learning import learning_path
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
+from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
 from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, training_curve, waveform
-from tmp_utils.figures.study import clap_plane, music_agreement, setups_dots, summary, transfer_curves
+from tmp_utils.figures.study import music_agreement, setups_dots, summary, transfer_curves
 from tmp_utils.figures.tables import findings_table, results_table
 
 __all__ = [

@@ -5,12 +5,11 @@ single prompts are left out, what remains is averaged over concepts and seeds, w
 
 summary         : mean and interval of one metric, one row a method and setup.
 setups_dots     : one metric over all setups, with intervals and reference lines.
-clap_plane      : CLAP-A against CLAP-T (the paper's Fig. 3).
 music_agreement : tempo, loudness, key and scale (Fig. 5).
 transfer_curves : similarity to source and concept over transfer strength (Fig. 4).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -33,17 +32,6 @@ AGREEMENTS = {
     "level_agreement": "Loudness<br>(2.5 LU)",
     "key_agreement": "Key",
     "scale_agreement": "Scale",
-}
-PLANE_PX, POINT_PX, CHARACTER_PX = (430, 300), 8, (8, 14)  # what the plane's labels are placed by
-LABEL_STEPS = {
-    "top right": (1, 1),
-    "bottom left": (-1, -1),
-    "bottom right": (1, -1),
-    "top left": (-1, 1),
-    "middle right": (1, 0),
-    "middle left": (-1, 0),
-    "top center": (0, 1),
-    "bottom center": (0, -1),
 }
 REFERENCES = {"ceiling_a": "ceiling ⌈A⌉", "ceiling_t": "ceiling ⌈T⌉", "floor_t": "floor ⌊T⌋"}
 
@@ -69,12 +57,14 @@ def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     return pd.DataFrame(found, columns=["method", "setup", "value", "ci_low", "ci_high", "n_concepts", "n_runs"])
 
 
-def _error_bar(table: pd.DataFrame) -> dict:
+def error_bar(table: pd.DataFrame) -> dict:
+    """Return plotly's error bars of value, ci_low and ci_high."""
     above, below = table["ci_high"] - table["value"], table["value"] - table["ci_low"]
     return {"type": "data", "array": above, "arrayminus": below, "thickness": 1.5, "width": 0}
 
 
-def _about(table: pd.DataFrame, of_shares: bool = False) -> str:
+def runs_and_bars(table: pd.DataFrame, of_shares: bool = False) -> str:
+    """Return how many concepts and runs a figure shows, and what its bars are."""
     concepts, runs = table["n_concepts"].max(), table["n_runs"].sum()
     few = "over the clips of a run" if table["n_runs"].max() == 1 else "over the runs of one concept"
     over = "over concepts" if concepts > 1 else few
@@ -84,7 +74,8 @@ def _about(table: pd.DataFrame, of_shares: bool = False) -> str:
     return f"{concepts} concept{'s' * bool(concepts > 1)}, {runs} runs; {bars}"
 
 
-def _noted(note: str, about: str) -> str:
+def noted(note: str, about: str) -> str:
+    """Return what stands under a title: the caller's note, and what was counted."""
     return f"{note}<br>{about}" if note else about
 
 
@@ -105,7 +96,7 @@ def setups_dots(
         labels = [f"{method} {setup}" for setup in group["setup"]]
         marker = {"size": 11, "color": method_colour(method)}
         fig.add_scatter(
-            x=group["value"], y=labels, error_x=_error_bar(group), mode="markers", marker=marker, name=method
+            x=group["value"], y=labels, error_x=error_bar(group), mode="markers", marker=marker, name=method
         )
     fig.update_traces(hovertemplate="%{y}: %{x:.3f}<extra></extra>")
     for name, value in (references or {}).items():
@@ -115,103 +106,9 @@ def setups_dots(
             fig.add_annotation(x=value, y=1, yref="paper", text=label, showarrow=False, yanchor="bottom")
     fig.update_yaxes(autorange="reversed", showgrid=False)
     fig.update_xaxes(title=METRIC_TITLES.get(metric, metric))
-    fig = styled(fig, title or METRIC_TITLES.get(metric, metric).split(" (")[0], _noted(note, _about(table)))
+    fig = styled(fig, title or METRIC_TITLES.get(metric, metric).split(" (")[0], noted(note, runs_and_bars(table)))
     top = fig.layout.margin.t + 14
     return fig.update_layout(showlegend=False, height=top + 90 + 30 * len(table), margin_t=top)
-
-
-def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
-    """Return the indices of points that no other point beats on both axes, from left to right."""
-    points = np.column_stack([x, y])
-    beaten = [((points >= p).all(1) & (points > p).any(1)).any() for p in points]
-    return sorted(np.flatnonzero(~np.array(beaten)).tolist(), key=lambda i: points[i, 0])
-
-
-def _label_places(x: pd.Series, y: pd.Series, labels: Sequence[str]) -> list[str]:
-    """Return where to write each point's label: where it covers the fewest points and the labels before it."""
-    sides = [(v - np.min(v)) / max(np.ptp(v), 1e-9) * px for v, px in zip((x, y), PLANE_PX, strict=True)]
-    points = np.column_stack(sides)
-    taken, places = [(point - POINT_PX, point + POINT_PX) for point in points], []
-    for point, label in zip(points, labels, strict=True):
-        half = np.array([CHARACTER_PX[0] * len(label), CHARACTER_PX[1]]) / 2
-        boxes = {
-            place: (
-                point + np.multiply(step, half + POINT_PX) - half,
-                point + np.multiply(step, half + POINT_PX) + half,
-            )
-            for place, step in LABEL_STEPS.items()
-        }
-        covered = {place: sum(_overlap(box, other) for other in taken) for place, box in boxes.items()}
-        places.append(min(covered, key=covered.get))
-        taken.append(boxes[places[-1]])
-    return places
-
-
-def _overlap(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
-    """Return the area that two boxes (lowest corner, highest corner) share."""
-    return float(np.prod(np.clip(np.minimum(a[1], b[1]) - np.maximum(a[0], b[0]), 0, None)))
-
-
-def clap_plane(
-    results: pd.DataFrame,
-    references: Mapping[str, float] | None = None,
-    title: str = "Reconstruction against editability",
-    note: str = "",
-) -> go.Figure:
-    """Return CLAP-A against CLAP-T, one point a setup with its intervals, references and the Pareto front.
-
-    ``references`` are ceiling_a (vertical), ceiling_t and floor_t (horizontal); nan ones are left out.
-    """
-    sides = [summary(results, metric).set_index(["method", "setup"]) for metric in ("clap_a", "clap_t")]
-    table = sides[0].join(sides[1], lsuffix="_a", rsuffix="_t", how="inner").reset_index()
-    if table.empty:
-        raise ValueError("no setup has both clap_a and clap_t; score its reconstruction and editability clips first.")
-    table["place"] = _label_places(table["value_a"], table["value_t"], table["setup"])
-    fig = go.Figure()
-    front = table.iloc[pareto_front(table["value_a"], table["value_t"])]
-    line = {"color": GREY, "dash": "dash", "width": 1.5}
-    fig.add_scatter(x=front["value_a"], y=front["value_t"], mode="lines", line=line, name="Pareto front")
-    fig.data[-1].hoverinfo = "skip"
-    for method, group in table.groupby("method", sort=False):
-        bars = {}
-        for axis, suffix in (("error_x", "_a"), ("error_y", "_t")):
-            part = group[[f"{name}{suffix}" for name in ("value", "ci_low", "ci_high")]]
-            part.columns = ["value", "ci_low", "ci_high"]
-            bars[axis] = _error_bar(part) | {"color": faded(method_colour(method), 0.35)}
-        fig.add_scatter(
-            x=group["value_a"],
-            y=group["value_t"],
-            mode="markers+text",
-            text=group["setup"],
-            textposition=group["place"],
-            textfont={"size": 12, "color": INK},
-            marker={"size": 12, "color": method_colour(method), "line": {"color": "white", "width": 1}},
-            name=method,
-            customdata=np.stack([group["setup"], group["n_runs_a"]], axis=1),
-            hovertemplate=f"{method} %{{customdata[0]}}<br>CLAP-A %{{x:.3f}}, CLAP-T %{{y:.3f}}<br>"
-            "%{customdata[1]} runs<extra></extra>",
-            **bars,
-        )
-    _reference_lines(fig, references or {})
-    fig.update_xaxes(title="CLAP-A: similarity to the concept's clips (cosine)")
-    fig.update_yaxes(title="CLAP-T: similarity to the prompt (cosine)")
-    about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs", "ci_low_a": "ci_low"})
-    fig = styled(fig, title, _noted(note, _about(about)), height=540)
-    return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=130)
-
-
-def _reference_lines(fig: go.Figure, references: Mapping[str, float]) -> None:
-    for name, value in references.items():
-        if not np.isfinite(value):
-            continue
-        label = {"text": REFERENCES.get(name, name), "showarrow": False, "font": {"color": "#5B616A"}}
-        style = {"dash": "dot", "color": GREY}
-        if name.endswith("_a"):
-            fig.add_vline(value, line=style)
-            fig.add_annotation(x=value, y=0, yref="paper", xanchor="right", yanchor="bottom", xshift=-3, **label)
-        else:
-            fig.add_hline(value, line=style)
-            fig.add_annotation(x=0, xref="paper", y=value, xanchor="left", yanchor="bottom", xshift=3, **label)
 
 
 def music_agreement(results: pd.DataFrame, title: str = "What of the music is kept", note: str = "") -> go.Figure:
@@ -227,7 +124,7 @@ def music_agreement(results: pd.DataFrame, title: str = "What of the music is ke
         fig.add_bar(
             x=[AGREEMENTS[metric] for metric in group["metric"]],
             y=100 * group["value"],
-            error_y=_error_bar(100 * group[["value", "ci_low", "ci_high"]]) | {"color": INK, "thickness": 1},
+            error_y=error_bar(100 * group[["value", "ci_low", "ci_high"]]) | {"color": INK, "thickness": 1},
             marker={"color": faded(method_colour(method), max(0.25, 1.15 - 0.3 * shade))},
             name=f"{method} {setup}",
             hovertemplate=f"{method} {setup}: %{{y:.0f}} % of clips<extra></extra>",
@@ -235,7 +132,7 @@ def music_agreement(results: pd.DataFrame, title: str = "What of the music is ke
     fig.update_yaxes(title="Clips that agree (%)", range=[0, 104])
     fig.update_xaxes(categoryorder="array", categoryarray=[AGREEMENTS[metric] for metric in present])
     fig = styled(
-        fig, title, _noted(note, _about(tables.drop_duplicates(["method", "setup"]), of_shares=True)), height=460
+        fig, title, noted(note, runs_and_bars(tables.drop_duplicates(["method", "setup"]), of_shares=True)), height=460
     )
     return fig.update_layout(barmode="group", bargap=0.25, legend={"x": 1.01, "y": 1}, margin_r=130)
 
@@ -275,5 +172,5 @@ def transfer_curves(
     fig.update_xaxes(title="Transfer strength", range=[-0.02, 1.02])
     fig.update_yaxes(title="Audio similarity (cosine)")
     n = int(curves.groupby("strength").size().min())
-    fig = styled(fig, title, _noted(note, f"{n} clip{'s' * (n > 1)} a strength; bands are 95 % intervals"), height=440)
+    fig = styled(fig, title, noted(note, f"{n} clip{'s' * (n > 1)} a strength; bands are 95 % intervals"), height=440)
     return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=150)

@@ -1,0 +1,146 @@
+"""The plane of CLAP-A and CLAP-T: what each setup keeps of the concept, and of the prompt (the paper's Fig. 3).
+
+clap_plane    : results -> the plane, with intervals, references and the Pareto front.
+pareto_front  : which points no other beats on both axes.
+label_offsets : where to write labels so that they cover neither points nor each other.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from tmp_utils.figures.look import GREY, INK, faded, method_colour, styled
+from tmp_utils.figures.study import REFERENCES, error_bar, noted, runs_and_bars, summary
+
+AREA_PX = (690, 360)  # the plane between its axes, about: what labels are placed by
+POINT_PX, CHARACTER_PX = 8, (7.5, 15)  # half a point, and a character's width and height
+NEAR, REACHES = 1.0, (1.0, 2.2, 3.6, 5.0)  # how far from its point a label may be; past NEAR a line leads to it
+DIRECTIONS = [(1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1)]
+FAR_PX2 = 1  # how much covered area one more step of reach is worth
+
+
+def clap_plane(
+    results: pd.DataFrame,
+    references: Mapping[str, float] | None = None,
+    title: str = "Reconstruction against editability",
+    note: str = "",
+) -> go.Figure:
+    """Return CLAP-A against CLAP-T, one point a setup with its intervals, references and the Pareto front.
+
+    ``references`` are ceiling_a (vertical), ceiling_t and floor_t (horizontal); nan ones are left out.
+    """
+    sides = [summary(results, metric).set_index(["method", "setup"]) for metric in ("clap_a", "clap_t")]
+    table = sides[0].join(sides[1], lsuffix="_a", rsuffix="_t", how="inner").reset_index()
+    if table.empty:
+        raise ValueError("no setup has both clap_a and clap_t; score its reconstruction and editability clips first.")
+    table["label"] = _labels(table)
+    references = {name: value for name, value in (references or {}).items() if np.isfinite(value)}
+    fig = go.Figure()
+    front = table.iloc[pareto_front(table["value_a"], table["value_t"])]
+    line = {"color": GREY, "dash": "dash", "width": 1.5}
+    fig.add_scatter(x=front["value_a"], y=front["value_t"], mode="lines", line=line, name="Pareto front")
+    fig.data[-1].hoverinfo = "skip"
+    for method, group in table.groupby("method", sort=False):
+        bars = {}
+        for axis, suffix in (("error_x", "_a"), ("error_y", "_t")):
+            part = group[[f"{name}{suffix}" for name in ("value", "ci_low", "ci_high")]]
+            part.columns = ["value", "ci_low", "ci_high"]
+            bars[axis] = error_bar(part) | {"color": faded(method_colour(method), 0.35)}
+        fig.add_scatter(
+            x=group["value_a"],
+            y=group["value_t"],
+            mode="markers",
+            marker={"size": 12, "color": method_colour(method), "line": {"color": "white", "width": 1}},
+            name=method,
+            customdata=np.stack([group["setup"], group["n_runs_a"]], axis=1),
+            hovertemplate=f"{method} %{{customdata[0]}}<br>CLAP-A %{{x:.3f}}, CLAP-T %{{y:.3f}}<br>"
+            "%{customdata[1]} runs<extra></extra>",
+            **bars,
+        )
+    ranges = [_range(table, references, suffix) for suffix in ("_a", "_t")]
+    _name_points(fig, table, ranges)
+    _reference_lines(fig, references)
+    fig.update_xaxes(title="CLAP-A: similarity to the concept's clips (cosine)", range=ranges[0])
+    fig.update_yaxes(title="CLAP-T: similarity to the prompt (cosine)", range=ranges[1])
+    about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs", "ci_low_a": "ci_low"})
+    fig = styled(fig, title, noted(note, runs_and_bars(about)), height=540)
+    return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=130)
+
+
+def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
+    """Return the indices of points that no other point beats on both axes, from left to right."""
+    points = np.column_stack([x, y])
+    beaten = [((points >= p).all(1) & (points > p).any(1)).any() for p in points]
+    return sorted(np.flatnonzero(~np.array(beaten)).tolist(), key=lambda i: points[i, 0])
+
+
+def label_offsets(points: np.ndarray, labels: Sequence[str]) -> list[tuple[np.ndarray, bool]]:
+    """Return for each label the vector from its point to its middle, and whether it is far from it.
+
+    Labels are placed one after another where they cover the least of points and of labels before them.
+
+    Parameters
+    ----------
+    points : numpy.ndarray
+        (n, 2), in pixels, y upwards.
+    labels : sequence of str
+    """
+    taken = [(point - POINT_PX, point + POINT_PX) for point in points]
+    placed = []
+    for point, label in zip(points, labels, strict=True):
+        half = np.array([CHARACTER_PX[0] * len(label), CHARACTER_PX[1]]) / 2
+        best = None
+        for reach, direction in product(REACHES, DIRECTIONS):
+            offset = np.multiply(direction, half + POINT_PX * reach)
+            box = (point + offset - half, point + offset + half)
+            cost = sum(_overlap(box, other) for other in taken) + FAR_PX2 * (reach - NEAR)
+            if best is None or cost < best[0]:
+                best = cost, offset, reach > NEAR, box
+        placed.append(best[1:3])
+        taken.append(best[3])
+    return placed
+
+
+def _overlap(a: tuple[np.ndarray, np.ndarray], b: tuple[np.ndarray, np.ndarray]) -> float:
+    """Return the area that two boxes (lowest corner, highest corner) share."""
+    return float(np.prod(np.clip(np.minimum(a[1], b[1]) - np.maximum(a[0], b[0]), 0, None)))
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    """Return a point's name: its setup, or its method where that has no other setup."""
+    only = table.groupby("method")["setup"].transform("size") == 1
+    beyond = only & ~table["method"].isin(["TI", "DB"])
+    return table["setup"].mask(beyond, table["method"].str.removeprefix("DB-")).tolist()
+
+
+def _range(table: pd.DataFrame, references: Mapping[str, float], suffix: str) -> list[float]:
+    """Return an axis that holds all points, bars and references."""
+    shown = table[[f"{name}{suffix}" for name in ("value", "ci_low", "ci_high")]].to_numpy(float)
+    held = [*shown[np.isfinite(shown)], *(value for name, value in references.items() if name.endswith(suffix))]
+    margin = 0.05 * max(np.ptp(held), 0.1)
+    return [min(held) - margin, max(held) + margin]
+
+
+def _name_points(fig: go.Figure, table: pd.DataFrame, ranges: Sequence[Sequence[float]]) -> None:
+    columns = [table["value_a"], table["value_t"]]
+    scaled = [(v - low) / (high - low) * px for v, (low, high), px in zip(columns, ranges, AREA_PX, strict=True)]
+    offsets = label_offsets(np.column_stack(scaled), table["label"])
+    for row, ((right, up), far) in zip(table.itertuples(), offsets, strict=True):
+        line = {"arrowhead": 0, "arrowwidth": 1, "arrowcolor": GREY if far else "rgba(0,0,0,0)", "standoff": POINT_PX}
+        where = {"x": row.value_a, "y": row.value_t, "ax": right, "ay": -up}
+        fig.add_annotation(text=row.label, font={"size": 12, "color": INK}, borderpad=0, **where, **line)
+
+
+def _reference_lines(fig: go.Figure, references: Mapping[str, float]) -> None:
+    for name, value in references.items():
+        label = {"text": REFERENCES.get(name, name), "showarrow": False, "font": {"color": "#5B616A"}}
+        style = {"dash": "dot", "color": GREY}
+        if name.endswith("_a"):
+            fig.add_vline(value, line=style)
+            fig.add_annotation(x=value, y=0, yref="paper", xanchor="right", yanchor="bottom", xshift=-3, **label)
+        else:
+            fig.add_hline(value, line=style)
+            fig.add_annotation(x=0, xref="paper", y=value, xanchor="left", yanchor="bottom", xshift=3, **label)
