@@ -28,7 +28,7 @@ from tmp_utils.files import explain_os_errors, write_text
 from tmp_utils.findings import paper_table
 from tmp_utils.metrics import check_one_embedder, references
 from tmp_utils.provenance import PROJECT_DIR
-from tmp_utils.published import PUBLISHED_DIR, commits, read_results, read_table
+from tmp_utils.published import AND, PUBLISHED_DIR, commits, read_results, read_table
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
@@ -70,8 +70,9 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     profile = ", ".join(sorted(results["profile"].unique()))
     size = [(rows["concept"].nunique(), "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in size]
-    shown = ", ".join(commit[:COMMIT_CHARS] for commit in facts["commit"].split(", "))
-    made = f"commit {shown}" + (f", `{facts['command']}`" if facts.get("command") else "")
+    shown = [commit[:COMMIT_CHARS] for commit in facts["commit"].split(", ")]
+    typed = [f", `{command}`" for command in facts.get("command", "").split(AND) if command]
+    made = f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}" + "".join(typed)
     failed = int((results["status"] == "failed").sum())
     left_out = f"; {failed} failed rows left out" if failed else ""
     return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} a run for CLAP-A{left_out}; {made}*"
