@@ -68,6 +68,15 @@ def test_a_run_that_scored_otherwise_before_is_refused_and_nothing_is_written(st
     assert path.read_text() == text
 
 
+def test_only_a_published_table_of_the_same_profile_grows(study, tmp_path):
+    path = tmp_path / "plain.csv"
+    collect(study).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="profile smoke; only a published table grows"):
+        published.publish(study[0], PROFILE, path, "make study", grow=True)
+    with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
+        published.publish(study[0], PROFILE, tmp_path / "none.csv", "make study", grow=True)
+
+
 def test_a_run_that_failed_before_may_succeed_now_and_another_embedder_may_not_join():
     failed = clap_a("lute", 0, float("nan"), status="failed", note="silent")
     now = pd.DataFrame([clap_a("lute", 0, 0.5)])

@@ -29,6 +29,7 @@ IDENTITY = RESULT_COLUMNS[:5]
 WHOLE_RUN = "all"
 UNTRAINED = "untrained"  # method of a run of the plain model asked with the class noun: the CLAP-T ceiling
 REFERENCE = "reference"  # method of rows about the training clips themselves
+POOLED = "pooled"  # concept of rows about all concepts of a setup together
 
 
 def _rows(embeddings: np.ndarray, what: str) -> np.ndarray:

@@ -22,13 +22,12 @@ import pandas as pd
 
 from tmp_utils import concepts, runs
 from tmp_utils.figures.look import in_order
-from tmp_utils.metrics import UNTRAINED, WHOLE_RUN, result_row, results_table
+from tmp_utils.metrics import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
 from tmp_utils.score import RECONSTRUCTION, failure, read_clips, score_distances
 
 if TYPE_CHECKING:
     from tmp_utils.results import Collection
 
-POOLED = "pooled"
 METRICS = ("fad", "kad")
 SWEEP = "transfer-"
 

@@ -20,8 +20,7 @@ import pandas as pd
 
 from tmp_utils import runs
 from tmp_utils.files import explain_os_errors, slug, write_text
-from tmp_utils.metrics import IDENTITY, check_one_embedder
-from tmp_utils.pooled import POOLED
+from tmp_utils.metrics import IDENTITY, POOLED, check_one_embedder
 from tmp_utils.profiles import DATA_DIR
 
 RESULTS = "results.csv"
@@ -29,9 +28,7 @@ TEXT_COLUMNS = ("profile", "concept", "method", "setup", "prompt", "metric", "em
 NUMBER_COLUMNS = ("value", "n", "ci_low", "ci_high")
 PUBLISHED_DIR = DATA_DIR / "published"
 AND = "; "  # between the commands of a table that grew
-AGREE = (
-    1e-3  # how far a run's values may lie from the published ones of the same run; on one kind of CPU they are equal
-)
+AGREE = 1e-3  # how far a run's values may lie from its published ones; on one kind of CPU they are equal
 
 
 def read_results(path_or_runs_dir: str | Path, profile: str = "") -> pd.DataFrame:
@@ -59,7 +56,9 @@ def publish(runs_dir: str | Path, profile: str, path: str | Path, command: str, 
     """
     table, made_by, by = read_results(runs_dir, profile), set(commits(runs_dir, profile)), [command]
     if grow:
-        earlier = read_table(Path(path))
+        earlier = read_results(path)
+        if earlier.attrs.get("profile") != profile:
+            raise ValueError(f"{path} does not say that it is of the profile {profile}; only a published table grows.")
         table = grown(table, earlier)
         made_by |= set(earlier.attrs["commit"].split(", "))
         by = list(dict.fromkeys([*earlier.attrs["command"].split(AND), command]))
