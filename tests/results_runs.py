@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from tmp_utils import runs
+from tmp_utils import results, runs
 from tmp_utils.audio import RATE_HZ, save_clip
 from tmp_utils.embed import Embedder, unit_rows
 from tmp_utils.prompts import editability_prompts, reconstruction_prompt
@@ -97,3 +97,18 @@ def make_study(folder, concepts=("lute", "harp"), setups=SETUPS, seeds=(0,)):
             for k, (method, setup) in enumerate((*setups, ("untrained", "class-noun"))):
                 make_run(folder / "runs", concept, method, setup, seed, hz=800 + 300 * k + 70 * c)
     return folder / "runs", own
+
+
+def collect(study, **kwargs):
+    """Return the table of a study that `make_study` made, without a word on the screen."""
+    return results.collect_results(study[0], PROFILE, study[1], say=lambda line: None, **kwargs)
+
+
+def rows(table, **values):
+    """Return the rows with these values."""
+    return table[np.logical_and.reduce([table[name] == value for name, value in values.items()])]
+
+
+def clip(study, variant="DB-BL", file="reconstruction-0.wav", concept="lute"):
+    """Return the path of a run's clip."""
+    return study[0] / PROFILE / concept / variant / "seed0" / "clips" / file

@@ -4,22 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from tmp_utils import concepts
 from tmp_utils.audio import save_clip
-from tmp_utils.personalize import examples as examples_module
 from tmp_utils.personalize import load_adapter, personalise
 from tmp_utils.personalize.many import Job, personalise_many
 from tmp_utils.profiles import load_setup
 
+pytestmark = pytest.mark.usefixtures("short_clips")
+
 N_STEPS = 6
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_clips():
-    """Train on 1.28 s."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples_module, "load_clips", lambda c, n: [x[:20480] for x in concepts.load_clips(c, n)])
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,43 +1,25 @@
+"""Training: the same seed, the same bits; checkpoints; the loss; what is refused."""
+
 import warnings
 from dataclasses import replace
 
 import pytest
 import torch
+from training_runs import learn, recipe_of, same, set_options
 
-from tmp_utils import concepts
-from tmp_utils.personalize import METHODS, Diverged, load_adapter, loop, personalise
+from tmp_utils.personalize import METHODS, Diverged, load_adapter, loop
 from tmp_utils.personalize import examples as examples_module
-from tmp_utils.personalize.adapter import Adapter, full_weights
+from tmp_utils.personalize.adapter import Adapter
 from tmp_utils.personalize.examples import MIX_VERSIONS, Examples, make_examples, prior_latents
 from tmp_utils.personalize.loop import step_generator, train
 from tmp_utils.personalize.objective import Conditions, diffusion_loss, noised_and_target
 from tmp_utils.personalize.recipe import Options
-from tmp_utils.profiles import list_setups, load_setup
+from tmp_utils.profiles import load_setup
+
+pytestmark = pytest.mark.usefixtures("short_clips")
 
 SETUPS = [load_setup(method, "BL") for method in METHODS] + [load_setup("DB", "TE"), load_setup("DB", "PP")]
 by_name = pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_clips():
-    """Train on 1.28 s: the same code, an eighth of the time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples_module, "load_clips", lambda c, n: [x[:20480] for x in concepts.load_clips(c, n)])
-        yield
-
-
-def learn(backbone, concept, setup, profile, seed=0, **kwargs) -> Adapter:
-    return personalise(backbone, concept, setup, seed, profile=profile, progress=False, **kwargs)
-
-
-def set_options(profile, method, **values):
-    return replace(profile, methods={**profile.methods, method: {**profile.methods[method], **values}})
-
-
-def same(one: Adapter, other: Adapter) -> bool:
-    return one.tensors.keys() == other.tensors.keys() and all(
-        torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items()
-    )
 
 
 @by_name
@@ -113,11 +95,6 @@ def test_targets_are_the_scheduler_s(kind):
     torch.testing.assert_close(target, expected[kind])
 
 
-def recipe_of(backbone, concept, method, **options):
-    options = Options(**{"lr": 1e-3, "steps": 3, **options})
-    return METHODS[method](backbone, concept, load_setup(method, "BL"), options, 0), options
-
-
 def test_the_loss_is_that_of_the_published_loop_for_the_same_noise(backbone, concept, profile):
     """Against the textbook loop: draw, add noise, predict, mean squared error."""
     recipe, _ = recipe_of(backbone, concept, "DB")
@@ -172,80 +149,6 @@ def test_half_precision_trains_fp32_tensors(backbone, concept, profile):
     assert {tensor.dtype for tensor in half.tensors.values()} == {torch.float32}
     assert half.history[0]["loss"] == pytest.approx(full.history[0]["loss"], rel=0.05)
     assert not same(half, full)
-
-
-def test_a_new_word_starts_from_the_mean_it_is_said_to(backbone, concept, profile):
-    vocabulary, noun = (recipe_start(backbone, concept, setup) for setup in ("BL", "MW"))
-    words = backbone.text_encoder.text_model.embeddings.word_embeddings.weight
-    ids = backbone.tokenizer(" guitar", add_special_tokens=False).input_ids
-    torch.testing.assert_close(vocabulary, words[: len(backbone.tokenizer)].mean(0).expand(2, -1))
-    torch.testing.assert_close(noun, words[ids].mean(0).expand(2, -1))
-
-
-def recipe_start(backbone, concept, setup):
-    options = Options(lr=1, steps=1, n_vectors=2)
-    return METHODS["TI"](backbone, concept, load_setup("TI", setup), options, 0).tensors["embedding"]
-
-
-def test_textual_inversion_trains_its_vectors_and_nothing_else(backbone, concept, profile):
-    adapter = learn(backbone, concept, load_setup("TI", "BL"), set_options(profile, "TI", n_vectors=3))
-    assert {name: tuple(t.shape) for name, t in adapter.tensors.items()} == {"embedding": (3, 16)}
-    assert adapter.phrase(concept) == "<tones>" and "<tones>" not in backbone.tokenizer.get_vocab()
-    assert {"loss", "grad_norm", "embedding_norm", "cosine_drift"} <= adapter.history[-1].keys()
-    assert adapter.history[-1]["cosine_drift"] > 0
-
-
-def test_the_pivotal_word_stands_still_while_the_unet_trains(backbone, concept, profile):
-    adapter = learn(backbone, concept, load_setup("TI-DB", "BL"), profile)
-    drift = [row["cosine_drift"] for row in adapter.history]
-    assert len(drift) == 5 and drift[0] != drift[1] == drift[2] == drift[4]
-
-
-def test_custom_diffusion_trains_exactly_what_the_condition_reaches(backbone, concept):
-    recipe, _ = recipe_of(backbone, concept, "DB-CD")
-    blocks = [n for n, m in backbone.unet.named_modules() if type(m).__name__ == "ResnetBlock2D"]
-    modules = {name.rpartition(".")[0] for name in recipe.tensors}
-    assert modules == {"unet.class_embedding", *(f"unet.{block}.time_emb_proj" for block in blocks)}
-    texts = [
-        module.register_forward_pre_hook(lambda m, a, k: seen.append(k.get("encoder_hidden_states")), with_kwargs=True)
-        for module in backbone.unet.modules()
-        if type(module).__name__ == "Attention"
-    ]
-    seen = []
-    try:
-        latents = torch.zeros(1, *backbone.latent_shape(0.64))
-        backbone.unet(latents, 1, None, class_labels=backbone.null_condition)
-    finally:
-        for hook in texts:
-            hook.remove()
-    assert len(seen) == len(texts) > 0 and all(text is None for text in seen)
-
-
-def test_spectral_shifts_start_at_the_backbone_s_own_weights(backbone, concept):
-    recipe, _ = recipe_of(backbone, concept, "DB-SV")
-    weights = full_weights(backbone, recipe.tensors)
-    assert all(torch.equal(weight, backbone.parameter(name)) for name, weight in weights.items())
-    name = "unet.conv_in.weight"
-    shifted = full_weights(backbone, {f"{name}.shift": torch.full((8,), 0.1)})[name].flatten(1)
-    values = torch.linalg.svdvals(backbone.parameter(name).flatten(1))
-    torch.testing.assert_close(torch.linalg.svdvals(shifted), values + 0.1, atol=1e-5, rtol=1e-4)
-
-
-def test_low_rank_updates_are_peft_s(backbone, concept):
-    """The same matrices in peft's own layer give the same weight."""
-    from peft.tuners.lora import LoraConfig
-    from peft.tuners.lora.layer import Linear
-
-    recipe, _ = recipe_of(backbone, concept, "DB-LoRA")
-    name = next(iter(recipe.tensors)).removesuffix(".lora_A.weight")
-    first, second = recipe.tensors[f"{name}.lora_A.weight"], torch.randn(16, 8)
-    base = torch.nn.Linear(16, 16)
-    base.weight.data = backbone.parameter(f"{name}.weight").detach().clone()
-    layer = Linear(base, "default", LoraConfig(r=8, lora_alpha=8), r=8, lora_alpha=8)
-    layer.lora_A["default"].weight.data, layer.lora_B["default"].weight.data = first, second
-    layer.merge()
-    pair = {f"{name}.lora_A.weight": first, f"{name}.lora_B.weight": second}
-    torch.testing.assert_close(full_weights(backbone, pair)[f"{name}.weight"], base.weight, atol=1e-6, rtol=1e-5)
 
 
 def test_mix_makes_other_versions_at_the_asked_ratio(backbone, concept, profile, tmp_path, monkeypatch):
@@ -322,10 +225,6 @@ def test_a_learning_rate_that_diverges_stops_with_advice_and_keeps_the_checkpoin
         learn(backbone, concept, load_setup("DB", "BL"), profile, checkpoint_dir=tmp_path)
     (left,) = tmp_path.iterdir()
     assert all(torch.isfinite(tensor).all() for tensor in load_adapter(left).tensors.values())
-
-
-def test_every_setup_of_the_table_has_a_method():
-    assert {setup.method for setup in list_setups()} == set(METHODS)
 
 
 def test_what_a_killed_run_left_half_written_is_cleared(backbone, concept, profile, tmp_path):

@@ -2,12 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from tmp_utils import concepts
 from tmp_utils.audio import log_mel, save_clip
 from tmp_utils.generate import generate
 from tmp_utils.metrics import clap_audio_similarity, clap_text_similarity
 from tmp_utils.personalize import METHODS
-from tmp_utils.personalize import examples as examples_module
 from tmp_utils.personalize.adapter import EMBEDDING
 from tmp_utils.personalize.examples import make_examples
 from tmp_utils.personalize.loop import step_generator
@@ -23,15 +21,9 @@ from tmp_utils.public_loop import (
     public_scores,
 )
 
+pytestmark = pytest.mark.usefixtures("short_clips")
+
 CLIP_S, BATCH = 1.28, 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def short_clips():
-    """Train on 1.28 s."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples_module, "load_clips", lambda c, n: [x[:20480] for x in concepts.load_clips(c, n)])
-        yield
 
 
 def both(backbone, concept, method):

@@ -1,20 +1,15 @@
 """One table of all runs: complete, repeatable, and changed only where a clip changed."""
 
-import re
-from html import escape
-
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from results_runs import PROFILE, make_run, make_study, tone, use_quick_ears, use_tone_embedder
-from scipy.stats import ttest_1samp
+from results_runs import PROFILE, clip, collect, make_run, make_study, rows, tone, use_quick_ears, use_tone_embedder
 
-from tmp_utils import comparisons, figures, narrative, pooled, published, report, results, runs
+from tmp_utils import comparisons, pooled, published, results, runs
 from tmp_utils.audio import RATE_HZ, save_clip
 from tmp_utils.distances import frechet_audio_distance
-from tmp_utils.figures.tables import setup_cells
-from tmp_utils.findings import paper_table, verdicts
+from tmp_utils.findings import verdicts
 from tmp_utils.metrics import RESULT_COLUMNS
 
 
@@ -29,20 +24,8 @@ def study(tmp_path, loaded):
     return make_study(tmp_path)
 
 
-def collect(study, **kwargs):
-    return results.collect_results(study[0], PROFILE, study[1], say=lambda line: None, **kwargs)
-
-
-def rows(table, **values):
-    return table[np.logical_and.reduce([table[name] == value for name, value in values.items()])]
-
-
 def csv(study):
     return (study[0] / PROFILE / "results.csv").read_bytes()
-
-
-def clip(study, variant="DB-BL", file="reconstruction-0.wav", concept="lute"):
-    return study[0] / PROFILE / concept / variant / "seed0" / "clips" / file
 
 
 def test_the_table_holds_every_run_its_references_and_the_pooled_distances(study):
@@ -154,15 +137,6 @@ def test_a_run_that_cannot_be_scored_fails_in_every_row_it_had(study):
     pd.testing.assert_frame_equal(collect(study), before)
 
 
-def test_the_report_says_what_failed_and_why_and_nothing_where_none_did(study):
-    collect(study)
-    assert "Failed, and why" not in report.write_report(study[0], PROFILE).read_text(encoding="utf-8")
-    clip(study, file="genre-jazz-0.wav").unlink()
-    collect(study)
-    html = report.write_report(study[0], PROFILE).read_text(encoding="utf-8")
-    assert "Failed, and why (2 rows)" in html and "genre-jazz-0.wav: missing" in html
-
-
 def test_a_listing_that_is_gone_or_empty_fails_the_run(study):
     clip(study, file="clips.csv").unlink()
     clip(study, "TI-BL", "clips.csv").write_text("")
@@ -256,65 +230,3 @@ def test_a_sweep_whose_clips_are_gone_keeps_no_value(study):
     (folder / "clips" / "a.wav").unlink()
     gone = rows(collect(study), metric="transfer_balance")
     assert gone["status"].item() == "failed" and np.isnan(gone["value"].item())
-
-
-def test_differences_are_paired_and_corrected_over_the_whole_table():
-    rng, made = np.random.default_rng(0), []
-    for concept in range(6):
-        level = rng.normal()
-        for (method, setup), shift in {("DB", "BL"): 0, ("DB", "MIX"): 0.2, ("TI", "BL"): 0.01}.items():
-            values = {"method": method, "setup": setup, "metric": "clap_a", "value": level + shift + rng.normal() / 100}
-            blank = dict.fromkeys(RESULT_COLUMNS, "") | {"concept": f"c{concept}", "seed": 0, "prompt": "all"}
-            made.append({**blank, **values, "n": 4, "status": "ok"})
-    table = comparisons.differences(pd.DataFrame(made)).set_index(["a", "b"])
-    assert list(table.index) == [("DB MIX", "DB BL"), ("DB BL", "TI BL")]
-    assert table.loc[("DB MIX", "DB BL"), "difference"] == pytest.approx(0.2, abs=0.02)
-    wide = pd.DataFrame(made).pivot(index="concept", columns=["method", "setup"], values="value")
-    alone = ttest_1samp(wide["DB", "MIX"] - wide["DB", "BL"], 0).pvalue  # the smaller of two: Holm doubles it
-    assert table["p_holm"].iloc[0] == pytest.approx(2 * alone) and table["p_holm"].iloc[0] < table["p_holm"].iloc[1]
-    few = comparisons.differences(pd.DataFrame(made).query("concept in ['c0', 'c1']"))
-    assert few["p_holm"].isna().all() and few["n_concepts"].tolist() == [2, 2]
-
-
-def test_a_copy_shows_as_excess_over_the_training_clips(study):
-    for k in range(2):
-        clip(study, "TI-BL", f"reconstruction-{k}.wav").write_bytes((study[1][0] / "1.wav").read_bytes())
-        clip(study, "TI-BL", f"reconstruction-{k}.wav", "harp").write_bytes((study[1][1] / "1.wav").read_bytes())
-    found = comparisons.memorisation(collect(study)).set_index(["method", "setup"])
-    assert found.loc[("TI", "BL"), "nearest_training"] == pytest.approx(1)
-    assert found.loc[("TI", "BL"), "excess"] > 0.05 and found["excess"].idxmax() == ("TI", "BL")
-
-
-def test_tables_stand_side_by_side_with_the_papers_numbers(study):
-    table = comparisons.side_by_side({"ours": collect(study)})
-    assert table.loc[("DB", "TE"), ("clap_a", "paper")] == 0.88 and len(table) == 10
-    assert np.isfinite(table.loc[("DB", "MIX"), ("clap_a", "ours")])
-    assert np.isnan(table.loc[("DB", "TE"), ("clap_a", "ours")])
-
-
-def test_the_report_shows_results_and_verdicts_as_tables_and_names_a_clip_that_is_gone(study):
-    table = collect(study)
-    clip(study).unlink()
-    html = report.write_report(study[0], PROFILE).read_text(encoding="utf-8")
-    value = rows(table, concept="harp", method="DB", setup="MIX", metric="clap_a")["value"].item()
-    assert f"<td>{value:.3f} [" in html and "reconstruction-0.wav is missing" in html
-    assert html.count("<td>undecided at this n</td>") == len(verdicts(table)) and "paper agrees" in html
-    assert html.index("The paper's findings") < html.index("<h2>Listen") < html.index("<th>versions</th>")
-
-
-def test_the_report_begins_with_what_was_found_and_folds_its_wide_tables(study):
-    table = collect(study)
-    plane = figures.clap_plane(table)
-    for name in ("metrics_figure_3", "metrics_findings"):
-        figures.save_figure(plane, study[0] / PROFILE / "figures", name)
-    html = report.write_report(study[0], PROFILE).read_text(encoding="utf-8")
-    first, _, rest = html.partition("<h2>Table 1</h2>")
-    assert escape(narrative.headline(table)[0]) in first and "whose numbers mean nothing" in first
-    assert first.index("class='lead'") < first.index("<figure>") < first.index("harp: DreamBooth BL")
-    assert first.index("harp: DreamBooth BL") < first.index("harp: Textual Inversion BL") and first.count("<audio") == 2
-    assert html.count("<figure>") == 1 and narrative.PLANE in first
-    row = setup_cells(table, paper_table("table1")).iloc[0]
-    assert f"<td>{row['clap_a'].partition('  ')[0]} " in rest and f"paper {row['clap_a_paper']}" in rest
-    tables = re.findall(r"(<details>|</details>|<div class='wide'>)", rest[: rest.index("<h2>Figures")])
-    assert tables.count("<div class='wide'>") == 2
-    assert all(tables[k - 1] == "<details>" for k, tag in enumerate(tables) if tag == "<div class='wide'>")

@@ -1,6 +1,5 @@
 """Answering a listening study: order of steps, listening, storage, hostile input, many at once."""
 
-import concurrent.futures
 import math
 import sqlite3
 import threading
@@ -268,47 +267,3 @@ def test_a_notebook_session_runs_through_its_buttons_and_times_listening(study, 
         buttons()["Neither fits"].click()
     answers = store.answers()
     assert len(answers) == len(study.questions) and set(answers["source"]) == {"notebook"}
-
-
-def test_thirty_four_participants_at_once_over_http_have_each_answer_stored_once(study, tmp_path):
-    httpx = pytest.importorskip("httpx", reason="an HTTP client, to be the participants")
-    pytest.importorskip("gradio", reason="the page needs the survey extra")
-    from tmp_utils.survey.app import serve
-
-    path = tmp_path / "many.sqlite"
-    app, url = serve(study.folder, path, block=False, rules=Rules(required_s=0.02, tolerance_s=0.0))
-    beeps = Sessions(study, Store(study, path))._beeps
-
-    def take(number):
-        with httpx.Client(base_url=url, timeout=60) as client:
-
-            def post(name, **sent):
-                return client.post(f"/api/{name}", json=sent)
-
-            code = post("start", consent=True).json()["code"]
-            state = post("check", code=code, device="earbuds", beeps=beeps(code)).json()
-            while state["stage"] == "question":
-                where = {"code": code, "position": state["position"]}
-                for slot in state["slots"]:
-                    assert client.get(f"/clip/{code}/{state['position']}/{slot}").content[:4] == b"RIFF"
-                    missing = post("listen", **where, slot=slot, playing=True).json()["missing"]
-                    while len(missing) > len(state["slots"]) - state["slots"].index(slot) - 1:
-                        missing = post("listen", **where, slot=slot, playing=True).json()["missing"]
-                state = post("answer", **where, choice="AB"[number % 2]).json()
-                assert post("answer", **where, choice="A").status_code == 409  # a double click
-            return code
-
-    try:
-        with concurrent.futures.ThreadPoolExecutor(34) as pool:
-            codes = list(pool.map(take, range(34)))
-        assert httpx.get(f"{url}gradio_api/info").status_code == 404
-        assert httpx.post(f"{url}api/state", content=b"{" * 3000).status_code == 413
-        assert httpx.post(f"{url}api/state", content=b"[1]").status_code == 415
-        headers = {"content-type": "application/json"}
-        for body in (b"[1]", b"{", b"\xff", b"[" * 1900):
-            assert httpx.post(f"{url}api/state", content=body, headers=headers).status_code == 400
-    finally:
-        app.get_blocks().close(verbose=False)
-    answers = Store(study, path).answers()
-    assert len(answers) == 34 * len(study.questions) and len(set(codes)) == 34
-    assert not answers.duplicated(["participant", "question"]).any()

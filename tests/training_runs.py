@@ -1,0 +1,29 @@
+"""Short trainings, and how to compare them."""
+
+from dataclasses import replace
+
+import torch
+
+from tmp_utils.personalize import METHODS, personalise
+from tmp_utils.personalize.adapter import Adapter
+from tmp_utils.personalize.recipe import Options
+from tmp_utils.profiles import load_setup
+
+
+def learn(backbone, concept, setup, profile, seed=0, **kwargs) -> Adapter:
+    return personalise(backbone, concept, setup, seed, profile=profile, progress=False, **kwargs)
+
+
+def set_options(profile, method, **values):
+    return replace(profile, methods={**profile.methods, method: {**profile.methods[method], **values}})
+
+
+def same(one: Adapter, other: Adapter) -> bool:
+    return one.tensors.keys() == other.tensors.keys() and all(
+        torch.equal(tensor, other.tensors[name]) for name, tensor in one.tensors.items()
+    )
+
+
+def recipe_of(backbone, concept, method, **options):
+    options = Options(**{"lr": 1e-3, "steps": 3, **options})
+    return METHODS[method](backbone, concept, load_setup(method, "BL"), options, 0), options
