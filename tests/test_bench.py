@@ -8,9 +8,11 @@ import torch
 from tmp_utils.bench import __main__ as cli
 from tmp_utils.bench import compare as module
 from tmp_utils.bench.compare import generation_row, metrics_row, training_row
+from tmp_utils.bench.estimate import estimate
 from tmp_utils.bench.flops import count_flops, matmul_peak, training_flops, unet_pass
 from tmp_utils.bench.full_size import blank_backbone, blank_run, full_size
 from tmp_utils.bench.timing import PARTS, Ratio, alternating, step_parts
+from tmp_utils.generate import BATCH, generate
 from tmp_utils.memory import OutOfMemory, explained
 from tmp_utils.personalize.recipe import Options
 
@@ -59,6 +61,31 @@ def test_training_the_weights_takes_half_as_much_again(backbone):
 
 def test_the_peak_is_a_plausible_number_of_operations_a_second():
     assert 1e8 < matmul_peak("cpu", torch.float32, repeats=1) < 1e14
+
+
+def test_an_estimate_counts_what_a_run_does(profile):
+    """The operations of a clip are those that generating one takes, those of training a step's times the steps."""
+    blank = blank_backbone("tiny", "cpu")
+    asked = {"reconstruction_clips": 1, "n_editability_prompts": 2, "clips_per_prompt": 2, "clip_s": 0.64}
+    checkpointed = {**profile.methods["TI"], "gradient_checkpointing": True}
+    settings = replace(profile, **asked, methods={"TI": profile.methods["TI"], "DB": checkpointed})
+    table = estimate(settings, tflop_per_s=1e-3, size="tiny")
+    numbers = {"steps": settings.inference_steps, "clip_s": 0.64, "precision": "fp32", "progress": False}
+    clip = count_flops(lambda: generate(blank, ["a guitar"] * BATCH, [0] * BATCH, **numbers)) / BATCH
+    run = blank_run(blank, "TI", Options.of("TI", settings.method("TI")), clip_s=0.64)
+    assert set(table["clips"]) == {5}
+    assert table.loc["TI", "generation_pflop"] * 1e15 == pytest.approx(5 * clip, rel=0.02)
+    assert table.loc["TI", "training_pflop"] * 1e15 == pytest.approx(3 * count_flops(unet_pass(run)), rel=0.02)
+    assert table.loc["DB", "training_pflop"] > 1.5 * table.loc["TI", "training_pflop"]
+    total = table.loc["TI", ["training_pflop", "generation_pflop"]].sum()
+    assert table.loc["TI", "minutes"] == pytest.approx(total * 1e15 / 1e9 / 60)
+
+
+def test_the_command_estimates_and_refuses_a_rate_of_nothing(capsys):
+    assert cli.main(["--estimate", "2", "--size", "tiny"]) == 0
+    assert "minutes at 2 TFLOP/s, not timed" in capsys.readouterr().out
+    assert cli.main(["--estimate", "0", "--size", "tiny"]) == 2
+    assert "a rate above 0" in capsys.readouterr().err
 
 
 def test_training_and_generation_are_compared_on_the_same_noise(backbone, concept, profile):

@@ -102,7 +102,8 @@ def blank_tokenizer(model_max_length: int = 512):
     from transformers import RobertaTokenizerFast
 
     bpe = ByteLevelBPETokenizer()
-    bpe.train_from_iterator([" " + word for word in WORDS] * 2, vocab_size=380, special_tokens=SPECIALS)
+    words = [f" {word}" for word in WORDS] * 2
+    bpe.train_from_iterator(words, vocab_size=380, special_tokens=SPECIALS, show_progress=False)
     bpe._tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return RobertaTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=model_max_length)
 

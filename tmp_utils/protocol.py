@@ -15,8 +15,10 @@ listed        : a list parameter as papermill's command line gives it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +32,14 @@ from tmp_utils.concepts import Concept
 from tmp_utils.embed import Embedder, load_embedder
 from tmp_utils.generate import generate_clips
 from tmp_utils.metrics import UNTRAINED, score_references
-from tmp_utils.personalize import personalise
+from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.personalize.adapter import write_adapter
+from tmp_utils.personalize.many import Job, personalise_many
 from tmp_utils.profiles import Profile, Setup, load_profile, load_setup
 from tmp_utils.score import score_run
 
 CLASS_NOUN = "class-noun"  # the untrained backbone's only setup: it is asked for the class noun
-METRICS, HISTORY, CLIPS = "metrics.csv", "history.csv", "clips"
+METRICS, HISTORY, COST, CLIPS, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "clips", "checkpoints"
 CACHE = ".cache"
 
 
@@ -93,12 +96,21 @@ def run_setup(study: Study, concept: Concept, setup: Setup, seed: int, say: Call
     pathlib.Path
         The finished run.
     """
+    with _open(study, concept, setup, seed, say) as run:
+        return _finish(study, run, concept, setup, seed)
+
+
+def _open(study: Study, concept: Concept, setup: Setup, seed: int, say: Callable) -> runs.Run:
     folder = runs.run_folder(study.runs_dir, study.profile.name, concept.name, setup.method, setup.setup, seed)
     settings = _settings(study, concept, seed) | {"method": setup.method, "setup": setup.setup}
     settings |= {"hyperparameters": study.profile.method(setup.method)}
-    with runs.open_run(folder, settings, study.backbone, say) as run:
-        if run.done:
-            return run.folder
+    return runs.open_run(folder, settings, study.backbone, say)
+
+
+def _finish(study: Study, run: runs.Run, concept: Concept, setup: Setup, seed: int) -> Path:
+    if run.done:
+        return run.folder
+    if not (run.path / COST).exists():
         with run.timed("training_s"):
             adapter = personalise(
                 study.backbone,
@@ -106,15 +118,20 @@ def run_setup(study: Study, concept: Concept, setup: Setup, seed: int, say: Call
                 setup,
                 seed,
                 profile=study.profile,
-                checkpoint_dir=run.path / "checkpoints",
+                checkpoint_dir=run.path / CHECKPOINTS,
                 cache_dir=study.cache_dir,
             )
-            write_adapter(adapter, run.path)
-            runs.write_csv(run.path / HISTORY, pd.DataFrame(adapter.history))
-            runs.write_json(run.path / "cost.json", adapter.cost)
-        _generate_and_score(study, run, adapter, concept, (setup.method, setup.setup), seed)
-        shutil.rmtree(run.path / "checkpoints")
-        return run.finish()
+            _keep(run, adapter)
+    _generate_and_score(study, run, load_adapter(run.path), concept, (setup.method, setup.setup), seed)
+    shutil.rmtree(run.path / CHECKPOINTS)
+    return run.finish()
+
+
+def _keep(run: runs.Run, adapter: Adapter) -> None:
+    """Write what a run has learned, its cost last: where there is a cost there is nothing left to learn."""
+    write_adapter(adapter, run.path)
+    runs.write_csv(run.path / HISTORY, pd.DataFrame(adapter.history))
+    runs.write_json(run.path / COST, adapter.cost)
 
 
 def run_reference(study: Study, concept: Concept, seed: int, say: Callable = print) -> Path:
@@ -136,15 +153,44 @@ def run_reference(study: Study, concept: Concept, seed: int, say: Callable = pri
 
 @overs_counted()
 def run_setups(
-    study: Study, concept: Concept, method: str, setups: Iterable[str], seeds: Iterable[int], say: Callable = print
+    study: Study,
+    concept: Concept,
+    method: str,
+    setups: Iterable[str],
+    seeds: Iterable[int],
+    together: int = 1,
+    say: Callable = print,
 ) -> pd.DataFrame:
-    """Run several setups of one method, and the reference, for several seeds; return their rows."""
-    chosen = [load_setup(method, setup) for setup in setups]
-    folders = []
-    for seed in seeds:
-        folders.append(run_reference(study, concept, seed, say))
-        folders += [run_setup(study, concept, setup, seed, say) for setup in chosen]
+    """Run several setups of one method, and the reference, for several seeds; return their rows.
+
+    Parameters
+    ----------
+    together : how many new words (setups and seeds of Textual Inversion) learn in one batch, as `personalise_many` has
+        it: worth its memory on a GPU that one word does not fill. Their clips are generated and scored one by one.
+    """
+    asked = [(load_setup(method, setup), seed) for seed in seeds for setup in setups]
+    folders = [run_reference(study, concept, seed, say) for seed in seeds]
+    if together == 1:
+        folders += [run_setup(study, concept, setup, seed, say) for setup, seed in asked]
+    else:
+        folders += _run_together(study, concept, asked, together, say)
     return pd.concat([pd.read_csv(folder / METRICS) for folder in folders], ignore_index=True)
+
+
+def _run_together(study: Study, concept: Concept, asked: list[tuple], together: int, say: Callable) -> list[Path]:
+    with contextlib.ExitStack() as stack:
+        opened = [stack.enter_context(_open(study, concept, setup, seed, say)) for setup, seed in asked]
+        parts = [(run, *which) for run, which in zip(opened, asked, strict=True)]
+        new = [(run, *which) for run, *which in parts if not run.done and not (run.path / COST).exists()]
+        if new:
+            jobs = [Job(concept, setup, seed, run.path / CHECKPOINTS) for run, setup, seed in new]
+            began = time.monotonic()
+            adapters = personalise_many(study.backbone, jobs, profile=study.profile, together=together)
+            share_s = (time.monotonic() - began) / len(new)
+            for (run, *_), adapter in zip(new, adapters, strict=True):
+                run.took("training_s", share_s)
+                _keep(run, adapter)
+        return [_finish(study, run, concept, setup, seed) for run, setup, seed in parts]
 
 
 def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd.DataFrame:
@@ -160,9 +206,9 @@ def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd
     for folder in runs.find_runs(runs_dir, profile):
         manifest = runs.read_manifest(folder)
         asked = manifest["parameters"]
-        if asked["concept"] == concept and asked["seed"] == seed and (folder / "cost.json").exists():
+        if asked["concept"] == concept and asked["seed"] == seed and (folder / COST).exists():
             size_mb = (folder / "adapter.safetensors").stat().st_size / 1e6
-            cost = json.loads((folder / "cost.json").read_text(encoding="utf-8"))
+            cost = json.loads((folder / COST).read_text(encoding="utf-8"))
             times = {name: manifest["timings"].get(name) for name in ("training_s", "generation_s", "scoring_s")}
             rows[f"{asked['method']}-{asked['setup']}"] = {**cost, "adapter_mb": size_mb, **times}
     return pd.DataFrame(rows).T.infer_objects()

@@ -97,7 +97,6 @@ class Run:
     backbone: dict | None = None
     timings: dict[str, float] = field(default_factory=dict)
     _lock: Any = field(default=None, repr=False)
-    _opened: float = field(default_factory=time.monotonic, repr=False)
 
     def __enter__(self) -> Run:
         return self
@@ -115,9 +114,13 @@ class Run:
         try:
             yield
         finally:
-            self.timings[stage] = round(self.timings.get(stage, 0.0) + time.monotonic() - start, 3)
-            if not self.done:
-                self._write_manifest("running")
+            self.took(stage, time.monotonic() - start)
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Add seconds to `timings[stage]`; a run's share, where several are trained together."""
+        self.timings[stage] = round(self.timings.get(stage, 0.0) + seconds, 3)
+        if not self.done:
+            self._write_manifest("running")
 
     def finish(self) -> Path:
         """Complete the manifest and give the folder its name; returns the finished folder."""
@@ -158,9 +161,8 @@ class Run:
         return True
 
     def _write_manifest(self, status: str) -> None:
-        now = time.monotonic()
-        self.timings["total_s"] = round(self.timings.get("total_s", 0.0) + now - self._opened, 3)
-        self._opened = now
+        stages = [seconds for stage, seconds in self.timings.items() if stage != "total_s"]
+        self.timings["total_s"] = round(sum(stages), 3)
         manifest = {
             "status": status,
             "parameters": self.settings,

@@ -8,5 +8,6 @@ mathematics asks for, not those that gradient checkpointing repeats.
 timing    : turns, ratios, and where a step's time goes.
 flops     : operations of a UNet pass, and the machine's matrix-multiplication peak.
 compare   : ours beside the public loop: training steps, generation, metrics.
+estimate  : operations of whole runs at that size, for a GPU that is not at hand.
 full_size : training at AudioLDM-M's size with random weights, with peak memory.
 """

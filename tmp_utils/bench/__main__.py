@@ -1,4 +1,4 @@
-"""Time the study's steps: `python -m tmp_utils.bench`, and `--gpu` at AudioLDM-M's size."""
+"""Time the study's steps: `python -m tmp_utils.bench`; `--gpu` times AudioLDM-M's size, `--estimate` counts it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--gpu", action="store_true", help="training at full size, with random weights")
     parser.add_argument("--size", default="audioldm-m", help="with --gpu: audioldm-m or tiny")
     parser.add_argument("--device", help='with --gpu: "cuda" (default) or "cpu"')
+    parser.add_argument(
+        "--estimate", type=float, metavar="TFLOPS", help="count profile paper's operations; minutes at so many TFLOP/s"
+    )
     options = parser.parse_args(arguments)
+    if options.estimate is not None:
+        return _estimate(options)
     if options.gpu:
         return _full_size(options)
     return _compare(options)
@@ -74,6 +79,20 @@ def _full_size(options: argparse.Namespace) -> int:
         rows.append(row)
         print(full_size_line(row), flush=True)
     return _write(options, f"bench-{options.size}-{device}", {"size": options.size, "device": device, "rows": rows})
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from tmp_utils.bench.estimate import estimate
+    from tmp_utils.profiles import load_profile
+
+    try:
+        table = estimate(load_profile("paper"), options.estimate, options.size)
+    except ValueError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    print(f"One run at the size of {options.size}, profile paper; minutes at {options.estimate:g} TFLOP/s, not timed.")
+    print(table.to_string(float_format="{:.2f}".format))
+    return 0
 
 
 def full_size_line(row: dict) -> str:
