@@ -69,7 +69,7 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: i
     -------
     pandas.DataFrame
         metric, a, b, difference, ci_low, ci_high, p_holm, n_concepts, n_runs. Under `findings.MIN_CONCEPTS`
-        concepts there is a difference but no p-value: the interval speaks of these concepts only.
+        concepts there is a difference, but neither an interval nor a p-value.
     """
     found = []
     for metric in metrics:
@@ -81,9 +81,9 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: i
             if units.empty:
                 continue
             interval = paired_difference(*sides, on=UNIT, levels=UNIT[:1], seed=seed)
-            p_value = interval.p_value if interval.n >= MIN_CONCEPTS else np.nan
-            ends = (interval.value, interval.ci_low, interval.ci_high, p_value, interval.n, len(units))
-            found.append((metric, " ".join(a), " ".join(b), *ends))
+            sure = (interval.ci_low, interval.ci_high, interval.p_value)
+            sure = sure if interval.n >= MIN_CONCEPTS else (np.nan,) * 3
+            found.append((metric, " ".join(a), " ".join(b), interval.value, *sure, interval.n, len(units)))
     names = ["metric", "a", "b", "difference", "ci_low", "ci_high", "p_holm", "n_concepts", "n_runs"]
     table = pd.DataFrame(found, columns=names)
     return table.assign(p_holm=holm(table["p_holm"]))

@@ -121,11 +121,12 @@ def _judge(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed:
     if reasons := [reason for reason in found if isinstance(reason, str)]:
         return reasons[0]
     favours = [_favour(comparison.tested, claim["direction"]) for comparison in found]
+    few = min(favour.n for favour in favours) < MIN_CONCEPTS  # then only the differences themselves can be ranked
     if against := [k for k, favour in enumerate(favours) if favour.value < 0]:
-        k = min(against, key=lambda k: favours[k].ci_high)
+        k = min(against, key=lambda k: favours[k].value if few else favours[k].ci_high)
         p_value = min(1.0, len(found) * favours[k].p_value)
     else:
-        k = min(range(len(found)), key=lambda k: favours[k].ci_low)
+        k = min(range(len(found)), key=lambda k: favours[k].value if few else favours[k].ci_low)
         p_value = max(favour.p_value for favour in favours)
     return replace(found[k], tested=replace(found[k].tested, p_value=p_value))
 
@@ -176,10 +177,11 @@ def verdicts(
     Returns
     -------
     pandas.DataFrame
-        id, claim, source, metric, a, b, direction, paper_a, paper_b, paper_agrees, ours_a, ours_b,
+        id, claim, source, metric, a, b, direction, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
         difference, ci_low, ci_high, p_holm, n_concepts, n_runs, embedder, verdict, note. Failed rows take
         no part and are counted in the note. ``paper_agrees`` tells whether the paper's own Table 1 says
-        what its text says.
+        what its text says; ``against`` is the one of "each" that decided. Under ``MIN_CONCEPTS`` concepts there
+        is a difference, but neither an interval nor a p-value.
 
     Raises
     ------
@@ -211,23 +213,24 @@ def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int)
     row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction")}
     row |= _of_the_paper(claim, table1)
     blank = dict.fromkeys(("ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"), np.nan)
-    row |= blank | {"n_concepts": 0, "n_runs": 0, "embedder": "", "favour": None}
+    row |= {"against": ""} | blank | {"n_concepts": 0, "n_runs": 0, "embedder": "", "favour": None}
     if isinstance(found, str):
         n_failed = int((measured["status"] != "ok").sum())
         return row | {"note": found + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
-    difference = found.difference
+    difference, enough = found.difference, found.difference.n >= MIN_CONCEPTS
     notes = [f"{found.n_failed} failed rows left out"] if found.n_failed else []
-    if difference.n < MIN_CONCEPTS:
+    if not enough:
         notes.append(f"{difference.n} concepts are too few to judge, {MIN_CONCEPTS} needed")
     if found.against != claim["b"]:
         notes.append(f"least in favour: {found.against}")
     return row | {
         "ours_a": found.ours_a,
         "ours_b": found.ours_b,
+        "against": found.against,
         "difference": difference.value,
-        "ci_low": difference.ci_low,
-        "ci_high": difference.ci_high,
-        "p_holm": found.tested.p_value if difference.n >= MIN_CONCEPTS else np.nan,
+        "ci_low": difference.ci_low if enough else np.nan,
+        "ci_high": difference.ci_high if enough else np.nan,
+        "p_holm": found.tested.p_value if enough else np.nan,
         "n_concepts": difference.n,
         "n_runs": found.n_runs,
         "embedder": measured.loc[measured["status"] == "ok", "embedder"].iloc[0],

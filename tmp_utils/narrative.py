@@ -1,7 +1,8 @@
 """What a study found, in sentences: computed from its results table, with what they are of.
 
 Conventions: plain text, which whoever shows it escapes. Numbers in brackets are 95 % intervals. Something is said to
-differ only where an interval says so; otherwise it is said not to be told apart.
+differ only where the verdict on it does; otherwise it is said not to be told apart, and of too few concepts nothing is
+said but the numbers.
 
 headline          : how DreamBooth and Textual Inversion compare, and what that is of.
 findings_in_words : a line for each claim of the paper, by verdict.
@@ -37,6 +38,7 @@ MODELS = {
     "smoke": "a smoke test with almost no training, whose numbers mean nothing",
 }
 AT_ONCE = "and told apart is what stays so when all claims are judged at once"
+DECIDES_NOTHING = "One concept decides nothing about the next."
 PLANE = "Each point is a setup: further right is closer to the concept, higher up follows prompts better."
 FIGURES = {
     "What can be learned (notebook 01)": {
@@ -81,8 +83,8 @@ def headline(results: pd.DataFrame) -> tuple[str, str]:
     """Return in one sentence how DreamBooth compares with Textual Inversion, and what that is of.
 
     Over three concepts or more it compares the means of each method's five setups (or the baselines, where not all
-    were run) by the interval of the paired difference over concepts. Over fewer it compares the baselines of one
-    concept and seed by whether their intervals over clips overlap. Empty where a method has no scores.
+    were run) by the verdict on the paired difference over concepts. Over fewer it gives the baselines' numbers of one
+    concept and seed, and says that they decide nothing. Empty where a method has no scores.
 
     Parameters
     ----------
@@ -98,7 +100,8 @@ def headline(results: pd.DataFrame) -> tuple[str, str]:
     if run is None:
         return "", ""
     over = "of the baseline of each method, over the clips of this concept alone"
-    return _sentence([_levels(run, metric) for metric in ASPECTS]), _of(run, over)
+    levels = "; ".join(_levels(run, metric) for metric in ASPECTS)
+    return f"{METHODS['DB']} against {METHODS['TI']} on this one concept: {levels}. {DECIDES_NOTHING}", _of(run, over)
 
 
 def _sentence(clauses: list[str]) -> str:
@@ -134,10 +137,8 @@ def _one_run(results: pd.DataFrame) -> pd.DataFrame | None:
 
 def _levels(run: pd.DataFrame, metric: str) -> str:
     db, ti = (run[(run["metric"] == metric) & (run["method"] == method)].iloc[0] for method in METHODS)
-    verdict = REPRODUCED if db["ci_low"] > ti["ci_high"] else UNDECIDED
-    verdict = NOT_REPRODUCED if db["ci_high"] < ti["ci_low"] else verdict
     sides = [_bracketed(side["value"], side["ci_low"], side["ci_high"]) for side in (db, ti)]
-    return f"{ASPECTS[metric][verdict]} ({METRICS[metric]} {sides[0]} against {sides[1]})"
+    return f"{METRICS[metric]} {sides[0]} against {sides[1]}"
 
 
 def _of(results: pd.DataFrame, over: str) -> str:
@@ -169,13 +170,12 @@ def _numbers(row) -> str:
     if not np.isfinite(row.difference):
         return f"{row.note or 'nothing to compare'}{paper}"
     metric = METRICS.get(row.metric, row.metric.replace("_", " "))
-    sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.b)} {row.ours_b:.2f}"
+    rival = ", the rival least in the claim's favour," if row.b.startswith("each ") else ""
+    sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
     return f"{metric} of {sides}, difference {_bracketed(row.difference, row.ci_low, row.ci_high)}{paper}"
 
 
 def _side(side: str) -> str:
-    if side.startswith("each "):
-        return "its strongest rival's"
     return "the mark" if "/" not in side else side.replace("/*", " (all setups)").replace("/", " ")
 
 

@@ -64,7 +64,7 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
     plane = next((path for name in PLANES for path in files if path.stem == name), None)
     body = [
         f"<h1>Can a text-to-music model learn a new sound?</h1><p class='quiet'>Profile “{escape(profile)}”</p>",
-        _found(results),
+        _found(results, profile),
         f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{_telling(runs)}</div></div>",
         _what_this_is(profile),
         "<h2>Table 1</h2>" + _table_1(results, profile) + _failed(results) + _every_metric(results, runs_dir, profile),
@@ -84,12 +84,16 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
     return write_text(folder / "report" / "index.html", page)
 
 
-def _found(results: pd.DataFrame | None) -> str:
-    """Return what was found in a sentence and what that is of."""
+def _found(results: pd.DataFrame | None, profile: str) -> str:
+    """Return what was found in a sentence and what that is of; under it, what the published table says."""
     what, of = narrative.headline(results) if results is not None else ("", "")
     if not what:
         return _missing("comparison of DreamBooth and Textual Inversion", "notebooks 02, 03 and 05, or one of them,")
-    return f"<p class='lead'>{escape(what)}</p><p class='quiet'>{escape(of)}</p>"
+    told = f"<p class='lead'>{escape(what)}</p><p class='quiet'>{escape(of)}</p>"
+    published = read_published(profile)
+    if published is not None:
+        told += f"<p><b>Of more runs, published with the project:</b> {escape(narrative.headline(published)[0])}</p>"
+    return told
 
 
 def _what_this_is(profile: str) -> str:
@@ -115,9 +119,8 @@ def _table_1(results: pd.DataFrame | None, profile: str) -> str:
     told = _setups(results)
     published = read_published(profile)
     if published is not None:
-        what, of = (escape(text) for text in narrative.headline(published))
-        told += f"<p><b>Of more runs, published with the project:</b> {what}</p>"
-        told += _folded("The published table", f"<p class='quiet'>{of}</p>{_setups(published)}")
+        of = escape(narrative.headline(published)[1])
+        told += _folded("The published table, of more runs", f"<p class='quiet'>{of}</p>{_setups(published)}")
     return told
 
 
