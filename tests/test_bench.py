@@ -10,7 +10,7 @@ from tmp_utils.bench import compare as module
 from tmp_utils.bench.compare import generation_row, metrics_row, training_row
 from tmp_utils.bench.estimate import estimate
 from tmp_utils.bench.flops import count_flops, matmul_peak, training_flops, unet_pass
-from tmp_utils.bench.full_size import blank_backbone, blank_run, full_size
+from tmp_utils.bench.full_size import blank_backbone, blank_run, full_size, half_precision
 from tmp_utils.bench.timing import PARTS, Ratio, alternating, step_parts
 from tmp_utils.generate import BATCH, generate
 from tmp_utils.memory import OutOfMemory, explained
@@ -72,13 +72,29 @@ def test_an_estimate_counts_what_a_run_does(profile):
     table = estimate(settings, tflop_per_s=1e-3, size="tiny")
     numbers = {"steps": settings.inference_steps, "clip_s": 0.64, "precision": "fp32", "progress": False}
     clip = count_flops(lambda: generate(blank, ["a guitar"] * BATCH, [0] * BATCH, **numbers)) / BATCH
-    run = blank_run(blank, "TI", Options.of("TI", settings.method("TI")), clip_s=0.64)
+    run = blank_run(blank, "TI", Options.of("TI", settings.method("TI")), clip_s=10.24)  # whole clips are learned from
     assert set(table["clips"]) == {5}
     assert table.loc["TI", "generation_pflop"] * 1e15 == pytest.approx(5 * clip, rel=0.02)
     assert table.loc["TI", "training_pflop"] * 1e15 == pytest.approx(3 * count_flops(unet_pass(run)), rel=0.02)
     assert table.loc["DB", "training_pflop"] > 1.5 * table.loc["TI", "training_pflop"]
     total = table.loc["TI", ["training_pflop", "generation_pflop"]].sum()
     assert table.loc["TI", "minutes"] == pytest.approx(total * 1e15 / 1e9 / 60)
+
+
+@pytest.mark.parametrize("method", ["DB", "DB-LoRA", "DB-CD", "DB-SV"])
+def test_an_estimate_of_training_is_that_of_the_methods_own_step(profile, method):
+    blank, options = blank_backbone("tiny", "cpu"), Options.of(method, profile.methods[method])
+    table = estimate(replace(profile, methods={method: profile.methods[method]}), tflop_per_s=1, size="tiny")
+    run = blank_run(blank, method, options, clip_s=10.24)
+    step = table.loc[method, "training_pflop"] * 1e15 / options.steps
+    assert step == pytest.approx(count_flops(unet_pass(run)), rel=0.05)
+
+
+def test_a_gpu_is_timed_in_the_half_precision_that_a_run_takes_on_it(monkeypatch):
+    for has_bf16, name in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has_bf16: has)
+        assert half_precision("cuda") == name
+    assert half_precision("cpu") == "bf16"
 
 
 def test_the_command_estimates_and_refuses_a_rate_of_nothing(capsys):

@@ -9,17 +9,19 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from grid_stub import STEPS, run_here, write_notebooks, write_references
 
 from tmp_utils import runs
+from tmp_utils.audio import save_clip
 from tmp_utils.grid import engine, job
 from tmp_utils.grid.__main__ import main
 from tmp_utils.grid.plan import choose_seeds, choose_setups, plan
 from tmp_utils.profiles import list_setups
-from tmp_utils.protocol import CLASS_NOUN
+from tmp_utils.settings import CLASS_NOUN
 
 HAS_ENGINE = (engine.ENGINE_DIR / "bin" / "snakemake").exists()
 needs_engine = pytest.mark.skipif(not HAS_ENGINE, reason="no Snakemake in .venv-grid; `make grid` puts it there")
@@ -38,7 +40,8 @@ def planned(place: Path, setups: list[str], seeds: str = "1", concepts: tuple = 
 
 
 def order(job_: object, again: bool = False) -> dict:
-    return {key: getattr(job_, key) for key in ("notebook", "parameters", "run", "output")} | {"again": again}
+    keys = ("notebook", "parameters", "run", "settings", "output")
+    return {key: getattr(job_, key) for key in keys} | {"again": again}
 
 
 def words(place: Path, setups: str) -> list[str]:
@@ -84,6 +87,8 @@ def test_one_number_is_how_many_seeds_and_several_say_which():
     for wrong in (["two"], ["-1"], [], ["1", "x"]):
         with pytest.raises(ValueError, match="not understood"):
             choose_seeds(wrong)
+    with pytest.raises(ValueError, match="5-3 run backwards"):
+        choose_seeds(["5-3"])
     with pytest.raises(ValueError, match="0 seeds"):
         choose_seeds(["0"])
 
@@ -162,6 +167,27 @@ def test_a_run_that_was_deleted_makes_its_job_undone(place):
     assert job.do(order(cell))
     (cell.run / runs.MANIFEST).unlink()
     assert not cell.done
+
+
+def test_a_finished_run_of_other_settings_is_not_taken_for_the_one_that_was_asked_for(place):
+    cell = planned(place, ["TI-BL"])[1]
+    assert job.do(order(cell)) and cell.done
+    manifest = runs.read_manifest(cell.run)
+    other = cell.settings["hyperparameters"] | {"lr": 999.0}
+    for parameters, done in ((cell.settings, True), (cell.settings | {"hyperparameters": other}, False)):
+        runs.write_json(cell.run / runs.MANIFEST, manifest | {"parameters": manifest["parameters"] | parameters})
+        assert cell.done is done
+
+
+def test_two_folders_that_would_be_one_concept_are_refused(place):
+    for part in "ab":
+        folder = place / part / "drums"
+        folder.mkdir(parents=True)
+        save_clip(folder / "0.wav", np.full(16000, 0.1 if part == "a" else 0.2))
+        (folder / "concept.toml").write_text('class_noun = "drums"')
+    with pytest.raises(ValueError, match=r'a/drums and .*b/drums would both be "drums"; rename one'):
+        planned(place, ["TI-BL"], concepts=(str(place / "a/drums"), str(place / "b/drums")))
+    assert len(planned(place, ["TI-BL"], concepts=(str(place / "a/drums"), str(place / "a/drums")))) == 2
 
 
 def test_a_failed_job_says_why_and_where_and_only_a_lost_one_is_tried_twice(place, monkeypatch):

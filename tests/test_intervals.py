@@ -141,7 +141,10 @@ def test_values_without_spread_are_no_chance_and_their_share_no_certainty():
         table = pd.DataFrame({"concept": range(4), "value": value})
         return mean_over_units(table, levels=["concept"], **kwargs)
 
-    assert (over(0.2).p_value, over(0.0).p_value) == (0.0, 1.0)
+    assert (over(0.2).p_value, over(0.0).p_value) == (2 * 0.5**4, 1.0)  # four heads in a row
+    assert (over(0.2).ci_low, over(0.2).ci_high) == pytest.approx((0.2, 0.2))
+    between = over(0.3, bounds=(0, 1))
+    assert (between.ci_low, between.ci_high) == pytest.approx(wilson(1.2, 4))
     assert (over(0.0, bounds=(0, 1)).ci_low, over(0.0, bounds=(0, 1)).ci_high) == pytest.approx(wilson(0, 4))
     low, high = wilson(0, 4)
     missed = over(-0.5, bounds=(-0.5, 0.5))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from tmp_utils.audio import save_clip
-from tmp_utils.personalize import load_adapter, personalise
+from tmp_utils.personalize import Diverged, load_adapter, loop, personalise
 from tmp_utils.personalize.many import Job, personalise_many
 from tmp_utils.profiles import load_setup
 
@@ -78,6 +78,25 @@ def test_jobs_resume_from_checkpoints_of_separate_runs(backbone, jobs, ti_profil
         assert torch.equal(adapter.tensors["embedding"], expected.tensors["embedding"])
         (left,) = (tmp_path / str(k)).iterdir()
         assert load_adapter(left).steps == len(adapter.history) == N_STEPS
+
+
+def test_a_job_that_diverges_does_not_keep_the_others_from_their_end(backbone, jobs, ti_profile, monkeypatch, tmp_path):
+    check = loop._Run.check
+
+    def checked(run, loss, ignorant):
+        bad = run.adapter.seed == 1 and run.adapter.steps == 3
+        return check(run, float("nan") if bad else loss, ignorant)
+
+    monkeypatch.setattr(loop._Run, "check", checked)
+    kept = [replace(job, checkpoint_dir=tmp_path / str(k)) for k, job in enumerate(jobs)]
+    with pytest.raises(Diverged, match="a noise TI-MW, seed 1: training diverged at step 4") as told:
+        personalise_many(backbone, kept, profile=ti_profile, together=3, progress=False)
+    first, none, last = told.value.finished
+    assert none is None and load_adapter(tmp_path / "1" / "step-000002").steps == 2
+    for job, adapter in ((jobs[0], first), (jobs[2], last)):
+        expected = alone(backbone, job, ti_profile).tensors["embedding"]
+        assert len(adapter.history) == N_STEPS
+        assert float((adapter.tensors["embedding"] - expected).norm() / expected.norm()) < 1e-3
 
 
 def test_what_cannot_share_a_backbone_is_refused(backbone, jobs, profile):

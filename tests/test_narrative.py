@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from tmp_utils import narrative
 from tmp_utils.findings import paper_table, verdicts

@@ -1,5 +1,6 @@
 """Tables as files: what made them stands in them, and a published one grows only by runs that agree with it."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
@@ -83,3 +84,13 @@ def test_a_run_that_failed_before_may_succeed_now_and_another_embedder_may_not_j
     assert published.grown(now, pd.DataFrame([failed]))["status"].tolist() == ["ok"]
     with pytest.raises(ValueError, match="2 embedders"):
         published.grown(now, pd.DataFrame([clap_a("harp", 0, 0.5, embedder="clap@2")]))
+
+
+def test_a_published_score_that_failed_here_or_is_missing_is_not_lost():
+    earlier = pd.DataFrame([clap_a("lute", 0, 0.5), clap_a("lute", 0, 0.7, metric="clap_t")])
+    failed = pd.DataFrame([clap_a("lute", 0, np.nan, status="failed", note="its clips are missing"), earlier.iloc[1]])
+    with pytest.raises(ValueError, match=r"^1 published scores .* clap_a of lute DB BL, seed 0: its clips are missing"):
+        published.grown(failed, earlier)
+    with pytest.raises(ValueError, match=r"^1 published scores .* clap_t of lute DB BL, seed 0: not there"):
+        published.grown(earlier[:1], earlier)
+    assert len(published.grown(earlier, earlier)) == 2

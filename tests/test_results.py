@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from results_runs import PROFILE, clip, collect, make_run, make_study, rows, tone, use_quick_ears, use_tone_embedder
 
-from tmp_utils import comparisons, pooled, published, results, runs
+from tmp_utils import comparisons, concepts, pooled, published, results, runs
 from tmp_utils.audio import RATE_HZ, save_clip
 from tmp_utils.distances import frechet_audio_distance
 from tmp_utils.findings import verdicts
@@ -230,3 +230,33 @@ def test_a_sweep_whose_clips_are_gone_keeps_no_value(study):
     (folder / "clips" / "a.wav").unlink()
     gone = rows(collect(study), metric="transfer_balance")
     assert gone["status"].item() == "failed" and np.isnan(gone["value"].item())
+
+
+def test_a_concept_that_is_named_the_next_time_is_scored_then_and_so_are_its_pools(study):
+    whole = collect(study)
+    intact = csv(study)
+    for folder in (study[0] / PROFILE).glob("harp/*/seed0"):
+        (folder / "metrics.csv").unlink()
+        (folder / "scored.json").unlink(missing_ok=True)
+    without = results.collect_results(study[0], PROFILE, study[1][:1], say=lambda line: None)
+    assert set(rows(without, concept="harp")["status"]) == {"failed"}
+    assert set(rows(without, concept="pooled")["status"]) == {"failed"}
+    pd.testing.assert_frame_equal(collect(study), whole)
+    assert csv(study) == intact
+
+
+def test_recordings_that_are_not_those_a_run_learned_from_fail_its_scores_and_say_so(study):
+    collect(study)
+    for folder in (study[0] / PROFILE).glob("lute/*/seed0"):
+        manifest = runs.read_manifest(folder)
+        known = concepts.clips_hash(concepts.load_concept(study[1][0]))
+        runs.write_json(folder / "run.json", manifest | {"parameters": manifest["parameters"] | {"clips_hash": known}})
+        (folder / "scored.json").unlink()
+        (folder / "metrics.csv").unlink()
+    assert set(rows(collect(study), concept="lute")["status"]) == {"ok"}
+    save_clip(study[1][0] / "1.wav", tone(333, 1))
+    for folder in (study[0] / PROFILE).glob("lute/*/seed0"):
+        (folder / "scored.json").unlink()
+        (folder / "metrics.csv").unlink()
+    failed = rows(collect(study), concept="lute")
+    assert set(failed["status"]) == {"failed"} and failed["note"].str.contains("other recordings than this run").all()

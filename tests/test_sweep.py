@@ -10,7 +10,8 @@ import torch
 from tmp_utils import runs, sweep
 from tmp_utils.audio import RATE_HZ, load_clip, log_mel, save_clip
 from tmp_utils.embed import Embedder, unit_rows
-from tmp_utils.protocol import Study
+from tmp_utils.profiles import load_setup
+from tmp_utils.protocol import Study, run_settings
 from tmp_utils.sweep import balance_rows, find_adapter, measure, read_curves, run_sweep, strength_browser
 
 STRENGTHS = [0.0, 0.5, 1.0]
@@ -101,6 +102,14 @@ def test_a_labelled_sweep_stays_apart_from_the_studys_own(study, concept, source
         run_sweep(*arguments, methods=["noising"], guidance_scale=4.0, say=quiet)
 
 
+def test_strengths_that_are_close_have_files_of_their_own(study, concept, source):
+    adapter = find_adapter(study, concept, "TI", "MW", 0, quiet)
+    folder = run_sweep(
+        study, concept, adapter, {"tune": source}, [0, 0.5, 0.502], 0, methods=["noising"], say=quiet, label="close"
+    )
+    assert read_curves([folder])["file"].nunique() == 3 == len(list((folder / "clips").iterdir()))
+
+
 def test_a_silent_source_is_named_before_anything_is_computed(study, concept, source, tmp_path):
     adapter = find_adapter(study, concept, "TI", "MW", 0, quiet)
     still = save_clip(tmp_path / "still.wav", np.zeros(RATE_HZ))
@@ -115,12 +124,19 @@ def test_an_adapter_is_learned_once_and_then_found(study, concept):
     again = find_adapter(study, concept, "TI", "MW", 0, said.append)
     assert torch.equal(first.tensors["embedding"], again.tensors["embedding"])
     assert "it is learned now" in said[0]
-    assert said[1] == "tones TI-MW, seed 0: taken from smoke/tones/transfer-TI-MW/adapter0."
+    assert said[1].startswith("tones TI-MW, seed 0: taken from smoke/tones/transfer-TI-MW/adapter0-")
+
+
+def finish(study, concept, adapter, backbone_hash):
+    """Keep an adapter as a finished run of setup MW."""
+    folder = adapter.save(study.runs_dir / "smoke/tones/TI-MW/seed0")
+    parameters = run_settings(study, concept, load_setup("TI", "MW"), 0) | {"backbone_hash": backbone_hash}
+    runs.write_json(folder / runs.MANIFEST, {"parameters": parameters})
 
 
 def test_a_finished_runs_adapter_comes_first(study, concept):
     learned = find_adapter(study, concept, "TI", "MW", 0, quiet)
-    learned.save(study.runs_dir / "smoke/tones/TI-MW/seed0")
+    finish(study, concept, learned, study.backbone.hash)
     said = []
     find_adapter(study, concept, "TI", "MW", 0, said.append)
     assert said == ["tones TI-MW, seed 0: taken from smoke/tones/TI-MW/seed0."]
@@ -128,8 +144,8 @@ def test_a_finished_runs_adapter_comes_first(study, concept):
 
 def test_an_adapter_of_another_backbone_is_refused(study, concept, tmp_path):
     learned = find_adapter(study, concept, "TI", "MW", 0, quiet)
-    replace(learned, backbone_hash="0" * 64).save(study.runs_dir / "smoke/tones/TI-MW/seed0")
-    with pytest.raises(ValueError, match="learned on another backbone"):
+    finish(study, concept, learned, "0" * 64)
+    with pytest.raises(ValueError, match="other settings: backbone_hash was '0000"):
         find_adapter(study, concept, "TI", "MW", 0, quiet)
 
 

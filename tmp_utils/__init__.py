@@ -48,6 +48,7 @@ Measures
 
 The study
     protocol    : one run (learn, generate, score, keep).
+    settings    : what decides a run's result.
     runs        : where things are and what is done (folders, manifests, resume).
     results     : all runs in one table (`python -m tmp_utils.results`).
     published   : results tables as files.

@@ -8,11 +8,13 @@ rendered stand-ins, which are shipped ("sitar"), and the paper's 32 concepts, wh
 Concept       : name, words and clip paths.
 load_concept  : name or folder -> Concept.
 load_clips    : Concept -> clips of 10.24 s.
+clips_hash    : Concept -> a hash of its files.
 list_concepts : the names that `load_concept` takes.
 catalogue     : the table itself.
 backgrounds   : environmental sounds for the MIX setup.
 """
 
+import hashlib
 import re
 import tomllib
 import unicodedata
@@ -30,6 +32,7 @@ PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
 PAPER_PREFIX = "paper/"
 OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
 OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
+HASH_CHARS = 16
 _TOML_TYPES = {"class_noun": str, "rare_word": str, "tempo_constant": bool, "harmonic": bool}
 
 
@@ -197,6 +200,14 @@ def load_clips(concept: Concept, n: int | None = None) -> list[np.ndarray]:
             f"{concept.name}: {n} clips asked for, {len(concept.clips)} there are; using those.", stacklevel=2
         )
     return [_full_length(path) for path in concept.clips[:n]]
+
+
+def clips_hash(concept: Concept) -> str:
+    """A hash of what is in a concept's files, so that another recording under the same name is another concept."""
+    whole = hashlib.sha256()
+    for path in concept.clips:
+        whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()[:HASH_CHARS]
 
 
 def backgrounds() -> list[np.ndarray]:

@@ -173,8 +173,9 @@ def mean_over_units(
     -----
     The units' means are resampled, and the resamples stretched by Student's t over the normal quantile; the p-value
     is Student's. What lies below a unit (seeds, clips) is in the spread of the units' means already: resampling it
-    too counts it twice (Ren et al. 2010, "Nonparametric bootstrapping for hierarchical data"). Where all units lie
-    on one end of ``bounds`` the interval is Wilson's, with every unit as one answer.
+    too counts it twice (Ren et al. 2010, "Nonparametric bootstrapping for hierarchical data"). Units that all have the
+    same value show no spread to judge by, as shares of few clips often do: the p-value is then that of the sign test,
+    and within ``bounds`` the interval is Wilson's, with every unit as one answer.
     """
     from scipy.stats import norm, t
 
@@ -183,8 +184,8 @@ def mean_over_units(
     if n < MIN_UNITS:
         return _within(hierarchical_mean(table, value, levels, seed, level, n_resamples), bounds)
     if np.ptp(units) < NO_SPREAD:
-        ends = _at_an_end(mean, n, bounds, level)
-        return Interval(mean, *ends, n, float(abs(mean) < NO_SPREAD))
+        p_value = 1.0 if abs(mean) < NO_SPREAD else min(1.0, 2 * 0.5**n)
+        return Interval(mean, *_of_equals(mean, n, bounds, level), n, p_value)
     stretch = np.sqrt(n / (n - 1)) * t.ppf((1 + level) / 2, n - 1) / norm.ppf((1 + level) / 2)
     drawn = units[np.random.default_rng(seed).integers(0, n, size=(n_resamples, n))].mean(1)
     low, high = np.quantile(mean + (drawn - mean) * stretch, [(1 - level) / 2, (1 + level) / 2])
@@ -200,12 +201,14 @@ def _within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
     return replace(interval, ci_low=float(low), ci_high=float(high))
 
 
-def _at_an_end(mean: float, n: int, bounds: tuple[float, float] | None, level: float) -> tuple[float, float]:
-    """Return the ends of the interval of n equal values: Wilson's where they lie on an end of ``bounds``."""
-    if bounds is None or min(abs(mean - bounds[0]), abs(mean - bounds[1])) > NO_SPREAD:
+def _of_equals(mean: float, n: int, bounds: tuple[float, float] | None, level: float) -> tuple[float, float]:
+    """Return the ends of the interval of n equal values: Wilson's within ``bounds``."""
+    if bounds is None:
         return mean, mean
     span = bounds[1] - bounds[0]
-    low, high = wilson(n * round((mean - bounds[0]) / span), n, level)
+    share = np.clip((mean - bounds[0]) / span, 0.0, 1.0)
+    share = float(np.round(share)) if abs(share - np.round(share)) < NO_SPREAD else float(share)
+    low, high = wilson(n * share, n, level)
     return bounds[0] + span * low, bounds[0] + span * high
 
 

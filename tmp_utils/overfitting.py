@@ -25,7 +25,8 @@ from tmp_utils.metrics import similarity_matrix
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.profiles import Setup
 from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
-from tmp_utils.protocol import Study
+from tmp_utils.protocol import Study, run_settings
+from tmp_utils.runs import HASH_CHARS, settings_hash
 
 STOPS = 5
 PATH_CLIPS = 4
@@ -55,7 +56,9 @@ def learning_path(
     """
     steps = study.profile.method(setup.method)["steps"]
     every = max(1, steps // stops)
-    folder = Path(folder) / f"{concept.name}-{setup.name}-seed{seed}-{steps}-{study.backbone.hash[:8]}"
+    asked = run_settings(study, concept, setup, seed) | {"backbone": study.backbone.hash, "stops": stops}
+    name = f"{concept.name}-{setup.name}-seed{seed}-{settings_hash(asked)[:HASH_CHARS]}"
+    folder = Path(folder) / name  # another for other clips, words or hyperparameters
     if (folder / "path.csv").exists():
         return pd.read_csv(folder / "path.csv")
     methods = study.profile.methods

@@ -6,6 +6,7 @@ checkpoint and its last clip. The *reference* of a concept is the untrained back
 CLAP-T is the text ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
 
 Study         : what every run of a profile shares: the backbone, the embedder, where runs are kept.
+run_settings  : what decides a run, as its manifest keeps it.
 run_setup     : concept + setup + seed -> finished folder.
 run_reference : concept + seed -> finished folder of the untrained backbone, and the references' rows.
 run_setups    : several setups of one concept, and its reference; their rows in one table.
@@ -32,13 +33,13 @@ from tmp_utils.concepts import Concept
 from tmp_utils.embed import Embedder, load_embedder
 from tmp_utils.generate import generate_clips
 from tmp_utils.metrics import UNTRAINED, score_references
-from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise
 from tmp_utils.personalize.adapter import write_adapter
 from tmp_utils.personalize.many import Job, personalise_many
 from tmp_utils.profiles import Profile, Setup, load_profile, load_setup
 from tmp_utils.score import score_run
+from tmp_utils.settings import CLASS_NOUN, settings_of
 
-CLASS_NOUN = "class-noun"  # the untrained backbone's only setup: it is asked for the class noun
 METRICS, HISTORY, COST, CLIPS, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "clips", "checkpoints"
 CACHE = ".cache"
 
@@ -100,11 +101,14 @@ def run_setup(study: Study, concept: Concept, setup: Setup, seed: int, say: Call
         return _finish(study, run, concept, setup, seed)
 
 
+def run_settings(study: Study, concept: Concept, setup: Setup | None, seed: int) -> dict:
+    """Return what a run's manifest keeps of what decided it; of the reference where there is no setup."""
+    return settings_of(study.profile, concept, seed, setup) | {"embedder": study.embedder.name}
+
+
 def _open(study: Study, concept: Concept, setup: Setup, seed: int, say: Callable) -> runs.Run:
     folder = runs.run_folder(study.runs_dir, study.profile.name, concept.name, setup.method, setup.setup, seed)
-    settings = _settings(study, concept, seed) | {"method": setup.method, "setup": setup.setup}
-    settings |= {"hyperparameters": study.profile.method(setup.method)}
-    return runs.open_run(folder, settings, study.backbone, say)
+    return runs.open_run(folder, run_settings(study, concept, setup, seed), study.backbone, say)
 
 
 def _finish(study: Study, run: runs.Run, concept: Concept, setup: Setup, seed: int) -> Path:
@@ -123,7 +127,7 @@ def _finish(study: Study, run: runs.Run, concept: Concept, setup: Setup, seed: i
             )
             _keep(run, adapter)
     _generate_and_score(study, run, load_adapter(run.path), concept, (setup.method, setup.setup), seed)
-    shutil.rmtree(run.path / CHECKPOINTS)
+    shutil.rmtree(run.path / CHECKPOINTS, ignore_errors=True)  # they may be gone already, if it was stopped here before
     return run.finish()
 
 
@@ -137,8 +141,7 @@ def _keep(run: runs.Run, adapter: Adapter) -> None:
 def run_reference(study: Study, concept: Concept, seed: int, say: Callable = print) -> Path:
     """Ask the untrained backbone for the class noun; score it, and the concept's own clips, as references."""
     folder = runs.run_folder(study.runs_dir, study.profile.name, concept.name, UNTRAINED, CLASS_NOUN, seed)
-    settings = _settings(study, concept, seed) | {"method": UNTRAINED, "setup": CLASS_NOUN}
-    with runs.open_run(folder, settings, study.backbone, say) as run:
+    with runs.open_run(folder, run_settings(study, concept, None, seed), study.backbone, say) as run:
         if run.done:
             return run.folder
         rows = _generate_and_score(study, run, None, concept, (UNTRAINED, CLASS_NOUN), seed)
@@ -168,7 +171,8 @@ def run_setups(
     together : how many new words (setups and seeds of Textual Inversion) learn in one batch, as `personalise_many` has
         it: worth its memory on a GPU that one word does not fill. Their clips are generated and scored one by one.
     """
-    asked = [(load_setup(method, setup), seed) for seed in seeds for setup in setups]
+    seeds = list(dict.fromkeys(seeds))
+    asked = [(load_setup(method, setup), seed) for seed in seeds for setup in dict.fromkeys(setups)]
     folders = [run_reference(study, concept, seed, say) for seed in seeds]
     if together == 1:
         folders += [run_setup(study, concept, setup, seed, say) for setup, seed in asked]
@@ -181,16 +185,36 @@ def _run_together(study: Study, concept: Concept, asked: list[tuple], together: 
     with contextlib.ExitStack() as stack:
         opened = [stack.enter_context(_open(study, concept, setup, seed, say)) for setup, seed in asked]
         parts = [(run, *which) for run, which in zip(opened, asked, strict=True)]
-        new = [(run, *which) for run, *which in parts if not run.done and not (run.path / COST).exists()]
-        if new:
-            jobs = [Job(concept, setup, seed, run.path / CHECKPOINTS) for run, setup, seed in new]
-            began = time.monotonic()
-            adapters = personalise_many(study.backbone, jobs, profile=study.profile, together=together)
-            share_s = (time.monotonic() - began) / len(new)
-            for (run, *_), adapter in zip(new, adapters, strict=True):
-                run.took("training_s", share_s)
-                _keep(run, adapter)
-        return [_finish(study, run, concept, setup, seed) for run, setup, seed in parts]
+        diverged = _learn_together(study, concept, parts, together)
+        folders = [
+            _finish(study, run, concept, setup, seed)
+            for run, setup, seed in parts
+            if not diverged or run.done or (run.path / COST).exists()
+        ]
+        if diverged:
+            raise diverged
+        return folders
+
+
+def _learn_together(study: Study, concept: Concept, parts: list[tuple], together: int) -> Diverged | None:
+    """Bring all runs to the end of their training; returns what one that diverged said, when the others are done."""
+    new = [part for part in parts if not part[0].done and not (part[0].path / COST).exists()]
+    if not new:
+        return None
+    jobs = [Job(concept, setup, seed, run.path / CHECKPOINTS) for run, setup, seed in new]
+    diverged, adapters, began = None, [], time.monotonic()
+    try:
+        adapters = personalise_many(study.backbone, jobs, profile=study.profile, together=together)
+    except Diverged as error:
+        diverged, adapters = error, error.finished
+    finally:
+        share_s = (time.monotonic() - began) / len(new)
+        for run, *_ in new:
+            run.took("training_s", share_s)
+    for (run, *_), adapter in zip(new, adapters, strict=True):
+        if adapter is not None:
+            _keep(run, adapter)
+    return diverged
 
 
 def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd.DataFrame:
@@ -227,25 +251,6 @@ def listed(value: list | str) -> list:
     if not value:
         raise ValueError("an empty list: name at least one.")
     return list(value)
-
-
-def _settings(study: Study, concept: Concept, seed: int) -> dict:
-    profile = study.profile
-    return {
-        "concept": concept.name,
-        "class_noun": concept.class_noun,
-        "rare_word": concept.rare_word,
-        "clips": [path.name for path in concept.clips],
-        "seed": seed,
-        "embedder": study.embedder.name,
-        "guidance_scale": profile.guidance_scale,
-        "inference_steps": profile.inference_steps,
-        "scheduler": profile.scheduler,
-        "reconstruction_clips": profile.reconstruction_clips,
-        "clips_per_prompt": profile.clips_per_prompt,
-        "n_editability_prompts": profile.n_editability_prompts,
-        "clip_s": profile.clip_s,
-    }
 
 
 def _identity(study: Study, concept: Concept, method: str, setup: str, seed: int) -> dict:

@@ -77,23 +77,32 @@ def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a run that both have scored differently by more than `AGREE`, or was heard by another embedder.
+        If a run that both have scored differently by more than `AGREE`, lost a score, or was heard by another embedder.
     """
     earlier = earlier[earlier["concept"] != POOLED]
-    both = table.merge(earlier, on=[*IDENTITY, "prompt", "metric"], suffixes=("", "_earlier")).query(
-        "status == status_earlier == 'ok'"
-    )
-    differ = both[~np.isclose(both["value"], both["value_earlier"], rtol=0, atol=AGREE)]
+    keys = [*IDENTITY, "prompt", "metric"]
+    here = pd.MultiIndex.from_frame(table[list(IDENTITY)])
+    only = ~pd.MultiIndex.from_frame(earlier[list(IDENTITY)]).isin(here)
+    known = earlier[~only & (earlier["status"] == "ok")].merge(table, on=keys, how="left", suffixes=("_earlier", ""))
+    if len(lost := known[known["status"] != "ok"]):
+        first = lost.fillna({"note": "not there"}).iloc[0]
+        raise ValueError(
+            f"{len(lost)} published scores of runs that are here too are failed or missing here, such as the "
+            f"{first['metric']} of {_run(first)}: {first['note']}. Mend those runs, or leave them out."
+        )
+    differ = known[~np.isclose(known["value"], known["value_earlier"], rtol=0, atol=AGREE)]
     if len(differ):
         first = differ.iloc[0]
-        run = f"{first['concept']} {first['method']} {first['setup']}, seed {first['seed']}"
         raise ValueError(
-            f"{len(differ)} of {len(both)} values of runs that are in both tables differ, such as the "
-            f"{first['metric']} of {run}: {first['value']:.4f}, and {first['value_earlier']:.4f} before. One table "
-            "must not hold both; publish these runs without the others."
+            f"{len(differ)} of {len(known)} values of runs that are in both tables differ, such as the "
+            f"{first['metric']} of {_run(first)}: {first['value']:.4f}, and {first['value_earlier']:.4f} before. One "
+            "table must not hold both; publish these runs without the others."
         )
-    only = ~pd.MultiIndex.from_frame(earlier[list(IDENTITY)]).isin(pd.MultiIndex.from_frame(table[list(IDENTITY)]))
     return check_one_embedder(pd.concat([table, earlier[only]], ignore_index=True))
+
+
+def _run(row: pd.Series) -> str:
+    return f"{row['concept']} {row['method']} {row['setup']}, seed {row['seed']}"
 
 
 def commits(runs_dir: str | Path, profile: str) -> list[str]:

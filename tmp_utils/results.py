@@ -2,7 +2,8 @@
 
 Conventions: the table (`metrics.RESULT_COLUMNS`) is kept as `<runs_dir>/<profile>/results.csv`. A run's own rows are
 its ``metrics.csv``; ``scored.json`` beside them says which clips they were made from. A clip that changed or went
-missing makes that run's rows stale and no others. What cannot be scored is a "failed" row with its reason. The pooled
+missing makes that run's rows stale and no others. What cannot be scored is a "failed" row with its reason; a run that
+failed as a whole is tried again each time. The pooled
 distances of a setup have the concept "pooled" and metrics of their own, ``pooled_fad`` and ``pooled_kad``, so that
 no mean over concepts takes them for a concept's.
 
@@ -65,6 +66,7 @@ class Collection:
         self.spec = embedder or _spec_of(self.folders, load_profile(profile).embedder)
         self.pooled_spec = pooled_embedder or self.spec
         self.own = {concept.name: concept for concept in map(concepts.load_concept, own_concepts)}
+        self._hashes: dict[str, str] = {}
         if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
             raise FileNotFoundError(
                 f"no finished runs of a setup in {self.folder}: run notebooks/02_textual_inversion.ipynb and "
@@ -89,12 +91,22 @@ class Collection:
     def concept(self, parameters: Mapping) -> Concept:
         """Return a run's concept with the words it was asked for by."""
         name, words = parameters["concept"], {word: parameters[word] for word in ("class_noun", "rare_word")}
-        if name in self.own:
-            return replace(self.own[name], **words)
         try:
-            return concepts.load_concept(name, **words)
+            found = self.own[name] if name in self.own else concepts.load_concept(name)
         except FileNotFoundError as error:
             raise FileNotFoundError(f"{error} If it is a folder of your own, name it in `concepts`.") from error
+        if parameters.get("clips_hash", "") not in ("", self.clips_hash(found)):
+            raise ValueError(
+                f"{name}: other recordings than this run was made from ({found.clips[0].parent}). If they are in a "
+                "folder of your own, name it in `concepts`; if they were changed, make the run again."
+            )
+        return replace(found, **words)
+
+    def clips_hash(self, concept: Concept) -> str:
+        """Return the hash of a concept's clips, which are read once."""
+        if concept.name not in self._hashes:
+            self._hashes[concept.name] = concepts.clips_hash(concept)
+        return self._hashes[concept.name]
 
 
 def collect_results(
@@ -192,7 +204,8 @@ def _is_current(folder: Path, digest: str, embedder: str) -> bool:
     if embedder and any(name != embedder for name in _embedders(folder)):
         return False
     if (folder / SCORED).is_file():
-        return json.loads((folder / SCORED).read_text(encoding="utf-8"))["clips"] == digest
+        scored = json.loads((folder / SCORED).read_text(encoding="utf-8"))
+        return scored["clips"] == digest and not scored.get("failed", False)
     files = [_listing(folder), *_files(folder)]
     scored_s = _changed_s(folder / METRICS)
     if len(files) == 1 or not all(path.is_file() and _changed_s(path) <= scored_s for path in files):
@@ -207,12 +220,11 @@ def _changed_s(path: Path) -> float:
 
 
 def _score_again(collection: Collection, folder: Path, digest: str) -> None:
-    if folder.parent.name.startswith(SWEEP):
-        rows = _failed_sweep(folder)
-    else:
-        rows = _scored(collection, folder)
+    sweep = folder.parent.name.startswith(SWEEP)
+    rows = _failed_sweep(folder) if sweep else _scored(collection, folder)
     write_csv(folder / METRICS, rows)
-    write_json(folder / SCORED, {"clips": digest})
+    whole = not sweep and bool((rows["status"] == "failed").all())  # its concept may be found the next time
+    write_json(folder / SCORED, {"clips": digest, "failed": whole})
 
 
 def _failed_sweep(folder: Path) -> pd.DataFrame:
@@ -263,14 +275,16 @@ def _complete(manifest: pd.DataFrame, asked: Sequence, parameters: Mapping) -> p
 
 
 def _pooled(collection: Collection, digests: Sequence[str]) -> pd.DataFrame:
-    """Return the pooled distances, from the last time if the clips and the embedder are the same."""
-    key = hashlib.sha256("".join([*digests, *map(str, collection.folders), collection.pooled_spec]).encode())
+    """Return the pooled distances, from the last time if all clips and the embedder are the same."""
+    own = [f"{name}:{collection.clips_hash(concept)}" for name, concept in sorted(collection.own.items())]
+    key = hashlib.sha256("".join([*digests, *map(str, collection.folders), *own, collection.pooled_spec]).encode())
     path = collection.folder / ".cache" / f"pooled-{key.hexdigest()[:16]}.csv"
-    if not path.is_file():
-        from tmp_utils.pooled import pooled_distances
+    if path.is_file():
+        return read_table(path)
+    from tmp_utils.pooled import pooled_distances
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(path, pooled_distances(collection))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_csv(path, pooled_distances(collection))
     return read_table(path)
 
 

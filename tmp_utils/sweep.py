@@ -35,7 +35,7 @@ from tmp_utils.metrics import result_row, results_table, similarity_matrix
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.preservation import chroma_correlation, onset_correlation
 from tmp_utils.profiles import load_setup
-from tmp_utils.protocol import Study
+from tmp_utils.protocol import Study, run_settings
 from tmp_utils.transfer import transfer
 
 MEASURES = ("source_similarity", "target_similarity", "chroma_correlation", "onset_correlation")
@@ -49,23 +49,20 @@ def find_adapter(study: Study, concept: Concept, method: str, setup: str, seed: 
     Raises
     ------
     ValueError
-        If the adapter was learned on another backbone.
+        If the finished run is of other clips, words, hyperparameters or another backbone; the message says of which.
     """
-    names = (study.runs_dir, study.profile.name, concept.name)
+    names, row = (study.runs_dir, study.profile.name, concept.name), load_setup(method, setup)
+    settings = run_settings(study, concept, row, seed)
+    key = runs.settings_hash(settings | {"backbone": study.backbone.hash})[: runs.HASH_CHARS]
     finished = runs.run_folder(*names, method, setup, seed)
-    own = runs.run_folder(*names, "transfer", f"{method}-{setup}", seed).parent / f"adapter{seed}"
-    for folder in (finished, own):
-        if folder.is_dir():
-            adapter = load_adapter(folder)
-            if adapter.backbone_hash != study.backbone.hash:
-                raise ValueError(
-                    f"{folder}: learned on another backbone ({adapter.backbone_hash[:12]}, here "
-                    f"{study.backbone.hash[:12]}). Delete that folder, or choose another runs_dir."
-                )
-            say(f"{adapter.name}: taken from {folder.relative_to(study.runs_dir)}.")
-            return adapter
+    own = runs.run_folder(*names, "transfer", f"{method}-{setup}", seed).parent / f"adapter{seed}-{key}"
+    if runs.is_done(finished, settings, study.backbone) or own.is_dir():
+        folder = finished if finished.is_dir() else own
+        adapter = load_adapter(folder)
+        say(f"{adapter.name}: taken from {folder.relative_to(study.runs_dir)}.")
+        return adapter
     say(f"{concept.name} {method}-{setup}, seed {seed}: no finished run has it, so it is learned now.")
-    adapter = personalise(study.backbone, concept, load_setup(method, setup), seed, profile=study.profile)
+    adapter = personalise(study.backbone, concept, row, seed, profile=study.profile)
     adapter.save(own)
     return adapter
 
@@ -179,7 +176,7 @@ def _keep(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path,
     source, method, seed = names
     rows = []
     for clip, strength in zip(clips, strengths, strict=True):
-        file = f"{runs.slug(source)}-{method}-{strength:.2f}.wav"
+        file = f"{runs.slug(source)}-{method}-{strength:g}.wav"
         save_clip(folder / file, clip)
         rows.append({"source": source, "transfer": method, "seed": seed, "strength": strength, "file": file})
     return pd.DataFrame(rows)

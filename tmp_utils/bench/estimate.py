@@ -12,13 +12,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from tmp_utils.audio import CLIP_S
 from tmp_utils.backbone import Backbone
 from tmp_utils.bench.flops import count_flops, training_flops
 from tmp_utils.blank import blank_pipeline
 from tmp_utils.personalize.recipe import Options
 from tmp_utils.profiles import Profile
 
-FEW_WEIGHTS = ("TI", "DB-CD")  # whose own gradients cost next to nothing beside those of the activations
+# Methods whose own gradients cost next to nothing beside those of the activations.
+FEW_WEIGHTS = ("TI", "DB-LoRA", "DB-CD")
+SPECTRAL = "DB-SV"  # makes every weight anew from its singular values, in each step
 
 
 def estimate(profile: Profile, tflop_per_s: float, size: str = "audioldm-m") -> pd.DataFrame:
@@ -54,31 +57,39 @@ def estimate(profile: Profile, tflop_per_s: float, size: str = "audioldm-m") -> 
 
 
 def _training_flops(pipe, method: str, options: Options, profile: Profile) -> int:
-    """Operations of a run's training; gradient checkpointing repeats each forward pass."""
-    shape = (options.batch_size, *_latent_shape(pipe, profile))
+    """Operations of a run's training, on whole clips; gradient checkpointing repeats each forward pass."""
+    shape = (options.batch_size, *_latent_shape(pipe, CLIP_S))
     word, weights = (training_flops(pipe.unet, shape, trained) for trained in (False, True))
     step = word if method in FEW_WEIGHTS else weights
-    again = options.batch_size * _unet_flops(pipe, profile) if options.gradient_checkpointing else 0
+    if method == SPECTRAL:
+        step += _rebuilding_flops(pipe.unet)
+    again = options.batch_size * _unet_flops(pipe, CLIP_S) if options.gradient_checkpointing else 0
     steps = options.steps * (step + again) + options.ti_steps * (word + again)
     return steps * options.accumulation
+
+
+def _rebuilding_flops(unet) -> int:
+    """Operations of U diag(s) V for every matrix and kernel, and of the gradient of s."""
+    sides = [weight.flatten(1).shape for weight in unet.parameters() if weight.ndim > 1]
+    return sum(2 * 2 * rows * columns * min(rows, columns) for rows, columns in sides)
 
 
 def _clip_flops(pipe, profile: Profile) -> int:
     """Operations of a clip: two answers of the UNet a step (with and without the prompt), a decoding, a vocoding."""
     guided = 2 if profile.guidance_scale > 1 else 1
     with torch.device("meta"), torch.no_grad():
-        latents = torch.empty(1, *_latent_shape(pipe, profile))
+        latents = torch.empty(1, *_latent_shape(pipe, profile.clip_s))
         mel = torch.empty(1, latents.shape[2] * pipe.vae_scale_factor, pipe.vocoder.config.model_in_dim)
         sound = count_flops(lambda: pipe.vae.decode(latents)) + count_flops(lambda: pipe.vocoder(mel))
-    return profile.inference_steps * guided * _unet_flops(pipe, profile) + sound
+    return profile.inference_steps * guided * _unet_flops(pipe, profile.clip_s) + sound
 
 
-def _unet_flops(pipe, profile: Profile) -> int:
+def _unet_flops(pipe, clip_s: float) -> int:
     with torch.device("meta"), torch.no_grad():
-        latents, step = torch.empty(1, *_latent_shape(pipe, profile)), torch.zeros(1, dtype=torch.long)
+        latents, step = torch.empty(1, *_latent_shape(pipe, clip_s)), torch.zeros(1, dtype=torch.long)
         condition = torch.empty(1, pipe.unet.config.projection_class_embeddings_input_dim)
         return count_flops(lambda: pipe.unet(latents, step, None, class_labels=condition))
 
 
-def _latent_shape(pipe, profile: Profile) -> tuple[int, int, int]:
-    return Backbone("blank", "blank", Path(), pipe).latent_shape(profile.clip_s)
+def _latent_shape(pipe, clip_s: float) -> tuple[int, int, int]:
+    return Backbone("blank", "blank", Path(), pipe).latent_shape(clip_s)

@@ -23,16 +23,17 @@ from tmp_utils.blank import blank_pipeline
 from tmp_utils.concepts import Concept
 from tmp_utils.generate import generate
 from tmp_utils.memory import OutOfMemory, explained, peak_memory
-from tmp_utils.personalize import METHODS
+from tmp_utils.personalize import METHODS, loop
 from tmp_utils.personalize.adapter import Adapter
 from tmp_utils.personalize.examples import Examples
 from tmp_utils.personalize.loop import _Run, out_of_memory, prepared_unet
 from tmp_utils.personalize.many import step_together
-from tmp_utils.personalize.recipe import Options
+from tmp_utils.personalize.recipe import PRECISIONS, Options
 from tmp_utils.pipelines import COMPONENTS
 from tmp_utils.profiles import load_profile, load_setup
 
-CASES = (("fp32", False), ("bf16", False), ("bf16", True))  # precision, compiled
+HALF = "half"  # the half precision that a run takes by itself on this device: bf16, or fp16 where there is none
+CASES = (("fp32", False), (HALF, False), (HALF, True))  # precision, compiled
 COMPANIES = (1, 4, 16, 32)
 N_CLIPS = 5
 
@@ -75,18 +76,26 @@ def full_size(
     share_of_peak, peak_memory_mb (None off the GPU), status ("ok", or why not).
     """
     backbone = blank_backbone(size, device)
-    peaks = {name: matmul_peak(device, kind) for name, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+    half = half_precision(device)
+    cases = [(half if precision == HALF else precision, compiled) for precision, compiled in cases]
+    peaks = {name: matmul_peak(device, PRECISIONS[name]) for name in dict.fromkeys(["fp32", *dict(cases)])}
     paper = load_profile("paper")
     for method in ("TI", "DB"):
         for precision, compiled in cases:
             chosen = {**paper.method(method), "precision": precision, "compile": compiled}
             yield _row(backbone, method, Options.of(method, chosen), 1, clip_s, repeats, peaks)
     for concepts in companies:
-        chosen = {**paper.method("TI"), "precision": "bf16" if device == "cuda" else "fp32"}
+        chosen = {**paper.method("TI"), "precision": half if device == "cuda" else "fp32"}
         chosen["gradient_checkpointing"] = concepts > 4  # 64 latents and more do not fit otherwise
         yield _row(backbone, "TI", Options.of("TI", chosen), concepts, clip_s, repeats, peaks)
     for precision in dict.fromkeys(precision for precision, _ in cases):
         yield _generation_row(backbone, precision, clip_s)
+
+
+def half_precision(device: str) -> str:
+    """The name of what "auto" computes in on a GPU; bf16 elsewhere."""
+    kind = loop.precision("auto", device) if device == "cuda" else torch.bfloat16
+    return next(name for name, known in PRECISIONS.items() if known == kind)
 
 
 def _row(backbone, method: str, options: Options, concepts: int, clip_s: float, repeats: int, peaks: dict) -> dict:

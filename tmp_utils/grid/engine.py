@@ -123,7 +123,7 @@ def _schedule(engine: Sequence[str], jobs: Sequence[Job], state: Path, settings:
     waiting = {job.name for job in jobs}
     for job in jobs:
         job.forget_failure()
-        order = {key: getattr(job, key) for key in ("notebook", "parameters", "run", "output")}
+        order = {key: getattr(job, key) for key in ("notebook", "parameters", "run", "settings", "output")}
         path = state / "orders" / f"{job.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, order | {"again": job.name.startswith("05/")})

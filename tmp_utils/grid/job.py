@@ -1,7 +1,8 @@
 """One job of the grid: a notebook executed once for one cell, whoever else is at work.
 
 Conventions: `python -m tmp_utils.grid.job ORDER` reads a JSON file that `engine` wrote: `notebook`, `parameters`, `run`
-(the folder that must be finished afterwards, or null) and `output` (the executed copy). Jobs for one output take turns
+(the folder that must be finished afterwards, or null), `settings` (what that run must not contradict) and `output` (the
+executed copy). Jobs for one output take turns
 by a lock that the system frees when a process ends, however it ends. The executed copy takes its name when it is
 complete; a failed one is `<name>-failed.ipynb`, and `<name>-failed.txt` says why. An order without a notebook asks the
 untrained backbone for the class noun, which every setup of a concept and seed is compared with.
@@ -26,16 +27,23 @@ from filelock import FileLock, Timeout
 
 from tmp_utils import headless
 from tmp_utils.files import write_text
-from tmp_utils.runs import MANIFEST
+from tmp_utils.runs import MANIFEST, read_manifest
+from tmp_utils.settings import differing
 from tmp_utils.study import OFFLINE_PROFILES
 
 LOOK_S = 1.0  # how often a job that waits looks whether it is its turn
 
 
-def is_done(output: Path | None, run: Path | None) -> bool:
-    """Whether the executed copy and the finished run, where there is to be one, are there, and nothing failed since."""
-    made = (output is None or output.exists()) and (run is None or (run / MANIFEST).exists())
-    return made and not failure(output or run).exists()
+def is_done(output: Path | None, run: Path | None, settings: Mapping | None = None) -> bool:
+    """Whether the executed copy and the finished run, where there is to be one, are there, and nothing failed since.
+
+    A finished run of other settings is not done: the notebook is executed, and says which they are.
+    """
+    if (output is not None and not output.exists()) or failure(output or run).exists():
+        return False
+    if run is None:
+        return True
+    return (run / MANIFEST).exists() and not differing(read_manifest(run)["parameters"], settings or {})
 
 
 def failure(output: Path) -> Path:
@@ -55,7 +63,7 @@ def do(order: Mapping, attempt: int = 1) -> bool:
     Parameters
     ----------
     order : mapping
-        `notebook`, `parameters`, `run`, `output`, `again` (also if it is done); see the module's conventions.
+        `notebook`, `parameters`, `run`, `settings`, `output`, `again` (also if it is done): see the conventions.
     attempt : int
         From 1. A notebook that raised is not executed again by a later attempt; one whose process was lost is.
     """
@@ -63,7 +71,7 @@ def do(order: Mapping, attempt: int = 1) -> bool:
     beside = output or run
     beside.parent.mkdir(parents=True, exist_ok=True)
     with _turn(beside):
-        if is_done(output, run) and not order.get("again"):
+        if is_done(output, run, order.get("settings")) and not order.get("again"):
             print(f"{beside}: already done")
             return True
         said = failure(beside)

@@ -12,19 +12,19 @@ plan, plan_metrics : the jobs, and the last of all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from tmp_utils.concepts import list_concepts, load_concept
+from tmp_utils.concepts import Concept, list_concepts, load_concept
 from tmp_utils.files import slug
 from tmp_utils.grid import job as work
 from tmp_utils.metrics import UNTRAINED
 from tmp_utils.profiles import Setup, list_setups, load_profile, load_setup
 from tmp_utils.provenance import PROJECT_DIR
 from tmp_utils.runs import resolve_runs_dir, run_folder
+from tmp_utils.settings import CLASS_NOUN, settings_of
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
-CLASS_NOUN = "class-noun"  # as `protocol` names the reference, which is asked for the class noun
 PAPER_NOTE = "paper:"  # how data/setups.csv marks the paper's own setups
 
 
@@ -44,6 +44,8 @@ class Job:
         The run that is finished afterwards.
     output : Path or None
         The executed notebook.
+    settings : dict
+        What the run's manifest must not contradict: a finished run of other settings is not what was asked for.
     after : tuple of str
         Names of jobs that come first: they make what this one and others read.
     """
@@ -53,12 +55,13 @@ class Job:
     parameters: dict
     run: Path | None
     output: Path | None
+    settings: dict = field(default_factory=dict)
     after: tuple[str, ...] = ()
 
     @property
     def done(self) -> bool:
         """Whether what it makes is there."""
-        return work.is_done(self.output, self.run)
+        return work.is_done(self.output, self.run, self.settings)
 
     @property
     def why_not(self) -> str:
@@ -104,6 +107,8 @@ def choose_seeds(asked: Sequence[str]) -> list[int]:
             raise ValueError("0 seeds leave nothing to run: 1 is seed 0 alone, 0-0 says the same.")
         return list(range(int(words[0])))
     ranges = [[int(part) for part in word.split("-", 1)] for word in words]
+    if backwards := [word for word, ends in zip(words, ranges, strict=True) if ends[0] > ends[-1]]:
+        raise ValueError(f"seeds {' '.join(backwards)} run backwards; 3-5 is 3, 4 and 5.")
     return sorted({seed for ends in ranges for seed in range(ends[0], ends[-1] + 1)})
 
 
@@ -120,30 +125,46 @@ def plan(
     For each concept and seed there is also the untrained backbone, and where a method beyond TI and DB is asked for,
     DB-BL, which notebook 03 compares it with.
     """
-    load_profile(profile)
+    size = load_profile(profile)
     asked = [name for word in concepts for name in (list_concepts() if word == "all" else [word])]
     if any(setup.method not in ("TI", "DB") for setup in setups):
         setups = list(dict.fromkeys([load_setup("DB", "BL"), *setups]))
     common = {"profile": profile, "runs_dir": str(resolve_runs_dir(runs_dir))}
     jobs = {}
-    for concept in dict.fromkeys(asked):
-        name, path = load_concept(concept).name, Path(concept).expanduser()
-        given = common | {"concept": str(path.resolve()) if path.is_dir() else concept}
+    for word, concept in _by_name(asked).items():
+        path = Path(word).expanduser()
+        given = common | {"concept": str(path.resolve()) if path.is_dir() else word}
         for seed in seeds:
-            reference = _reference(given, name, seed)
+            reference = _reference(given, concept.name, seed, settings_of(size, concept, seed))
             jobs[reference.name] = reference
             for setup in setups:
-                job = _training(given, name, seed, setup, reference.name, notebooks_dir)
+                settings = settings_of(size, concept, seed, setup)
+                job = _training(given, concept.name, seed, setup, settings, reference.name, notebooks_dir)
                 jobs[job.name] = job
     return list(jobs.values())
 
 
-def _reference(given: dict, concept: str, seed: int) -> Job:
+def _by_name(asked: Sequence[str]) -> dict[str, Concept]:
+    """Return the concepts by the word that asked for each; two under one name would be one run."""
+    found: dict[str, Concept] = {word: load_concept(word) for word in dict.fromkeys(asked)}
+    folders: dict[str, Path] = {}
+    for concept in found.values():
+        folder = concept.clips[0].resolve().parent
+        if folders.setdefault(concept.name, folder) != folder:
+            raise ValueError(
+                f'{folders[concept.name]} and {folder} would both be "{concept.name}"; rename one of the folders.'
+            )
+    return found
+
+
+def _reference(given: dict, concept: str, seed: int, settings: dict) -> Job:
     run = run_folder(given["runs_dir"], given["profile"], concept, UNTRAINED, CLASS_NOUN, seed)
-    return Job(f"reference/{slug(concept)}/seed{seed}", None, {**given, "seed": seed}, run, None)
+    return Job(f"reference/{slug(concept)}/seed{seed}", None, {**given, "seed": seed}, run, None, settings)
 
 
-def _training(given: dict, concept: str, seed: int, setup: Setup, reference: str, notebooks_dir: Path) -> Job:
+def _training(
+    given: dict, concept: str, seed: int, setup: Setup, settings: dict, reference: str, notebooks_dir: Path
+) -> Job:
     kind = "02" if setup.method == "TI" else "03"
     run = run_folder(given["runs_dir"], given["profile"], concept, setup.method, setup.setup, seed)
     name = f"{slug(concept)}/{run.parent.name}-seed{seed}"
@@ -153,7 +174,7 @@ def _training(given: dict, concept: str, seed: int, setup: Setup, reference: str
         parameters |= {"setups": ["BL"], "others": [setup.method]}
         after.append(f"03/{slug(concept)}/DB-BL-seed{seed}")
     output = grid_folder(given["runs_dir"], given["profile"]) / f"{name}.ipynb"
-    return Job(f"{kind}/{name}", _notebook(notebooks_dir, kind), parameters, run, output, tuple(after))
+    return Job(f"{kind}/{name}", _notebook(notebooks_dir, kind), parameters, run, output, settings, tuple(after))
 
 
 def grid_folder(runs_dir: Path, profile: str) -> Path:

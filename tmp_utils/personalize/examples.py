@@ -10,6 +10,7 @@ prior_latents : class noun -> latents that the backbone itself makes for it (Rui
 """
 
 import hashlib
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def prior_latents(
     latents = torch.cat(parts).cpu().contiguous()
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
+        part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")  # jobs of a grid may make the same clips
         save_file({"latents": latents}, part)
-        part.rename(path)
+        part.replace(path)
     return latents

@@ -36,7 +36,15 @@ FUSED = ("cpu", "cuda")  # devices that have AdamW in one kernel
 
 
 class Diverged(RuntimeError):
-    """The loss is not finite, or far above that of a model that knows nothing."""
+    """The loss is not finite, or far above that of a model that knows nothing.
+
+    adapter : whose training it was.
+    finished : of several runs together, the adapters of those that did not diverge, None for those that did.
+    """
+
+    def __init__(self, message: str, adapter: Adapter | None = None):
+        super().__init__(message)
+        self.adapter, self.finished = adapter, ()
 
 
 def step_generator(seed: int, step: int) -> torch.Generator:
@@ -135,7 +143,7 @@ class _Run:
         trained = [tensor for tensor in self.tensors.values() if tensor.requires_grad]
         norm = float(torch.nn.utils.clip_grad_norm_(trained, self.options.max_grad_norm))
         if not (math.isfinite(norm) or self.scaler.is_enabled()):  # the scaler skips such a step by itself
-            raise Diverged(self.advice(f"the gradient's norm is {norm}"))
+            raise Diverged(self.advice(f"the gradient's norm is {norm}"), self.adapter)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
@@ -156,7 +164,7 @@ class _Run:
         """Stop a run whose loss is not finite, or far above `ignorant`, that of always answering 0."""
         if not loss <= DIVERGED * ignorant:  # NaN too
             what = f"the loss is {loss:.3g}, where always answering 0 would give {ignorant:.3g}"
-            raise Diverged(self.advice(what))
+            raise Diverged(self.advice(what), self.adapter)
 
     def drift(self) -> dict[str, float]:
         """Of a new word: its vectors' mean norm, and 1 - cosine to where they started."""

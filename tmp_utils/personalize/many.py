@@ -27,7 +27,7 @@ from tmp_utils.memory import explained
 from tmp_utils.personalize import prepare
 from tmp_utils.personalize.adapter import EMBEDDING, Adapter
 from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
-from tmp_utils.personalize.loop import _Run, out_of_memory, prepared_unet, step_generator
+from tmp_utils.personalize.loop import Diverged, _Run, out_of_memory, prepared_unet, step_generator
 from tmp_utils.personalize.objective import Draw, draw_batch, squared_errors
 from tmp_utils.profiles import Profile, Setup
 
@@ -61,7 +61,8 @@ def personalise_many(
     Raises
     ------
     ValueError : no jobs, `together` below 1, or a method that trains more than a word; and those of `personalise`.
-    Diverged, OutOfMemory : the message names the job, or what to change.
+    Diverged : of the first job that did, once all others are finished; its `finished` holds their adapters.
+    OutOfMemory : the message says what to change.
     """
     if not jobs or (together is not None and together < 1):
         raise ValueError(f"{len(jobs)} jobs, together={together}; give at least one job, and together=1 or more.")
@@ -75,16 +76,40 @@ def personalise_many(
     options, todo = runs[0].options, sum(run.recipe.steps - run.adapter.steps for run in runs)
     what, began = f"{out_of_memory(options)}; or fewer than together={together}", time.perf_counter()
     bar = tqdm(total=todo, desc=f"{len(jobs)} new words", disable=not progress, leave=False)
+    diverged: dict[int, Diverged] = {}  # by the run's number
     with prepared_unet(backbone, options), explained(what), bar:
-        while open_jobs := [pair for pair in zip(runs, jobs, strict=True) if not _finished(pair[0])]:
-            for first in range(0, len(open_jobs), together):
-                part = open_jobs[first : first + together]
-                step_together([run for run, _ in part])
-                bar.update(len(part))
-                for run, job in part:
-                    _checkpoint(run, job.checkpoint_dir)
+        while going := [k for k, run in enumerate(runs) if not (k in diverged or _finished(run))]:
+            for first in range(0, len(going), together):
+                part = going[first : first + together]
+                diverged |= _step_of_those_that_can(runs, part)
+                for k in set(part) - diverged.keys():
+                    _checkpoint(runs[k], jobs[k].checkpoint_dir)
+                    bar.update()
     seconds = (time.perf_counter() - began) / max(todo, 1)
-    return [_result(run, seconds) for run in runs]
+    adapters = [None if k in diverged else _result(run, seconds) for k, run in enumerate(runs)]
+    if diverged:
+        error = next(iter(diverged.values()))
+        error.finished = tuple(adapters)
+        raise error
+    return adapters
+
+
+def _step_of_those_that_can(runs: list[_Run], numbers: Sequence[int]) -> dict[int, Diverged]:
+    """Take a step of each run; one that diverges takes no part, and the others take theirs without it."""
+    left, diverged = list(numbers), {}
+    while left:
+        before = {k: len(runs[k].adapter.history) for k in left}
+        try:
+            step_together([runs[k] for k in left])
+            break
+        except Diverged as error:
+            bad = next(k for k in left if runs[k].adapter is error.adapter)
+            diverged[bad] = error
+            # What had its turn before it keeps its step; the rest repeat theirs, which draws the same again.
+            left = [k for k in left if k != bad and len(runs[k].adapter.history) == before[k]]
+            for k in left:
+                runs[k].optimizer.zero_grad()
+    return diverged
 
 
 def step_together(runs: list[_Run]) -> None:

@@ -1,0 +1,55 @@
+"""What fine-tuning gains and loses on its way: measured anew wherever something decides it otherwise."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from results_runs import ToneEmbedder
+
+from tmp_utils import overfitting
+from tmp_utils.overfitting import language_drift, learning_path
+from tmp_utils.personalize import personalise
+from tmp_utils.profiles import load_setup
+from tmp_utils.protocol import Study
+
+pytestmark = pytest.mark.usefixtures("short_clips")
+
+
+@pytest.fixture
+def study(backbone, profile, tmp_path):
+    return Study(profile, backbone, ToneEmbedder("clap:tones"), tmp_path / "runs")
+
+
+def test_a_path_has_both_similarities_at_every_stop_with_n_and_interval(study, concept, tmp_path):
+    path = learning_path(study, concept, load_setup("DB", "BL"), 0, tmp_path / "paths", stops=3)
+    assert sorted(set(path["step"])) == [0, 1, 2, 3] and set(path["metric"]) == {"clap_a", "clap_t"}
+    assert (path["ci_low"] <= path["value"]).all() and set(path["embedder"]) == {"clap:tones"}
+    assert set(path.loc[path["metric"] == "clap_a", "n"]) == {overfitting.PATH_CLIPS}
+
+
+def test_a_path_is_read_again_only_where_nothing_that_decides_it_changed(study, concept, tmp_path, monkeypatch):
+    row = load_setup("TI", "MW")
+    first = learning_path(study, concept, row, 0, tmp_path / "paths", stops=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(overfitting, "personalise", None)
+        pd.testing.assert_frame_equal(learning_path(study, concept, row, 0, tmp_path / "paths", stops=1), first)
+    faster = {**study.profile.methods, "TI": {**study.profile.methods["TI"], "lr": 2.0}}
+    changed = Study(replace(study.profile, methods=faster), study.backbone, study.embedder, study.runs_dir)
+    second = learning_path(changed, concept, row, 0, tmp_path / "paths", stops=1)
+    assert not np.allclose(first["value"], second["value"])
+    other = Study(study.profile, study.backbone, ToneEmbedder("clap:other"), study.runs_dir)
+    assert set(learning_path(other, concept, row, 0, tmp_path / "paths", stops=1)["embedder"]) == {"clap:other"}
+
+
+def test_drift_is_that_of_the_bare_class_noun_so_a_new_word_causes_none(study, concept, tmp_path):
+    adapters = {}
+    for method in ("TI", "DB"):
+        values = {**study.profile.methods[method], "lr": 0.01}
+        profile = replace(study.profile, methods={**study.profile.methods, method: values})
+        made = personalise(study.backbone, concept, load_setup(method, "BL"), 0, profile=profile, progress=False)
+        adapters[method] = made.save(tmp_path / method)
+    drift = language_drift(study, concept, adapters, seed=0, n_clips=2)
+    assert list(drift.index) == ["untrained", "TI", "DB"] and set(drift["n"]) == {2}
+    assert drift.loc["TI", "value"] == pytest.approx(drift.loc["untrained", "value"])
+    assert drift.loc["DB", "value"] != pytest.approx(drift.loc["untrained", "value"])
