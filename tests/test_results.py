@@ -8,6 +8,7 @@ from results_runs import PROFILE, clip, collect, make_run, make_study, rows, ton
 
 from tmp_utils import comparisons, concepts, pooled, published, results, runs
 from tmp_utils.audio import RATE_HZ, save_clip
+from tmp_utils.collection import Collection
 from tmp_utils.distances import frechet_audio_distance
 from tmp_utils.findings import verdicts
 from tmp_utils.metrics import RESULT_COLUMNS
@@ -184,7 +185,7 @@ def test_a_run_without_scores_is_scored_and_one_that_is_unfinished_is_counted(st
 def test_pooled_fad_is_that_of_the_clips_of_all_concepts_at_equal_n(study):
     table = collect(study)
     found = rows(table, metric="pooled_fad", method="TI").iloc[0]
-    collection = results.Collection(study[0], PROFILE, study[1])
+    collection = Collection(study[0], PROFILE, study[1])
     embedder = collection.pooled_embedder
     generated = [
         soundfile.read(clip(study, "TI-BL", f"reconstruction-{k}.wav", concept), dtype="float32")[0]

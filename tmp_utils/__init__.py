@@ -50,6 +50,7 @@ The study
     protocol    : one run (learn, generate, score, keep).
     settings    : what decides a run's result.
     runs        : where things are and what is done (folders, manifests, resume).
+    collection  : a profile's runs, their concepts and what hears them.
     results     : all runs in one table (`python -m tmp_utils.results`).
     published   : results tables as files.
     listen      : a widget to listen to any cell of the table.

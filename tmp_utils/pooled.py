@@ -21,15 +21,15 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils import concepts, runs
+from tmp_utils.collection import SWEEP
 from tmp_utils.figures.look import in_order
 from tmp_utils.metrics import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
 from tmp_utils.score import RECONSTRUCTION, failure, read_clips, score_distances
 
 if TYPE_CHECKING:
-    from tmp_utils.results import Collection
+    from tmp_utils.collection import Collection
 
 METRICS = ("fad", "kad")
-SWEEP = "transfer-"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Pool:
 
 
 def pooled_distances(collection: Collection) -> pd.DataFrame:
-    """Return the pooled rows of every setup and seed of a `results.Collection`."""
+    """Return the pooled rows of every setup and seed of a `collection.Collection`."""
     embedder, rows = collection.pooled_embedder, []
     training = _training(collection)
     pools = _pools(collection)

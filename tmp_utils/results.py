@@ -3,9 +3,8 @@
 Conventions: the table (`metrics.RESULT_COLUMNS`) is kept as `<runs_dir>/<profile>/results.csv`. A run's own rows are
 its ``metrics.csv``; ``scored.json`` beside them says which clips they were made from. A clip that changed or went
 missing makes that run's rows stale and no others. What cannot be scored is a "failed" row with its reason; a run that
-failed as a whole is tried again each time. The pooled
-distances of a setup have the concept "pooled" and metrics of their own, ``pooled_fad`` and ``pooled_kad``, so that
-no mean over concepts takes them for a concept's.
+failed as a whole is tried again each time. The pooled distances of a setup have the concept "pooled" and metrics of
+their own, ``pooled_fad`` and ``pooled_kad``, so that no mean over concepts takes them for a concept's.
 
 collect_results : runs -> the table, written whole or not at all.
 read_results    : the table as it was last collected; from `published`.
@@ -18,95 +17,22 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from tmp_utils import concepts, runs
-from tmp_utils.concepts import Concept
-from tmp_utils.files import slug, write_csv, write_json
+from tmp_utils.collection import METRICS, SWEEP, Collection, heard_by
+from tmp_utils.files import write_csv, write_json
 from tmp_utils.metrics import UNTRAINED, check_one_embedder, results_table, score_references, share_rows
-from tmp_utils.profiles import load_profile
 from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.published import RESULTS, publish, read_table
 from tmp_utils.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.score import RECONSTRUCTION, failed_run, score_run
 
-METRICS, SCORED = "metrics.csv", "scored.json"
+SCORED = "scored.json"
 LISTINGS = ("clips/clips.csv", "curves.csv")  # what names a run's clips; the second is a style-transfer sweep's
-SWEEP = "transfer-"  # a sweep's folder begins with it; its rows come from notebook 04
 RUN = ("concept", "method", "setup", "seed")
-
-
-class Collection:
-    """The finished runs of a profile, and the embedder that scores them: loaded when one has to be scored.
-
-    Parameters
-    ----------
-    runs_dir, profile
-        Where they are.
-    own_concepts : names or folders
-        Where to find the clips of concepts that are not in the catalogue.
-    embedder, pooled_embedder : str
-        Specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if none was), and
-        `embedder`.
-    """
-
-    def __init__(
-        self,
-        runs_dir: str | Path,
-        profile: str,
-        own_concepts: Sequence[str | Path] = (),
-        embedder: str = "",
-        pooled_embedder: str = "",
-    ):
-        self.folder, self.folders = runs.resolve_runs_dir(runs_dir) / slug(profile), runs.find_runs(runs_dir, profile)
-        self.spec = embedder or _spec_of(self.folders, load_profile(profile).embedder)
-        self.pooled_spec = pooled_embedder or self.spec
-        self.own = {concept.name: concept for concept in map(concepts.load_concept, own_concepts)}
-        self._hashes: dict[str, str] = {}
-        if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
-            raise FileNotFoundError(
-                f"no finished runs of a setup in {self.folder}: run notebooks/02_textual_inversion.ipynb and "
-                f'03_dreambooth.ipynb with profile="{profile}" first, or `make study`.'
-            )
-
-    @cached_property
-    def embedder(self):
-        """What hears the clips."""
-        return self._load(self.spec)
-
-    @cached_property
-    def pooled_embedder(self):
-        """What the pooled distances are measured with."""
-        return self.embedder if self.pooled_spec == self.spec else self._load(self.pooled_spec)
-
-    def _load(self, spec: str):
-        from tmp_utils.embed import load_embedder
-
-        return load_embedder(spec, cache_dir=self.folder / ".cache" / "embeddings")
-
-    def concept(self, parameters: Mapping) -> Concept:
-        """Return a run's concept with the words it was asked for by."""
-        name, words = parameters["concept"], {word: parameters[word] for word in ("class_noun", "rare_word")}
-        try:
-            found = self.own[name] if name in self.own else concepts.load_concept(name)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error} If it is a folder of your own, name it in `concepts`.") from error
-        if parameters.get("clips_hash", "") not in ("", self.clips_hash(found)):
-            raise ValueError(
-                f"{name}: other recordings than this run was made from ({found.clips[0].parent}). If they are in a "
-                "folder of your own, name it in `concepts`; if they were changed, make the run again."
-            )
-        return replace(found, **words)
-
-    def clips_hash(self, concept: Concept) -> str:
-        """Return the hash of a concept's clips, which are read once."""
-        if concept.name not in self._hashes:
-            self._hashes[concept.name] = concepts.clips_hash(concept)
-        return self._hashes[concept.name]
 
 
 def collect_results(
@@ -160,22 +86,6 @@ def collect_results(
     return table
 
 
-def _spec_of(folders: Sequence[Path], usual: str) -> str:
-    """Return the spec of what the first scored run was heard with; `usual` if it is that, or none was scored."""
-    names = next(filter(None, map(_embedders, folders)), [f"{usual}@"])
-    spec = names[0].rpartition("@")[0]  # an embedder's name is its spec, "@" and what its weights are
-    kind, _, source = usual.partition(":")
-    return usual if spec == f"{kind}:{Path(source).name}" else spec  # laion-clap's name leaves the folder out
-
-
-def _embedders(folder: Path) -> list[str]:
-    """Return the embedder of a run's CLAP-A; empty where it has none."""
-    if not (folder / METRICS).is_file():
-        return []
-    rows = read_table(folder / METRICS)
-    return list(rows.loc[rows["metric"] == "clap_a", "embedder"])
-
-
 def _listing(folder: Path) -> Path:
     return next((folder / name for name in LISTINGS if (folder / name).is_file()), folder / LISTINGS[0])
 
@@ -201,7 +111,7 @@ def _is_current(folder: Path, digest: str, embedder: str) -> bool:
     """Whether a run's rows were made from the clips that are there (and by `embedder`, if one is named)."""
     if not (folder / METRICS).is_file():
         return False
-    if embedder and any(name != embedder for name in _embedders(folder)):
+    if embedder and any(name != embedder for name in heard_by(folder)):
         return False
     if (folder / SCORED).is_file():
         scored = json.loads((folder / SCORED).read_text(encoding="utf-8"))
