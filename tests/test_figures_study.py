@@ -76,6 +76,12 @@ def test_the_plane_names_its_runs_and_draws_the_three_references(results):
     assert "cosine" in fig.layout.xaxis.title.text
 
 
+def test_a_reference_far_from_the_points_is_a_number_at_the_edge_and_no_line(results):
+    far = figures.clap_plane(results, {"ceiling_a": 0.99, "floor_t": -5.0})
+    texts = [note.text for note in far.layout.annotations]
+    assert "floor ⌊T⌋ -5.00 ↓" in texts and far.layout.yaxis.range[0] > -1
+
+
 def test_labels_cover_neither_points_nor_each_other_and_only_the_crowded_are_far():
     points = np.array([[100, 100], [104, 102], [108, 98], [104, 95], [400, 100]], float)
     labels = ["3-AC", "1-AC", "MIX", "BL", "TE"]
@@ -105,12 +111,13 @@ def test_a_plane_without_both_scores_is_refused(results):
         figures.clap_plane(results)
 
 
-def test_music_bars_are_percentages_of_clips(results):
+def test_music_dots_are_percentages_of_clips_a_column_a_property(results):
     fig = figures.music_agreement(results)
-    bars = {trace.name: trace for trace in fig.data}
-    assert list(bars["DB TE"].y) == pytest.approx([80, 80])
-    assert [label.split("<br>")[0] for label in bars["DB TE"].x] == ["Tempo", "Loudness"]
-    assert "%" in fig.layout.yaxis.title.text
+    dots = {(trace.xaxis, y): x for trace in fig.data for y, x in zip(trace.y, trace.x, strict=True)}
+    assert [dots["x", "DB TE"], dots["x2", "DB TE"]] == pytest.approx([80, 80])
+    titles = [fig.layout[axis].title.text.split("<br>")[0] for axis in ("xaxis", "xaxis2")]
+    assert titles == ["Tempo", "Loudness"] and "% of clips that agree" in fig.layout.title.text
+    assert list(fig.layout.yaxis.categoryarray) == ["DB BL", "DB TE", "TI BL", "TI MW"]
     with pytest.raises(ValueError, match="no music rows"):
         figures.music_agreement(results[results["metric"] == "clap_a"])
 
@@ -126,23 +133,6 @@ def test_an_interval_of_a_share_neither_leaves_0_to_1_nor_is_a_point(n_concepts,
     same = {"metric": "key_agreement", "method": "DB", "setup": "BL", "prompt": "all", "status": "ok"}
     row = summary(pd.DataFrame(rows).assign(**same), "key_agreement").iloc[0]
     assert 0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1 and row["ci_high"] - row["ci_low"] > 0.02
-
-
-def test_transfer_curves_are_the_means_at_each_strength_with_bands():
-    table = pd.DataFrame(
-        {
-            "strength": [0.0, 0.0, 1.0, 1.0],
-            "source_similarity": [0.9, 0.7, 0.3, 0.1],
-            "target_similarity": [0.2, 0.4, 0.8, 1.0],
-        }
-    )
-    fig = figures.transfer_curves(table)
-    curves = {trace.name: list(trace.y) for trace in fig.data if trace.name}
-    assert curves["to the source"] == pytest.approx([0.8, 0.2])
-    assert curves["to the concept"] == pytest.approx([0.3, 0.9])
-    assert sum(trace.fill == "toself" for trace in fig.data) == 2
-    with pytest.raises(ValueError, match="strength"):
-        figures.transfer_curves(table.drop(columns="strength"))
 
 
 def test_table_1_stands_beside_the_papers_numbers_and_says_what_failed(results):

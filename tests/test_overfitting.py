@@ -8,7 +8,7 @@ import pytest
 from results_runs import ToneEmbedder
 
 from tmp_utils import overfitting
-from tmp_utils.overfitting import language_drift, learning_path
+from tmp_utils.overfitting import language_drift, learning_path, path_in_words
 from tmp_utils.personalize import personalise
 from tmp_utils.profiles import load_setup
 from tmp_utils.protocol import Study
@@ -53,3 +53,19 @@ def test_drift_is_that_of_the_bare_class_noun_so_a_new_word_causes_none(study, c
     assert list(drift.index) == ["untrained", "TI", "DB"] and set(drift["n"]) == {2}
     assert drift.loc["TI", "value"] == pytest.approx(drift.loc["untrained", "value"])
     assert drift.loc["DB", "value"] != pytest.approx(drift.loc["untrained", "value"])
+
+
+def test_what_a_path_shows_is_said_from_its_intervals():
+    rows = [
+        {"step": k, "metric": "clap_a", "value": v, "ci_low": v, "ci_high": v} for k, v in ((0, 0), (5, 0.6), (9, 0.5))
+    ]
+    follows = {0: (0.9, 0.9), 5: (0.7, 0.8), 9: (0.5, 0.65)}
+    rows += [
+        {"step": k, "metric": "clap_t", "value": low, "ci_low": low, "ci_high": high}
+        for k, (low, high) in follows.items()
+    ]
+    said = path_in_words(pd.DataFrame(rows))
+    assert "highest at step 5 of 9 (0.600, 0.500 at the end)" in said
+    assert "0.500 [0.500, 0.650], has fallen below that of step 5, 0.700 [0.700, 0.800]" in said
+    rows[-1]["ci_high"] = 0.75
+    assert "is not told apart from that of step 5" in path_in_words(pd.DataFrame(rows))

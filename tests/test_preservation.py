@@ -7,6 +7,7 @@ import pytest
 from tmp_utils.audio import RATE_HZ
 from tmp_utils.findings import transfer_balance
 from tmp_utils.preservation import (
+    at_equal_likeness,
     balance,
     chroma,
     chroma_correlation,
@@ -174,3 +175,28 @@ def test_a_mean_curve_weighs_sources_alike_and_counts_them():
     found = mean_curve(table, "target_similarity")
     assert list(found["value"]) == pytest.approx(list(STRENGTHS / 2))
     assert set(found["n"]) == {2}
+
+
+def test_methods_are_compared_where_they_are_as_like_the_source():
+    strength = np.linspace(0, 1, 6)
+    rows = []
+    for method, gain, end in (
+        ("noising", 0.0, 0.0),
+        ("ddim-inversion", 0.2, 0.5),
+    ):  # the second stays nearer to the source
+        for source in ("one", "two", "three"):
+            likeness = 1 - (1 - end) * strength
+            points = pd.DataFrame(
+                {"strength": strength, "source_similarity": likeness, "target_similarity": 1 - likeness}
+            )
+            points["target_similarity"] += gain
+            rows.append(points.assign(transfer=method, source=source, seed=0))
+    table = at_equal_likeness(pd.concat(rows))
+    assert sorted(set(table["source_similarity"].round(3))) == [0.625, 0.75, 0.875] and set(table["n"]) == {3}
+    values = table.pivot(index="source_similarity", columns="transfer", values="target_similarity")
+    assert np.allclose(values["noising"], 1 - values.index) and np.allclose(
+        values["ddim-inversion"], 1.2 - values.index
+    )
+    short = pd.concat(rows).query("source != 'three' or source_similarity > 0.7")
+    fewer = at_equal_likeness(short).set_index(["transfer", "source_similarity"])["n"]
+    assert set(fewer) == {2, 3}

@@ -46,7 +46,8 @@ def test_the_report_begins_with_what_was_found_and_folds_its_wide_tables(study):
     first, _, rest = html.partition("<h2>Table 1</h2>")
     assert escape(narrative.headline(table)[0]) in first and "whose numbers mean nothing" in first
     assert first.index("class='lead'") < first.index("<figure>") < first.index("harp: DreamBooth BL")
-    assert first.index("harp: DreamBooth BL") < first.index("harp: Textual Inversion BL") and first.count("<audio") == 2
+    assert first.index("harp: Textual Inversion BL") < first.index("harp: untrained class-noun")
+    assert first.index("harp: DreamBooth BL") < first.index("harp: Textual Inversion BL") and first.count("<audio") == 3
     assert html.count("<figure>") == 1 and narrative.PLANE in first
     row = setup_cells(table, paper_table("table1")).iloc[0]
     assert f"<td>{row['clap_a'].partition('  ')[0]} " in rest and f"paper {row['clap_a_paper']}" in rest

@@ -260,7 +260,8 @@ def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds()
         {**METRIC, "setup": "MW", "prompt": "all", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
         {**METRIC, "setup": "BL", "metric": "KAD", "value": np.nan, "status": "failed"},
     ]
-    table = comparisons.every_metric(pd.DataFrame(rows)).set_index("setup")
-    assert table["CLAP-A (judge)"].to_dict() == {"BL": "0.600 (mean of 2)", "MW": "0.300 (mean of 2)"}
-    assert table.loc["BL", "KAD (judge)"] == "failed"
-    assert table["FAD (vggish)"].to_dict() == {"BL": "", "MW": "undefined"}
+    table = comparisons.every_metric(pd.DataFrame(rows)).set_index(["metric", "embedder"])
+    bl, mw = (next(name for name in table if name.endswith(setup)) for setup in (" BL", " MW"))
+    assert table.loc[("CLAP-A", "judge"), [bl, mw]].tolist() == ["0.600 (mean of 2)", "0.300 (mean of 2)"]
+    assert table.loc[("KAD", "judge"), bl] == "failed"
+    assert table.loc[("FAD", "vggish"), [bl, mw]].tolist() == ["", "undefined"]

@@ -12,7 +12,16 @@ from tmp_utils.audio import RATE_HZ, load_clip, log_mel, save_clip
 from tmp_utils.embed import Embedder, unit_rows
 from tmp_utils.profiles import load_setup
 from tmp_utils.protocol import Study, run_settings
-from tmp_utils.sweep import balance_rows, find_adapter, measure, read_curves, run_sweep, strength_browser
+from tmp_utils.sweep import (
+    SOURCES,
+    balance_rows,
+    find_adapter,
+    label_of,
+    measure,
+    read_curves,
+    run_sweep,
+    strength_browser,
+)
 
 STRENGTHS = [0.0, 0.5, 1.0]
 IDENTITY = {"profile": "smoke", "concept": "tones", "method": "TI", "seed": 0}
@@ -108,6 +117,14 @@ def test_strengths_that_are_close_have_files_of_their_own(study, concept, source
         study, concept, adapter, {"tune": source}, [0, 0.5, 0.502], 0, methods=["noising"], say=quiet, label="close"
     )
     assert read_curves([folder])["file"].nunique() == 3 == len(list((folder / "clips").iterdir()))
+
+
+def test_only_the_studys_own_sweep_has_no_label():
+    assert label_of(list(SOURCES), list(sweep.STRENGTHS)) == ""
+    assert label_of(["fiddle"], sweep.STRENGTHS).startswith("trial") != label_of(SOURCES, [0, 1])
+    assert label_of("/my/tune.wav", sweep.STRENGTHS, 4.0, 20) == "tune-guidance4-steps20"
+    assert label_of("/my/tune.wav", [0, 1]).startswith("tune-trial")
+    assert len({label_of(SOURCES, [0, 1]), label_of(SOURCES, [0, 0.5, 1]), label_of(["koto"], [0, 1])}) == 3
 
 
 def test_a_silent_source_is_named_before_anything_is_computed(study, concept, source, tmp_path):

@@ -2,8 +2,9 @@
 
 Conventions: an embedder is loaded when something has to be heard, a concept's files are read once.
 
-Collection : the runs of a profile.
-heard_by   : the embedder that a run was scored with.
+Collection   : the runs of a profile.
+own_concepts : the concepts that are somebody's own recordings, as the runs remember them.
+heard_by     : the embedder that a run was scored with.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Collection:
     runs_dir, profile
         Where they are.
     own_concepts : names or folders
-        Where to find the clips of concepts that are not in the catalogue.
+        Where to find the clips of concepts that are not in the catalogue, if not where the runs found them.
     embedder, pooled_embedder : str
         Specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if none was), and
         `embedder`.
@@ -49,7 +50,7 @@ class Collection:
         self.folder, self.folders = runs.resolve_runs_dir(runs_dir) / slug(profile), runs.find_runs(runs_dir, profile)
         self.spec = embedder or _spec_of(self.folders, load_profile(profile).embedder)
         self.pooled_spec = pooled_embedder or self.spec
-        self.own = {concept.name: concept for concept in map(concepts.load_concept, own_concepts)}
+        self.own = own_concepts_of(self.folders) | named(own_concepts)
         self._hashes: dict[str, str] = {}
         if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
             raise FileNotFoundError(
@@ -91,6 +92,36 @@ class Collection:
         if concept.name not in self._hashes:
             self._hashes[concept.name] = concepts.clips_hash(concept)
         return self._hashes[concept.name]
+
+
+def own_concepts(runs_dir: str | Path, profile: str, also: Sequence[str | Path] = ()) -> dict[str, Concept]:
+    """Return the concepts of a profile's runs that are somebody's own recordings, by name.
+
+    Parameters
+    ----------
+    also : names or folders
+        Of concepts whose recordings are elsewhere now; these come first.
+    """
+    return own_concepts_of(runs.find_runs(runs_dir, profile)) | named(also)
+
+
+def named(folders: Sequence[str | Path]) -> dict[str, Concept]:
+    """Return concepts by their names."""
+    return {concept.name: concept for concept in map(concepts.load_concept, folders)}
+
+
+def own_concepts_of(folders: Sequence[Path]) -> dict[str, Concept]:
+    """Return the concepts that runs were made from in a folder of recordings that still holds some, by name."""
+    found: dict[str, Concept] = {}
+    for manifest in map(runs.read_manifest, folders):
+        parameters, recordings = manifest["parameters"], manifest.get("recordings")
+        if recordings and Path(recordings).is_dir() and parameters["concept"] not in found:
+            words = {word: parameters[word] for word in ("class_noun", "rare_word")}
+            try:
+                found[parameters["concept"]] = concepts.load_concept(recordings, **words)
+            except ValueError:  # emptied since: what needs the recordings says that they are not there
+                continue
+    return found
 
 
 def _spec_of(folders: Sequence[Path], usual: str) -> str:

@@ -9,7 +9,7 @@ failures      : the failed rows with their reasons.
 differences   : every setup against its method's baseline, and the baselines against each other.
 memorisation  : nearest training clip, beside how near the training clips are to each other.
 caption       : profile, concepts, seeds and clips in a line.
-every_metric  : one row a concept and setup, one column a metric and embedder, as text.
+every_metric  : one row a concept, metric and embedder, one column a setup, as text.
 side_by_side  : ours, a published table's and the paper's means of the same setups.
 """
 
@@ -134,7 +134,7 @@ def caption(results: pd.DataFrame, profile: str) -> str:
 
 
 def every_metric(results: pd.DataFrame) -> pd.DataFrame:
-    """Return one row for each concept, method and setup, one column for each metric and embedder.
+    """Return one row for each concept, metric and embedder, one column for each method and setup.
 
     Parameters
     ----------
@@ -147,18 +147,19 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
         Text: a value over all prompts if there is one, else the mean over prompts; the mean over seeds; the
         interval where one value stands alone, since intervals cannot be averaged.
     """
-    keys = ["concept", "method", "setup"]
+    keys = ["concept", "metric", "embedder"]
     table = results.assign(
         prompt=results.get("prompt", pd.Series("", index=results.index)).fillna("").astype(str),
-        column=results["metric"] + " (" + results.get("embedder", pd.Series("")).fillna("no embedder") + ")",
+        embedder=results.get("embedder", pd.Series("", index=results.index)).fillna("no embedder"),
     )
-    cells = {}
-    for (row, column), group in table.groupby([table[keys].apply(tuple, axis=1), "column"], sort=False):
+    cells: dict = {}
+    for (concept, metric, embedder, method, setup), group in table.groupby([*keys, "method", "setup"], sort=False):
         whole = group[group["prompt"].isin({"", WHOLE_RUN})]
-        cells.setdefault(row, {})[column] = _cell(whole if len(whole) else group)
-    shown = pd.DataFrame.from_dict(cells, orient="index").fillna("")
-    shown.index = pd.MultiIndex.from_tuples(shown.index, names=keys)
-    return shown.reset_index()
+        cells.setdefault((method, setup), {})[concept, metric, embedder] = _cell(whole if len(whole) else group)
+    order = sorted(cells, key=lambda setup: in_order(*setup))
+    rows = pd.MultiIndex.from_tuples(dict.fromkeys(row for column in cells.values() for row in column), names=keys)
+    shown = pd.DataFrame({f"{method} {setup}": pd.Series(cells[method, setup]) for method, setup in order}, index=rows)
+    return shown.fillna("").reset_index().sort_values("concept", kind="stable", ignore_index=True)
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -30,6 +30,7 @@ from tmp_utils.profiles import DATA_DIR
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
 PAPER_PREFIX = "paper/"
+OWN_GROUP = "own recordings"
 OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
 OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
 HASH_CHARS = 16
@@ -99,7 +100,8 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare
         return _own(folder, words)
     fetched = f'; "{PAPER_PREFIX}{name}" is the paper\'s own' if PAPER_PREFIX + name in table.index else ""
     raise FileNotFoundError(
-        f'"{name}" is neither a concept nor a folder{fetched}. Shipped: {", ".join(list_concepts())}.'
+        f'"{name}" is neither a concept nor a folder (looked in {Path.cwd()}){fetched}. Shipped: '
+        f"{', '.join(list_concepts())}."
     )
 
 
@@ -136,15 +138,15 @@ def _own(folder: Path, words: dict[str, str | None]) -> Concept:
     if class_noun is None:
         class_noun = OWN_CLASS_NOUN
         warnings.warn(
-            f'{folder.name}: no class noun was given, so "{class_noun}" is used. Pass one, '
-            "such as class_noun='drum beat', or write it into a concept.toml in the folder.",
+            f'{folder.name}: no class noun was given, so "{class_noun}" is used. Write class_noun = "drum beat", or '
+            "what it is, into a concept.toml in the folder, or give class_noun where a notebook asks for it.",
             stacklevel=3,
         )
     return Concept(
         name=plain_name(folder.resolve().name),
         class_noun=class_noun,
         rare_word=words["rare_word"] or says.get("rare_word", OWN_RARE_WORD),
-        group="own recordings",
+        group=OWN_GROUP,
         clips=clips,
         tempo_constant=says.get("tempo_constant", True),
         harmonic=says.get("harmonic", True),
@@ -208,6 +210,11 @@ def clips_hash(concept: Concept) -> str:
     for path in concept.clips:
         whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:HASH_CHARS]
+
+
+def own_folder(concept: Concept) -> Path | None:
+    """The folder of a concept that is one's own recordings; None of one in the catalogue."""
+    return concept.clips[0].resolve().parent if concept.group == OWN_GROUP else None
 
 
 def backgrounds() -> list[np.ndarray]:

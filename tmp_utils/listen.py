@@ -12,19 +12,20 @@ table_browser : menus for concept, setup, seed and prompt; below them that cell'
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 
 import pandas as pd
 
 from tmp_utils import runs
-from tmp_utils.concepts import load_concept
+from tmp_utils.concepts import Concept, load_concept
 from tmp_utils.metrics import WHOLE_RUN
 
 MIME = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
 CLIPS_SHOWN = 4  # of a prompt, and of the concept's own: all are in the page
 RECONSTRUCTION = "reconstruction"
+Own = Collection[str | Path | Concept]  # concepts that are in no catalogue: folders of recordings, or loaded ones
 ASKED_FOR = {RECONSTRUCTION: ("clap_a", "nearest_training", "tempo_agreement", "key_agreement")}
 
 
@@ -65,9 +66,10 @@ def _line(label: str, paths: Sequence[Path]) -> str:
     return f"<tr><td style='text-align:left'>{escape(label)}</td><td style='text-align:left'>{sounds}</td></tr>"
 
 
-def _own_clips(concept: str, own: Sequence[str | Path]) -> tuple[Path, ...]:
+def _own_clips(concept: str, own: Own) -> tuple[Path, ...]:
     """Return the concept's own clips; none where a folder of recordings is not named in `own`."""
-    folders = {found.name: found.clips for found in map(load_concept, own)}
+    concepts = (known if isinstance(known, Concept) else load_concept(known) for known in own)
+    folders = {found.name: found.clips for found in concepts}
     if concept in folders:
         return folders[concept]
     try:
@@ -76,7 +78,7 @@ def _own_clips(concept: str, own: Sequence[str | Path]) -> tuple[Path, ...]:
         return ()
 
 
-def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: Sequence[str | Path] = ()):
+def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: Own = ()):
     """Return a static table: for each concept its own first clip, then one clip of every setup for a prompt.
 
     Parameters
@@ -119,7 +121,7 @@ def scores(results: pd.DataFrame, cell: pd.Series) -> str:
     return "; ".join(told) or "no scores of this cell in the table"
 
 
-def cell_html(clips: pd.DataFrame, results: pd.DataFrame, own_concepts: Sequence[str | Path] = ()) -> str:
+def cell_html(clips: pd.DataFrame, results: pd.DataFrame, own_concepts: Own = ()) -> str:
     """Return what `table_browser` shows of one cell; `clips` are the rows of one run and prompt."""
     first = clips.iloc[0]
     words = f"<p><b>{escape(str(first['prompt']))}</b><br>{escape(scores(results, first))}</p>"
@@ -128,7 +130,7 @@ def cell_html(clips: pd.DataFrame, results: pd.DataFrame, own_concepts: Sequence
     return f"{words}<table>{''.join(lines)}</table>"
 
 
-def table_browser(runs_dir: str | Path, profile: str, results: pd.DataFrame, own_concepts: Sequence[str | Path] = ()):
+def table_browser(runs_dir: str | Path, profile: str, results: pd.DataFrame, own_concepts: Own = ()):
     """Make menus to listen to any cell of the results table.
 
     Parameters

@@ -4,6 +4,7 @@ Conventions: scores are cosines by the study's embedder; every value is a mean o
 and n. Clips start from the same noise at every step and for every adapter, so differences are the adapters'.
 
 learning_path  : one training stopped at several steps, CLAP-A and CLAP-T at each.
+path_in_words  : what that path shows.
 measure_adapter : CLAP-A and CLAP-T of an adapter, from a few clips.
 language_drift : does the bare class noun sound like the concept afterwards?
 """
@@ -71,6 +72,19 @@ def learning_path(
         rows += measure_adapter(study, concept, adapter, seed, adapter.steps)
     write_csv(folder / "path.csv", pd.DataFrame(rows))
     return pd.DataFrame(rows)
+
+
+def path_in_words(path: pd.DataFrame) -> str:
+    """Say where CLAP-A was highest, and whether CLAP-T fell while it learned; `path` is of `learning_path`."""
+    trained = path[path["step"] > 0].sort_values("step")
+    near, follows = (trained[trained["metric"] == metric] for metric in ("clap_a", "clap_t"))
+    best, last, first, end = near.loc[near["value"].idxmax()], near.iloc[-1], follows.iloc[0], follows.iloc[-1]
+    fell = "has fallen below" if end["ci_high"] < first["ci_low"] else "is not told apart from"
+    said = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in (end, first)]
+    return (
+        f"CLAP-A was highest at step {best['step']:.0f} of {last['step']:.0f} ({best['value']:.3f}, {last['value']:.3f} "
+        f"at the end). CLAP-T at the end, {said[0]}, {fell} that of step {first['step']:.0f}, {said[1]}."
+    )
 
 
 def language_drift(

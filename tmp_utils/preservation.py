@@ -7,6 +7,7 @@ source, seed, strength in [0, 1], and a column for each measure. Similarities ar
 chroma_correlation : does it keep the harmony? 12 pitch classes, ten times a second.
 onset_correlation  : does it keep the rhythm? how much begins, a hundred times a second.
 mean_curve         : a measure over strength, with intervals over sources and seeds.
+at_equal_likeness  : how close to the target each method is where all are as like the source.
 crossing_point     : the strength from which a clip is closer to the target than to its source.
 sweet_spot         : the strengths at which it has most of both.
 landmarks          : the last two with intervals.
@@ -106,6 +107,39 @@ def mean_curve(curves: pd.DataFrame, column: str, seed: int = 0) -> pd.DataFrame
         found = hierarchical_mean(group, column, UNITS, seed=seed)
         rows.append((strength, found.value, found.ci_low, found.ci_high, found.n))
     return pd.DataFrame(rows, columns=["strength", "value", "ci_low", "ci_high", "n"])
+
+
+def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) -> pd.DataFrame:
+    """Return how close to the target each transfer method comes at the same similarities to the source.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        transfer, source, seed, strength, source_similarity, target_similarity; one row a clip.
+    n_levels : how many similarities to the source are looked at, of those that every method reaches on average.
+
+    Returns
+    -------
+    pandas.DataFrame
+        source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that come that far). A path is a
+        source and seed from strength 0 to 1, its points joined by straight lines.
+    """
+    means = curves.groupby(["transfer", "strength"])["source_similarity"].mean().groupby("transfer")
+    low, high = means.min().max(), means.max().min()
+    rows = []
+    for level in low + (high - low) * np.arange(1, n_levels + 1) / (n_levels + 1):
+        for method, of_method in curves.groupby("transfer", sort=False):
+            reached = []
+            for unit, path in of_method.groupby(list(UNITS), sort=True):
+                path = path.sort_values("source_similarity")
+                likeness = path["source_similarity"].to_numpy()
+                if likeness[0] <= level <= likeness[-1]:
+                    value = np.interp(level, likeness, path["target_similarity"])
+                    reached.append({**dict(zip(UNITS, unit, strict=True)), "value": float(value)})
+            if reached:
+                found = hierarchical_mean(pd.DataFrame(reached), levels=UNITS, seed=seed)
+                rows.append((level, method, found.value, found.ci_low, found.ci_high, len(reached)))
+    return pd.DataFrame(rows, columns=["source_similarity", "transfer", "target_similarity", "ci_low", "ci_high", "n"])
 
 
 def crossing_point(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray) -> float:

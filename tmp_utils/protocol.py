@@ -11,7 +11,7 @@ run_setup     : concept + setup + seed -> finished folder.
 run_reference : concept + seed -> finished folder of the untrained backbone, and the references' rows.
 run_setups    : several setups of one concept, and its reference; their rows in one table.
 run_costs     : what the adapters of a concept's runs cost to train and to keep.
-listed        : a list parameter as papermill's command line gives it.
+listed        : a list parameter as papermill's command line gives it; seeds_of: seeds.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pandas as pd
 from tmp_utils import concepts, prompts, runs
 from tmp_utils.audio import overs_counted
 from tmp_utils.backbone import Backbone, load_backbone
-from tmp_utils.concepts import Concept
+from tmp_utils.concepts import Concept, own_folder
 from tmp_utils.embed import Embedder, load_embedder
 from tmp_utils.generate import generate_clips
 from tmp_utils.metrics import UNTRAINED, score_references
@@ -108,7 +108,7 @@ def run_settings(study: Study, concept: Concept, setup: Setup | None, seed: int)
 
 def _open(study: Study, concept: Concept, setup: Setup, seed: int, say: Callable) -> runs.Run:
     folder = runs.run_folder(study.runs_dir, study.profile.name, concept.name, setup.method, setup.setup, seed)
-    return runs.open_run(folder, run_settings(study, concept, setup, seed), study.backbone, say)
+    return runs.open_run(folder, run_settings(study, concept, setup, seed), study.backbone, say, own_folder(concept))
 
 
 def _finish(study: Study, run: runs.Run, concept: Concept, setup: Setup, seed: int) -> Path:
@@ -141,7 +141,8 @@ def _keep(run: runs.Run, adapter: Adapter) -> None:
 def run_reference(study: Study, concept: Concept, seed: int, say: Callable = print) -> Path:
     """Ask the untrained backbone for the class noun; score it, and the concept's own clips, as references."""
     folder = runs.run_folder(study.runs_dir, study.profile.name, concept.name, UNTRAINED, CLASS_NOUN, seed)
-    with runs.open_run(folder, run_settings(study, concept, None, seed), study.backbone, say) as run:
+    settings = run_settings(study, concept, None, seed)
+    with runs.open_run(folder, settings, study.backbone, say, own_folder(concept)) as run:
         if run.done:
             return run.folder
         rows = _generate_and_score(study, run, None, concept, (UNTRAINED, CLASS_NOUN), seed)
@@ -238,19 +239,43 @@ def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd
     return pd.DataFrame(rows).T.infer_objects()
 
 
-def listed(value: list | str) -> list:
-    """A list from a notebook's parameter: a list, JSON text (``-p setups '["BL","MW"]'``), or one word.
+def listed(value: list | str | float, may_be_empty: bool = False) -> list:
+    """A list from a notebook's parameter: a list, JSON text (``-p setups '["BL","MW"]'``), or one word or number.
 
     Raises
     ------
     ValueError
-        For an empty list.
+        For an empty list that may not be, and for text that looks like a list and is none.
     """
-    if isinstance(value, str):
-        value = json.loads(value) if value.strip().startswith("[") else [value]
-    if not value:
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{value} is no list ({error}); write it with double quotes: '[\"BL\", 2]'.") from error
+    elif isinstance(value, str):
+        value = [value] if value else []
+    elif not hasattr(value, "__iter__"):
+        value = [value]
+    if not (value or may_be_empty):
         raise ValueError("an empty list: name at least one.")
     return list(value)
+
+
+def seeds_of(value: list | str | int) -> list[int]:
+    """Seeds from a notebook's parameter: as `listed`, and numbers with commas or spaces between them ("0 1").
+
+    Raises
+    ------
+    ValueError
+        For anything but whole numbers.
+    """
+    if isinstance(value, str) and not value.strip().startswith("["):
+        value = value.replace(",", " ").split()
+    try:
+        seeds = [int(seed) for seed in listed(value)]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"seeds {value!r}: expected whole numbers, such as [0, 1], 3 or '0 1'.") from error
+    return list(dict.fromkeys(seeds))
 
 
 def _identity(study: Study, concept: Concept, method: str, setup: str, seed: int) -> dict:

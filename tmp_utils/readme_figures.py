@@ -23,7 +23,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils import figures
-from tmp_utils.comparisons import has_values
+from tmp_utils.comparisons import caption, has_values
 from tmp_utils.files import explain_os_errors, write_text
 from tmp_utils.findings import paper_table
 from tmp_utils.metrics import check_one_embedder, references
@@ -58,7 +58,7 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
     text = _read(readme)
     block = [_picture_line(picture, readme), "", markdown_table(results), "", about(results, facts)]
     text = replace_block(text, "\n".join(block))
-    note = about(results, {"commit": facts["commit"]}).strip("*")
+    note = caption(results, ", ".join(sorted(results["profile"].unique())))
     write_png(figures.clap_plane(check_one_embedder(results), references(results), note=note), picture)
     write_text(readme, text)
 

@@ -18,16 +18,19 @@ from pathlib import Path
 import pandas as pd
 
 from tmp_utils import narrative
+from tmp_utils.collection import own_concepts
 from tmp_utils.comparisons import every_metric, failures
-from tmp_utils.concepts import list_concepts, load_concept
+from tmp_utils.concepts import Concept, list_concepts, load_concept
 from tmp_utils.figures.page import page_figure, plotly_script
 from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import slug, write_text
 from tmp_utils.findings import MIN_CONCEPTS, paper_table, verdicts
 from tmp_utils.listen import player
+from tmp_utils.metrics import UNTRAINED
 from tmp_utils.provenance import provenance
 from tmp_utils.published import RESULTS, read_published, read_results
 from tmp_utils.runs import collect, find_runs, read_manifest, resolve_runs_dir
+from tmp_utils.settings import CLASS_NOUN
 
 STYLE = Path(__file__).with_suffix(".css")
 MAX_RUNS_HEARD = 12
@@ -36,6 +39,7 @@ PLANES = ("metrics_figure_3", "db_clap_plane")  # the first that is there is sho
 PLANE_HEIGHT_PX = 430
 TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}  # figures that the page has as text
 OTHERS = "Others"
+AS_MADE = "All play as loud as they were made, and louder seems better: listen past that."
 FINDING_NUMBERS = ["paper_a", "paper_b", "ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"]
 STAND_INS = {
     "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
@@ -61,16 +65,17 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
         raise FileNotFoundError(f"{folder} does not exist, so there is nothing to report. Run `make study` first.")
     results = read_results(runs_dir, profile) if (folder / RESULTS).exists() else None
     runs, files = find_runs(runs_dir, profile), _figure_files(folder)
+    own = own_concepts(runs_dir, profile)
     plane = next((path for name in PLANES for path in files if path.stem == name), None)
     body = [
         f"<h1>Can a text-to-music model learn a new sound?</h1><p class='quiet'>Profile “{escape(profile)}”</p>",
         _found(results, profile),
-        f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{_telling(runs)}</div></div>",
+        f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{_telling(runs, own)}</div></div>",
         _what_this_is(profile),
         "<h2>Table 1</h2>" + _table_1(results, profile) + _failed(results) + _every_metric(results, runs_dir, profile),
         "<h2>The paper's findings</h2>" + _findings(results),
         "<h2>Figures</h2>" + _figures(folder, [path for path in files if path != plane and path.stem not in TABLES]),
-        "<h2>Listen</h2>" + _clips(runs),
+        "<h2>Listen</h2>" + _clips(runs, own),
         "<h2>How it was made</h2>" + _making(folder, runs),
     ]
     page = (
@@ -102,14 +107,15 @@ def _what_this_is(profile: str) -> str:
     return f"<p class='note'><b>What stands in for what.</b> Made with {escape(STAND_INS[profile])}.</p>"
 
 
-def _telling(runs: list[Path]) -> str:
-    """Return three players: a concept, and both methods' first clip of it; found by rule, not by ear."""
+def _telling(runs: list[Path], own: dict[str, Concept]) -> str:
+    """Return players: a concept, both methods' first clip of it, and the untrained model's; by rule, not by ear."""
     by_name = {run.parts[-3:]: run for run in runs}
     for concept, variant, seed in sorted(by_name):
         pair = [by_name.get((concept, f"{method}-BL", seed)) for method in narrative.METHODS]
         if variant == "DB-BL" and all(pair):
-            first = [next(iter(_players(run, 1)), "") for run in pair]
-            return _own_clip(concept) + "".join(first)
+            untrained = by_name.get((concept, f"{UNTRAINED}-{CLASS_NOUN}", seed))
+            first = [next(iter(_players(run, 1)), "") for run in (*pair, untrained) if run]
+            return _own_clip(concept, own) + "".join(first) + f"<p class='quiet'>{AS_MADE}</p>"
     return _missing("clips of both methods", "notebooks 02 and 03")
 
 
@@ -227,31 +233,31 @@ def _figure(path: Path | None, height_px: int | None = None) -> str:
         return f"<p class='note'>{escape(f'{path.name} is not a plotly figure: {error}')}</p>"
 
 
-def _clips(runs: list[Path]) -> str:
+def _clips(runs: list[Path], own: dict[str, Concept]) -> str:
     """Return players for the first clips of some runs, spread evenly over all, and for the concepts' own."""
     heard = [run for run in runs if (run / "clips" / "clips.csv").exists() or (run / "clips.csv").exists()]
     step = max(1, -(-len(heard) // MAX_RUNS_HEARD))
-    own = [_own_clip(concept) for concept in sorted({run.parts[-3] for run in heard[::step]})]
-    players = [*own, *(row for run in heard[::step] for row in _players(run, CLIPS_PER_RUN))]
+    first = [_own_clip(concept, own) for concept in sorted({run.parts[-3] for run in heard[::step]})]
+    players = [*first, *(row for run in heard[::step] for row in _players(run, CLIPS_PER_RUN))]
     if not heard:
         return _missing("clips", "notebooks that generate")
     chosen = f"{len(heard[::step])} of {len(heard)} runs, {CLIPS_PER_RUN} clips of each at most, none chosen by ear."
-    return f"<p class='quiet'>{chosen}</p><div class='clips'>{''.join(players)}</div>"
+    return f"<p class='quiet'>{chosen} {AS_MADE}</p><div class='clips'>{''.join(players)}</div>"
 
 
-def _own_clip(concept: str) -> str:
-    """Return a player for a shipped concept's first clip; nothing for others, whose clips may be anywhere."""
-    if concept not in list_concepts():
-        return ""
-    return _player(load_concept(concept).clips[0], f"{concept}: the concept itself", "one of its own clips")
+def _own_clip(concept: str, own: dict[str, Concept]) -> str:
+    """Return a player for a concept's first clip; nothing where its recordings are no longer where they were."""
+    found = own.get(concept) or (load_concept(concept) if concept in list_concepts() else None)
+    return _player(found.clips[0], f"{concept}: the concept itself", "one of its own clips") if found else ""
 
 
 def _players(run: Path, n: int) -> Iterable[str]:
     listing = run / "clips.csv" if (run / "clips.csv").exists() else run / "clips" / "clips.csv"
+    asked = read_manifest(run)["parameters"]
+    method = asked.get("method", run.parts[-2])
+    variant = f"{narrative.METHODS.get(method, method)} {asked.get('setup', '')}".strip()
     for clip in pd.read_csv(listing).drop_duplicates("prompt_id").head(n).itertuples():
         paths = (run / "clips" / clip.file, run / clip.file)
-        method, _, setup = run.parts[-2].rpartition("-")
-        variant = f"{narrative.METHODS[method]} {setup}" if method in narrative.METHODS else run.parts[-2]
         yield _player(next(filter(Path.exists, paths), paths[0]), f"{run.parts[-3]}: {variant}", f"“{clip.prompt}”")
 
 

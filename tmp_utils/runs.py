@@ -95,6 +95,7 @@ class Run:
     done: bool = False
     resumed: bool = False
     backbone: dict | None = None
+    recordings: str | None = None
     timings: dict[str, float] = field(default_factory=dict)
     _lock: Any = field(default=None, repr=False)
 
@@ -168,6 +169,7 @@ class Run:
             "parameters": self.settings,
             "parameters_hash": settings_hash(self.settings),
             "backbone": self.backbone,
+            "recordings": self.recordings,
             "timings": self.timings,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             **provenance(),
@@ -175,7 +177,13 @@ class Run:
         write_json(self.path / MANIFEST, manifest)
 
 
-def open_run(folder: str | Path, settings: Mapping[str, Any], backbone: Any = None, say: Callable = print) -> Run:
+def open_run(
+    folder: str | Path,
+    settings: Mapping[str, Any],
+    backbone: Any = None,
+    say: Callable = print,
+    recordings: str | Path | None = None,
+) -> Run:
     """Open the run of these settings: done already, resumed, or new.
 
     Parameters
@@ -188,6 +196,8 @@ def open_run(folder: str | Path, settings: Mapping[str, Any], backbone: Any = No
         Its identity joins the settings: another backbone is another run.
     say : callable
         Told in one line what was found.
+    recordings : path, optional
+        The folder of one's own recordings that the run is made from, for whoever measures it; it decides nothing.
 
     Returns
     -------
@@ -205,7 +215,7 @@ def open_run(folder: str | Path, settings: Mapping[str, Any], backbone: Any = No
     """
     folder, settings = Path(folder), _identity(settings, backbone)
     made_by = None if backbone is None else {"id": str(backbone.id), "hash": str(backbone.hash)}
-    run = Run(folder, folder, settings, backbone=made_by)
+    run = Run(folder, folder, settings, backbone=made_by, recordings=recordings and str(recordings))
     if is_done(folder, settings) or not run._begin():
         run.done = True
         say(f"{_short(folder)}: already done with these settings, nothing to do.")

@@ -8,6 +8,7 @@ the clip as it was, so what VAE and vocoder lose is seen at strength 0.
 COLUMNS          : of ``curves.csv``, one row a clip.
 run_sweep        : sources + adapter + strengths + seed -> finished folder.
 measure          : one sweep's clips -> similarities and correlations.
+label_of         : what tells a sweep of other sources or settings from the study's own.
 find_adapter     : a finished run's adapter, or one that is learned now.
 balance_rows     : what the paper's claim about strengths 0.4-0.6 is judged by, as results rows.
 read_curves      : the curves of several sweeps in one table.
@@ -38,9 +39,29 @@ from tmp_utils.profiles import load_setup
 from tmp_utils.protocol import Study, run_settings
 from tmp_utils.transfer import transfer
 
+STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's own sweep, and its sources
+SOURCES = ("greensleeves", "fiddle", "harmonica")
 MEASURES = ("source_similarity", "target_similarity", "chroma_correlation", "onset_correlation")
 COLUMNS = ("source", "transfer", "seed", "strength", *MEASURES, "file")
 CURVES, CLIPS, PARTS = "curves.csv", "clips", ".parts"
+
+
+def label_of(
+    sources: str | Sequence[str], strengths: Sequence[float], guidance_scale: float = 0.0, steps: int = 0
+) -> str:
+    """Return the `label` of `run_sweep`: empty of the study's own sources, strengths and settings.
+
+    Parameters
+    ----------
+    sources : a recording's path, or names of concepts.
+    guidance_scale, steps : 0 is the profile's.
+    """
+    own = Path(sources).stem if isinstance(sources, str) else ""
+    other = {} if own or tuple(sources) == SOURCES else {"sources": list(sources)}
+    other |= {} if tuple(map(float, strengths)) == STRENGTHS else {"strengths": [float(s) for s in strengths]}
+    drawn = f"trial{runs.settings_hash(other)[:6]}" if other else ""
+    settings = (f"guidance{guidance_scale:g}" if guidance_scale else "", f"steps{steps}" if steps else "")
+    return "-".join(filter(None, (own, *settings, drawn)))
 
 
 def find_adapter(study: Study, concept: Concept, method: str, setup: str, seed: int, say: Callable = print) -> Adapter:

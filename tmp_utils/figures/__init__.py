@@ -18,7 +18,7 @@ from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, s
 from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
 from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, training_curve, waveform
-from tmp_utils.figures.study import music_agreement, setups_dots, summary, transfer_curves
+from tmp_utils.figures.study import music_agreement, setups_dots, summary
 from tmp_utils.figures.tables import findings_table, results_table
 
 __all__ = [
@@ -38,6 +38,5 @@ __all__ = [
     "styled",
     "summary",
     "training_curve",
-    "transfer_curves",
     "waveform",
 ]

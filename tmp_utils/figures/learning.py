@@ -3,9 +3,10 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from tmp_utils.figures.look import BLUE, ORANGE, faded, styled
+from tmp_utils.figures.look import GREEN, PINK, faded, styled
 
-LINES = {"clap_a": ("CLAP-A: like the concept", BLUE), "clap_t": ("CLAP-T: like the prompt", ORANGE)}
+# Neither is a method's, since both are of one method.
+LINES = {"clap_a": ("CLAP-A: like the concept", GREEN), "clap_t": ("CLAP-T: like the prompt", PINK)}
 
 
 def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", note: str = "") -> go.Figure:
@@ -34,4 +35,6 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
         fig.add_scatter(x=rows["step"], y=rows["value"], mode="lines+markers", name=name, line={"color": colour})
     fig.update_xaxes(title="Optimisation step (0: untrained, asked for the class noun)")
     fig.update_yaxes(title="Cosine by the judge")
-    return styled(fig, title, note)
+    counts = path.groupby("metric")["n"].max()
+    about = f"{counts['clap_a']} clips for CLAP-A and {counts['clap_t']} for CLAP-T a stop; bands are 95 % intervals"
+    return styled(fig, title, f"{note}<br>{about}" if note else about)

@@ -19,6 +19,7 @@ AREA_PX = (690, 360)  # the plane between its axes, about: what labels are place
 POINT_PX, CHARACTER_PX = 8, (7.5, 15)  # half a point, and a character's width and height
 NEAR, REACHES = 1.0, (1.0, 2.2, 3.6, 5.0)  # how far from its point a label may be; past NEAR a line leads to it
 DIRECTIONS = [(1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1)]
+NEAR_SPANS = 0.35  # a reference that is further from the points than this share of their spread gets no line
 FAR_PX2 = 1  # how much covered area one more step of reach is worth
 
 
@@ -30,7 +31,8 @@ def clap_plane(
 ) -> go.Figure:
     """Return CLAP-A against CLAP-T, one point a setup with its intervals, references and the Pareto front.
 
-    ``references`` are ceiling_a (vertical), ceiling_t and floor_t (horizontal); nan ones are left out.
+    ``references`` are ceiling_a (vertical), ceiling_t and floor_t (horizontal): lines where they are near the points,
+    else numbers at the edge that they lie beyond; nan ones are left out.
     """
     sides = [summary(results, metric).set_index(["method", "setup"]) for metric in ("clap_a", "clap_t")]
     table = sides[0].join(sides[1], lsuffix="_a", rsuffix="_t", how="inner").reset_index()
@@ -62,7 +64,7 @@ def clap_plane(
         )
     ranges = [_range(table, references, suffix) for suffix in ("_a", "_t")]
     _name_points(fig, table, ranges)
-    _reference_lines(fig, references)
+    _reference_lines(fig, references, ranges)
     fig.update_xaxes(title="CLAP-A: similarity to the concept's clips (cosine)", range=ranges[0])
     fig.update_yaxes(title="CLAP-T: similarity to the prompt (cosine)", range=ranges[1])
     about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs", "ci_low_a": "ci_low"})
@@ -117,9 +119,12 @@ def _labels(table: pd.DataFrame) -> list[str]:
 
 
 def _range(table: pd.DataFrame, references: Mapping[str, float], suffix: str) -> list[float]:
-    """Return an axis that holds all points, bars and references."""
+    """Return an axis that holds all points and bars, and the references that are near them."""
     shown = table[[f"{name}{suffix}" for name in ("value", "ci_low", "ci_high")]].to_numpy(float)
-    held = [*shown[np.isfinite(shown)], *(value for name, value in references.items() if name.endswith(suffix))]
+    held = shown[np.isfinite(shown)].tolist()
+    reach = NEAR_SPANS * max(np.ptp(held), 0.1)
+    ends = min(held) - reach, max(held) + reach
+    held += [value for name, value in references.items() if name.endswith(suffix) and ends[0] <= value <= ends[1]]
     margin = 0.05 * max(np.ptp(held), 0.1)
     return [min(held) - margin, max(held) + margin]
 
@@ -131,14 +136,21 @@ def _name_points(fig: go.Figure, table: pd.DataFrame, ranges: Sequence[Sequence[
     for row, ((right, up), far) in zip(table.itertuples(), offsets, strict=True):
         line = {"arrowhead": 0, "arrowwidth": 1, "arrowcolor": GREY if far else "rgba(0,0,0,0)", "standoff": POINT_PX}
         where = {"x": row.value_a, "y": row.value_t, "ax": right, "ay": -up}
-        fig.add_annotation(text=row.label, font={"size": 12, "color": INK}, borderpad=0, **where, **line)
+        paper = {"bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0}  # readable over the bars
+        fig.add_annotation(text=row.label, font={"size": 12, "color": INK}, **paper, **where, **line)
 
 
-def _reference_lines(fig: go.Figure, references: Mapping[str, float]) -> None:
+def _reference_lines(fig: go.Figure, references: Mapping[str, float], ranges: Sequence[Sequence[float]]) -> None:
     for name, value in references.items():
         label = {"text": REFERENCES.get(name, name), "showarrow": False, "font": {"color": "#5B616A"}}
-        style = {"dash": "dot", "color": GREY}
-        if name.endswith("_a"):
+        style, vertical = {"dash": "dot", "color": GREY}, name.endswith("_a")
+        low, high = ranges[0 if vertical else 1]
+        if not low <= value <= high:
+            label["text"] += f" {value:.2f} {('←', '→')[value > high] if vertical else ('↓', '↑')[value > high]}"
+            x, y = (float(value > high), 0.0) if vertical else (0.0, float(value > high))
+            anchors = {"xanchor": "right" if x else "left", "yanchor": "top" if y else "bottom"}
+            fig.add_annotation(x=x, y=y, xref="paper", yref="paper", **anchors, **label)
+        elif vertical:
             fig.add_vline(value, line=style)
             fig.add_annotation(x=value, y=0, yref="paper", xanchor="right", yanchor="bottom", xshift=-3, **label)
         else:

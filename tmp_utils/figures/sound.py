@@ -111,6 +111,7 @@ def training_curve(
     title: str = "Training",
     note: str = "",
     smooth_steps: int = 15,
+    colour: str = BLUE,
 ) -> go.Figure:
     """Return the loss over steps, raw and as a running mean, and the history's other columns in panels below.
 
@@ -120,6 +121,8 @@ def training_curve(
         Columns ``step`` and ``loss``, and any further numbers of one value a step (norm, cosine drift, ...).
     smooth_steps : int
         Length of the running mean.
+    colour : str
+        Of the method, as `look.method_colour` gives it.
     """
     table = pd.DataFrame(history)
     if missing := {"step", "loss"} - set(table.columns):
@@ -131,7 +134,7 @@ def training_curve(
     fig.add_scatter(
         x=table["step"], y=table["loss"], mode="lines", line=line, opacity=0.5, name="each step", row=1, col=1
     )
-    fig.add_scatter(x=table["step"], y=smooth, mode="lines", line={"color": BLUE, "width": 2.5}, row=1, col=1)
+    fig.add_scatter(x=table["step"], y=smooth, mode="lines", line={"color": colour, "width": 2.5}, row=1, col=1)
     fig.data[-1].name = f"mean of {smooth_steps}"
     fig.update_yaxes(title="Loss", row=1, col=1)
     for row, name in enumerate(others, start=2):
@@ -139,12 +142,12 @@ def training_curve(
             x=table["step"],
             y=table[name],
             mode="lines",
-            line={"color": BLUE},
+            line={"color": colour},
             showlegend=False,
             row=row,
             col=1,
         )
-        fig.update_yaxes(title=name.replace("_", " ").capitalize(), row=row, col=1)
+        fig.update_yaxes(title=name.replace("_", " ").capitalize(), rangemode="tozero", row=row, col=1)
     fig.update_xaxes(title="Optimisation step", row=1 + len(others), col=1)
     fig = styled(fig, title, note, height=340 + 170 * len(others))
     return fig.update_layout(legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"})

@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 
 from tmp_utils.figures.look import BLUE, GREEN, GREY, INK, ORANGE, PINK, SKY, VERMILION, faded, styled
 
-PALETTE = (BLUE, ORANGE, GREEN, PINK, SKY, VERMILION)
+PALETTE = (GREEN, PINK, VERMILION, SKY, BLUE, ORANGE)  # the methods' own colours last: a curve here is none of them
 DASHES = ("solid", "dot", "dash")
+TOLD = (0.2, 0.5, 0.8)  # strengths whose points on a path are labelled
 PAPERS_RANGE = (0.4, 0.6)  # paper, section 4, read off its Figure 4
 
 
@@ -85,7 +86,7 @@ def mark_landmarks(fig: go.Figure, landmarks: pd.DataFrame) -> go.Figure:
             continue
         fig.add_vrect(low, high, fillcolor=faded(colour, alpha), line_width=0, layer="below")
         text = f"sweet spot {whose}: {low:.2f}–{high:.2f}"
-        place = {"yref": "paper", "y": float(side == "top"), "yanchor": side}
+        place = {"yref": "paper", "y": float(side == "top"), "yanchor": side, "bgcolor": "rgba(255,255,255,0.8)"}
         fig.add_annotation(x=(low + high) / 2, text=text, showarrow=False, font={"size": 12}, **place)
     if not np.isnan(value["crossing"]):
         fig.add_vline(value["crossing"], line={"color": INK, "dash": "dash", "width": 1.5})
@@ -112,7 +113,10 @@ def trade_off(curves: pd.DataFrame, title: str, note: str = "") -> go.Figure:
             x=path["source_similarity"],
             y=path["target_similarity"],
             name=name,
-            mode="lines+markers",
+            mode="lines+markers+text",
+            text=[f"{strength:g}" if round(strength, 6) in TOLD else "" for strength in path.index],
+            textposition="top right",
+            textfont={"size": 11},
             line={"color": PALETTE[k % len(PALETTE)], "width": 2.5},
             customdata=path.index,
             hovertemplate=f"{name}, strength %{{customdata:.2f}}: %{{x:.3f}} to the source, %{{y:.3f}} to the concept"

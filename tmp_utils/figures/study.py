@@ -6,7 +6,6 @@ single prompts are left out, what remains is averaged over concepts and seeds, w
 summary         : mean and interval of one metric, one row a method and setup.
 setups_dots     : one metric over all setups, with intervals and reference lines.
 music_agreement : tempo, loudness, key and scale (Fig. 5).
-transfer_curves : similarity to source and concept over transfer strength (Fig. 4).
 """
 
 from collections.abc import Mapping
@@ -14,9 +13,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import BLUE, GREY, INK, ORANGE, faded, in_order, method_colour, styled
-from tmp_utils.intervals import MIN_UNITS, SHARE, bootstrap_mean, mean_over_units, wilson
+from tmp_utils.figures.look import GREY, faded, in_order, method_colour, styled
+from tmp_utils.intervals import MIN_UNITS, SHARE, mean_over_units, wilson
 from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN, is_share
 
 METRIC_TITLES = {
@@ -33,7 +33,12 @@ AGREEMENTS = {
     "key_agreement": "Key",
     "scale_agreement": "Scale",
 }
-REFERENCES = {"ceiling_a": "ceiling ⌈A⌉", "ceiling_t": "ceiling ⌈T⌉", "floor_t": "floor ⌊T⌋"}
+REFERENCES = {
+    "ceiling_a": "ceiling ⌈A⌉",
+    "ceiling_t": "ceiling ⌈T⌉",
+    "floor_t": "floor ⌊T⌋",
+    "untrained_a": "untrained",
+}
 
 
 def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -112,65 +117,34 @@ def setups_dots(
 
 
 def music_agreement(results: pd.DataFrame, title: str = "What of the music is kept", note: str = "") -> go.Figure:
-    """Return the share of clips that agree with the concept, a group of bars a property, a bar a setup."""
+    """Return the share of clips that agree with the concept: a column a property, a line a setup."""
     present = [metric for metric in AGREEMENTS if ((results["metric"] == metric) & (results["status"] == "ok")).any()]
     if not present:
         raise ValueError("no music rows in the table; score runs with essentia installed and with_music=True.")
     tables = pd.concat([summary(results, metric).assign(metric=metric) for metric in present])
-    fig = go.Figure()
-    shades: dict[str, int] = {}
-    for (method, setup), group in tables.groupby(["method", "setup"], sort=False):
-        shade = shades[method] = shades.get(method, 0) + 1
-        fig.add_bar(
-            x=[AGREEMENTS[metric] for metric in group["metric"]],
-            y=100 * group["value"],
-            error_y=error_bar(100 * group[["value", "ci_low", "ci_high"]]) | {"color": INK, "thickness": 1},
-            marker={"color": faded(method_colour(method), max(0.25, 1.15 - 0.3 * shade))},
-            name=f"{method} {setup}",
-            hovertemplate=f"{method} {setup}: %{{y:.0f}} % of clips<extra></extra>",
-        )
-    fig.update_yaxes(title="Clips that agree (%)", range=[0, 104])
-    fig.update_xaxes(categoryorder="array", categoryarray=[AGREEMENTS[metric] for metric in present])
-    fig = styled(
-        fig, title, noted(note, runs_and_bars(tables.drop_duplicates(["method", "setup"]), of_shares=True)), height=460
-    )
-    return fig.update_layout(barmode="group", bargap=0.25, legend={"x": 1.01, "y": 1}, margin_r=130)
-
-
-def transfer_curves(
-    curves: pd.DataFrame,
-    title: str = "Style transfer: from the source to the concept",
-    note: str = "",
-    sweet_spot: tuple[float, float] = (0.4, 0.6),
-) -> go.Figure:
-    """Return the similarity to source and concept over strength, with 95 % bands.
-
-    Parameters
-    ----------
-    curves : pandas.DataFrame
-        strength in [0, 1], source_similarity, target_similarity (cosines); one row a clip.
-    sweet_spot : (float, float)
-        The range of strengths to shade; the paper's by default.
-    """
-    if missing := {"strength", "source_similarity", "target_similarity"} - set(curves.columns):
-        raise ValueError(f"columns {sorted(missing)} are missing; the table has {list(curves.columns)}.")
-    fig = go.Figure()
-    sides = (("source_similarity", "to the source", BLUE), ("target_similarity", "to the concept", ORANGE))
-    for column, name, colour in sides:
-        points = [(s, bootstrap_mean(group)) for s, group in curves.groupby("strength")[column]]
-        x, means = [s for s, _ in points], [interval.value for _, interval in points]
-        low, high = [i.ci_low for _, i in points], [i.ci_high for _, i in points]
-        if np.isfinite(low).all():
-            band = {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": faded(colour, 0.18)}
-            fig.add_scatter(**band, line={"width": 0}, hoverinfo="skip", showlegend=False, mode="lines")
-        fig.add_scatter(x=x, y=means, mode="lines+markers", line={"color": colour, "width": 2.5}, name=name)
-        fig.data[-1].hovertemplate = f"strength %{{x:.2f}}: %{{y:.3f}} {name}<extra></extra>"
-    fig.add_vrect(*sweet_spot, fillcolor=faded(GREY, 0.15), line_width=0, layer="below")
-    middle = sum(sweet_spot) / 2
-    label = f"the paper's {sweet_spot[0]}–{sweet_spot[1]}"
-    fig.add_annotation(x=middle, y=0, yref="paper", yanchor="bottom", text=label, showarrow=False)
-    fig.update_xaxes(title="Transfer strength", range=[-0.02, 1.02])
-    fig.update_yaxes(title="Audio similarity (cosine)")
-    n = int(curves.groupby("strength").size().min())
-    fig = styled(fig, title, noted(note, f"{n} clip{'s' * (n > 1)} a strength; bands are 95 % intervals"), height=440)
-    return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=150)
+    setups = sorted(set(zip(tables["method"], tables["setup"], strict=True)), key=lambda setup: in_order(*setup))
+    lines = [f"{method} {setup}" for method, setup in setups]
+    fig = make_subplots(1, len(present), shared_yaxes=True, horizontal_spacing=0.02)
+    for column, metric in enumerate(present, start=1):
+        of_metric = tables[tables["metric"] == metric]
+        for method, group in of_metric.groupby("method", sort=False):
+            labels = [f"{method} {setup}" for setup in group["setup"]]
+            percent = 100 * group[["value", "ci_low", "ci_high"]]
+            fig.add_scatter(
+                x=percent["value"],
+                y=labels,
+                error_x=error_bar(percent) | {"color": faded(method_colour(method), 0.5)},
+                mode="markers",
+                marker={"size": 9, "color": method_colour(method)},
+                name=method,
+                hovertemplate=f"%{{y}}: %{{x:.0f}} % of clips<extra>{AGREEMENTS[metric].replace('<br>', ' ')}</extra>",
+                row=1,
+                col=column,
+            )
+        fig.update_xaxes(title=AGREEMENTS[metric], range=[-4, 104], tickvals=[0, 50, 100], row=1, col=column)
+    fig.update_yaxes(autorange=None, range=[len(lines) - 0.5, -0.5], categoryorder="array", categoryarray=lines)
+    most = tables.sort_values("n_concepts", ascending=False, kind="stable")  # tempo and key are asked of some concepts
+    about = runs_and_bars(most.drop_duplicates(["method", "setup"]), of_shares=True)
+    fig = styled(fig, title, noted(note, f"% of clips that agree with the concept; {about}"))
+    top = fig.layout.margin.t
+    return fig.update_layout(showlegend=False, height=top + 90 + 24 * len(lines))

@@ -122,7 +122,7 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
     cells = [verdicts["claim"], compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
     spelled = [verdict.replace(" at", "<br>at") for verdict in verdicts["verdict"]]
     lines = [max(2, -(-len(claim) // CLAIM_CHARS)) for claim in verdicts["claim"]]
-    widths = [290, 150, 100, 125, 125, 135, 95, 110]
+    widths = [275, 170, 100, 125, 125, 135, 95, 110]
     fig = _table([f"<b>{name}</b>" for name in header], [*cells, spelled], widths, title, note, lines)
     colours = [VERDICT_COLOURS.get(verdict, "white") for verdict in verdicts["verdict"]]
     fig.update_traces(header_align="left", cells_align="left")
@@ -147,5 +147,5 @@ def _table(header: list[str], cells: list, widths: list[int], title: str, note: 
         )
     )
     fig.update_traces(header_font={"size": 13, "color": INK}, cells_font={"size": 13, "color": INK})
-    height = 120 + 44 + sum(max(row_px, 10 + LINE_PX * n) for n in lines if n > 1) + row_px * lines.count(1)
+    height = 150 + 44 + sum(max(row_px, 10 + LINE_PX * n) for n in lines if n > 1) + row_px * lines.count(1)
     return styled(fig, title, note, height=height).update_layout(margin={"l": 10, "r": 10, "b": 10})

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tmp_utils.collection import named
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_study
 from tmp_utils.survey.questions import load_study, newest_study
@@ -42,7 +43,8 @@ def _folder(options: argparse.Namespace) -> Path:
     newest = newest_study(options.runs_dir, options.profile)
     if newest and not options.build and not said:
         return newest.folder
-    study = build_study(options.runs_dir, options.profile, **said)
+    also = named(options.concepts)
+    study = build_study(options.runs_dir, options.profile, **said, concepts=also)
     print(f"{study.folder}: {len(study.questions)} questions on {' and '.join(study.variants)}.", flush=True)
     if not study.contact:
         print("It names nobody whom participants can write to; --contact does.", flush=True)
@@ -56,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--study", type=Path, help="a study's folder; by default the profile's newest")
     parser.add_argument("--build", action="store_true", help="build a study of the runs as they are now")
     parser.add_argument("--variants", nargs="+", help=f"what is compared: {' '.join(VARIANTS)}")
+    parser.add_argument("--concepts", nargs="*", default=(), help="folders of recordings that moved since the runs")
     parser.add_argument("--n-per-kind", type=int, help=f"questions of either kind: {N_PER_KIND}")
     parser.add_argument("--seed", type=int, help="which pairs are drawn: 0")
     parser.add_argument("--contact", help="whom participants can write to; shown on the page")

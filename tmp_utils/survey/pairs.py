@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
+from tmp_utils.collection import own_concepts
 from tmp_utils.concepts import Concept, load_concept
 from tmp_utils.files import explain_os_errors, write_json
 from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
@@ -100,7 +101,7 @@ def build_study(
     n_per_kind : questions of either kind, spread over concepts and prompts; two catch trials are added.
     seed : which pairs are drawn.
     contact : whom participants can write to; shown on the page.
-    concepts : concepts by the name their runs give, where `load_concept` cannot find them.
+    concepts : concepts by the name their runs give, where neither the catalogue nor the runs know their folder.
 
     Raises
     ------
@@ -114,7 +115,8 @@ def build_study(
     with explain_os_errors(root):
         (partial / "clips").mkdir(parents=True)
         try:
-            maker = _Maker(partial / "clips", seed, resolve_runs_dir(runs_dir), dict(concepts or {}))
+            known = own_concepts(runs_dir, profile) | dict(concepts or {})
+            maker = _Maker(partial / "clips", seed, resolve_runs_dir(runs_dir), known)
             questions = [q for kind in KINDS for q in maker.draw(pairs[pairs["kind"] == kind], kind, n_per_kind)]
             questions += maker.catch_trials(questions[0].concept)
             minutes = 1 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)
@@ -189,10 +191,10 @@ class _Maker:
                 name = f"{pair['concept']}, {pair['prompt_id']}, {pair['index']}"
                 self.left_out.append(f"{name}: {str(error).replace(f'{self.runs_dir}/', '')}")
         if len(questions) < n:
+            lower = f"Lower n_per_kind (SURVEY='--n-per-kind {len(questions)}' with make), or make"
             raise ValueError(
-                f"{len(questions)} usable {kind} pairs, and {n} questions of that kind were asked for. Lower "
-                f"n_per_kind (SURVEY='--n-per-kind {len(questions)}' with make), or make more runs. "
-                f"Left out: {'; '.join(self.left_out) or 'none'}."
+                f"{len(questions)} usable {kind} pairs, and {n} questions of that kind were asked for. "
+                f"{lower if questions else 'Make'} more runs. Left out: {'; '.join(self.left_out) or 'none'}."
             )
         return questions
 
