@@ -66,6 +66,6 @@ def test_what_a_path_shows_is_said_from_its_intervals():
     ]
     said = path_in_words(pd.DataFrame(rows))
     assert "highest at step 5 of 9 (0.600, 0.500 at the end)" in said
-    assert "0.500 [0.500, 0.650], has fallen below that of step 5, 0.700 [0.700, 0.800]" in said
+    assert "0.500 [0.500, 0.650], has fallen below that of step 5: 0.700 [0.700, 0.800]" in said
     rows[-1]["ci_high"] = 0.75
     assert "is not told apart from that of step 5" in path_in_words(pd.DataFrame(rows))

@@ -14,7 +14,7 @@ from tmp_utils.audio import RATE_HZ, save_clip
 from tmp_utils.concepts import load_concept
 from tmp_utils.personalize import Diverged, load_adapter, loop
 from tmp_utils.profiles import load_setup
-from tmp_utils.protocol import Study, listed, run_setup, run_setups, seeds_of
+from tmp_utils.protocol import Study, run_setup, run_setups
 from tmp_utils.sweep import find_adapter
 
 pytestmark = pytest.mark.usefixtures("short_clips")
@@ -175,24 +175,3 @@ def test_an_adapter_that_no_run_has_is_learned_and_kept_for_these_clips_alone(st
     assert ["taken" in line for line in told] == [False, False, True]
     one, other, again = (adapter.tensors["embedding"] for adapter in adapters)
     assert one.equal(again) and not one.equal(other)
-
-
-def test_lists_are_understood_as_a_command_line_gives_them():
-    assert listed('["BL", "MW"]') == listed(["BL", "MW"]) == ["BL", "MW"] and listed("BL") == ["BL"]
-    assert listed("/a folder/[x]") == ["/a folder/[x]"] and listed(0.5) == [0.5]
-    assert listed("", may_be_empty=True) == listed("[]", may_be_empty=True) == listed([], may_be_empty=True) == []
-    for empty in ("", "[]", []):
-        with pytest.raises(ValueError, match="an empty list: name at least one"):
-            listed(empty)
-    with pytest.raises(ValueError, match=r"is no list .* double quotes"):
-        listed("['BL', 'MW']")
-
-
-def test_seeds_are_understood_as_a_command_line_gives_them():
-    for said in (0, "0", [0], "[0]"):
-        assert seeds_of(said) == [0]
-    for said in ("0 1", "0,1", "0, 1", "[0, 1]", [0, 1, 0], ["0", "1"]):
-        assert seeds_of(said) == [0, 1]
-    for wrong in ("", "two", ["a"], [], "0-3", [None]):
-        with pytest.raises(ValueError, match="expected whole numbers"):
-            seeds_of(wrong)

@@ -47,6 +47,7 @@ Measures
     figures     : pictures of a tidy table.
 
 The study
+    parameters  : a notebook's parameters as a command line gives them.
     protocol    : one run (learn, generate, score, keep).
     settings    : what decides a run's result.
     runs        : where things are and what is done (folders, manifests, resume).
@@ -59,6 +60,7 @@ The study
     study       : the notebooks, headless and in order (`python -m tmp_utils.study`).
     headless    : one notebook, with its progress on the terminal.
     report      : one HTML page of what a study found.
+    report_clips : that page's players.
     narrative   : that in sentences.
     readme_figures : the README's picture and table (`python -m tmp_utils.readme_figures`).
     grid        : many runs, on cores or SLURM (`python -m tmp_utils.grid`).

@@ -82,8 +82,8 @@ def path_in_words(path: pd.DataFrame) -> str:
     fell = "has fallen below" if end["ci_high"] < first["ci_low"] else "is not told apart from"
     said = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in (end, first)]
     return (
-        f"CLAP-A was highest at step {best['step']:.0f} of {last['step']:.0f} ({best['value']:.3f}, {last['value']:.3f} "
-        f"at the end). CLAP-T at the end, {said[0]}, {fell} that of step {first['step']:.0f}, {said[1]}."
+        f"CLAP-A was highest at step {best['step']:.0f} of {last['step']:.0f} ({best['value']:.3f}, {last['value']:.3f}"
+        f" at the end). CLAP-T at the end, {said[0]}, {fell} that of step {first['step']:.0f}: {said[1]}."
     )
 
 

@@ -10,7 +10,6 @@ write_report : build the page and write it, whole or not at all.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from html import escape
 from itertools import groupby
 from pathlib import Path
@@ -20,26 +19,20 @@ import pandas as pd
 from tmp_utils import narrative
 from tmp_utils.collection import own_concepts
 from tmp_utils.comparisons import every_metric, failures
-from tmp_utils.concepts import Concept, list_concepts, load_concept
 from tmp_utils.figures.page import page_figure, plotly_script
 from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import slug, write_text
 from tmp_utils.findings import MIN_CONCEPTS, paper_table, verdicts
-from tmp_utils.listen import player
-from tmp_utils.metrics import UNTRAINED
 from tmp_utils.provenance import provenance
 from tmp_utils.published import RESULTS, read_published, read_results
+from tmp_utils.report_clips import clips_of_runs, missing, telling_clips
 from tmp_utils.runs import collect, find_runs, read_manifest, resolve_runs_dir
-from tmp_utils.settings import CLASS_NOUN
 
 STYLE = Path(__file__).with_suffix(".css")
-MAX_RUNS_HEARD = 12
-CLIPS_PER_RUN = 2
 PLANES = ("metrics_figure_3", "db_clap_plane")  # the first that is there is shown first
 PLANE_HEIGHT_PX = 430
 TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}  # figures that the page has as text
 OTHERS = "Others"
-AS_MADE = "All play as loud as they were made, and louder seems better: listen past that."
 FINDING_NUMBERS = ["paper_a", "paper_b", "ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"]
 STAND_INS = {
     "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
@@ -70,12 +63,12 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
     body = [
         f"<h1>Can a text-to-music model learn a new sound?</h1><p class='quiet'>Profile “{escape(profile)}”</p>",
         _found(results, profile),
-        f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{_telling(runs, own)}</div></div>",
+        f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{telling_clips(runs, own)}</div></div>",
         _what_this_is(profile),
         "<h2>Table 1</h2>" + _table_1(results, profile) + _failed(results) + _every_metric(results, runs_dir, profile),
         "<h2>The paper's findings</h2>" + _findings(results),
         "<h2>Figures</h2>" + _figures(folder, [path for path in files if path != plane and path.stem not in TABLES]),
-        "<h2>Listen</h2>" + _clips(runs, own),
+        "<h2>Listen</h2>" + clips_of_runs(runs, own),
         "<h2>How it was made</h2>" + _making(folder, runs),
     ]
     page = (
@@ -93,7 +86,7 @@ def _found(results: pd.DataFrame | None, profile: str) -> str:
     """Return what was found in a sentence and what that is of; under it, what the published table says."""
     what, of = narrative.headline(results) if results is not None else ("", "")
     if not what:
-        return _missing("comparison of DreamBooth and Textual Inversion", "notebooks 02, 03 and 05, or one of them,")
+        return missing("comparison of DreamBooth and Textual Inversion", "notebooks 02, 03 and 05, or one of them,")
     told = f"<p class='lead'>{escape(what)}</p><p class='quiet'>{escape(of)}</p>"
     published = read_published(profile)
     if published is not None:
@@ -107,21 +100,9 @@ def _what_this_is(profile: str) -> str:
     return f"<p class='note'><b>What stands in for what.</b> Made with {escape(STAND_INS[profile])}.</p>"
 
 
-def _telling(runs: list[Path], own: dict[str, Concept]) -> str:
-    """Return players: a concept, both methods' first clip of it, and the untrained model's; by rule, not by ear."""
-    by_name = {run.parts[-3:]: run for run in runs}
-    for concept, variant, seed in sorted(by_name):
-        pair = [by_name.get((concept, f"{method}-BL", seed)) for method in narrative.METHODS]
-        if variant == "DB-BL" and all(pair):
-            untrained = by_name.get((concept, f"{UNTRAINED}-{CLASS_NOUN}", seed))
-            first = [next(iter(_players(run, 1)), "") for run in (*pair, untrained) if run]
-            return _own_clip(concept, own) + "".join(first) + f"<p class='quiet'>{AS_MADE}</p>"
-    return _missing("clips of both methods", "notebooks 02 and 03")
-
-
 def _table_1(results: pd.DataFrame | None, profile: str) -> str:
     if results is None:
-        return _missing("results", "notebook 05")
+        return missing("results", "notebook 05")
     told = _setups(results)
     published = read_published(profile)
     if published is not None:
@@ -160,7 +141,7 @@ def _every_metric(results: pd.DataFrame | None, runs_dir: str | Path, profile: s
     source = "the runs' metrics.csv" if results is None else RESULTS
     results = collect(runs_dir, profile) if results is None else results
     if results.empty:
-        return _missing("measurements", "notebooks that measure")
+        return missing("measurements", "notebooks that measure")
     told = f"<p class='quiet'>From {source}. In brackets: the interval of that value. Compare one embedder only.</p>"
     return _folded("Every metric of every setup", _wide(every_metric(results)) + told)
 
@@ -168,7 +149,7 @@ def _every_metric(results: pd.DataFrame | None, runs_dir: str | Path, profile: s
 def _findings(results: pd.DataFrame | None) -> str:
     """Return the verdicts in words and folded as a table, computed from the results shown above."""
     if results is None:
-        return _missing("verdicts", "notebook 05")
+        return missing("verdicts", "notebook 05")
     judged = verdicts(results)
     lines = narrative.findings_in_words(judged)
     counts = ", ".join(f"{len(found)} {verdict}" for verdict, found in lines.items())
@@ -214,7 +195,7 @@ def _figures(folder: Path, files: list[Path]) -> str:
             inside = "".join(map(_figure, paths))
             shown.append(_folded(escape(concept), inside, first) if concept else inside)
             first = first and not concept
-    return "".join(shown) or _missing("figures", "notebooks")
+    return "".join(shown) or missing("figures", "notebooks")
 
 
 def _group(path: Path) -> str:
@@ -225,44 +206,12 @@ def _figure(path: Path | None, height_px: int | None = None) -> str:
     import plotly.io
 
     if path is None:
-        return _missing("plane of CLAP-A and CLAP-T", "notebooks 03 and 05, or one of them,")
+        return missing("plane of CLAP-A and CLAP-T", "notebooks 03 and 05, or one of them,")
     caption = narrative.FIGURES.get(_group(path), {}).get(path.stem, path.stem.replace("_", " "))
     try:
         return page_figure(plotly.io.read_json(path), caption, height_px)
     except ValueError as error:  # seen on the page, and no reason to lose the others
         return f"<p class='note'>{escape(f'{path.name} is not a plotly figure: {error}')}</p>"
-
-
-def _clips(runs: list[Path], own: dict[str, Concept]) -> str:
-    """Return players for the first clips of some runs, spread evenly over all, and for the concepts' own."""
-    heard = [run for run in runs if (run / "clips" / "clips.csv").exists() or (run / "clips.csv").exists()]
-    step = max(1, -(-len(heard) // MAX_RUNS_HEARD))
-    first = [_own_clip(concept, own) for concept in sorted({run.parts[-3] for run in heard[::step]})]
-    players = [*first, *(row for run in heard[::step] for row in _players(run, CLIPS_PER_RUN))]
-    if not heard:
-        return _missing("clips", "notebooks that generate")
-    chosen = f"{len(heard[::step])} of {len(heard)} runs, {CLIPS_PER_RUN} clips of each at most, none chosen by ear."
-    return f"<p class='quiet'>{chosen} {AS_MADE}</p><div class='clips'>{''.join(players)}</div>"
-
-
-def _own_clip(concept: str, own: dict[str, Concept]) -> str:
-    """Return a player for a concept's first clip; nothing where its recordings are no longer where they were."""
-    found = own.get(concept) or (load_concept(concept) if concept in list_concepts() else None)
-    return _player(found.clips[0], f"{concept}: the concept itself", "one of its own clips") if found else ""
-
-
-def _players(run: Path, n: int) -> Iterable[str]:
-    listing = run / "clips.csv" if (run / "clips.csv").exists() else run / "clips" / "clips.csv"
-    asked = read_manifest(run)["parameters"]
-    method = asked.get("method", run.parts[-2])
-    variant = f"{narrative.METHODS.get(method, method)} {asked.get('setup', '')}".strip()
-    for clip in pd.read_csv(listing).drop_duplicates("prompt_id").head(n).itertuples():
-        paths = (run / "clips" / clip.file, run / clip.file)
-        yield _player(next(filter(Path.exists, paths), paths[0]), f"{run.parts[-3]}: {variant}", f"“{clip.prompt}”")
-
-
-def _player(path: Path, who: str, what: str) -> str:
-    return f"<p class='clip'><b>{escape(who)}</b><br>{escape(what)}<br>{player(path)}</p>"
 
 
 def _making(folder: Path, runs: list[Path]) -> str:
@@ -285,7 +234,7 @@ def _making(folder: Path, runs: list[Path]) -> str:
         "versions": ", ".join(f"{k} {v}" for k, v in made["versions"].items() if v is not None),
     }
     lines = "".join(f"<tr><th>{k}</th><td class='words'>{escape(v)}</td></tr>" for k, v in facts.items())
-    table = _wide(pd.DataFrame(notebooks)) if notebooks else _missing("executed notebooks", "study")
+    table = _wide(pd.DataFrame(notebooks)) if notebooks else missing("executed notebooks", "study")
     return f"<table>{lines}</table>{table}"
 
 
@@ -299,7 +248,3 @@ def _wide(table: pd.DataFrame) -> str:
 
 def _folded(summary: str, inside: str, is_open: bool = False) -> str:
     return f"<details{' open' * is_open}><summary>{summary}</summary>{inside}</details>"
-
-
-def _missing(what: str, maker: str) -> str:
-    return f"<p class='quiet'>No {what} yet: the {maker} did not run for this profile.</p>"

@@ -34,7 +34,7 @@ STUDY = "0[1-9]_*.ipynb"
 BACKBONE = "00_*.ipynb"  # how the pocket model is made; not needed to use it
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
 OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
-WITHOUT_EFFECT = {"study.py", "headless.py", "report.py", "narrative.py", "page.py"}
+WITHOUT_EFFECT = {"study.py", "headless.py", "report.py", "report_clips.py", "narrative.py", "page.py"}
 INTERRUPTED = 130
 
 
