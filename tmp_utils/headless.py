@@ -111,7 +111,8 @@ def private_jupyter(environment: Mapping[str, str]) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tmp-") as folder:
         spec = Path(folder) / "kernels" / KERNEL
         spec.mkdir(parents=True)
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        # A kernel that is told to stop logs that as an error; what cells raise comes by another way.
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         kernel = {"argv": command, "display_name": "Python 3", "language": "python"}
         (spec / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
         added = {"JUPYTER_PATH": folder, "JUPYTER_RUNTIME_DIR": str(Path(folder) / "r"), **FIGURES, **environment}

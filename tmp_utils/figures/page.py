@@ -49,4 +49,5 @@ def page_figure(fig: go.Figure, caption: str, height_px: int | None = None) -> s
 
 def plain(text: str) -> str:
     """Return plotly's marked-up text as escaped text, its lines joined."""
-    return html.escape("; ".join(TAGS.sub("", line) for line in text.split("<br>") if line))
+    lines = [TAGS.sub("", line) for line in text.split("<br>") if line]
+    return html.escape("; ".join(lines).replace(".; ", ". "))
