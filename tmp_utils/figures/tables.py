@@ -22,7 +22,7 @@ COLUMNS = {"clap_a": "CLAP-A ↑", "fad": "FAD ↓", "clap_t": "CLAP-T ↑"}
 VERDICT_COLOURS = {"reproduced": "#D7EFE6", "not reproduced": "#FBE3D2", "undecided at this n": "#F1F2F4"}
 HOW_JUDGED = "Intervals are of single claims; verdicts allow for judging all of them at once (Holm)."
 ROW_PX, LINE_PX = 30, 19
-CLAIM_CHARS = 36  # of a claim that fit on a line
+CLAIM_CHARS = 31  # of a claim on a line; what plotly would break by itself has a height that nobody knows
 DASH = "–"
 
 
@@ -116,12 +116,15 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
     ends = zip(verdicts["difference"], verdicts["ci_low"], verdicts["ci_high"], digits, strict=True)
     differences = [_with_interval(*end).replace("  ", "<br>") for end in ends]
     n = [f"{c} / {r}" for c, r in zip(verdicts["n_concepts"], verdicts["n_runs"], strict=True)]
-    compared = [f"{a}<br>{b}" for a, b in zip(verdicts["a"], verdicts["b"], strict=True)]
+    sides = zip(verdicts["b"], verdicts["against"], strict=True)
+    rivals = [f"{one} of {b}" if one and one != b else b for b, one in sides]
+    compared = [f"{a}<br>{b}" for a, b in zip(verdicts["a"], rivals, strict=True)]
     header = ["Claim", "A<br>B", "Metric", "Paper: A | B", "Ours: A | B", "A − B, 95 %", "Concepts / runs", "Verdict"]
     metric = _wrapped(verdicts["metric"].map(lambda name: METRIC_NAMES.get(name, name.replace("_", " "))), 11)
-    cells = [verdicts["claim"], compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
+    claims = _wrapped(verdicts["claim"], CLAIM_CHARS)
+    cells = [claims, compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
     spelled = [verdict.replace(" at", "<br>at") for verdict in verdicts["verdict"]]
-    lines = [max(2, -(-len(claim) // CLAIM_CHARS)) for claim in verdicts["claim"]]
+    lines = [max(2, claim.count("<br>") + 1) for claim in claims]
     widths = [275, 170, 100, 125, 125, 135, 95, 110]
     fig = _table([f"<b>{name}</b>" for name in header], [*cells, spelled], widths, title, note, lines)
     colours = [VERDICT_COLOURS.get(verdict, "white") for verdict in verdicts["verdict"]]
@@ -147,5 +150,5 @@ def _table(header: list[str], cells: list, widths: list[int], title: str, note: 
         )
     )
     fig.update_traces(header_font={"size": 13, "color": INK}, cells_font={"size": 13, "color": INK})
-    height = 150 + 44 + sum(max(row_px, 10 + LINE_PX * n) for n in lines if n > 1) + row_px * lines.count(1)
+    height = 100 + 44 + sum(max(row_px, 10 + LINE_PX * n) for n in lines if n > 1) + row_px * lines.count(1)
     return styled(fig, title, note, height=height).update_layout(margin={"l": 10, "r": 10, "b": 10})
