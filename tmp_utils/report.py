@@ -40,9 +40,6 @@ STAND_INS = {
     "smoke": "the pocket model and far too few steps and prompts to learn anything: this page only shows "
     "that every part runs, and its numbers mean nothing",
 }
-# A plot that was folded away has no width yet when it is drawn.
-UNFOLDED = """<script>document.addEventListener("toggle", (event) => event.target.querySelectorAll(".js-plotly-plot")
-.forEach((plot) => Plotly.Plots.resize(plot)), true)</script>"""
 
 
 def write_report(runs_dir: str | Path, profile: str) -> Path:
@@ -75,7 +72,7 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"<title>Text-to-music personalisation: {escape(profile)}</title>"
-        f"<style>{STYLE.read_text(encoding='utf-8')}</style>{plotly_script() + UNFOLDED if files else ''}</head>"
+        f"<style>{STYLE.read_text(encoding='utf-8')}</style>{plotly_script() if files else ''}</head>"
         f"<body>{''.join(body)}</body></html>\n"
     )
     (folder / "report").mkdir(exist_ok=True)
