@@ -225,3 +225,14 @@ def test_where_essentia_is_missing_the_row_says_so(training, monkeypatch):
 def test_a_clips_table_without_its_columns_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"clips\.csv"):
         score.read_clips(pd.DataFrame({"file": ["a.wav"]}), tmp_path)
+
+
+def test_the_ends_of_an_interval_are_values_that_the_metric_can_have():
+    wide = Interval(0.9, 0.3, 1.4, 2)
+    identity = {"profile": "smoke", "concept": "x", "method": "DB", "setup": "BL", "seed": 0}
+    ends = {
+        name: metrics.result_row(identity, name, wide, "e@1")["ci_high"] for name in ("clap_t", "key_agreement", "fad")
+    }
+    assert ends == {"clap_t": 1.0, "key_agreement": 1.0, "fad": 1.4}
+    alone = metrics.result_row(identity, "clap_a", Interval(0.9, float("nan"), float("nan"), 1), "e@1")
+    assert np.isnan(alone["ci_low"])

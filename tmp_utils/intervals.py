@@ -16,6 +16,7 @@ bootstrap_mean      : mean of independent values with its interval.
 hierarchical_mean   : the same for nested values: concepts, then seeds, then clips.
 mean_over_units     : mean over concepts, its interval and p-value honest for few of them.
 paired_difference   : A minus B over the units that both have.
+within              : an interval whose ends do not leave some bounds.
 wilson, share_of    : interval of a count of n; share of values that are 1, with it.
 holm                : p-values adjusted for testing a whole table.
 """
@@ -182,7 +183,7 @@ def mean_over_units(
     units = np.array([_mean(group) for group in _nested_by(table, value, levels).values()])
     mean, n = float(units.mean()), len(units)
     if n < MIN_UNITS:
-        return _within(hierarchical_mean(table, value, levels, seed, level, n_resamples), bounds)
+        return within(hierarchical_mean(table, value, levels, seed, level, n_resamples), bounds)
     if np.ptp(units) < NO_SPREAD:
         p_value = 1.0 if abs(mean) < NO_SPREAD else min(1.0, 2 * 0.5**n)
         return Interval(mean, *_of_equals(mean, n, bounds, level), n, p_value)
@@ -190,10 +191,10 @@ def mean_over_units(
     drawn = units[np.random.default_rng(seed).integers(0, n, size=(n_resamples, n))].mean(1)
     low, high = np.quantile(mean + (drawn - mean) * stretch, [(1 - level) / 2, (1 + level) / 2])
     p_value = 2 * t.sf(abs(mean) / (units.std(ddof=1) / np.sqrt(n)), n - 1)
-    return _within(Interval(mean, float(low), float(high), n, float(p_value)), bounds)
+    return within(Interval(mean, float(low), float(high), n, float(p_value)), bounds)
 
 
-def _within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
+def within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
     """Return the interval with ends that do not leave ``bounds``; nan ends stay."""
     if bounds is None:
         return interval

@@ -19,13 +19,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tmp_utils.intervals import Interval, bootstrap_mean, wilson
+from tmp_utils.intervals import SHARE, Interval, bootstrap_mean, wilson, within
 
 RESULT_COLUMNS = (
     *("profile", "concept", "method", "setup", "seed", "prompt", "metric"),
     *("value", "n", "ci_low", "ci_high", "embedder", "status", "note"),
 )
 IDENTITY = RESULT_COLUMNS[:5]
+COSINE = (-1.0, 1.0)
+COSINES = ("clap_a", "clap_t", "nearest_training", "nearest_within_training", "ceiling_a", "floor_t")
 WHOLE_RUN = "all"
 UNTRAINED = "untrained"  # method of a run of the plain model asked with the class noun: the CLAP-T ceiling
 REFERENCE = "reference"  # method of rows about the training clips themselves
@@ -100,10 +102,15 @@ def result_row(
     prompt: str = WHOLE_RUN,
     note: str = "",
 ) -> dict:
-    """Return one row of a results table; without an interval it is a failed one and ``note`` says why."""
+    """Return one row of a results table; without an interval it is a failed one and ``note`` says why.
+
+    An interval's ends do not leave what the metric can be (`bounds_of`).
+    """
     if interval is None and not note:
         raise ValueError(f"{metric}: a failed row needs its reason in note.")
     blank = interval is None
+    if not blank:
+        interval = within(interval, bounds_of(metric))
     return {
         **{name: identity[name] for name in IDENTITY},
         "prompt": prompt,
@@ -121,6 +128,13 @@ def result_row(
 def results_table(rows: Sequence[Mapping]) -> pd.DataFrame:
     """Return rows as a results table with its columns in their order."""
     return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
+
+
+def bounds_of(metric: str) -> tuple[float, float] | None:
+    """Return the least and the greatest value that a metric can have; None where there is no end."""
+    if is_share(metric):
+        return SHARE
+    return COSINE if metric in COSINES else None
 
 
 def is_share(metric: str) -> bool:
