@@ -89,7 +89,7 @@ def run_setup(study: Study, concept: Concept, setup: Setup, seed: int, say: Call
     seed : int
         Of training and of generation.
     say : callable
-        Told what was found already.
+        Told what was found already, and what is begun.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def run_setup(study: Study, concept: Concept, setup: Setup, seed: int, say: Call
         The finished run.
     """
     with _open(study, concept, setup, seed, say) as run:
-        return _finish(study, run, concept, setup, seed)
+        return _finish(study, run, concept, setup, seed, say)
 
 
 def run_settings(study: Study, concept: Concept, setup: Setup | None, seed: int) -> dict:
@@ -110,9 +110,10 @@ def _open(study: Study, concept: Concept, setup: Setup, seed: int, say: Callable
     return runs.open_run(folder, run_settings(study, concept, setup, seed), study.backbone, say, own_folder(concept))
 
 
-def _finish(study: Study, run: runs.Run, concept: Concept, setup: Setup, seed: int) -> Path:
+def _finish(study: Study, run: runs.Run, concept: Concept, setup: Setup, seed: int, say: Callable) -> Path:
     if run.done:
         return run.folder
+    say(f"{concept.name} {setup.name}, seed {seed}: under way.")
     if not (run.path / COST).exists():
         with run.timed("training_s"):
             adapter = personalise(
@@ -187,7 +188,7 @@ def _run_together(study: Study, concept: Concept, asked: list[tuple], together: 
         parts = [(run, *which) for run, which in zip(opened, asked, strict=True)]
         diverged = _learn_together(study, concept, parts, together)
         folders = [
-            _finish(study, run, concept, setup, seed)
+            _finish(study, run, concept, setup, seed, say)
             for run, setup, seed in parts
             if not diverged or run.done or (run.path / COST).exists()
         ]
