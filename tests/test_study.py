@@ -126,6 +126,8 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     assert "[2/2] 02_second: cell 3 raised ZeroDivisionError: division by zero" in told.err
     assert str(failed) in told.err and "so far" in failed.read_text()
     assert not executed.with_name("02_second.ipynb").exists()
+    page = tmp_path / "runs/pocket/report/index.html"
+    assert f"Report of what was finished: {page}" in told.out and "01_first" in page.read_text(encoding="utf-8")
 
 
 def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):

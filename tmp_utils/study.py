@@ -137,7 +137,7 @@ def run_study(
     with_backbone: bool = False,
     force: bool = False,
 ) -> Path:
-    """Execute the study's notebooks in order and write the report; returns the report's path.
+    """Execute the study's notebooks in order and write the report, also where one failed; returns the report's path.
 
     Parameters
     ----------
@@ -158,9 +158,13 @@ def run_study(
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     before: list[str] = []
-    for number, execution in enumerate(executions, start=1):
-        label = f"[{number}/{len(executions)}] {execution.name}"
-        before.append(execute(execution, folder, before, label, force))
+    try:
+        for number, execution in enumerate(executions, start=1):
+            label = f"[{number}/{len(executions)}] {execution.name}"
+            before.append(execute(execution, folder, before, label, force))
+    except headless.NotebookFailed:
+        print(f"Report of what was finished: {report.write_report(folder.parents[1], profile)}", flush=True)
+        raise
     page = report.write_report(folder.parents[1], profile)
     print(f"Report: {page}", flush=True)
     return page
