@@ -12,6 +12,9 @@ from pathlib import Path
 import nbformat
 
 from tmp_utils import runs
+from tmp_utils.concepts import load_concept
+from tmp_utils.profiles import load_profile
+from tmp_utils.settings import settings_of
 
 STEPS = 10
 BOTH = 'profile: str = "pocket"\nruns_dir: str = "runs"'
@@ -22,13 +25,18 @@ from pathlib import Path
 import pandas as pd
 from tmp_utils import runs
 
+from tmp_utils.concepts import load_concept
+from tmp_utils.profiles import load_profile, load_setup
+from tmp_utils.settings import settings_of
+
 for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in others)]:
     if os.environ.get("GRID_BREAK") and (method, setup) == ("TI", "3-AC"):
         raise ValueError("this setup is broken")
     hold = os.environ.get("GRID_HOLD") if (method, setup) == ("TI", "BL") else None
     for seed in seeds:
         cell = dict(profile=profile, concept=concept, method=method, setup=setup, seed=seed)
-        with runs.open_run(runs.run_folder(runs_dir, *cell.values()), cell) as run:
+        settings = settings_of(load_profile(profile), load_concept(concept), seed, load_setup(method, setup))
+        with runs.open_run(runs.run_folder(runs_dir, *cell.values()), settings) as run:
             if run.done:
                 continue
             trace = run.path / "trace.csv"
@@ -67,7 +75,7 @@ def write_references(runs_dir: Path, concepts: list[str], seeds: list[int], prof
     for concept in concepts:
         for seed in seeds:
             folder = runs.run_folder(runs_dir, profile, concept, "untrained", "class-noun", seed)
-            with runs.open_run(folder, {"seed": seed}) as run:
+            with runs.open_run(folder, settings_of(load_profile(profile), load_concept(concept), seed)) as run:
                 if not run.done:
                     run.finish()
 

@@ -64,7 +64,7 @@ def make_concept(folder, name):
     folder.mkdir(parents=True)
     (folder / "concept.toml").write_text('class_noun = "guitar"\n')
     for k in range(3):
-        save_clip(folder / f"{k}.wav", tone(600 + 700 * k, k))
+        save_clip(folder / f"{k}.wav", tone(600 + 700 * k, k + sum(map(ord, name))))
     return folder
 
 

@@ -1,10 +1,13 @@
 """Players for any cell of the table: the right clips, as they are, also where no kernel runs."""
 
 import base64
+import io
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
 
 from tmp_utils import listen, results
@@ -84,3 +87,11 @@ def test_a_failed_cell_says_why(study):
     row = pd.Series({"concept": "lute", "method": "DB", "setup": "BL", "seed": 0, "kind": "reconstruction"})
     table = study[2].assign(status="failed", note="a.wav: silent")
     assert "clap a failed: a.wav: silent" in listen.scores(table, row)
+
+
+def test_of_a_long_recording_what_the_model_hears_is_in_the_page(tmp_path):
+    long = tmp_path / "long.wav"
+    soundfile.write(long, np.random.default_rng(0).normal(scale=0.1, size=(44100 * 30, 2)), 44100)
+    assert long.stat().st_size > 5e6 and len(listen.player(long)) < 500_000
+    sound = base64.b64decode(listen.player(long).partition("base64,")[2].partition("'")[0])
+    assert soundfile.info(io.BytesIO(sound)).duration == pytest.approx(10.24)

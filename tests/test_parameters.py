@@ -21,6 +21,6 @@ def test_seeds_are_understood_as_a_command_line_gives_them():
         assert seeds_of(said) == [0]
     for said in ("0 1", "0,1", "0, 1", "[0, 1]", [0, 1, 0], ["0", "1"]):
         assert seeds_of(said) == [0, 1]
-    for wrong in ("", "two", ["a"], [], "0-3", [None]):
+    for wrong in ("", "two", ["a"], [], "0-3", [None], 0.7, [1.5]):
         with pytest.raises(ValueError, match="expected whole numbers"):
             seeds_of(wrong)

@@ -197,6 +197,9 @@ def test_methods_are_compared_where_they_are_as_like_the_source():
     assert np.allclose(values["noising"], 1 - values.index) and np.allclose(
         values["ddim-inversion"], 1.2 - values.index
     )
+    bent = pd.DataFrame({"strength": range(5), "source_similarity": [0.9, 0.5, 0.3, 0.5, 0.1]})
+    bent = bent.assign(target_similarity=[0.1, 0.3, 0.5, 0.9, 1.0], transfer="x", source="one", seed=0)
+    assert at_equal_likeness(bent, 1)["target_similarity"].tolist() == [pytest.approx(0.3)]  # 0.5 is passed three times
     short = pd.concat(rows).query("source != 'three' or source_similarity > 0.7")
     fewer = at_equal_likeness(short).set_index(["transfer", "source_similarity"])["n"]
     assert set(fewer) == {2, 3}

@@ -87,7 +87,7 @@ def test_what_a_notebook_reads_decides_whether_it_is_done(tmp_path):
     assert study.fingerprint(execution) != changed
 
 
-def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, capsys):
+def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, capsys, monkeypatch):
     first = "from tmp_utils import runs\nfolder = runs.run_folder(runs_dir, profile, 'a', 'TI', 'BL', seed)"
     write_notebook(
         tmp_path / "notebooks",
@@ -128,6 +128,14 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     assert not executed.with_name("02_second.ipynb").exists()
     page = tmp_path / "runs/pocket/report/index.html"
     assert f"Report of what was finished: {page}" in told.out and "01_first" in page.read_text(encoding="utf-8")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(study.report, "write_report", full)
+    assert study.main(arguments) == 1
+    told = capsys.readouterr()
+    assert "No report of what was finished" in told.err and "02_second: cell 3 raised ZeroDivisionError" in told.err
 
 
 def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):

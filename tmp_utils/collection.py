@@ -9,6 +9,7 @@ heard_by     : the embedder that a run was scored with.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -50,8 +51,8 @@ class Collection:
         self.folder, self.folders = runs.resolve_runs_dir(runs_dir) / slug(profile), runs.find_runs(runs_dir, profile)
         self.spec = embedder or _spec_of(self.folders, load_profile(profile).embedder)
         self.pooled_spec = pooled_embedder or self.spec
-        self.own = own_concepts_of(self.folders) | named(own_concepts)
-        self._hashes: dict[str, str] = {}
+        self.own = own_concepts_of(self.folders, named(own_concepts))
+        self._hashes: dict[tuple, str] = {}
         if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
             raise FileNotFoundError(
                 f"no finished runs of a setup in {self.folder}: run notebooks/02_textual_inversion.ipynb and "
@@ -79,7 +80,8 @@ class Collection:
         try:
             found = self.own[name] if name in self.own else concepts.load_concept(name)
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error} If it is a folder of your own, name it in `concepts`.") from error
+            how = "If it is a folder of your own, name it in `concepts`; if it was changed, make the run again."
+            raise FileNotFoundError(f"{error} {how}") from error
         if parameters.get("clips_hash", "") not in ("", self.clips_hash(found)):
             raise ValueError(
                 f"{name}: other recordings than this run was made from ({found.clips[0].parent}). If they are in a "
@@ -89,20 +91,20 @@ class Collection:
 
     def clips_hash(self, concept: Concept) -> str:
         """Return the hash of a concept's clips, which are read once."""
-        if concept.name not in self._hashes:
-            self._hashes[concept.name] = concepts.clips_hash(concept)
-        return self._hashes[concept.name]
+        if concept.clips not in self._hashes:
+            self._hashes[concept.clips] = concepts.clips_hash(concept)
+        return self._hashes[concept.clips]
 
 
 def own_concepts(runs_dir: str | Path, profile: str, also: Sequence[str | Path] = ()) -> dict[str, Concept]:
-    """Return the concepts of a profile's runs that are somebody's own recordings, by name.
+    """Return the concepts of a profile's runs that are somebody's own recordings, by the runs' names for them.
 
     Parameters
     ----------
     also : names or folders
-        Of concepts whose recordings are elsewhere now; these come first.
+        Of concepts whose recordings are elsewhere now; a folder may have another name there.
     """
-    return own_concepts_of(runs.find_runs(runs_dir, profile)) | named(also)
+    return own_concepts_of(runs.find_runs(runs_dir, profile), named(also))
 
 
 def named(folders: Sequence[str | Path]) -> dict[str, Concept]:
@@ -110,18 +112,37 @@ def named(folders: Sequence[str | Path]) -> dict[str, Concept]:
     return {concept.name: concept for concept in map(concepts.load_concept, folders)}
 
 
-def own_concepts_of(folders: Sequence[Path]) -> dict[str, Concept]:
-    """Return the concepts that runs were made from in a folder of recordings that still holds some, by name."""
-    found: dict[str, Concept] = {}
-    for manifest in map(runs.read_manifest, folders):
-        parameters, recordings = manifest["parameters"], manifest.get("recordings")
-        if recordings and Path(recordings).is_dir() and parameters["concept"] not in found:
+def own_concepts_of(folders: Sequence[Path], also: Mapping[str, Concept]) -> dict[str, Concept]:
+    """Return the concepts that runs were made from, by name, where some folder still holds their recordings.
+
+    Folders in `also` come before those that the runs remember. Which one it is, its recordings tell; of a run that
+    does not know its recordings, the name does.
+    """
+    asked = [(manifest["parameters"], manifest.get("recordings")) for manifest in map(runs.read_manifest, folders)]
+    remembered = (_recordings(folder) for folder in dict.fromkeys(folder for _, folder in asked if folder))
+    known = [*also.values(), *filter(None, remembered)]
+    hashes = [concepts.clips_hash(concept) for concept in known]
+    found = dict(also)
+    for parameters, _ in asked:
+        if not (wanted := parameters.get("clips_hash")):
+            continue
+        same = [concept for concept, own in zip(known, hashes, strict=True) if own == wanted]
+        if same:
             words = {word: parameters[word] for word in ("class_noun", "rare_word")}
-            try:
-                found[parameters["concept"]] = concepts.load_concept(recordings, **words)
-            except ValueError:  # emptied since: what needs the recordings says that they are not there
-                continue
+            found[parameters["concept"]] = replace(same[0], name=parameters["concept"], **words)
     return found
+
+
+def _recordings(folder: str) -> Concept | None:
+    """Return what is in a folder of recordings; None where it is gone or empty: who needs it says so."""
+    if not Path(folder).is_dir():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the runs know the class noun
+        try:
+            return concepts.load_concept(folder)
+        except ValueError:
+            return None
 
 
 def _spec_of(folders: Sequence[Path], usual: str) -> str:

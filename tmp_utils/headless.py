@@ -25,8 +25,6 @@ KERNEL = "python3"
 START_TIMEOUT_S = 120
 LINE_CHARS = 110
 REDRAW_S = 1.0  # on a terminal, where the line is drawn over itself
-# Executed copies are read without a kernel: figures also as HTML, which nbconvert and any browser can show.
-FIGURES = {"PLOTLY_RENDERER": "plotly_mimetype+notebook"}
 REPEAT_S = 30.0  # in a log, where every line stays
 
 
@@ -115,7 +113,7 @@ def private_jupyter(environment: Mapping[str, str]) -> Iterator[Path]:
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         kernel = {"argv": command, "display_name": "Python 3", "language": "python"}
         (spec / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
-        added = {"JUPYTER_PATH": folder, "JUPYTER_RUNTIME_DIR": str(Path(folder) / "r"), **FIGURES, **environment}
+        added = {"JUPYTER_PATH": folder, "JUPYTER_RUNTIME_DIR": str(Path(folder) / "r"), **environment}
         before = {name: os.environ.get(name) for name in added}
         os.environ.update(added)
         try:

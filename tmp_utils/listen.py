@@ -12,17 +12,21 @@ table_browser : menus for concept, setup, seed and prompt; below them that cell'
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 
 import pandas as pd
+import soundfile
 
 from tmp_utils import runs
+from tmp_utils.audio import CLIP_S, RATE_HZ, load_clip
 from tmp_utils.concepts import Concept, load_concept
 from tmp_utils.metrics import WHOLE_RUN
 
 MIME = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
+MAX_BYTES = 1_000_000
 CLIPS_SHOWN = 4  # of a prompt, and of the concept's own: all are in the page
 RECONSTRUCTION = "reconstruction"
 Own = Collection[str | Path | Concept]  # concepts that are in no catalogue: folders of recordings, or loaded ones
@@ -52,12 +56,19 @@ def run_clips(runs_dir: str | Path, profile: str) -> pd.DataFrame:
 
 
 def player(path: str | Path) -> str:
-    """Return an `<audio>` element that holds the clip, or words where there is no such file."""
+    """Return an `<audio>` element that holds the clip, or words where there is no such file.
+
+    Of a recording that is larger than `MAX_BYTES` it holds what the model hears: the first 10.24 s at 16 kHz.
+    """
     path = Path(path)
     if not path.is_file():
         return f"<em>{escape(path.name)} is missing</em>"
-    sound = base64.b64encode(path.read_bytes()).decode()
-    source = f"data:{MIME[path.suffix.lower()]};base64,{sound}"
+    kind, content = MIME[path.suffix.lower()], path.read_bytes()
+    if len(content) > MAX_BYTES:
+        excerpt = io.BytesIO()
+        soundfile.write(excerpt, load_clip(path, duration_s=CLIP_S), RATE_HZ, format="WAV", subtype="PCM_16")
+        kind, content = MIME[".wav"], excerpt.getvalue()
+    source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
     return f"<audio controls preload='none' style='width:16em;height:2.2em' src='{source}'></audio>"
 
 

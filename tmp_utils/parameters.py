@@ -40,7 +40,7 @@ def seeds_of(value: list | str | int) -> list[int]:
     if isinstance(value, str) and not value.strip().startswith("["):
         value = value.replace(",", " ").split()
     try:
-        seeds = [int(seed) for seed in listed(value)]
+        seeds = [int(str(seed)) for seed in listed(value)]  # as text, where 1.5 is no whole number
     except (TypeError, ValueError) as error:
         raise ValueError(f"seeds {value!r}: expected whole numbers, such as [0, 1], 3 or '0 1'.") from error
     return list(dict.fromkeys(seeds))

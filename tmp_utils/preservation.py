@@ -122,7 +122,8 @@ def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) ->
     -------
     pandas.DataFrame
         source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that come that far). A path is a
-        source and seed from strength 0 to 1, its points joined by straight lines.
+        source and seed from strength 0 to 1, its points joined by straight lines; where it turns back, what counts
+        is where it passes first.
     """
     means = curves.groupby(["transfer", "strength"])["source_similarity"].mean().groupby("transfer")
     low, high = means.min().max(), means.max().min()
@@ -131,15 +132,24 @@ def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) ->
         for method, of_method in curves.groupby("transfer", sort=False):
             reached = []
             for unit, path in of_method.groupby(list(UNITS), sort=True):
-                path = path.sort_values("source_similarity")
-                likeness = path["source_similarity"].to_numpy()
-                if likeness[0] <= level <= likeness[-1]:
-                    value = np.interp(level, likeness, path["target_similarity"])
-                    reached.append({**dict(zip(UNITS, unit, strict=True)), "value": float(value)})
+                value = _at_likeness(path.sort_values("strength"), level)
+                if np.isfinite(value):
+                    reached.append({**dict(zip(UNITS, unit, strict=True)), "value": value})
             if reached:
                 found = hierarchical_mean(pd.DataFrame(reached), levels=UNITS, seed=seed)
                 rows.append((level, method, found.value, found.ci_low, found.ci_high, len(reached)))
     return pd.DataFrame(rows, columns=["source_similarity", "transfer", "target_similarity", "ci_low", "ci_high", "n"])
+
+
+def _at_likeness(path: pd.DataFrame, level: float) -> float:
+    """Return the similarity to the target where a path first has a similarity to the source; nan if it never has."""
+    likeness, target = path["source_similarity"].to_numpy(float), path["target_similarity"].to_numpy(float)
+    passes = np.flatnonzero((likeness[:-1] - level) * (likeness[1:] - level) <= 0)
+    if len(passes) == 0:
+        return float("nan")
+    k = passes[0]
+    step = likeness[k + 1] - likeness[k]
+    return float(target[k] + (target[k + 1] - target[k]) * ((level - likeness[k]) / step if step else 0.0))
 
 
 def crossing_point(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray) -> float:

@@ -115,7 +115,7 @@ def _is_current(folder: Path, digest: str, embedder: str) -> bool:
         return False
     if (folder / SCORED).is_file():
         scored = json.loads((folder / SCORED).read_text(encoding="utf-8"))
-        return scored["clips"] == digest and not scored.get("failed", False)
+        return scored["clips"] == digest and not _failed_whole(folder)
     files = [_listing(folder), *_files(folder)]
     scored_s = _changed_s(folder / METRICS)
     if len(files) == 1 or not all(path.is_file() and _changed_s(path) <= scored_s for path in files):
@@ -131,10 +131,15 @@ def _changed_s(path: Path) -> float:
 
 def _score_again(collection: Collection, folder: Path, digest: str) -> None:
     sweep = folder.parent.name.startswith(SWEEP)
-    rows = _failed_sweep(folder) if sweep else _scored(collection, folder)
-    write_csv(folder / METRICS, rows)
-    whole = not sweep and bool((rows["status"] == "failed").all())  # its concept may be found the next time
-    write_json(folder / SCORED, {"clips": digest, "failed": whole})
+    write_csv(folder / METRICS, _failed_sweep(folder) if sweep else _scored(collection, folder))
+    write_json(folder / SCORED, {"clips": digest})
+
+
+def _failed_whole(folder: Path) -> bool:
+    """Whether no score of a run could be made: what was missing, its concept say, may be there the next time."""
+    if folder.parent.name.startswith(SWEEP):  # only notebook 04 measures a sweep
+        return False
+    return bool((read_table(folder / METRICS)["status"] == "failed").all())
 
 
 def _failed_sweep(folder: Path) -> pd.DataFrame:
@@ -189,8 +194,8 @@ def _pooled(collection: Collection, digests: Sequence[str]) -> pd.DataFrame:
     own = [f"{name}:{collection.clips_hash(concept)}" for name, concept in sorted(collection.own.items())]
     key = hashlib.sha256("".join([*digests, *map(str, collection.folders), *own, collection.pooled_spec]).encode())
     path = collection.folder / ".cache" / f"pooled-{key.hexdigest()[:16]}.csv"
-    if path.is_file():
-        return read_table(path)
+    if path.is_file() and not (kept := read_table(path))["status"].eq("failed").any():
+        return kept
     from tmp_utils.pooled import pooled_distances
 
     path.parent.mkdir(parents=True, exist_ok=True)

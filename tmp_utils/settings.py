@@ -45,6 +45,6 @@ def settings_of(profile: Profile, concept: Concept, seed: int, setup: Setup | No
 
 
 def differing(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """Return the names of settings that a manifest's parameters have with another value; what it lacks is no other."""
-    asked = plain(settings)
-    return [name for name, value in asked.items() if parameters.get(name, value) != value]
+    """Return the names of settings that a manifest's parameters lack or have with another value."""
+    missing = object()
+    return [name for name, value in plain(settings).items() if parameters.get(name, missing) != value]

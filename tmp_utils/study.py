@@ -36,6 +36,8 @@ HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
 OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
 WITHOUT_EFFECT = {"study.py", "headless.py", "report.py", "report_clips.py", "narrative.py", "page.py"}
 INTERRUPTED = 130
+# Executed copies are read without a kernel: figures also as HTML, which nbconvert and any browser can show.
+FIGURES = {"PLOTLY_RENDERER": "plotly_mimetype+notebook"}
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,10 @@ def run_study(
             label = f"[{number}/{len(executions)}] {execution.name}"
             before.append(execute(execution, folder, before, label, force))
     except headless.NotebookFailed:
-        print(f"Report of what was finished: {report.write_report(folder.parents[1], profile)}", flush=True)
+        try:
+            print(f"Report of what was finished: {report.write_report(folder.parents[1], profile)}", flush=True)
+        except (ValueError, OSError, RuntimeError) as reason:  # the notebook's failure is what has to be told
+            print(f"No report of what was finished: {reason}", file=sys.stderr)
         raise
     page = report.write_report(folder.parents[1], profile)
     print(f"Report: {page}", flush=True)
@@ -203,6 +208,7 @@ def _run_notebook(execution: Execution, partial: Path, label: str) -> float:
     """Execute a notebook into `partial` and return the seconds; a failed one is kept and named so."""
     offline = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
     environment = offline if execution.parameters.get("profile") in OFFLINE_PROFILES else {}
+    environment |= {name: os.environ.get(name, value) for name, value in FIGURES.items()}
     failed = partial.with_name(f"{execution.name}-failed.ipynb")
     try:
         with headless.Progress(label) as progress:

@@ -73,7 +73,8 @@ def personalise_many(
     for run, job in zip(runs, jobs, strict=True):
         if found := last_checkpoint(job.checkpoint_dir):
             restore(found, run.adapter, run.tensors, run.optimizer)
-    options, todo = runs[0].options, sum(run.recipe.steps - run.adapter.steps for run in runs)
+    options, first_steps = runs[0].options, [run.adapter.steps for run in runs]
+    todo = sum(run.recipe.steps for run in runs) - sum(first_steps)
     what, began = f"{out_of_memory(options)}; or fewer than together={together}", time.perf_counter()
     bar = tqdm(total=todo, desc=f"{len(jobs)} new words", disable=not progress, leave=False)
     diverged: dict[int, Diverged] = {}  # by the run's number
@@ -85,7 +86,8 @@ def personalise_many(
                 for k in set(part) - diverged.keys():
                     _checkpoint(runs[k], jobs[k].checkpoint_dir)
                     bar.update()
-    seconds = (time.perf_counter() - began) / max(todo, 1)
+    taken = sum(run.adapter.steps for run in runs) - sum(first_steps)
+    seconds = (time.perf_counter() - began) / max(taken, 1)
     adapters = [None if k in diverged else _result(run, seconds) for k, run in enumerate(runs)]
     if diverged:
         error = next(iter(diverged.values()))
