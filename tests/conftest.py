@@ -54,3 +54,20 @@ def short_clips():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(examples, "load_clips", lambda concept, n: [x[:20480] for x in concepts.load_clips(concept, n)])
         yield
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Let an embedder of tones and ears for level alone score; the specs of embedders that were loaded."""
+    from results_runs import use_quick_ears, use_tone_embedder
+
+    use_quick_ears(monkeypatch)
+    return use_tone_embedder(monkeypatch)
+
+
+@pytest.fixture
+def study(tmp_path, loaded):
+    """Runs of two concepts in three setups, without scores: their folder, and the concepts' folders."""
+    from results_runs import make_study
+
+    return make_study(tmp_path)

@@ -3,18 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from results_runs import clip, collect, make_study, use_quick_ears, use_tone_embedder
+from results_runs import clip, collect
 from scipy.stats import ttest_1samp
 
 from tmp_utils import comparisons
 from tmp_utils.metrics import RESULT_COLUMNS
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    use_quick_ears(monkeypatch)
-    use_tone_embedder(monkeypatch)
-    return make_study(tmp_path)
 
 
 def test_differences_are_paired_and_corrected_over_the_whole_table():

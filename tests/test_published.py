@@ -3,16 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
+from results_runs import PROFILE
 
 from tmp_utils import published, results
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    use_quick_ears(monkeypatch)
-    use_tone_embedder(monkeypatch)
-    return make_study(tmp_path)
 
 
 def collect(study):

@@ -3,19 +3,11 @@
 import re
 from html import escape
 
-import pytest
-from results_runs import PROFILE, clip, collect, make_study, rows, use_quick_ears, use_tone_embedder
+from results_runs import PROFILE, clip, collect, rows
 
 from tmp_utils import figures, narrative, report
 from tmp_utils.figures.tables import setup_cells
 from tmp_utils.findings import paper_table, verdicts
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    use_quick_ears(monkeypatch)
-    use_tone_embedder(monkeypatch)
-    return make_study(tmp_path)
 
 
 def test_the_report_says_what_failed_and_why_and_nothing_where_none_did(study):

@@ -1,5 +1,6 @@
 """Sweeps: what is measured, what is kept, what is not done twice."""
 
+from ast import literal_eval
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from tmp_utils import runs, sweep
 from tmp_utils.audio import RATE_HZ, load_clip, log_mel, save_clip
 from tmp_utils.embed import Embedder, unit_rows
+from tmp_utils.headless import declared_parameters
 from tmp_utils.profiles import load_setup
 from tmp_utils.protocol import Study, run_settings
+from tmp_utils.study import NOTEBOOKS_DIR
 from tmp_utils.sweep import (
     SOURCES,
     balance_rows,
@@ -120,7 +123,9 @@ def test_strengths_that_are_close_have_files_of_their_own(study, concept, source
 
 
 def test_only_the_studys_own_sweep_has_no_label():
-    assert label_of(list(SOURCES), list(sweep.STRENGTHS)) == ""
+    declared = declared_parameters(NOTEBOOKS_DIR / "04_style_transfer.ipynb")
+    asked = {name: literal_eval(value) for name, value in declared.items()}
+    assert label_of(asked["shipped_sources"], asked["strengths"], asked["guidance_scale"], asked["steps"]) == ""
     assert label_of(["fiddle"], sweep.STRENGTHS).startswith("trial") != label_of(SOURCES, [0, 1])
     assert label_of("/my/tune.wav", sweep.STRENGTHS, 4.0, 20) == "tune-guidance4-steps20"
     assert label_of("/my/tune.wav", [0, 1]).startswith("tune-trial")

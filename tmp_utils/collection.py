@@ -1,6 +1,6 @@
 """A profile's finished runs, their concepts and what hears them, for whoever measures them.
 
-Conventions: an embedder is loaded when something has to be heard, a concept's files are read once.
+Conventions: an embedder is loaded when something has to be heard.
 
 Collection   : the runs of a profile.
 own_concepts : the concepts that are somebody's own recordings, as the runs remember them.
@@ -52,7 +52,6 @@ class Collection:
         self.spec = embedder or _spec_of(self.folders, load_profile(profile).embedder)
         self.pooled_spec = pooled_embedder or self.spec
         self.own = own_concepts_of(self.folders, named(own_concepts))
-        self._hashes: dict[tuple, str] = {}
         if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
             raise FileNotFoundError(
                 f"no finished runs of a setup in {self.folder}: run notebooks/02_textual_inversion.ipynb and "
@@ -82,18 +81,12 @@ class Collection:
         except FileNotFoundError as error:
             how = "If it is a folder of your own, name it in `concepts`; if it was changed, make the run again."
             raise FileNotFoundError(f"{error} {how}") from error
-        if parameters.get("clips_hash", "") not in ("", self.clips_hash(found)):
+        if parameters.get("clips_hash", "") not in ("", concepts.clips_hash(found)):
             raise ValueError(
                 f"{name}: other recordings than this run was made from ({found.clips[0].parent}). If they are in a "
                 "folder of your own, name it in `concepts`; if they were changed, make the run again."
             )
         return replace(found, **words)
-
-    def clips_hash(self, concept: Concept) -> str:
-        """Return the hash of a concept's clips, which are read once."""
-        if concept.clips not in self._hashes:
-            self._hashes[concept.clips] = concepts.clips_hash(concept)
-        return self._hashes[concept.clips]
 
 
 def own_concepts(runs_dir: str | Path, profile: str, also: Sequence[str | Path] = ()) -> dict[str, Concept]:

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tmp_utils.concepts import catalogue
+from tmp_utils.concepts import are_stand_ins
 from tmp_utils.figures.look import in_order
 from tmp_utils.findings import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.intervals import holm, paired_difference
@@ -130,9 +130,7 @@ def caption(results: pd.DataFrame, profile: str) -> str:
     """Return in one line what numbers are of: profile, concepts, seeds, and what stands in for what."""
     rows = _rows(results, "clap_a")
     n_concepts, n_seeds = rows["concept"].nunique(), rows["seed"].nunique()
-    table = catalogue()
-    rendered = set(rows["concept"]) <= set(table.loc[table["origin"] == "stand-in", "name"])
-    kind = "rendered stand-in" if rendered else "concept"
+    kind = "rendered stand-in" if are_stand_ins(rows["concept"]) else "concept"
     size = f"{n_concepts} {kind}{'s' * (n_concepts != 1)}, {n_seeds} seed{'s' * (n_seeds != 1)}"
     return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips a run for CLAP-A"
 

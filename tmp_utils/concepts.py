@@ -9,6 +9,7 @@ Concept       : name, words and clip paths.
 load_concept  : name or folder -> Concept.
 load_clips    : Concept -> clips of 10.24 s.
 clips_hash    : Concept -> a hash of its files.
+are_stand_ins : whether concepts are rendered ones.
 list_concepts : the names that `load_concept` takes.
 catalogue     : the table itself.
 backgrounds   : environmental sounds for the MIX setup.
@@ -19,7 +20,9 @@ import re
 import tomllib
 import unicodedata
 import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -208,8 +211,21 @@ def clips_hash(concept: Concept) -> str:
     """A hash of what is in a concept's files, so that another recording under the same name is another concept."""
     whole = hashlib.sha256()
     for path in concept.clips:
-        whole.update(hashlib.sha256(path.read_bytes()).digest())
+        stat = path.stat()
+        whole.update(_digest_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns))
     return whole.hexdigest()[:HASH_CHARS]
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, *_state: int) -> bytes:
+    """The digest of a file, read again only when it is another one: a grid asks hundreds of times."""
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def are_stand_ins(names: Iterable[str]) -> bool:
+    """Whether all concepts of these names were rendered for this project."""
+    table = catalogue()
+    return set(names) <= set(table.loc[table["origin"] == "stand-in", "name"])
 
 
 def own_folder(concept: Concept) -> Path | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tmp_utils.concepts import catalogue
+from tmp_utils.concepts import are_stand_ins
 from tmp_utils.findings import MIN_CONCEPTS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, verdicts
 from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN
 
@@ -146,8 +146,7 @@ def _of(results: pd.DataFrame, over: str) -> str:
     rows = _whole_runs(results)
     rows = rows[rows["metric"] == "clap_a"]
     names, seeds = sorted(rows["concept"].unique()), sorted(rows["seed"].unique())
-    table, profile = catalogue(), rows["profile"].iloc[0]
-    rendered = set(names) <= set(table.loc[table["origin"] == "stand-in", "name"])
+    profile, rendered = rows["profile"].iloc[0], are_stand_ins(names)
     concepts = f"{len(names)} {'rendered stand-in ' * rendered}concept{'s' * (len(names) > 1)} ({', '.join(names)})"
     return (
         f"Made with {MODELS.get(profile, f'the profile {profile}')}; {concepts}; seed{'s' * (len(seeds) > 1)} "

@@ -25,7 +25,7 @@ from tmp_utils.files import slug, write_text
 from tmp_utils.findings import MIN_CONCEPTS, paper_table, verdicts
 from tmp_utils.provenance import provenance
 from tmp_utils.published import RESULTS, read_published, read_results
-from tmp_utils.report_clips import clips_of_runs, missing, telling_clips
+from tmp_utils.report_clips import clips_of_runs, telling_clips
 from tmp_utils.runs import collect, find_runs, read_manifest, resolve_runs_dir
 
 STYLE = Path(__file__).with_suffix(".css")
@@ -55,17 +55,22 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
         raise FileNotFoundError(f"{folder} does not exist, so there is nothing to report. Run `make study` first.")
     results = read_results(runs_dir, profile) if (folder / RESULTS).exists() else None
     runs, files = find_runs(runs_dir, profile), _figure_files(folder)
-    own = own_concepts(runs_dir, profile)
+    own, published = own_concepts(runs_dir, profile), read_published(profile)
+    more = narrative.headline(published) if published is not None else ("", "")
     plane = next((path for name in PLANES for path in files if path.stem == name), None)
+    heard = telling_clips(runs, own) or _missing("clips of both methods", "notebooks 02 and 03")
     body = [
         f"<h1>Can a text-to-music model learn a new sound?</h1><p class='quiet'>Profile “{escape(profile)}”</p>",
-        _found(results, profile),
-        f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{telling_clips(runs, own)}</div></div>",
+        _found(results, more),
+        f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{heard}</div></div>",
         _what_this_is(profile),
-        "<h2>Table 1</h2>" + _table_1(results, profile) + _failed(results) + _every_metric(results, runs_dir, profile),
+        "<h2>Table 1</h2>"
+        + _table_1(results, published, more[1])
+        + _failed(results)
+        + _every_metric(results, runs_dir, profile),
         "<h2>The paper's findings</h2>" + _findings(results),
         "<h2>Figures</h2>" + _figures(folder, [path for path in files if path != plane and path.stem not in TABLES]),
-        "<h2>Listen</h2>" + clips_of_runs(runs, own),
+        "<h2>Listen</h2>" + (clips_of_runs(runs, own) or _missing("clips", "notebooks that generate")),
         "<h2>How it was made</h2>" + _making(folder, runs),
     ]
     page = (
@@ -79,15 +84,14 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
     return write_text(folder / "report" / "index.html", page)
 
 
-def _found(results: pd.DataFrame | None, profile: str) -> str:
-    """Return what was found in a sentence and what that is of; under it, what the published table says."""
+def _found(results: pd.DataFrame | None, more: tuple[str, str]) -> str:
+    """Return what was found in a sentence and what that is of; under it `more`, what the published table says."""
     what, of = narrative.headline(results) if results is not None else ("", "")
     if not what:
-        return missing("comparison of DreamBooth and Textual Inversion", "notebooks 02, 03 and 05, or one of them,")
+        return _missing("comparison of DreamBooth and Textual Inversion", "notebooks 02, 03 and 05, or one of them,")
     told = f"<p class='lead'>{escape(what)}</p><p class='quiet'>{escape(of)}</p>"
-    published = read_published(profile)
-    if published is not None:
-        told += f"<p><b>Of more runs, published with the project:</b> {escape(narrative.headline(published)[0])}</p>"
+    if more[0]:
+        told += f"<p><b>Of more runs, published with the project:</b> {escape(more[0])}</p>"
     return told
 
 
@@ -97,14 +101,12 @@ def _what_this_is(profile: str) -> str:
     return f"<p class='note'><b>What stands in for what.</b> Made with {escape(STAND_INS[profile])}.</p>"
 
 
-def _table_1(results: pd.DataFrame | None, profile: str) -> str:
+def _table_1(results: pd.DataFrame | None, published: pd.DataFrame | None, of: str) -> str:
     if results is None:
-        return missing("results", "notebook 05")
+        return _missing("results", "notebook 05")
     told = _setups(results)
-    published = read_published(profile)
     if published is not None:
-        of = escape(narrative.headline(published)[1])
-        told += _folded("The published table, of more runs", f"<p class='quiet'>{of}</p>{_setups(published)}")
+        told += _folded("The published table, of more runs", f"<p class='quiet'>{escape(of)}</p>{_setups(published)}")
     return told
 
 
@@ -138,7 +140,7 @@ def _every_metric(results: pd.DataFrame | None, runs_dir: str | Path, profile: s
     source = "the runs' metrics.csv" if results is None else RESULTS
     results = collect(runs_dir, profile) if results is None else results
     if results.empty:
-        return missing("measurements", "notebooks that measure")
+        return _missing("measurements", "notebooks that measure")
     told = f"<p class='quiet'>From {source}. In brackets: the interval of that value. Compare one embedder only.</p>"
     return _folded("Every metric of every setup", _wide(every_metric(results)) + told)
 
@@ -146,7 +148,7 @@ def _every_metric(results: pd.DataFrame | None, runs_dir: str | Path, profile: s
 def _findings(results: pd.DataFrame | None) -> str:
     """Return the verdicts in words and folded as a table, computed from the results shown above."""
     if results is None:
-        return missing("verdicts", "notebook 05")
+        return _missing("verdicts", "notebook 05")
     judged = verdicts(results)
     lines = narrative.findings_in_words(judged)
     counts = ", ".join(f"{len(found)} {verdict}" for verdict, found in lines.items())
@@ -192,7 +194,7 @@ def _figures(folder: Path, files: list[Path]) -> str:
             inside = "".join(map(_figure, paths))
             shown.append(_folded(escape(concept), inside, first) if concept else inside)
             first = first and not concept
-    return "".join(shown) or missing("figures", "notebooks")
+    return "".join(shown) or _missing("figures", "notebooks")
 
 
 def _group(path: Path) -> str:
@@ -203,7 +205,7 @@ def _figure(path: Path | None, height_px: int | None = None) -> str:
     import plotly.io
 
     if path is None:
-        return missing("plane of CLAP-A and CLAP-T", "notebooks 03 and 05, or one of them,")
+        return _missing("plane of CLAP-A and CLAP-T", "notebooks 03 and 05, or one of them,")
     caption = narrative.FIGURES.get(_group(path), {}).get(path.stem, path.stem.replace("_", " "))
     try:
         return page_figure(plotly.io.read_json(path), caption, height_px)
@@ -231,7 +233,7 @@ def _making(folder: Path, runs: list[Path]) -> str:
         "versions": ", ".join(f"{k} {v}" for k, v in made["versions"].items() if v is not None),
     }
     lines = "".join(f"<tr><th>{k}</th><td class='words'>{escape(v)}</td></tr>" for k, v in facts.items())
-    table = _wide(pd.DataFrame(notebooks)) if notebooks else missing("executed notebooks", "study")
+    table = _wide(pd.DataFrame(notebooks)) if notebooks else _missing("executed notebooks", "study")
     return f"<table>{lines}</table>{table}"
 
 
@@ -245,3 +247,7 @@ def _wide(table: pd.DataFrame) -> str:
 
 def _folded(summary: str, inside: str, is_open: bool = False) -> str:
     return f"<details{' open' * is_open}><summary>{summary}</summary>{inside}</details>"
+
+
+def _missing(what: str, maker: str) -> str:
+    return f"<p class='quiet'>No {what} yet: the {maker} did not run for this profile.</p>"

@@ -1,10 +1,10 @@
 """The players on the report's page.
 
-Conventions: HTML; all text from files is escaped. Clips are chosen by rule, and none by ear.
+Conventions: HTML, empty where there is nothing to hear; all text from files is escaped. Clips are chosen by rule, and
+none by ear.
 
 telling_clips : a concept, both methods' first clip of it, and the untrained model's.
 clips_of_runs : the first clips of runs spread evenly over all.
-missing       : what to say where something was not made yet.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ def telling_clips(runs: list[Path], own: dict[str, Concept]) -> str:
             untrained = by_name.get((concept, f"{UNTRAINED}-{CLASS_NOUN}", seed))
             first = [next(iter(_players(run, 1)), "") for run in (*pair, untrained) if run]
             return _own_clip(concept, own) + "".join(first) + f"<p class='quiet'>{AS_MADE}</p>"
-    return missing("clips of both methods", "notebooks 02 and 03")
+    return ""
 
 
 def clips_of_runs(runs: list[Path], own: dict[str, Concept]) -> str:
     """Return players for the first clips of some runs, spread evenly over all, and for the concepts' own."""
     heard = [run for run in runs if (run / "clips" / "clips.csv").exists() or (run / "clips.csv").exists()]
+    if not heard:
+        return ""
     step = max(1, -(-len(heard) // MAX_RUNS_HEARD))
     first = [_own_clip(concept, own) for concept in sorted({run.parts[-3] for run in heard[::step]})]
     players = [*first, *(row for run in heard[::step] for row in _players(run, CLIPS_PER_RUN))]
-    if not heard:
-        return missing("clips", "notebooks that generate")
     chosen = f"{len(heard[::step])} of {len(heard)} runs, {CLIPS_PER_RUN} clips of each at most, none chosen by ear."
     return f"<p class='quiet'>{chosen} {AS_MADE}</p><div class='clips'>{''.join(players)}</div>"
 
@@ -69,7 +69,3 @@ def _players(run: Path, n: int) -> Iterable[str]:
 
 def _player(path: Path, who: str, what: str) -> str:
     return f"<p class='clip'><b>{escape(who)}</b><br>{escape(what)}<br>{player(path)}</p>"
-
-
-def missing(what: str, maker: str) -> str:
-    return f"<p class='quiet'>No {what} yet: the {maker} did not run for this profile.</p>"

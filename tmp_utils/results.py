@@ -191,7 +191,7 @@ def _complete(manifest: pd.DataFrame, asked: Sequence, parameters: Mapping) -> p
 
 def _pooled(collection: Collection, digests: Sequence[str]) -> pd.DataFrame:
     """Return the pooled distances, from the last time if all clips and the embedder are the same."""
-    own = [f"{name}:{collection.clips_hash(concept)}" for name, concept in sorted(collection.own.items())]
+    own = [f"{name}:{concepts.clips_hash(concept)}" for name, concept in sorted(collection.own.items())]
     key = hashlib.sha256("".join([*digests, *map(str, collection.folders), *own, collection.pooled_spec]).encode())
     path = collection.folder / ".cache" / f"pooled-{key.hexdigest()[:16]}.csv"
     if path.is_file() and not (kept := read_table(path))["status"].eq("failed").any():

@@ -47,23 +47,25 @@ def estimate(profile: Profile, tflop_per_s: float, size: str = "audioldm-m") -> 
         pipe = blank_pipeline(size)
     clips = profile.reconstruction_clips + profile.clips_per_prompt * profile.n_editability_prompts
     generation = clips * _clip_flops(pipe, profile) / 1e15
+    shape = (1, *_latent_shape(pipe, CLIP_S))  # whole clips are learned from
+    passes = [training_flops(pipe.unet, shape, trained) for trained in (False, True)]
+    of_a_latent = (_unet_flops(pipe, CLIP_S), *passes)
     rows = {}
     for method, numbers in profile.methods.items():
-        training = _training_flops(pipe, method, Options.of(method, numbers), profile) / 1e15
+        training = _training_flops(pipe, method, Options.of(method, numbers), of_a_latent) / 1e15
         seconds = (training + generation) * 1e3 / tflop_per_s
         rows[method] = {"training_pflop": training, "clips": clips, "generation_pflop": generation}
         rows[method] |= {"minutes": seconds / 60}
     return pd.DataFrame(rows).T.astype({"clips": int})
 
 
-def _training_flops(pipe, method: str, options: Options, profile: Profile) -> int:
-    """Operations of a run's training, on whole clips; gradient checkpointing repeats each forward pass."""
-    shape = (options.batch_size, *_latent_shape(pipe, CLIP_S))
-    word, weights = (training_flops(pipe.unet, shape, trained) for trained in (False, True))
+def _training_flops(pipe, method: str, options: Options, of_a_latent: tuple[int, int, int]) -> int:
+    """Operations of a run's training; gradient checkpointing repeats each forward pass."""
+    forward, word, weights = (options.batch_size * count for count in of_a_latent)
     step = word if method in FEW_WEIGHTS else weights
     if method == SPECTRAL:
         step += _rebuilding_flops(pipe.unet)
-    again = options.batch_size * _unet_flops(pipe, CLIP_S) if options.gradient_checkpointing else 0
+    again = forward if options.gradient_checkpointing else 0
     steps = options.steps * (step + again) + options.ti_steps * (word + again)
     return steps * options.accumulation
 

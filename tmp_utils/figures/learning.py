@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils.figures.look import GREEN, PINK, faded, styled
+from tmp_utils.figures.study import noted
 
 # Neither is a method's, since both are of one method.
 LINES = {"clap_a": ("CLAP-A: like the concept", GREEN), "clap_t": ("CLAP-T: like the prompt", PINK)}
@@ -37,4 +38,4 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
     fig.update_yaxes(title="Cosine by the judge")
     counts = path.groupby("metric")["n"].max()
     about = f"{counts['clap_a']} clips for CLAP-A and {counts['clap_t']} for CLAP-T a stop; bands are 95 % intervals"
-    return styled(fig, title, f"{note}<br>{about}" if note else about)
+    return styled(fig, title, noted(note, about))

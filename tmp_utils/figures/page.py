@@ -8,6 +8,7 @@ plotly_script : plotly.js itself.
 
 import html
 import re
+from pathlib import Path
 
 import plotly.graph_objects as go
 import plotly.io
@@ -16,32 +17,13 @@ from plotly.offline import get_plotlyjs
 TAGS = re.compile(r"</?(?:b|i|em|sup|sub|span)\b[^>]*>")  # of plotly's own markup; "<sitar>" is a word
 CONFIG = {"responsive": True, "displayModeBar": False, "scrollZoom": False}
 LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "title": None}
-NARROW_PX, NARROW_FONT_PX = 600, 9
-# On a phone, words in a plot are smaller and a colour scale makes room. A plot that is folded away has no width yet.
-FITTED = f"""<script>
-function fitted(plot) {{
-  Plotly.Plots.resize(plot);
-  if (!plot.clientWidth || plot.clientWidth >= {NARROW_PX} || plot.narrowed) return;
-  plot.narrowed = true;
-  const words = {{}};
-  (plot.layout.annotations || []).forEach((_, k) => {{ words[`annotations[${{k}}].font.size`] = {NARROW_FONT_PX}; }});
-  Object.keys(plot.layout).filter((key) => /^[xy]axis/.test(key)).forEach((key) => {{
-    words[`${{key}}.title.font.size`] = words[`${{key}}.tickfont.size`] = {NARROW_FONT_PX};
-  }});
-  Plotly.relayout(plot, words);
-  const maps = plot.data.map((trace, k) => (trace.type === "heatmap" ? k : -1)).filter((k) => k >= 0);
-  if (maps.length) Plotly.restyle(plot, {{ showscale: false }}, maps);
-}}
-const plots = (part) => part.querySelectorAll(".js-plotly-plot");
-addEventListener("load", () => plots(document).forEach(fitted));
-document.addEventListener("toggle", (event) => plots(event.target).forEach(fitted), true);
-</script>"""
+FITTING = Path(__file__).with_suffix(".js")  # fits plots to the page's width
 TOP_PX, SIDE_PX, AXIS_PX = 34, 12, 12  # axes take more where their labels need it (automargin)
 
 
 def plotly_script() -> str:
     """Return plotly.js in a `<script>`, and what fits plots to the page's width."""
-    return f"<script>{get_plotlyjs()}</script>{FITTED}"
+    return f"<script>{get_plotlyjs()}</script><script>{FITTING.read_text(encoding='utf-8')}</script>"
 
 
 def page_figure(fig: go.Figure, caption: str, height_px: int | None = None) -> str:

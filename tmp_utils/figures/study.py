@@ -16,8 +16,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from tmp_utils.figures.look import GREY, faded, in_order, method_colour, styled
-from tmp_utils.intervals import MIN_UNITS, SHARE, mean_over_units, wilson
-from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN, is_share
+from tmp_utils.intervals import MIN_UNITS, mean_over_units, wilson
+from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
 
 METRIC_TITLES = {
     "clap_a": "CLAP-A (cosine, higher is closer)",
@@ -53,7 +53,7 @@ def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
         raise ValueError(f"no finished rows of {metric!r}; the table has {sorted(results['metric'].unique())}.")
     found = []
     for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
-        interval = mean_over_units(group, levels=["concept"], bounds=SHARE if is_share(metric) else None)
+        interval = mean_over_units(group, levels=["concept"], bounds=bounds_of(metric))
         ends = (interval.ci_low, interval.ci_high) if len(group) > 1 else tuple(group[["ci_low", "ci_high"]].iloc[0])
         if is_share(metric) and interval.n < MIN_UNITS:
             ends = wilson(interval.value * group["n"].sum(), group["n"].sum())

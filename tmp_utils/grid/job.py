@@ -1,11 +1,11 @@
 """One job of the grid: a notebook executed once for one cell, whoever else is at work.
 
 Conventions: `python -m tmp_utils.grid.job ORDER` reads a JSON file that `engine` wrote: `notebook`, `parameters`, `run`
-(the folder that must be finished afterwards, or null), `settings` (what that run must not contradict) and `output` (the
-executed copy). Jobs for one output take turns
-by a lock that the system frees when a process ends, however it ends. The executed copy takes its name when it is
-complete; a failed one is `<name>-failed.ipynb`, and `<name>-failed.txt` says why. An order without a notebook asks the
-untrained backbone for the class noun, which every setup of a concept and seed is compared with.
+(the folder that must be finished afterwards, or null), `settings` (what its manifest must say) and `output` (the
+executed copy). Jobs for one output take turns by a lock that the system frees when a process ends, however it ends. The
+executed copy takes its name when it is complete; a failed one is `<name>-failed.ipynb`, and `<name>-failed.txt` says
+why. An order without a notebook asks the untrained backbone for the class noun, which every setup of a concept and seed
+is compared with.
 
 do      : carry out an order, or find that it is done.
 is_done : whether an executed copy and its run are there.

@@ -45,7 +45,7 @@ class Job:
     output : Path or None
         The executed notebook.
     settings : dict
-        What the run's manifest must not contradict: a finished run of other settings is not what was asked for.
+        What the run's manifest must say: a finished run of other settings is not what was asked for.
     after : tuple of str
         Names of jobs that come first: they make what this one and others read.
     """
@@ -131,7 +131,7 @@ def plan(
         setups = list(dict.fromkeys([load_setup("DB", "BL"), *setups]))
     common = {"profile": profile, "runs_dir": str(resolve_runs_dir(runs_dir))}
     jobs = {}
-    for word, concept in _by_name(asked).items():
+    for word, concept in _by_word(asked).items():
         path = Path(word).expanduser()
         given = common | {"concept": str(path.resolve()) if path.is_dir() else word}
         for seed in seeds:
@@ -144,7 +144,7 @@ def plan(
     return list(jobs.values())
 
 
-def _by_name(asked: Sequence[str]) -> dict[str, Concept]:
+def _by_word(asked: Sequence[str]) -> dict[str, Concept]:
     """Return the concepts by the word that asked for each; two under one name would be one run."""
     found: dict[str, Concept] = {word: load_concept(word) for word in dict.fromkeys(asked)}
     folders: dict[str, Path] = {}

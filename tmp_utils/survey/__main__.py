@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tmp_utils.collection import named
+from tmp_utils.collection import own_concepts
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_study
 from tmp_utils.survey.questions import load_study, newest_study
@@ -43,8 +43,8 @@ def _folder(options: argparse.Namespace) -> Path:
     newest = newest_study(options.runs_dir, options.profile)
     if newest and not options.build and not said:
         return newest.folder
-    also = named(options.concepts)
-    study = build_study(options.runs_dir, options.profile, **said, concepts=also)
+    own = own_concepts(options.runs_dir, options.profile, options.concepts)
+    study = build_study(options.runs_dir, options.profile, **said, concepts=own)
     print(f"{study.folder}: {len(study.questions)} questions on {' and '.join(study.variants)}.", flush=True)
     if not study.contact:
         print("It names nobody whom participants can write to; --contact does.", flush=True)

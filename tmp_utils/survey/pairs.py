@@ -101,7 +101,7 @@ def build_study(
     n_per_kind : questions of either kind, spread over concepts and prompts; two catch trials are added.
     seed : which pairs are drawn.
     contact : whom participants can write to; shown on the page.
-    concepts : concepts by the name their runs give, where neither the catalogue nor the runs know their folder.
+    concepts : concepts that are in no catalogue, by the name their runs give; `collection.own_concepts` if None.
 
     Raises
     ------
@@ -115,8 +115,8 @@ def build_study(
     with explain_os_errors(root):
         (partial / "clips").mkdir(parents=True)
         try:
-            known = own_concepts(runs_dir, profile) | dict(concepts or {})
-            maker = _Maker(partial / "clips", seed, resolve_runs_dir(runs_dir), known)
+            known = own_concepts(runs_dir, profile) if concepts is None else concepts
+            maker = _Maker(partial / "clips", seed, resolve_runs_dir(runs_dir), dict(known))
             questions = [q for kind in KINDS for q in maker.draw(pairs[pairs["kind"] == kind], kind, n_per_kind)]
             questions += maker.catch_trials(questions[0].concept)
             minutes = 1 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)
