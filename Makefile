@@ -6,7 +6,7 @@ RUNS ?= runs
 CONCEPTS ?=
 SEEDS ?=
 STAGE ?=
-STUDY ?=
+QUESTIONNAIRE ?=
 SURVEY ?=
 SETUPS ?= all
 CLUSTER ?=
@@ -39,7 +39,7 @@ help:  ## list these commands
 setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
 
 study: $(INSTALLED)  ## run the notebooks and write runs/<profile>/report/index.html; skips what is done
-	@$(PY) -m tmp_utils.study $(OPTIONS)
+	@$(PY) -m tmp_utils study $(OPTIONS)
 
 test: $(INSTALLED)  ## run the tests
 	@$(PY) -m pytest -q
@@ -55,19 +55,19 @@ format: $(INSTALLED)  ## mend style and format, and strip the notebooks' outputs
 	@$(PY) -m nbstripout $(wildcard notebooks/*.ipynb) </dev/null
 
 bench: $(INSTALLED)  ## time ours beside what users do today, on the same weights; says where a step's time goes
-	@$(PY) -m tmp_utils.bench --profile $(PROFILE) --runs-dir "$(RUNS)"
+	@$(PY) -m tmp_utils bench --profile $(PROFILE) --runs-dir "$(RUNS)"
 
 bench-gpu: $(INSTALLED)  ## the same at AudioLDM-M's size with random weights; needs a CUDA GPU
-	@$(PY) -m tmp_utils.bench --gpu --runs-dir "$(RUNS)"
+	@$(PY) -m tmp_utils bench --gpu --runs-dir "$(RUNS)"
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
-survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; STUDY=folder for one that is built
-	@$(PY) -m tmp_utils.survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(STUDY),--study "$(STUDY)") $(SURVEY)
+survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; QUESTIONNAIRE=folder for one that is built
+	@$(PY) -m tmp_utils survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(QUESTIONNAIRE),--questionnaire "$(QUESTIONNAIRE)") $(SURVEY)
 
 grid: $(INSTALLED) $(GRID_ENGINE)  ## run many: CONCEPTS=all SETUPS=all SEEDS=2, on CORES=n or with CLUSTER=slurm
-	@$(PY) -m tmp_utils.grid --profile $(PROFILE) --runs-dir "$(RUNS)" --concepts $(or $(CONCEPTS),all) --setups $(SETUPS) \
+	@$(PY) -m tmp_utils grid --profile $(PROFILE) --runs-dir "$(RUNS)" --concepts $(or $(CONCEPTS),all) --setups $(SETUPS) \
 	  --seeds $(or $(SEEDS),1) --threads $(THREADS) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \
 	  $(if $(ENGINE),--engine-options='$(ENGINE)')
 
@@ -76,22 +76,22 @@ test-slurm: $(INSTALLED) $(GRID_ENGINE)  ## run a small grid on a one-node SLURM
 
 notebooks-smoke: $(INSTALLED)  ## execute every notebook at smoke size, 00 too, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	  $(PY) -m tmp_utils.study --profile smoke --with-backbone --runs-dir "$$folder"
+	  $(PY) -m tmp_utils study --profile smoke --with-backbone --runs-dir "$$folder"
 
 readme-figures: $(INSTALLED)  ## make the README's picture and table again from results
-	@$(PY) -m tmp_utils.readme_figures --profile $(PROFILE) --runs-dir "$(RUNS)"
+	@$(PY) -m tmp_utils readme --profile $(PROFILE) --runs-dir "$(RUNS)"
 
 pocket: $(INSTALLED)  ## make the pocket model again, all of it or STAGE=...; says what it will cost
-	@$(PY) -m tmp_utils.pocket $(STAGE)
+	@$(PY) -m tmp_utils pocket $(STAGE)
 
 clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a network and ffmpeg
-	@$(PY) -m tmp_utils.paper_clips
+	@$(PY) -m tmp_utils clips-paper
 
 fake-paper-backbone: $(INSTALLED)  ## write a random-weight AudioLDM-M, and the profile that runs PROFILE=paper with it
-	@$(PY) -m tmp_utils.blank "$(RUNS)/fake-paper"
+	@$(PY) -m tmp_utils fake-backbone "$(RUNS)/fake-paper"
 
 colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook
-	@$(PY) -m tmp_utils.colab
+	@$(PY) -m tmp_utils colab
 
 clean:  ## delete caches; .venv and runs/ stay (delete them by hand)
 	@rm -rf .pytest_cache .ruff_cache build dist

@@ -1,5 +1,5 @@
 # The grid: one papermill execution of a notebook for each (concept, method, setup, seed), on cores or on SLURM.
-# Started by `make grid` (`python -m tmp_utils.grid`), which writes the configuration into a folder of its own:
+# Started by `make grid` (`python -m tmp_utils grid`), which writes the configuration into a folder of its own:
 #   jobs: name -> names of the jobs that come first; orders/<name>.json: what each is (see tmp_utils/grid/job.py)
 #   python, project, threads, gpus: with what, and on how much, a job runs
 # `done/` only tells this Snakemake how far it is. What is finished is known by the runs themselves.
@@ -24,7 +24,7 @@ rule reference:
         attempt=lambda wildcards, attempt: attempt,
     shell:
         "PYTHONPATH={config[project]:q} OMP_NUM_THREADS={threads} "
-        "{config[python]:q} -m tmp_utils.grid.job {params.order:q} --attempt {resources.attempt}"
+        "{config[python]:q} -m tmp_utils grid-job {params.order:q} --attempt {resources.attempt}"
 
 
 use rule reference as textual_inversion with:

@@ -11,14 +11,14 @@ import pytest
 
 @pytest.fixture(scope="session")
 def blank_folder(tmp_path_factory):
-    from tmp_utils.blank import write_blank
+    from tmp_utils.model.blank import write_blank
 
     return write_blank(tmp_path_factory.mktemp("blank") / "audioldm", prediction_type="v_prediction")
 
 
 @pytest.fixture(scope="session")
 def backbone(blank_folder):
-    from tmp_utils.backbone import load_backbone
+    from tmp_utils.model.backbone import load_backbone
 
     return load_backbone(blank_folder, "cpu")
 
@@ -26,8 +26,8 @@ def backbone(blank_folder):
 @pytest.fixture(scope="session")
 def concept(tmp_path_factory):
     """Five clips of tones, on disk."""
-    from tmp_utils.audio import RATE_HZ, save_clip
-    from tmp_utils.concepts import Concept
+    from tmp_utils.inputs.audio import RATE_HZ, save_clip
+    from tmp_utils.inputs.concepts import Concept
 
     folder, t = tmp_path_factory.mktemp("tones"), np.arange(2 * RATE_HZ) / RATE_HZ
     paths = tuple(save_clip(folder / f"{k}.wav", 0.3 * np.sin(2 * np.pi * 220 * (k + 2) * t)) for k in range(5))
@@ -37,7 +37,7 @@ def concept(tmp_path_factory):
 @pytest.fixture
 def profile(blank_folder):
     """Three steps of training, two of generation, 1.28 s."""
-    from tmp_utils.profiles import load_profile
+    from tmp_utils.inputs.profiles import load_profile
 
     paper = load_profile("smoke")
     methods = {name: {**values, "steps": 3, "batch_size": 2} for name, values in paper.methods.items()}
@@ -48,7 +48,7 @@ def profile(blank_folder):
 @pytest.fixture(scope="module")
 def short_clips():
     """Train on 1.28 s: the same code, an eighth of the time."""
-    from tmp_utils import concepts
+    from tmp_utils.inputs import concepts
     from tmp_utils.personalize import examples
 
     with pytest.MonkeyPatch.context() as patch:

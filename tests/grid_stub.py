@@ -11,10 +11,10 @@ from pathlib import Path
 
 import nbformat
 
-from tmp_utils import runs
-from tmp_utils.concepts import load_concept
-from tmp_utils.profiles import load_profile
-from tmp_utils.settings import settings_of
+from tmp_utils.inputs.concepts import load_concept
+from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.runs import folder as runs
+from tmp_utils.runs.identity import settings_of
 
 STEPS = 10
 BOTH = 'profile: str = "pocket"\nruns_dir: str = "runs"'
@@ -23,11 +23,11 @@ TRAIN = """
 import hashlib, os, time
 from pathlib import Path
 import pandas as pd
-from tmp_utils import runs
+from tmp_utils.runs import folder as runs
 
-from tmp_utils.concepts import load_concept
-from tmp_utils.profiles import load_profile, load_setup
-from tmp_utils.settings import settings_of
+from tmp_utils.inputs.concepts import load_concept
+from tmp_utils.inputs.profiles import load_profile, load_setup
+from tmp_utils.runs.identity import settings_of
 
 for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in others)]:
     if os.environ.get("GRID_BREAK") and (method, setup) == ("TI", "3-AC"):
@@ -52,7 +52,7 @@ for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in other
             run.finish()
 """
 COLLECT = """
-from tmp_utils import runs
+from tmp_utils.runs import folder as runs
 
 table = runs.collect(runs_dir, profile)
 table = table.sort_values(["concept", "method", "setup", "seed"])

@@ -3,10 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from tmp_utils import results, runs
-from tmp_utils.audio import RATE_HZ, save_clip
-from tmp_utils.embed import Embedder, unit_rows
-from tmp_utils.prompts import editability_prompts, reconstruction_prompt
+from tmp_utils.findings import results
+from tmp_utils.inputs.audio import RATE_HZ, save_clip
+from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
+from tmp_utils.metrics.embed import Embedder, unit_rows
+from tmp_utils.runs import folder as runs
 
 PROFILE = "smoke"
 N_PROMPTS = 2
@@ -37,7 +38,7 @@ def use_tone_embedder(monkeypatch):
         loaded.append(spec)
         return ToneEmbedder(f"{spec}@1", cache_dir)
 
-    monkeypatch.setattr("tmp_utils.embed.load_embedder", load)
+    monkeypatch.setattr("tmp_utils.metrics.embed.load_embedder", load)
     return loaded
 
 
@@ -50,7 +51,7 @@ def use_quick_ears(monkeypatch):
             {"tempo_bpm": 120.0, "level_lufs": level, "key": "A", "scale": "minor", "key_strength": 0.9}
         )
 
-    monkeypatch.setattr("tmp_utils.music.read_music", read_music)
+    monkeypatch.setattr("tmp_utils.metrics.music.read_music", read_music)
 
 
 def tone(hz, seed, duration_s=1.0):

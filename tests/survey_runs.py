@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 
-from tmp_utils.audio import RATE_HZ, save_clip
-from tmp_utils.concepts import Concept
 from tmp_utils.files import write_csv, write_json
-from tmp_utils.prompts import editability_prompts, reconstruction_prompt
-from tmp_utils.runs import run_folder
+from tmp_utils.inputs.audio import RATE_HZ, save_clip
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
+from tmp_utils.runs.folder import run_folder
 
 PROFILE = "smoke"
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
+from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.model.adapter import Adapter
 from tmp_utils.personalize import METHODS, personalise
-from tmp_utils.personalize.adapter import Adapter
-from tmp_utils.personalize.recipe import Options
-from tmp_utils.profiles import load_setup
+from tmp_utils.personalize.recipe import Hyperparameters
 
 
 def learn(backbone, concept, setup, profile, seed=0, **kwargs) -> Adapter:
@@ -25,5 +25,5 @@ def same(one: Adapter, other: Adapter) -> bool:
 
 
 def recipe_of(backbone, concept, method, **options):
-    options = Options(**{"lr": 1e-3, "steps": 3, **options})
+    options = Hyperparameters(**{"lr": 1e-3, "steps": 3, **options})
     return METHODS[method](backbone, concept, load_setup(method, "BL"), options, 0), options

@@ -18,8 +18,11 @@ import json
 import math
 import os
 import re
+import shutil
 import unicodedata
+import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,3 +129,20 @@ def slug(name: str) -> str:
         return safe
     digest = hashlib.sha256(unicodedata.normalize("NFC", str(name)).encode()).hexdigest()[:6]
     return f"{safe}-{digest}" if safe else digest
+
+
+# MOVED from personalize.adapter
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A temporary sibling to write into, renamed to `folder` when all went well and removed when not."""
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    part.mkdir(parents=True)
+    try:
+        yield part
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

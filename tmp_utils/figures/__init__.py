@@ -9,8 +9,9 @@ study  : setups, music agreement, style transfer.
 plane  : the plane of CLAP-A and CLAP-T.
 tables : Table 1 and the findings.
 learning : what a training gains and loses on its way.
+strength : style transfer over strengths.
+survey : the listening study.
 pocket : how the pocket model was made and what it can do.
-page   : figures on the report's page.
 """
 
 from tmp_utils.figures.learning import learning_path

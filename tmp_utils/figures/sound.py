@@ -44,7 +44,7 @@ def _mel_db(sound: np.ndarray) -> np.ndarray:
     if sound.ndim == 1:
         import torch
 
-        from tmp_utils.audio import log_mel
+        from tmp_utils.inputs.audio import log_mel
 
         sound = log_mel(torch.from_numpy(sound)).numpy()
     if sound.ndim != 2 or sound.shape[1] != 64:

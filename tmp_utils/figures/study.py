@@ -16,8 +16,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from tmp_utils.figures.look import GREY, faded, in_order, method_colour, styled
-from tmp_utils.intervals import MIN_UNITS, mean_over_units, wilson
-from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
+from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
+from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
 
 METRIC_TITLES = {
     "clap_a": "CLAP-A (cosine, higher is closer)",

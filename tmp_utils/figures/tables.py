@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from tmp_utils.figures.look import FAINT, INK, styled
 from tmp_utils.figures.study import summary
-from tmp_utils.metrics import REFERENCE, UNTRAINED, WHOLE_RUN
+from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
 
 METRIC_NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
 COLUMNS = {"clap_a": "CLAP-A ↑", "fad": "FAD ↓", "clap_t": "CLAP-T ↑"}

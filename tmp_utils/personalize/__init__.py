@@ -17,16 +17,16 @@ examples, objective, loop, checkpoint   : what the loop is made of.
 from dataclasses import asdict
 from pathlib import Path
 
-from tmp_utils.backbone import Backbone
-from tmp_utils.concepts import Concept
-from tmp_utils.personalize.adapter import Adapter, load_adapter
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Profile, Setup
+from tmp_utils.model.adapter import Adapter, load_adapter
+from tmp_utils.model.backbone import Backbone
 from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report
 from tmp_utils.personalize.examples import MIX_VERSIONS, Examples, make_examples, prior_latents
 from tmp_utils.personalize.loop import Diverged, train
-from tmp_utils.personalize.recipe import Options, Recipe
+from tmp_utils.personalize.recipe import Hyperparameters, Recipe
 from tmp_utils.personalize.textual_inversion import textual_inversion
 from tmp_utils.personalize.variants import custom_diffusion, low_rank, pivotal, spectral_shifts
-from tmp_utils.profiles import Profile, Setup
 
 METHODS = {
     "TI": textual_inversion,
@@ -75,13 +75,13 @@ def personalise(
 
 def prepare(
     backbone: Backbone, concept: Concept, setup: Setup, seed: int, profile: Profile, cache_dir: Path | None = None
-) -> tuple[Recipe, Examples, Options, Adapter]:
+) -> tuple[Recipe, Examples, Hyperparameters, Adapter]:
     """What the loop needs to know of a run; arguments and errors are those of `personalise`."""
     if backbone.adapter is not None:
         raise RuntimeError(f"{backbone.adapter} is applied to this backbone; leave its `with` block, then train.")
     if setup.method not in METHODS:
         raise ValueError(f'unknown method "{setup.method}"; expected one of {", ".join(METHODS)}.')
-    options = Options.of(setup.method, profile.method(setup.method))
+    options = Hyperparameters.of(setup.method, profile.method(setup.method))
     recipe = METHODS[setup.method](backbone, concept, setup, options, seed)
     examples = make_examples(backbone, concept, setup, seed)
     if recipe.prior_prompt:
@@ -103,7 +103,7 @@ def prepare(
     return recipe, examples, options, adapter
 
 
-def _settings(options: Options, setup: Setup, clips_digest: str) -> dict:
+def _settings(options: Hyperparameters, setup: Setup, clips_digest: str) -> dict:
     """What decides the result besides concept, seed and backbone; JSON values."""
     varied = {name: value for name, value in asdict(setup).items() if name not in ("method", "setup", "note")}
     learned = {name: value for name, value in asdict(options).items() if name not in _INCIDENTAL}

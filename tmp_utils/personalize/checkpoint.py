@@ -16,7 +16,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from tmp_utils.personalize.adapter import Adapter, load_adapter, whole_folder, write_adapter
+from tmp_utils.files import whole_folder
+from tmp_utils.model.adapter import Adapter, load_adapter, write_adapter
 
 OPTIMIZER_FILE = "optimizer.safetensors"
 

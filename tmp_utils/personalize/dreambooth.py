@@ -16,18 +16,18 @@ from collections.abc import Iterable
 
 import torch
 
-from tmp_utils.backbone import Backbone
-from tmp_utils.concepts import Concept
-from tmp_utils.personalize.recipe import Options, Phase, Recipe
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Setup
+from tmp_utils.inputs.prompts import fill, reconstruction_prompt
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.personalize.recipe import Hyperparameters, Phase, Recipe
 from tmp_utils.personalize.textual_inversion import require_class_noun
-from tmp_utils.profiles import Setup
-from tmp_utils.prompts import fill, reconstruction_prompt
 
 COMMON_RANK = 20_000  # of RoBERTa's 50,265 tokens; a small vocabulary holds common words alone
 TEXT_PARTS = ("text_model.", "text_projection.")  # a MusicLDM text encoder also holds an audio tower
 
 
-def dreambooth(backbone: Backbone, concept: Concept, setup: Setup, options: Options, seed: int) -> Recipe:
+def dreambooth(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
     """Train every parameter of the UNet, and with TE those of the text encoder."""
     names = [f"unet.{name}" for name, _ in backbone.unet.named_parameters()]
     if setup.text_encoder:
@@ -37,7 +37,7 @@ def dreambooth(backbone: Backbone, concept: Concept, setup: Setup, options: Opti
 
 
 def dreambooth_recipe(
-    backbone: Backbone, concept: Concept, setup: Setup, options: Options, tensors: dict[str, torch.Tensor]
+    backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, tensors: dict[str, torch.Tensor]
 ) -> Recipe:
     """Train `tensors` on the prompt of the rare word and the class noun.
 

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from tmp_utils.audio import mix_at_snr
-from tmp_utils.backbone import Backbone, unit_noise
-from tmp_utils.concepts import Concept, backgrounds, load_clips
-from tmp_utils.profiles import Profile, Setup
+from tmp_utils.inputs.audio import mix_at_snr
+from tmp_utils.inputs.concepts import Concept, backgrounds, load_clips
+from tmp_utils.inputs.profiles import Profile, Setup
+from tmp_utils.model.backbone import Backbone, unit_noise
 
 MIX_VERSIONS = 8
 PRIOR_BATCH = 4

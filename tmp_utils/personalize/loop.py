@@ -22,13 +22,13 @@ import torch
 from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
-from tmp_utils.backbone import Backbone
-from tmp_utils.memory import explained
-from tmp_utils.personalize.adapter import EMBEDDING, Adapter, full_weights, is_parameter
+from tmp_utils.model.adapter import EMBEDDING, Adapter, full_weights, is_parameter
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.device import explained, precision
 from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
 from tmp_utils.personalize.examples import Examples
 from tmp_utils.personalize.objective import Conditions, diffusion_loss
-from tmp_utils.personalize.recipe import PRECISIONS, Options, Recipe
+from tmp_utils.personalize.recipe import Hyperparameters, Recipe
 
 DIVERGED = 10  # times the loss of always predicting 0, which is that of a model that knows nothing
 
@@ -57,7 +57,7 @@ def train(
     backbone: Backbone,
     recipe: Recipe,
     examples: Examples,
-    options: Options,
+    options: Hyperparameters,
     adapter: Adapter,
     checkpoint_dir: Path | None = None,
     progress: bool = True,
@@ -75,7 +75,7 @@ def train(
     ValueError : the last checkpoint is of another run.
     Diverged : the message says what to try.
     """
-    run = _Run(backbone, recipe, examples, options, adapter)
+    run = Training(backbone, recipe, examples, options, adapter)
     if found := last_checkpoint(checkpoint_dir):
         restore(found, adapter, run.tensors, run.optimizer)
     first, began = adapter.steps, time.perf_counter()
@@ -96,13 +96,13 @@ def train(
 
 
 @dataclass
-class _Run:
+class Training:
     """One run of the loop: what it was given, and what it keeps between steps."""
 
     backbone: Backbone
     recipe: Recipe
     examples: Examples
-    options: Options
+    options: Hyperparameters
     adapter: Adapter
     spectra: dict = field(default_factory=dict)
 
@@ -205,17 +205,8 @@ class _Run:
         )
 
 
-def precision(name: str, device: str) -> torch.dtype:
-    """The type to compute in: "auto" is fp32 off the GPU, bf16 on one that has it, else fp16."""
-    if name != "auto":
-        return PRECISIONS[name]
-    if device != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-
-
 @contextmanager
-def prepared_unet(backbone: Backbone, options: Options) -> Iterator[None]:
+def prepared_unet(backbone: Backbone, options: Hyperparameters) -> Iterator[None]:
     """Let the UNet recompute its activations in the backward pass, or be compiled, as the options say."""
     if options.gradient_checkpointing:
         backbone.unet.enable_gradient_checkpointing()
@@ -228,7 +219,7 @@ def prepared_unet(backbone: Backbone, options: Options) -> Iterator[None]:
         backbone.unet._compiled_call_impl = None  # torch has no public way back from Module.compile
 
 
-def out_of_memory(options: Options) -> str:
+def out_of_memory(options: Hyperparameters) -> str:
     """What to try when the GPU's memory does not hold a step."""
     return (
         f"training with batch_size={options.batch_size}, gradient_checkpointing={options.gradient_checkpointing}. Set "

@@ -21,15 +21,15 @@ import torch
 import torch.nn.functional as F
 from tqdm.auto import tqdm
 
-from tmp_utils.backbone import Backbone
-from tmp_utils.concepts import Concept
-from tmp_utils.memory import explained
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Profile, Setup
+from tmp_utils.model.adapter import EMBEDDING, Adapter
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.device import explained
 from tmp_utils.personalize import prepare
-from tmp_utils.personalize.adapter import EMBEDDING, Adapter
 from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
-from tmp_utils.personalize.loop import Diverged, _Run, out_of_memory, prepared_unet, step_generator
+from tmp_utils.personalize.loop import Diverged, Training, out_of_memory, prepared_unet, step_generator
 from tmp_utils.personalize.objective import Draw, draw_batch, squared_errors
-from tmp_utils.profiles import Profile, Setup
 
 ROLES = [field.name for field in fields(Draw)]
 
@@ -69,7 +69,7 @@ def personalise_many(
     if other := sorted({job.setup.name for job in jobs if job.setup.method != "TI"}):
         raise ValueError(f"{', '.join(other)}: only Textual Inversion leaves the backbone to share. Use `personalise`.")
     together = together or (1 if backbone.device.type == "cpu" else len(jobs))
-    runs = [_Run(backbone, *prepare(backbone, job.concept, job.setup, job.seed, profile)) for job in jobs]
+    runs = [Training(backbone, *prepare(backbone, job.concept, job.setup, job.seed, profile)) for job in jobs]
     for run, job in zip(runs, jobs, strict=True):
         if found := last_checkpoint(job.checkpoint_dir):
             restore(found, run.adapter, run.tensors, run.optimizer)
@@ -96,7 +96,7 @@ def personalise_many(
     return adapters
 
 
-def _step_of_those_that_can(runs: list[_Run], numbers: Sequence[int]) -> dict[int, Diverged]:
+def _step_of_those_that_can(runs: list[Training], numbers: Sequence[int]) -> dict[int, Diverged]:
     """Take a step of each run; one that diverges takes no part, and the others take theirs without it."""
     left, diverged = list(numbers), {}
     while left:
@@ -114,7 +114,7 @@ def _step_of_those_that_can(runs: list[_Run], numbers: Sequence[int]) -> dict[in
     return diverged
 
 
-def step_together(runs: list[_Run]) -> None:
+def step_together(runs: list[Training]) -> None:
     """Take one optimiser step of each run, with one pass through the frozen parts for each batch."""
     options = runs[0].options
     for run in runs:
@@ -126,7 +126,7 @@ def step_together(runs: list[_Run]) -> None:
         run.adapter.steps += 1
 
 
-def accumulate_together(runs: list[_Run], generators: list[torch.Generator]) -> list[float]:
+def accumulate_together(runs: list[Training], generators: list[torch.Generator]) -> list[float]:
     """Add one batch's gradients to every run; their losses."""
     backbone, options = runs[0].backbone, runs[0].options
     n, n_timesteps = options.batch_size, backbone.scheduler.config.num_train_timesteps
@@ -146,7 +146,7 @@ def accumulate_together(runs: list[_Run], generators: list[torch.Generator]) -> 
     return values
 
 
-def conditions_together(runs: list[_Run], draws: list[Draw]) -> torch.Tensor:
+def conditions_together(runs: list[Training], draws: list[Draw]) -> torch.Tensor:
     """Conditions (sum of batches, d), each run's new words spliced into its own prompts."""
     backbone, ids, masks, vectors, offset = runs[0].backbone, [], [], [], 0
     length = max(run.conditions.ids.shape[1] for run in runs)
@@ -162,17 +162,17 @@ def conditions_together(runs: list[_Run], draws: list[Draw]) -> torch.Tensor:
     return backbone.encode(torch.cat(ids), torch.cat(masks), torch.cat(vectors))
 
 
-def _finished(run: _Run) -> bool:
+def _finished(run: Training) -> bool:
     return run.adapter.steps >= run.recipe.steps
 
 
-def _checkpoint(run: _Run, folder: Path | None) -> None:
+def _checkpoint(run: Training, folder: Path | None) -> None:
     adapter, options = run.adapter, run.options
     if folder and (adapter.steps % options.checkpoint_every == 0 or _finished(run)):
         adapter.tensors = run.learned()
         write_checkpoint(folder, adapter, run.tensors, run.optimizer, options.keep_checkpoints)
 
 
-def _result(run: _Run, seconds_per_step: float) -> Adapter:
+def _result(run: Training, seconds_per_step: float) -> Adapter:
     run.adapter.tensors, run.adapter.cost = run.learned(), run.cost(seconds_per_step)
     return run.adapter

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import torch
 
-from tmp_utils.backbone import Backbone
-from tmp_utils.personalize.adapter import EMBEDDING
+from tmp_utils.model.adapter import EMBEDDING
+from tmp_utils.model.backbone import Backbone
 from tmp_utils.personalize.examples import Examples
 from tmp_utils.personalize.recipe import Recipe
 

@@ -3,7 +3,7 @@ them.
 
 Conventions: tensors are named as in `adapter`. Steps are optimiser steps, learning rates AdamW's.
 
-Options : hyperparameters, those of a profile's method.
+Hyperparameters : hyperparameters, those of a profile's method.
 Phase   : tensors that train together for a while.
 Recipe  : the whole of it; every method is a function that returns one.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 
 import torch
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from tmp_utils.model.device import PRECISIONS
 
 
 @dataclass(frozen=True)
-class Options:
+class Hyperparameters:
     """Hyperparameters; those of a profile's method.
 
     Attributes
@@ -54,8 +54,8 @@ class Options:
             raise ValueError(f'precision "{self.precision}": expected auto, {", ".join(PRECISIONS)}.')
 
     @classmethod
-    def of(cls, method: str, values: dict) -> "Options":
-        """Options of a profile's table; ValueError lists the valid keys."""
+    def of(cls, method: str, values: dict) -> "Hyperparameters":
+        """Hyperparameters of a profile's table; ValueError lists the valid keys."""
         valid = [f.name for f in fields(cls)]
         if unknown := sorted(values.keys() - set(valid)):
             raise ValueError(f"{method}: unknown hyperparameters {', '.join(unknown)}; valid: {', '.join(valid)}.")

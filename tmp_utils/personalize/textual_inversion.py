@@ -12,15 +12,17 @@ first_embedding   : what the new word starts from.
 
 import torch
 
-from tmp_utils.backbone import Backbone
-from tmp_utils.concepts import Concept
-from tmp_utils.personalize.adapter import EMBEDDING
-from tmp_utils.personalize.recipe import Options, Phase, Recipe
-from tmp_utils.profiles import Setup
-from tmp_utils.prompts import fill, training_templates
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Setup
+from tmp_utils.inputs.prompts import fill, training_templates
+from tmp_utils.model.adapter import EMBEDDING
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.personalize.recipe import Hyperparameters, Phase, Recipe
 
 
-def textual_inversion(backbone: Backbone, concept: Concept, setup: Setup, options: Options, seed: int) -> Recipe:
+def textual_inversion(
+    backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int
+) -> Recipe:
     """Train the placeholder's vectors on neutral prompts.
 
     Raises

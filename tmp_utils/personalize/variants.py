@@ -13,19 +13,19 @@ pivotal          : TI-DB, a new word first, then the UNet around it (Roich et al
 
 import torch
 
-from tmp_utils.backbone import Backbone
-from tmp_utils.concepts import Concept
-from tmp_utils.personalize.adapter import LORA_A, LORA_B, SHIFT
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Setup
+from tmp_utils.model.adapter import LORA_A, LORA_B, SHIFT
+from tmp_utils.model.backbone import Backbone
 from tmp_utils.personalize.dreambooth import copies, dreambooth_recipe
-from tmp_utils.personalize.recipe import Options, Phase, Recipe
+from tmp_utils.personalize.recipe import Hyperparameters, Phase, Recipe
 from tmp_utils.personalize.textual_inversion import textual_inversion
-from tmp_utils.profiles import Setup
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 CONDITIONED = ("class_embedding", "time_emb_proj")
 
 
-def low_rank(backbone: Backbone, concept: Concept, setup: Setup, options: Options, seed: int) -> Recipe:
+def low_rank(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
     """Add B A of rank `setup.rank` to the attention's four matrices; A starts at random, B at 0, as in peft.
 
     Raises
@@ -45,7 +45,7 @@ def low_rank(backbone: Backbone, concept: Concept, setup: Setup, options: Option
     return dreambooth_recipe(backbone, concept, setup, options, tensors)
 
 
-def custom_diffusion(backbone: Backbone, concept: Concept, setup: Setup, options: Options, seed: int) -> Recipe:
+def custom_diffusion(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
     """Train only the layers that see the condition.
 
     Custom Diffusion trains the keys and values of cross-attention, where a text-to-image UNet meets its text.
@@ -59,7 +59,7 @@ def custom_diffusion(backbone: Backbone, concept: Concept, setup: Setup, options
     return dreambooth_recipe(backbone, concept, setup, options, copies(backbone, names))
 
 
-def spectral_shifts(backbone: Backbone, concept: Concept, setup: Setup, options: Options, seed: int) -> Recipe:
+def spectral_shifts(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
     """Train one shift per singular value of every matrix and kernel of the UNet, a kernel's last axes taken
     as one."""
     tensors = {
@@ -70,7 +70,7 @@ def spectral_shifts(backbone: Backbone, concept: Concept, setup: Setup, options:
     return dreambooth_recipe(backbone, concept, setup, options, tensors)
 
 
-def pivotal(backbone: Backbone, concept: Concept, setup: Setup, options: Options, seed: int) -> Recipe:
+def pivotal(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
     """Train the placeholder for `ti_steps` at `ti_lr`, then the UNet for `steps` at `lr` with the placeholder
     fixed."""
     recipe = textual_inversion(backbone, concept, setup, options, seed)

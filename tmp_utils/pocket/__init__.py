@@ -1,0 +1,11 @@
+"""How the pocket model and the rendered clips are made. Nothing imports this room.
+
+command      : `python -m tmp_utils pocket`.
+stages       : the making of the model, stage by stage.
+corpus, captions, scores, grooves, instruments, render, acoustics : the rendered music it is trained on.
+architecture : the shapes of its parts.
+clap, vae, vocoder, unet, training : the training of each part.
+assemble     : the parts -> one pipeline folder.
+proof        : what the finished model can do, measured.
+stand_ins, stand_in_beats, stand_in_solos, stand_in_tunes : the rendered concept clips.
+"""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import signal
 
-from tmp_utils.audio import RATE_HZ
+from tmp_utils.inputs.audio import RATE_HZ
 
 PEAK = 0.9
 

@@ -10,7 +10,7 @@ build_vae, build_unet, build_vocoder, build_scheduler.
 
 from __future__ import annotations
 
-from tmp_utils.audio import F_MAX_HZ, HOP, N_FFT, N_MELS, RATE_HZ
+from tmp_utils.inputs.audio import F_MAX_HZ, HOP, N_FFT, N_MELS, RATE_HZ
 
 EMBEDDING_DIM = 128
 TEXT_DIM, TEXT_LAYERS, TEXT_HEADS = 128, 3, 4

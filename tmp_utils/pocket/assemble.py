@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from tmp_utils.audio import log_mel
 from tmp_utils.files import write_json
-from tmp_utils.griffin_lim import GriffinLimVocoder
+from tmp_utils.inputs.audio import log_mel
+from tmp_utils.model.griffin_lim import GriffinLimVocoder
 from tmp_utils.pocket import architecture, clap
 
 SIZE_LIMIT_BYTES = 25_000_000

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tmp_utils.inputs.prompts import editability_prompts, fill, training_templates
 from tmp_utils.pocket.instruments import INSTRUMENTS, Instrument
-from tmp_utils.prompts import editability_prompts, fill, training_templates
 
 NEUTRAL = "neutral"
 EXTRA = {

@@ -21,7 +21,7 @@ import pretty_midi
 from scipy import signal
 from tqdm.auto import tqdm
 
-from tmp_utils.audio import CLIP_S, HOP, RATE_HZ
+from tmp_utils.inputs.audio import CLIP_S, HOP, RATE_HZ
 from tmp_utils.pocket import acoustics, captions, grooves, scores
 from tmp_utils.pocket.instruments import BY_NAME, Instrument
 from tmp_utils.pocket.render import render_midi

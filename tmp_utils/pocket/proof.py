@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from tmp_utils.audio import log_mel, loudness_lufs
-from tmp_utils.backbone import Backbone
-from tmp_utils.embed import Embedder
-from tmp_utils.generate import clip_seed, generate
-from tmp_utils.intervals import bootstrap_mean
+from tmp_utils.inputs.audio import log_mel, loudness_lufs
+from tmp_utils.inputs.prompts import editability_prompts, fill
+from tmp_utils.metrics.embed import Embedder
+from tmp_utils.metrics.intervals import bootstrap_mean
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.pocket import captions
 from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus
-from tmp_utils.prompts import editability_prompts, fill
 
 FLOORS = {"R@10": 0.85, "roundtrip_similarity": 0.85, "right_family_first": 0.70}
 ALL = "all"

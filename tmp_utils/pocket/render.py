@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from tmp_utils.audio import CLIP_S, RATE_HZ
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ
 
 SOUNDFONT_VARIABLE = "TMP_SOUNDFONT"
 SOUNDFONT_PLACES = (

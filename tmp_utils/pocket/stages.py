@@ -18,13 +18,13 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from tmp_utils.backbone import load_backbone
-from tmp_utils.embed import load_embedder
 from tmp_utils.files import write_csv
+from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.metrics.embed import load_embedder
+from tmp_utils.model.backbone import load_backbone
 from tmp_utils.pocket import architecture, assemble, clap, proof, unet, vae, vocoder
 from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus, render_corpus
 from tmp_utils.pocket.training import run_stage
-from tmp_utils.profiles import DATA_DIR, load_profile
 
 CLAP_SECOND_LR = 5e-4
 

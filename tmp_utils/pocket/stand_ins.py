@@ -9,12 +9,13 @@ render_background : one environmental sound for the MIX setup.
 write_stand_ins   : all of `data/clips` and `data/backgrounds`.
 microphone        : a room, a tilt and a noise floor for one take.
 
-`python -m tmp_utils.pocket.stand_ins` writes them all (needs FluidSynth and FluidR3, see
+`python -m tmp_utils stand-ins` writes them all (needs FluidSynth and FluidR3, see
 `render.find_soundfont`).
 """
 
 import argparse
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +23,13 @@ import pretty_midi
 from scipy import signal
 from tqdm.auto import tqdm
 
-from tmp_utils.audio import CLIP_S, RATE_HZ, match_loudness, save_clip
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, match_loudness, save_clip
+from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.pocket import acoustics
 from tmp_utils.pocket.render import render_midi
 from tmp_utils.pocket.stand_in_beats import GROOVES, beat
 from tmp_utils.pocket.stand_in_solos import PLAYERS, solo
 from tmp_utils.pocket.stand_in_tunes import TUNES, play
-from tmp_utils.profiles import DATA_DIR
 
 TAKE_S = 10.0  # the paper's clips are 10 s
 N_TAKES = 5
@@ -155,16 +156,15 @@ def write_stand_ins(folder: Path, seed: int = 0, names: tuple[str, ...] = STAND_
     return paths
 
 
-def main() -> None:
-    """Command line: write every stand-in and background, and say what was written."""
-    parser = argparse.ArgumentParser(description="Render the stand-in concepts and the backgrounds.")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write every stand-in and background from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tmp_utils stand-ins", description="Render the stand-in concepts and the backgrounds."
+    )
     parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ go")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    paths = write_stand_ins(arguments.folder, arguments.seed)
+    options = parser.parse_args(arguments)
+    paths = write_stand_ins(options.folder, options.seed)
     megabytes = sum(path.stat().st_size for path in paths) / 1e6
-    print(f"{len(paths)} clips, {megabytes:.1f} MB, in {arguments.folder}")
-
-
-if __name__ == "__main__":
-    main()
+    print(f"{len(paths)} clips, {megabytes:.1f} MB, in {options.folder}")
+    return 0

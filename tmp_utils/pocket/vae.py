@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from tmp_utils.audio import CLIP_FRAMES, N_MELS, log_mel
+from tmp_utils.inputs.audio import CLIP_FRAMES, N_MELS, log_mel
 from tmp_utils.pocket import architecture
 from tmp_utils.pocket.corpus import Corpus
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tmp_utils.audio import HOP, log_mel
+from tmp_utils.inputs.audio import HOP, log_mel
 from tmp_utils.pocket import architecture
 from tmp_utils.pocket.corpus import Corpus
 

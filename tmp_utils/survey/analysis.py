@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.intervals import LEVEL, N_RESAMPLES, wilson
-from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Study
+from tmp_utils.metrics.intervals import LEVEL, N_RESAMPLES, wilson
+from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Questionnaire
 
 NEEDED = ("participant", "question", "kind", "catch", "first", "second", "side_a", "side_b", "choice", "source")
 UNDECIDED = ("None", "Cannot decide")
@@ -42,7 +42,7 @@ def read_answers(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no such file. Export answers with `python -m tmp_utils.survey --export answers.csv`."
+            f"{path}: no such file. Export answers with `python -m tmp_utils survey --export answers.csv`."
         )
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -134,7 +134,7 @@ def clustered_interval(
 ) -> tuple[float, float]:
     """Bootstrap interval of a share by drawing whole clusters; (nan, nan) with fewer than two clusters.
 
-    Widened by sqrt(n / (n - 1)) about the mean, as in `tmp_utils.intervals`, and kept within the values'
+    Widened by sqrt(n / (n - 1)) about the mean, as in `tmp_utils.metrics.intervals`, and kept within the values'
     own range. Where all are 0 or all are 1 every resample is the same and would claim certainty; there it is
     Wilson's interval with each cluster as one answer.
     """
@@ -181,7 +181,7 @@ def sign_test(answers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def pair_scores(study: Study, embedder, concepts: dict | None = None) -> pd.DataFrame:
+def pair_scores(questionnaire: Questionnaire, embedder, concepts: dict | None = None) -> pd.DataFrame:
     """CLAP-A (reconstruction, to the concept's clips) or CLAP-T (editability, to the prompt) of both clips.
 
     Measured on the clips as participants hear them.
@@ -190,12 +190,12 @@ def pair_scores(study: Study, embedder, concepts: dict | None = None) -> pd.Data
     -------
     One row a question: question, metric, score_first, score_second, embedder.
     """
-    from tmp_utils.audio import load_clip
-    from tmp_utils.concepts import load_clips, load_concept
+    from tmp_utils.inputs.audio import load_clip
+    from tmp_utils.inputs.concepts import load_clips, load_concept
 
     rows = []
-    for question in (question for question in study.questions if not question.catch):
-        sides = [load_clip(study.clip(question.files[role])) for role in ("first", "second")]
+    for question in (question for question in questionnaire.questions if not question.catch):
+        sides = [load_clip(questionnaire.clip(question.files[role])) for role in ("first", "second")]
         if question.kind == "reconstruction":
             concept = (concepts or {}).get(question.concept) or load_concept(question.concept)
             target, metric = embedder.embed_clips(load_clips(concept)), "CLAP-A"

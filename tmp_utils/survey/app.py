@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tmp_utils.survey.questions import load_study
+from tmp_utils.survey.questions import load_questionnaire
 from tmp_utils.survey.session import Refused, Rules, Sessions
 from tmp_utils.survey.store import Store
 
@@ -96,8 +96,8 @@ def serve(
     block : wait until interrupted; False returns at once, for a notebook.
     rules : how much listening is required, and how many participants are let in.
     """
-    study = load_study(folder)
-    app = create_app(Sessions(study, Store(study, answers), rules or Rules()))
+    questionnaire = load_questionnaire(folder)
+    app = create_app(Sessions(questionnaire, Store(questionnaire, answers), rules or Rules()))
     _, local, shared = app.launch(
         server_name=host,
         server_port=port,
@@ -110,16 +110,20 @@ def serve(
         enable_monitoring=False,
         _frontend=False,
     )
-    print(f"Listening study {study.version}: {shared or local}", flush=True)
-    print(f"Answers go to {answers or study.folder / 'answers.sqlite'}. Ctrl-C ends the page.", flush=True)
+    print(f"Listening study {questionnaire.version}: {shared or local}", flush=True)
+    print(f"Answers go to {answers or questionnaire.folder / 'answers.sqlite'}. Ctrl-C ends the page.", flush=True)
     if block:
         app.get_blocks().block_thread()
     return app, shared or local
 
 
 def _about(sessions: Sessions) -> dict:
-    study = sessions.study
-    return {"consent": list(study.consent), "contact": study.contact, "total": len(study.questions)}
+    questionnaire = sessions.questionnaire
+    return {
+        "consent": list(questionnaire.consent),
+        "contact": questionnaire.contact,
+        "total": len(questionnaire.questions),
+    }
 
 
 def _step(method: Callable, keys: tuple[str, ...]) -> Callable[[dict], dict]:

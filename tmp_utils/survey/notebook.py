@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tmp_utils.survey.questions import Study
+from tmp_utils.survey.questions import Questionnaire
 from tmp_utils.survey.session import DEVICES, Refused, Rules, Sessions
 from tmp_utils.survey.store import Store
 
@@ -30,12 +30,19 @@ class NotebookSession:
     """
 
     def __init__(
-        self, study: Study, store: Store | None = None, code: str | None = None, rules: Rules | None = None, **kwargs
+        self,
+        questionnaire: Questionnaire,
+        store: Store | None = None,
+        code: str | None = None,
+        rules: Rules | None = None,
+        **kwargs,
     ):
         import ipywidgets
 
         self._widgets = ipywidgets
-        self.sessions = Sessions(study, store or Store(study), rules or Rules(), source="notebook", **kwargs)
+        self.sessions = Sessions(
+            questionnaire, store or Store(questionnaire), rules or Rules(), source="notebook", **kwargs
+        )
         self.message, self.player = ipywidgets.HTML(), ipywidgets.HTML()
         self.body = ipywidgets.VBox([])
         self.widget = ipywidgets.VBox([self.body, self.player, self.message])
@@ -70,10 +77,10 @@ class NotebookSession:
         return button
 
     def _consent(self) -> list:
-        study = self.sessions.study
+        questionnaire = self.sessions.questionnaire
         agree = self._widgets.Checkbox(description="I am 18 or older and agree to take part", indent=False)
         start = self._button("Start", lambda: self._step(self.sessions.start, agree.value))
-        return [*(self._html(text) for text in study.consent), self._html(study.contact), agree, start]
+        return [*(self._html(text) for text in questionnaire.consent), self._html(questionnaire.contact), agree, start]
 
     def _check(self) -> list:
         code = self.state["code"]

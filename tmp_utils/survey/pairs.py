@@ -5,7 +5,7 @@ Every clip of a study is mono, 16 kHz, 16-bit wav, at -23 LUFS (EBU R 128), with
 a question last equally long. A question whose clips would clip at -23 LUFS is lowered as a whole.
 
 find_pairs  : every pair that the runs of a profile hold.
-build_study : pairs -> a study folder with catch trials and volume checks.
+build_questionnaire : pairs -> a study folder with catch trials and volume checks.
 """
 
 import hashlib
@@ -20,23 +20,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
-from tmp_utils.collection import own_concepts
-from tmp_utils.concepts import Concept, load_concept
 from tmp_utils.files import explain_os_errors, write_json
-from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
-from tmp_utils.runs import find_runs, read_manifest, resolve_runs_dir
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
+from tmp_utils.inputs.concepts import Concept, load_concept
+from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.runs.collection import own_concepts
+from tmp_utils.runs.folder import find_runs, read_manifest, resolve_runs_dir
 from tmp_utils.survey.questions import (
     CORRECT,
     FOIL,
     KINDS,
     STUDY_FILE,
     Question,
-    Study,
+    Questionnaire,
     content_hash,
-    load_study,
+    load_questionnaire,
+    questionnaire_content,
     studies_dir,
-    study_content,
 )
 
 VARIANTS = ("DB-BL", "TI-BL")  # the paper's comparison
@@ -85,7 +85,7 @@ def find_pairs(runs_dir: str | Path, profile: str, variants: Sequence[str] = VAR
     return pd.concat(pairs, ignore_index=True)
 
 
-def build_study(
+def build_questionnaire(
     runs_dir: str | Path,
     profile: str,
     variants: Sequence[str] = VARIANTS,
@@ -93,7 +93,7 @@ def build_study(
     seed: int = 0,
     contact: str = "",
     concepts: Mapping[str, Concept] | None = None,
-) -> Study:
+) -> Questionnaire:
     """Build a study from the runs of a profile; the same runs and settings give the same study.
 
     Parameters
@@ -123,27 +123,29 @@ def build_study(
             consent = (CONSENT[0].format(n=len(questions), minutes=minutes), *CONSENT[1:])
             checks = {n: maker.save(_beeps(n), f"beeps/{n}") for n in BEEPS}
             left_out = tuple(maker.left_out)
-            study = Study(partial, "", seed, tuple(variants), tuple(questions), checks, consent, contact, left_out)
-            return _keep(study, root)
+            questionnaire = Questionnaire(
+                partial, "", seed, tuple(variants), tuple(questions), checks, consent, contact, left_out
+            )
+            return _keep(questionnaire, root)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
 
-def _keep(study: Study, root: Path) -> Study:
-    content = study_content(study)
-    version = content_hash(content, study.folder)
+def _keep(questionnaire: Questionnaire, root: Path) -> Questionnaire:
+    content = questionnaire_content(questionnaire)
+    version = content_hash(content, questionnaire.folder)
     folder = root / f"study-{version}"
     if not folder.exists():
-        write_json(study.folder / STUDY_FILE, {"version": version, **content})
-        study.folder.rename(folder)
+        write_json(questionnaire.folder / STUDY_FILE, {"version": version, **content})
+        questionnaire.folder.rename(folder)
     (folder / STUDY_FILE).touch()  # the one that was asked for last is the newest, also if it was there before
-    if study.left_out:
+    if questionnaire.left_out:
         warnings.warn(
-            f"{len(study.left_out)} pairs were left out because a clip of theirs cannot be played: "
-            + "; ".join(study.left_out),
+            f"{len(questionnaire.left_out)} pairs were left out because a clip of theirs cannot be played: "
+            + "; ".join(questionnaire.left_out),
             stacklevel=3,
         )
-    return load_study(folder)
+    return load_questionnaire(folder)
 
 
 def _run_clips(folder: Path) -> pd.DataFrame:

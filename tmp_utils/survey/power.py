@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tmp_utils.intervals import LEVEL, wilson
+from tmp_utils.metrics.intervals import LEVEL, wilson
 from tmp_utils.survey.analysis import decided
 
 POWER = 0.8

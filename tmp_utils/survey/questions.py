@@ -1,13 +1,13 @@
 """A listening study as it lies in its folder, and the order and sides each participant gets.
 
-Conventions: a study folder holds `study.json`, `clips/` with neutral names, and later `answers.sqlite`. Its
+Conventions: a study folder holds `questionnaire.json`, `clips/` with neutral names, and later `answers.sqlite`. Its
 version is a hash of all that a participant sees or hears. `first` and `second` are the variants of a question
 in the study's own order; A and B are where one participant hears them. Levels are in LUFS, durations in s.
 
-Question, Study : what is asked.
-load_study      : folder -> Study, checked against its version.
-find_studies    : the studies built from a profile's runs.
-newest_study    : the one that is served and read unless another is named.
+Question, Questionnaire : what is asked.
+load_questionnaire      : folder -> Questionnaire, checked against its version.
+find_questionnaires    : the studies built from a profile's runs.
+newest_questionnaire    : the one that is served and read unless another is named.
 Placement, plan : one participant's order and sides, drawn from their code.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from tmp_utils.files import plain, slug
-from tmp_utils.runs import resolve_runs_dir
+from tmp_utils.runs.folder import resolve_runs_dir
 
 KINDS = ("reconstruction", "editability")
 CHOICES = ("A", "B", "None", "Cannot decide")
@@ -73,7 +73,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Study:
+class Questionnaire:
     """A listening study; `checks` are the volume checks, by how many beeps each has."""
 
     folder: Path
@@ -117,14 +117,14 @@ def content_hash(content: dict, folder: Path) -> str:
     return whole.hexdigest()[:VERSION_CHARS]
 
 
-def study_content(study: Study) -> dict:
-    """What `study.json` holds beside the version."""
-    content = asdict(study)
+def questionnaire_content(questionnaire: Questionnaire) -> dict:
+    """What `questionnaire.json` holds beside the version."""
+    content = asdict(questionnaire)
     del content["folder"], content["version"]
     return plain(content)
 
 
-def load_study(folder: str | Path) -> Study:
+def load_questionnaire(folder: str | Path) -> Questionnaire:
     """Read a study from its folder.
 
     Raises
@@ -141,7 +141,7 @@ def load_study(folder: str | Path) -> Study:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("version")
-        study = _from_content(folder, version, content)
+        questionnaire = _from_content(folder, version, content)
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged ({error}). Delete its folder and build the study again.") from error
     if content_hash(content, folder) != version:
@@ -149,11 +149,11 @@ def load_study(folder: str | Path) -> Study:
             f"{folder}: the study or its clips were changed since version {version} was built, so answers "
             "would not be to the same questions. Restore the folder, or build a new study."
         )
-    return study
+    return questionnaire
 
 
-def _from_content(folder: Path, version: str, content: dict) -> Study:
-    return Study(
+def _from_content(folder: Path, version: str, content: dict) -> Questionnaire:
+    return Questionnaire(
         folder=folder,
         version=version,
         seed=content["seed"],
@@ -171,32 +171,32 @@ def studies_dir(runs_dir: str | Path, profile: str) -> Path:
     return resolve_runs_dir(runs_dir) / slug(profile) / "survey"
 
 
-def find_studies(runs_dir: str | Path, profile: str) -> list[Path]:
+def find_questionnaires(runs_dir: str | Path, profile: str) -> list[Path]:
     """Folders of the studies built from a profile's runs, the oldest first."""
     found = studies_dir(runs_dir, profile).glob(f"study-*/{STUDY_FILE}")
     return [path.parent for path in sorted(found, key=lambda path: (path.stat().st_mtime, path))]
 
 
-def newest_study(runs_dir: str | Path, profile: str) -> Study | None:
+def newest_questionnaire(runs_dir: str | Path, profile: str) -> Questionnaire | None:
     """The study of a profile that was built last, or None; its answers stay with it when runs are added."""
-    found = find_studies(runs_dir, profile)
-    return load_study(found[-1]) if found else None
+    found = find_questionnaires(runs_dir, profile)
+    return load_questionnaire(found[-1]) if found else None
 
 
-def plan(study: Study, code: str) -> list[Placement]:
+def plan(questionnaire: Questionnaire, code: str) -> list[Placement]:
     """The order and the sides of one participant, drawn from the study's version and the participant's code.
 
     The two kinds are blocks, in either order. Within a block the order is random, a catch trial is never
     first, and each variant is A as often as B (to within one).
     """
-    digest = hashlib.sha256(f"{study.version}/{code}".encode()).digest()
+    digest = hashlib.sha256(f"{questionnaire.version}/{code}".encode()).digest()
     rng = np.random.default_rng(list(digest))
-    return [placement for kind in rng.permutation(KINDS) for placement in _block(study, str(kind), rng)]
+    return [placement for kind in rng.permutation(KINDS) for placement in _block(questionnaire, str(kind), rng)]
 
 
-def _block(study: Study, kind: str, rng: np.random.Generator) -> list[Placement]:
-    asked = [question.id for question in study.questions if question.kind == kind and not question.catch]
-    catches = [question.id for question in study.questions if question.kind == kind and question.catch]
+def _block(questionnaire: Questionnaire, kind: str, rng: np.random.Generator) -> list[Placement]:
+    asked = [question.id for question in questionnaire.questions if question.kind == kind and not question.catch]
+    catches = [question.id for question in questionnaire.questions if question.kind == kind and question.catch]
     order = [str(question) for question in rng.permutation(asked)]
     for catch in catches:
         order.insert(int(rng.integers(1, len(order) + 1)), catch)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tmp_utils.survey.questions import ASKED, CHOICES, Placement, Question, Study
+from tmp_utils.survey.questions import ASKED, CHOICES, Placement, Question, Questionnaire
 from tmp_utils.survey.store import AlreadyAnswered, Store, tidy_code
 
 MIN_HEARD_S = 0.02  # whatever is required, a clip that was never played has not been heard
@@ -68,13 +68,13 @@ class Sessions:
 
     def __init__(
         self,
-        study: Study,
+        questionnaire: Questionnaire,
         store: Store,
         rules: Rules = Rules(),
         source: str = "web",
         clock: Callable[[], float] = time.monotonic,
     ):
-        self.study, self.store, self.rules, self.source, self.clock = study, store, rules, source, clock
+        self.questionnaire, self.store, self.rules, self.source, self.clock = questionnaire, store, rules, source, clock
         self._listening: dict[str, _Listening] = {}
         self._lock = threading.RLock()
 
@@ -97,7 +97,7 @@ class Sessions:
             return {**state, "stage": "check"}
         if who["answered"] >= total:
             return {**state, "stage": "done"}
-        question = self.study.question(who["plan"][who["answered"]].question)
+        question = self.questionnaire.question(who["plan"][who["answered"]].question)
         asked = {"kind": question.kind, "asked": ASKED[question.kind], "prompt": question.prompt}
         with self._lock:
             listening = self._current(code, who["answered"], question)
@@ -118,7 +118,7 @@ class Sessions:
     def check_clip(self, code: Any) -> Path:
         """The participant's own volume check."""
         code, _ = self._participant(code)
-        return self.study.clip(self.study.checks[self._beeps(code)])
+        return self.questionnaire.clip(self.questionnaire.checks[self._beeps(code)])
 
     def clip(self, code: Any, position: Any, slot: Any) -> Path:
         """The file behind a slot of the current question, noted as sent."""
@@ -127,7 +127,7 @@ class Sessions:
             raise Refused(404, "There is no such clip.")
         with self._lock:
             self._current(code, position, question).sent.add(slot)
-        return self.study.clip(question.files[placement.role(slot)])
+        return self.questionnaire.clip(question.files[placement.role(slot)])
 
     def listen(self, code: Any, position: Any, slot: Any, playing: Any) -> dict:
         """Note that a player has started or stopped, and return what counts as heard."""
@@ -180,7 +180,7 @@ class Sessions:
         if position != who["answered"] or position >= len(who["plan"]):
             raise Refused(404, "There is no such question now. Please reload the page.")
         placement = who["plan"][position]
-        return code, placement, self.study.question(placement.question)
+        return code, placement, self.questionnaire.question(placement.question)
 
     def _current(self, code: str, position: int, question: Question) -> _Listening:
         listening = self._listening.get(code)
@@ -216,7 +216,7 @@ class Sessions:
 
     def _beeps(self, code: str) -> int:
         """How many beeps a participant's own check has."""
-        numbers = sorted(self.study.checks)
+        numbers = sorted(self.questionnaire.checks)
         return numbers[hashlib.sha256(f"beeps/{code}".encode()).digest()[0] % len(numbers)]
 
     def _kept(self, use: Callable[[], Any]) -> Any:

@@ -8,9 +8,10 @@ Rater             : what a simulated rater prefers.
 example_questions : twenty questions and two catch trials that need no runs.
 simulate_answers  : answers of many raters, each in their own order and with their own sides.
 simulate_scores   : a metric that sees part of what the raters hear.
-write_example     : the files in data/survey/ (`python -m tmp_utils.survey.simulate`).
+write_example     : the files in data/survey/ (`python -m tmp_utils simulate`).
 """
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,9 +21,9 @@ import pandas as pd
 
 from tmp_utils import __version__
 from tmp_utils.files import write_csv
-from tmp_utils.profiles import DATA_DIR
+from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.survey.analysis import SIMULATED
-from tmp_utils.survey.questions import CHOICES, CORRECT, FOIL, KINDS, Question, Study, plan
+from tmp_utils.survey.questions import CHOICES, CORRECT, FOIL, KINDS, Question, Questionnaire, plan
 from tmp_utils.survey.store import COLUMNS
 
 EXAMPLE_DIR = DATA_DIR / "survey"
@@ -55,10 +56,10 @@ class Rater:
         return self.log_odds[question.kind]
 
 
-def example_questions(variants: Sequence[str] = ("DB-BL", "TI-BL"), n_per_kind: int = 10) -> Study:
+def example_questions(variants: Sequence[str] = ("DB-BL", "TI-BL"), n_per_kind: int = 10) -> Questionnaire:
     """Questions like the paper's, about the shipped concepts, without any clips."""
-    from tmp_utils.concepts import catalogue
-    from tmp_utils.prompts import editability_prompts, fill, reconstruction_prompt
+    from tmp_utils.inputs.concepts import catalogue
+    from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 
     shipped = catalogue().query("shipped")
     concepts = list(shipped[["name", "class_noun"]].itertuples(index=False))
@@ -75,7 +76,7 @@ def example_questions(variants: Sequence[str] = ("DB-BL", "TI-BL"), n_per_kind: 
         words = fill(reconstruction_prompt().template, concepts[0].class_noun) if kind == "editability" else ""
         names = (f"c{len(questions) // n_per_kind:02d}", kind, True, concepts[0].name, "catch", words, CORRECT, FOIL)
         questions.append(_without_clips(names))
-    return Study(Path(), EXAMPLE_VERSION, 0, tuple(variants), tuple(questions), {}, (), "", ())
+    return Questionnaire(Path(), EXAMPLE_VERSION, 0, tuple(variants), tuple(questions), {}, (), "", ())
 
 
 def _without_clips(names: tuple) -> Question:
@@ -83,17 +84,19 @@ def _without_clips(names: tuple) -> Question:
     return Question(*names, files=reference, sources={}, duration_s=10.24, reference_s=10.24, level_lufs=-23.0)
 
 
-def simulate_answers(study: Study, n_participants: int = 34, rater: Rater | None = None, seed: int = 0) -> pd.DataFrame:
+def simulate_answers(
+    questionnaire: Questionnaire, n_participants: int = 34, rater: Rater | None = None, seed: int = 0
+) -> pd.DataFrame:
     """Answers of simulated raters to every question of a study, with the columns of exported answers."""
     rater = rater or Rater()
     rng = np.random.default_rng([seed, 1])
-    pulls = _item_pulls(study, rater, seed)
+    pulls = _item_pulls(questionnaire, rater, seed)
     rows = []
     for number in range(n_participants):
         code, taste = f"SIM-{number + 1:03d}", rng.normal(0, rater.participant_sd)
         careless = rng.random() < rater.careless
-        for position, placement in enumerate(plan(study, f"{code}/{seed}")):
-            question = study.question(placement.question)
+        for position, placement in enumerate(plan(questionnaire, f"{code}/{seed}")):
+            question = questionnaire.question(placement.question)
             side = rater.side_a if placement.first_is_a else -rater.side_a
             log_odds = 6.0 if question.catch else rater.effect(question) + taste + pulls[question.id] + side
             choice = _choice(rater, log_odds, placement.first_is_a, question.catch, careless, rng)
@@ -127,13 +130,15 @@ def _row(code: str, question: Question, first_is_a: bool, position: int, choice:
     }
 
 
-def _item_pulls(study: Study, rater: Rater, seed: int) -> dict[str, float]:
+def _item_pulls(questionnaire: Questionnaire, rater: Rater, seed: int) -> dict[str, float]:
     """How much each question's own clips speak for the first variant, in log-odds."""
-    pulls = np.random.default_rng([seed, 2]).normal(0, rater.item_sd, len(study.questions))
-    return {question.id: float(pull) for question, pull in zip(study.questions, pulls, strict=True)}
+    pulls = np.random.default_rng([seed, 2]).normal(0, rater.item_sd, len(questionnaire.questions))
+    return {question.id: float(pull) for question, pull in zip(questionnaire.questions, pulls, strict=True)}
 
 
-def simulate_scores(study: Study, rater: Rater | None = None, seed: int = 0, noise: float = 0.6) -> pd.DataFrame:
+def simulate_scores(
+    questionnaire: Questionnaire, rater: Rater | None = None, seed: int = 0, noise: float = 0.6
+) -> pd.DataFrame:
     """Scores of both clips whose difference follows the effect and the items' pulls, with noise (log-odds).
 
     Returns
@@ -141,8 +146,8 @@ def simulate_scores(study: Study, rater: Rater | None = None, seed: int = 0, noi
     The columns of `analysis.pair_scores`; `embedder` is "simulated rater".
     """
     rater = rater or Rater()
-    rng, pulls, rows = np.random.default_rng([seed, 3]), _item_pulls(study, rater, seed), []
-    for question in (question for question in study.questions if not question.catch):
+    rng, pulls, rows = np.random.default_rng([seed, 3]), _item_pulls(questionnaire, rater, seed), []
+    for question in (question for question in questionnaire.questions if not question.catch):
         heard = rater.effect(question) + pulls[question.id] + rng.normal(0, noise)
         metric, level = ("CLAP-A", 0.7) if question.kind == "reconstruction" else ("CLAP-T", 0.3)
         sides = [round(level + sign * 0.02 * heard, 4) for sign in (1, -1)]
@@ -152,11 +157,15 @@ def simulate_scores(study: Study, rater: Rater | None = None, seed: int = 0, noi
 
 def write_example(folder: str | Path = EXAMPLE_DIR) -> list[Path]:
     """Write example_answers.csv and example_scores.csv; returns their paths."""
-    study = example_questions()
-    tables = {"example_answers": simulate_answers(study), "example_scores": simulate_scores(study)}
+    questionnaire = example_questions()
+    tables = {"example_answers": simulate_answers(questionnaire), "example_scores": simulate_scores(questionnaire)}
     Path(folder).mkdir(parents=True, exist_ok=True)
     return [write_csv(Path(folder) / f"{name}.csv", table) for name, table in tables.items()]
 
 
-if __name__ == "__main__":
-    print(*write_example(), sep="\n")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the example tables from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils simulate", description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=EXAMPLE_DIR, help="where the two tables go")
+    print(*write_example(parser.parse_args(arguments).folder), sep="\n")
+    return 0

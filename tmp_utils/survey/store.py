@@ -21,7 +21,7 @@ import pandas as pd
 
 from tmp_utils import __version__
 from tmp_utils.files import write_csv
-from tmp_utils.survey.questions import Placement, Study, plan
+from tmp_utils.survey.questions import Placement, Questionnaire, plan
 
 ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that reads like another character
 CODE_CHARS = 10
@@ -80,23 +80,23 @@ class Store:
         cannot keep it safely.
     """
 
-    def __init__(self, study: Study, path: str | Path | None = None):
-        self.study = study
-        self.path = Path(path) if path is not None else study.folder / "answers.sqlite"
+    def __init__(self, questionnaire: Questionnaire, path: str | Path | None = None):
+        self.questionnaire = questionnaire
+        self.path = Path(path) if path is not None else questionnaire.folder / "answers.sqlite"
         try:
             with self._open() as database:
                 mode = database.execute("PRAGMA journal_mode=WAL").fetchone()[0]
                 database.executescript(SCHEMA)
                 kept = dict(database.execute("SELECT key, value FROM meta"))
                 if not kept:
-                    database.execute("INSERT OR IGNORE INTO meta VALUES ('study_version', ?)", [study.version])
+                    database.execute("INSERT OR IGNORE INTO meta VALUES ('study_version', ?)", [questionnaire.version])
         except sqlite3.DatabaseError as error:
             raise ValueError(
                 f"{self.path}: cannot be used for answers ({error}). Name another file, or move this one away."
             ) from error
-        if (version := kept.get("study_version", study.version)) != study.version:
+        if (version := kept.get("study_version", questionnaire.version)) != questionnaire.version:
             raise ValueError(
-                f"{self.path} holds answers to study version {version}, and this is version {study.version}; "
+                f"{self.path} holds answers to study version {version}, and this is version {questionnaire.version}; "
                 "they cannot be mixed. Name another file, or go back to the study they belong to."
             )
         if mode != "wal":
@@ -124,7 +124,7 @@ class Store:
     def add_participant(self, source: str, code: str | None = None) -> str:
         """Store a new participant with their order and sides; returns the code."""
         code = code or new_code()
-        order = [[placement.question, placement.first_is_a] for placement in plan(self.study, code)]
+        order = [[placement.question, placement.first_is_a] for placement in plan(self.questionnaire, code)]
         with self._open() as database:
             row = [code, json.dumps(order), now_utc(), source]
             database.execute(
@@ -167,13 +167,13 @@ class Store:
         AlreadyAnswered : this participant has answered this question.
         sqlite3.OperationalError : the disk is full, say; nothing was stored and nothing was lost.
         """
-        question = self.study.question(placement.question)
+        question = self.questionnaire.question(placement.question)
         row = {
             **{"participant": code, "question": question.id, "position": position, "choice": choice},
             "side_a": getattr(question, placement.role("a")),
             "side_b": getattr(question, placement.role("b")),
             **{"heard_reference_s": None, **times},
-            **{"answered_utc": now_utc(), "app_version": __version__, "study_version": self.study.version},
+            **{"answered_utc": now_utc(), "app_version": __version__, "study_version": self.questionnaire.version},
         }
         insert = f"INSERT INTO answers ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
         try:
@@ -195,7 +195,7 @@ class Store:
         return pd.DataFrame([self._with_question(row) for row in rows], columns=list(COLUMNS))
 
     def _with_question(self, row: dict) -> dict:
-        question = self.study.question(row["question"])
+        question = self.questionnaire.question(row["question"])
         asked = ("kind", "catch", "concept", "prompt_id", "prompt", "first", "second")
         preferred = {"A": row["side_a"], "B": row["side_b"]}.get(row["choice"], row["choice"])
         return {**row, **{name: getattr(question, name) for name in asked}, "preferred": preferred}

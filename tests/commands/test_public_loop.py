@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+import torch
+
+from tmp_utils.commands.bench.public_loop import (
+    FrontEnd,
+    PublicDraw,
+    PublicDreamBooth,
+    PublicTextualInversion,
+    public_generate,
+    public_scores,
+)
+from tmp_utils.inputs.audio import log_mel, save_clip
+from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.metrics.similarity import clap_audio_similarity, clap_text_similarity
+from tmp_utils.model.adapter import EMBEDDING
+from tmp_utils.model.generate import generate
+from tmp_utils.personalize import METHODS
+from tmp_utils.personalize.examples import make_examples
+from tmp_utils.personalize.loop import step_generator
+from tmp_utils.personalize.objective import Conditions, diffusion_loss
+from tmp_utils.personalize.recipe import Hyperparameters
+
+pytestmark = pytest.mark.usefixtures("short_clips")
+
+CLIP_S, BATCH = 1.28, 3
+
+
+def both(backbone, concept, method):
+    """Our recipe, examples and conditions, and the public loop that starts where it does."""
+    recipe = METHODS[method](backbone, concept, load_setup(method, "BL"), Hyperparameters(lr=1e-2, steps=3), 0)
+    examples = make_examples(backbone, concept, load_setup(method, "BL"), 0)
+    asked = {"lr": 1e-2, "clip_s": CLIP_S}
+    if method == "TI":
+        first = recipe.tensors[EMBEDDING][0]
+        public = PublicTextualInversion(backbone, concept.clips, recipe.prompts, recipe.placeholder, first, **asked)
+    else:
+        public = PublicDreamBooth(backbone, concept.clips, recipe.prompts, **asked)
+    return recipe, examples, public
+
+
+def draw_of(backbone, recipe, examples, step=0):
+    n_timesteps = backbone.scheduler.config.num_train_timesteps
+    shape = tuple(examples.mean.shape[2:])
+    return PublicDraw.of(step_generator(0, step), BATCH, len(recipe.prompts), len(examples.mean), shape, n_timesteps)
+
+
+@pytest.mark.parametrize("method", ["TI", "DB"])
+@pytest.mark.parametrize("step", [0, 1])
+def test_both_loops_have_the_same_loss_for_the_same_noise(backbone, concept, method, step):
+    recipe, examples, public = both(backbone, concept, method)
+    ours, _ = diffusion_loss(Conditions(backbone, recipe), examples, recipe.tensors, BATCH, step_generator(0, step))
+    theirs = public.loss(draw_of(backbone, recipe, examples, step))
+    theirs = theirs.detach()
+    assert float(ours.detach()) == pytest.approx(float(theirs), rel=1e-5)
+    other = public.loss(draw_of(backbone, recipe, examples, step + 2))
+    assert float(other.detach()) != pytest.approx(float(theirs), rel=1e-3), "it must hear the noise"
+
+
+def test_their_mel_front_end_has_our_values():
+    clip = np.random.default_rng(0).normal(scale=0.1, size=16000).astype(np.float32)
+    mel = FrontEnd().log_mel(clip)
+    assert mel.shape == (100, 64)
+    torch.testing.assert_close(mel, log_mel(torch.from_numpy(clip)), atol=1e-3, rtol=0)
+
+
+def test_the_front_end_is_built_for_every_clip_unless_it_is_kept(backbone, concept, monkeypatch):
+    built = []
+    monkeypatch.setattr(FrontEnd, "__init__", lambda self, make=FrontEnd.__init__: (built.append(1), make(self))[1])
+    prompts = ["a recording of a guitar"]
+    for kept, expected in ((False, BATCH), (True, 1)):
+        built.clear()
+        public = PublicDreamBooth(backbone, concept.clips, prompts, 1e-3, clip_s=CLIP_S, keep_front_end=kept)
+        draw = PublicDraw.of(step_generator(0, 0), BATCH, 1, len(concept.clips), backbone.latent_shape(CLIP_S), 1000)
+        public.latents(draw)
+        assert len(built) == expected
+
+
+def test_both_loops_have_the_same_gradient_of_the_new_word(backbone, concept):
+    recipe, examples, public = both(backbone, concept, "TI")
+    recipe.tensors[EMBEDDING].requires_grad_(True)
+    ours, _ = diffusion_loss(Conditions(backbone, recipe), examples, recipe.tensors, BATCH, step_generator(0, 0))
+    ours.backward()
+    public.loss(draw_of(backbone, recipe, examples)).backward()
+    expected, found = public.table.grad[public.token], recipe.tensors[EMBEDDING].grad[0]
+    assert float(found.norm()) > 0
+    assert float((found - expected).norm()) < 1e-3 * float(expected.norm())
+
+
+def test_the_public_step_moves_the_new_row_and_puts_the_others_back(backbone, concept):
+    recipe, examples, public = both(backbone, concept, "TI")
+    public.step(draw_of(backbone, recipe, examples))
+    moved = (public.table.detach() != public.original).any(1)
+    assert moved.nonzero().flatten().tolist() == [public.token]
+
+
+def test_the_public_dreambooth_step_trains_a_copy_and_leaves_the_backbone(backbone, concept):
+    recipe, examples, public = both(backbone, concept, "DB")
+    before = backbone.unet.conv_in.weight.clone()
+    public.step(draw_of(backbone, recipe, examples))
+    assert torch.equal(backbone.unet.conv_in.weight, before)
+    assert not torch.equal(public.unet.conv_in.weight, before)
+
+
+def test_public_generation_makes_our_clips(backbone):
+    prompts, seeds = ["a recording of a guitar", "a jazz song"], [1, 2]
+    theirs = public_generate(backbone, prompts, seeds, 2, 2.5, 0.64)
+    ours = generate(backbone, prompts, seeds, steps=2, guidance_scale=2.5, clip_s=0.64, progress=False)
+    np.testing.assert_allclose(np.stack(ours), np.stack(theirs), atol=1e-4)
+
+
+class Ear:
+    """An embedder whose answers can be worked out by hand."""
+
+    def embed_clips(self, clips):
+        rows = np.stack([[clip.mean(), clip.std(), np.abs(np.diff(clip)).mean()] for clip in clips])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    def embed_prompts(self, prompts):
+        rows = np.array([[len(prompt), 1.0, 2.0] for prompt in prompts])
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_public_scores_are_ours(tmp_path, concept):
+    from tmp_utils.inputs.audio import load_clip
+    from tmp_utils.metrics.distances import frechet_audio_distance
+
+    rng, ear, prompts = np.random.default_rng(0), Ear(), ["one", "three", "seven"]
+    files = [save_clip(tmp_path / f"{k}.wav", 0.1 * rng.normal(size=16000) + 0.1 * k) for k in range(3)]
+    found = public_scores(ear, files, concept.clips, prompts)
+    generated, training = (ear.embed_clips([load_clip(path) for path in paths]) for paths in (files, concept.clips))
+    assert found["clap_a"] == pytest.approx(clap_audio_similarity(generated, training))
+    assert found["clap_t"] == pytest.approx(clap_text_similarity(generated, ear.embed_prompts(prompts)))
+    assert found["fad"] == pytest.approx(frechet_audio_distance(training, generated).value, abs=1e-6)

@@ -1,0 +1,128 @@
+"""The README's picture and table come from results, by one command, and touch nothing else."""
+
+import shutil
+
+import pandas as pd
+import pytest
+from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
+
+from tmp_utils.commands import readme as readme_figures
+from tmp_utils.commands.readme import BEGIN, END
+from tmp_utils.findings import results
+from tmp_utils.metrics.intervals import Interval
+from tmp_utils.metrics.table import result_row, results_table
+
+FACTS = {"commit": "0123456789abcdef", "command": "make study"}
+
+
+def table(n_concepts=3, seeds=(0, 1)):
+    rows = []
+    for concept in range(n_concepts):
+        for seed in seeds:
+            for k, (method, setup) in enumerate((("DB", "BL"), ("TI", "MW"), ("DB-LoRA", "BL"))):
+                who = {"profile": "pocket", "concept": f"c{concept}", "method": method, "setup": setup, "seed": seed}
+                for metric, value in (("clap_a", 0.5 + 0.1 * k), ("clap_t", 0.2 + 0.05 * k), ("fad", 10.0 + k)):
+                    interval = Interval(value + concept / 100, 0, 1, 8)
+                    rows.append(result_row(who, metric, interval, "judge@1"))
+    return results_table(rows)
+
+
+@pytest.fixture
+def readme(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_text(f"# Title\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    return path
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Draw without a browser; returns the figures."""
+    figures = []
+    monkeypatch.setattr(readme_figures, "write_png", lambda fig, path: figures.append(fig) or path)
+    return figures
+
+
+def test_the_block_is_replaced_and_nothing_else(readme, drawn):
+    picture = readme.parent / "data" / "published" / "readme.png"
+    readme_figures.make_readme_figures(table(), FACTS, readme, picture)
+    text = readme.read_text()
+    assert text.startswith("# Title\n\nbefore\n\n" + BEGIN) and text.endswith(f"{END}\n\nafter\n")
+    assert "old" not in text and "](data/published/readme.png)" in text
+    readme_figures.make_readme_figures(table(), FACTS, readme, picture)
+    assert readme.read_text() == text
+
+
+def test_profile_n_seeds_commit_and_command_stand_under_the_table(readme, drawn):
+    readme_figures.make_readme_figures(table(), FACTS, readme, readme.parent / "readme.png")
+    line = "*Profile pocket: 3 concepts, 2 seeds, 8 clips a run for CLAP-A; commit 0123456789, `make study`*"
+    assert line in readme.read_text()
+    assert "3 concepts, 2 seeds" in drawn[0].layout.title.text
+    grown = {"commit": "0123456789abcdef, fedcba9876543210", "command": "make study; make grid SEEDS=2"}
+    readme_figures.make_readme_figures(table(), grown, readme, readme.parent / "readme.png")
+    assert "commits 0123456789, fedcba9876, `make study`, `make grid SEEDS=2`*" in readme.read_text()
+
+
+def test_failed_rows_are_counted():
+    failed = result_row(
+        dict.fromkeys(("profile", "concept", "method", "setup"), "pocket") | {"seed": 0}, "fad", None, "", note="x"
+    )
+    line = readme_figures.about(pd.concat([table(), results_table([failed])]), FACTS)
+    assert "; 1 failed rows left out;" in line
+
+
+def test_the_table_has_our_means_with_intervals_beside_the_papers_numbers():
+    lines = readme_figures.markdown_table(table()).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    assert [row[0] for row in cells] == ["DB BL", "TI MW", "DB-LoRA BL"]
+    assert cells[0][1].startswith("0.51 [") and cells[0][2] == "0.80" and cells[1][6] == "16.61"
+    assert cells[2][2] == "–"
+    with pytest.raises(ValueError, match="make study"):
+        readme_figures.markdown_table(results_table([]))
+
+
+def test_without_one_pair_of_markers_nothing_is_written(tmp_path, drawn):
+    readme = tmp_path / "README.md"
+    with pytest.raises(FileNotFoundError, match="Write it first"):
+        readme_figures.make_readme_figures(table(), FACTS, readme, tmp_path / "a.png")
+    for text in ("no markers", f"{END}{BEGIN}", f"{BEGIN}{END}{END}"):
+        readme.write_text(text)
+        with pytest.raises(ValueError, match="expected one of each"):
+            readme_figures.make_readme_figures(table(), FACTS, readme, tmp_path / "a.png")
+        assert readme.read_text() == text
+    assert drawn == []
+
+
+def test_without_a_browser_the_readme_stays_as_it_was(readme, monkeypatch):
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    before = readme.read_text()
+    with pytest.raises(RuntimeError, match=r"no browser to draw the picture with.*chromium"):
+        readme_figures.make_readme_figures(table(), FACTS, readme, readme.parent / "a.png")
+    assert readme.read_text() == before
+
+
+def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_path, readme, drawn, monkeypatch, capsys):
+    use_quick_ears(monkeypatch)
+    use_tone_embedder(monkeypatch)
+    runs_dir, own = make_study(tmp_path, ("lute",), (("DB", "BL"),))
+    results.collect_results(runs_dir, PROFILE, own, say=lambda line: None)
+    for name, value in {"README": readme, "PICTURE": tmp_path / "p.png", "PROJECT_DIR": tmp_path}.items():
+        monkeypatch.setattr(readme_figures, name, value)
+    monkeypatch.setattr(readme_figures, "PUBLISHED_DIR", tmp_path)
+    assert readme_figures.main(["--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
+    assert "*Profile smoke: 1 concept, 1 seed, 2 clips a run" in readme.read_text()
+    assert readme_figures.main(["--profile", "paper", "--runs-dir", str(runs_dir)]) == 2
+    assert "make study" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not any(map(shutil.which, readme_figures.BROWSERS)), reason="no Chromium on this machine")
+def test_the_picture_is_a_png_of_the_size_it_says(tmp_path):
+    pytest.importorskip("kaleido")
+    from tmp_utils.figures import clap_plane
+
+    path = readme_figures.write_png(clap_plane(table()), tmp_path / "new" / "readme.png")
+    content = path.read_bytes()
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
+    assert (width, height) == (1800, 1120) and [p.name for p in path.parent.iterdir()] == ["readme.png"]

@@ -1,0 +1,133 @@
+"""Schedulers other than DDIM, on data whose answer is known: Gaussian numbers, whose perfect UNet is a formula."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tmp_utils.model.adapter import EMBEDDING, Adapter
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.generate import generate
+from tmp_utils.model.pipelines import make_scheduler
+
+MEAN, SPREAD = 0.7, 0.5  # of the Gaussian that the perfect UNet knows
+SHAPE = (4, 1, 4, 4)
+FAST = ["DPMSolverMultistep", "UniPCMultistep"]
+
+
+class PerfectUNet(torch.nn.Module):
+    """Predicts exactly what a UNet trained without end on latents ~ N(MEAN, SPREAD^2) would."""
+
+    def __init__(self, scheduler):
+        super().__init__()
+        self.kept, self.kind = scheduler.alphas_cumprod, scheduler.config.prediction_type
+        self.device, self.calls = torch.device("cpu"), 0
+
+    def forward(self, noisy, t, encoder_hidden_states=None, class_labels=None):
+        self.calls += 1
+        # UniPC and DPM-Solver++ ask at whole timesteps.
+        signal, sigma = self.kept[int(t)].sqrt(), (1 - self.kept[int(t)]).sqrt()
+        gain = signal * SPREAD**2 / (signal**2 * SPREAD**2 + sigma**2)
+        clean = MEAN + gain * (noisy - signal * MEAN)
+        noise = (noisy - signal * clean) / sigma
+        answers = {"epsilon": noise, "v_prediction": signal * noise - sigma * clean, "sample": clean}
+        return SimpleNamespace(sample=answers[self.kind])
+
+
+def sampled(kind: str, name: str, steps: int) -> tuple[torch.Tensor, PerfectUNet]:
+    from diffusers import DDIMScheduler
+
+    own = DDIMScheduler(
+        beta_start=0.0015,
+        beta_end=0.0195,
+        beta_schedule="scaled_linear",
+        steps_offset=1,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        prediction_type=kind,
+    )
+    unet = PerfectUNet(own)
+    backbone = Backbone("perfect", "", None, SimpleNamespace(unet=unet, scheduler=own))
+    noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    numbers = {"steps": steps, "guidance_scale": 1.0, "scheduler": make_scheduler(name, own)}
+    return backbone.denoise(noise, torch.zeros(len(noise), 2), **numbers), unet
+
+
+def transported() -> torch.Tensor:
+    """Where the probability flow takes the noise: a Gaussian flow keeps every number's place in its distribution."""
+    return MEAN + SPREAD * torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("name", FAST)
+def test_a_faster_sampler_is_nearer_the_exact_flow_in_fewer_steps(kind, name):
+    exact = transported()
+    fast, unet = sampled(kind, name, 15)
+    ddim, _ = sampled(kind, "DDIM", 15)
+    assert unet.calls == 15
+    assert float((fast - exact).abs().mean()) < 0.02 * SPREAD
+    assert float((fast - exact).abs().mean()) < 0.2 * float((ddim - exact).abs().mean())
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_prediction_types_are_one_process_seen_three_ways(kind):
+    """As near as whole timesteps allow: the UNet is asked at the one nearest to the sampler's own noise level."""
+    for name in (*FAST, "DDIM"):
+        torch.testing.assert_close(sampled(kind, name, 10)[0], sampled("epsilon", name, 10)[0], atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("name", FAST)
+def test_clips_depend_on_seed_and_prompt_alone_with_a_faster_sampler_too(backbone, name):
+    prompts, numbers = ["a jazz song", "a guitar", "drums"], {"steps": 3, "clip_s": 0.64, "progress": False}
+    together = generate(backbone, prompts, [1, 2, 3], scheduler=name, **numbers)
+    alone = generate(backbone, prompts[1:2], [2], scheduler=name, **numbers)
+    assert (together[1] == alone[0]).all()
+    assert not (together[1] == generate(backbone, prompts[1:2], [2], **numbers)[0]).all()
+    assert type(backbone.scheduler).__name__ == "DDIMScheduler"
+
+
+def test_a_sampler_s_second_run_is_its_first(backbone):
+    scheduler = make_scheduler("DPMSolverMultistep", backbone.scheduler)
+    noise = torch.randn(1, *backbone.latent_shape(0.64), generator=torch.Generator().manual_seed(0))
+    numbers = {"steps": 3, "guidance_scale": 2.5, "scheduler": scheduler}
+    first, again = (backbone.denoise(noise, backbone.null_condition, **numbers) for _ in range(2))
+    assert torch.equal(first, again)
+
+
+def test_an_unknown_sampler_is_refused(backbone):
+    with pytest.raises(ValueError, match='scheduler "Magic": not one of diffusers'):
+        generate(backbone, ["a guitar"], [0], scheduler="Magic")
+
+
+def new_word(backbone, concept, seed: int) -> Adapter:
+    names = {"method": "TI", "setup": "BL", "concept": concept.name, "class_noun": concept.class_noun, "rare_word": "z"}
+    home = {"backbone_id": backbone.id, "backbone_hash": backbone.hash, "settings": {}}
+    vector = torch.randn(1, backbone.words.shape[1], generator=torch.Generator().manual_seed(seed))
+    asked = {"seed": seed, "placeholder": "<tones>", "words": "<tones>"}
+    return Adapter(**names, **home, **asked, tensors={EMBEDDING: vector})
+
+
+def test_clips_of_several_new_words_share_batches(backbone, concept):
+    a, b = (new_word(backbone, concept, seed) for seed in (0, 1))
+    prompts, numbers = ["a recording of a <tones>", "a jazz song with a <tones>"] * 2, {"steps": 2, "clip_s": 0.64}
+    mixed = generate(backbone, prompts, [1, 2, 3, 4], adapter=[a, b, b, a], progress=False, **numbers)
+    for own, places in ((a, [0, 3]), (b, [1, 2])):
+        asked = [prompts[k] for k in places], [(1, 2, 3, 4)[k] for k in places]
+        for place, clip in zip(places, generate(backbone, *asked, adapter=own, progress=False, **numbers), strict=True):
+            assert (mixed[place] == clip).all()
+    assert backbone.adapter is None and not backbone.overrides
+    with pytest.raises(ValueError, match="4 prompts and 2 adapters"):
+        generate(backbone, prompts, [1, 2, 3, 4], adapter=[a, b])
+    a.tensors = {EMBEDDING: a.tensors[EMBEDDING], "unet.conv_in.bias": torch.zeros(8)}
+    with pytest.raises(ValueError, match="changes the backbone's weights"):
+        generate(backbone, prompts[:1], [1], adapter=[a])
+
+
+def test_half_precision_is_near_single(backbone):
+    numbers = {"steps": 2, "clip_s": 0.64, "progress": False}
+    single, half, auto = (
+        generate(backbone, ["a guitar"], [1], precision=precision, **numbers)[0]
+        for precision in ("fp32", "bf16", "auto")
+    )
+    assert (single == auto).all() and not (single == half).all()
+    assert abs(single - half).mean() < 0.1 * abs(single).mean()

@@ -1,0 +1,44 @@
+import pandas as pd
+import pytest
+
+from tmp_utils.commands.search import CANDIDATE, CANDIDATES, COLUMNS, SEARCHED, best_rate, with_row
+from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.personalize import Diverged
+
+
+def row(lr: float, concept: str = "rumba", value: float = 0.5) -> dict:
+    return {"method": "TI", "lr": lr, "concept": concept, "clap_a": value, "clap_t": 0.0, "sum": value, "note": ""}
+
+
+def test_a_candidate_that_is_searched_again_takes_the_place_of_its_row_and_of_no_other():
+    table = pd.DataFrame(columns=COLUMNS)
+    for new in (row(2e-2), row(1e-2), row(1e-2, "accordion"), row(2e-2, value=0.9)):
+        table = with_row(table, new)
+    assert list(table.columns) == COLUMNS
+    assert list(zip(table.lr, table.concept, table["sum"], strict=True)) == [
+        (1e-2, "accordion", 0.5),
+        (1e-2, "rumba", 0.5),
+        (2e-2, "rumba", 0.9),
+    ]
+
+
+def test_a_training_that_diverged_keeps_its_reason_and_has_no_scores():
+    table = with_row(
+        pd.DataFrame(columns=COLUMNS),
+        {**dict(zip(CANDIDATE, ("DB", 1.0, "rumba"), strict=True)), "note": str(Diverged("NaN"))},
+    )
+    assert table.loc[0, "note"] == "NaN" and table[["clap_a", "clap_t", "sum"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("method", CANDIDATES)
+def test_the_pocket_profile_learns_at_the_rate_that_scored_best_over_the_searched_concepts(method):
+    table = pd.read_csv(DATA_DIR / "published" / "search-pocket.csv").query("method == @method")
+    assert set(table.concept) == set(SEARCHED) and set(table.lr) == set(CANDIDATES[method])
+    paper_rate = load_profile("paper").method(method)["lr"]
+    assert load_profile("pocket").method(method)["lr"] == best_rate(table, method, paper_rate)
+
+
+def test_the_best_rate_is_the_highest_mean_or_the_papers_where_it_ties():
+    table = pd.DataFrame([row(1e-2, value=0.50), row(2e-2, value=0.49), row(5e-2, value=0.40)])
+    assert best_rate(table, "TI") == 1e-2 and best_rate(table, "TI", paper_rate=2e-2) == 2e-2
+    assert best_rate(table, "TI", paper_rate=5e-2) == 1e-2

@@ -1,0 +1,281 @@
+"""The study: notebooks executed in order, skipped when done, stopped clearly; and the page at the end."""
+
+import base64
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+import soundfile
+from survey_browser import browser
+
+from tmp_utils.commands import headless, study
+from tmp_utils.findings import comparisons, report
+from tmp_utils.runs import folder as runs
+
+METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "embedder": "judge"}
+
+
+def write_notebook(folder: Path, name: str, parameters: str, *cells: str, tags: tuple = ("parameters",)) -> Path:
+    notebook = nbformat.v4.new_notebook()
+    tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": list(tags)})
+    notebook.cells = [tagged, *(nbformat.v4.new_code_cell(cell) for cell in cells)]
+    folder.mkdir(exist_ok=True)
+    nbformat.write(notebook, folder / name)
+    return folder / name
+
+
+def test_concepts_and_seeds_go_where_a_notebook_declares_them(tmp_path):
+    lists = write_notebook(tmp_path, "02_lists.ipynb", 'profile: str = "x"\nconcepts: list = ["a"]\nseeds: list = [0]')
+    single = write_notebook(tmp_path, "03_single.ipynb", 'concept: str = "a"\nseed: int = 0')
+    neither = write_notebook(tmp_path, "04_neither.ipynb", "steps: int = 1")
+    executions = study.plan([lists, single, neither], "pocket", tmp_path, ["sitar", "oud"], [0, 1])
+    assert [e.name for e in executions] == [
+        "02_lists",
+        "03_single-sitar-seed0",
+        "03_single-sitar-seed1",
+        "03_single-oud-seed0",
+        "03_single-oud-seed1",
+        "04_neither",
+    ]
+    assert executions[0].parameters == {"profile": "pocket", "concepts": ["sitar", "oud"], "seeds": [0, 1]}
+    assert executions[4].parameters == {"concept": "oud", "seed": 1}
+    assert executions[5].parameters == {}
+
+
+def test_without_concepts_a_notebooks_own_values_stand(tmp_path):
+    notebook = write_notebook(tmp_path, "02_x.ipynb", 'concept: str = "a"\nruns_dir: str = "runs"')
+    (execution,) = study.plan([notebook], "pocket", tmp_path, [], [])
+    assert execution.parameters == {"runs_dir": str(tmp_path)}
+
+
+def test_a_notebook_needs_exactly_one_parameters_cell(tmp_path):
+    notebook = write_notebook(tmp_path, "02_x.ipynb", "a: int = 1", tags=())
+    with pytest.raises(ValueError, match=r'02_x.ipynb has 0 cells tagged "parameters"'):
+        headless.declared_parameters(notebook)
+
+
+def test_the_backbones_notebook_runs_only_when_asked_for(tmp_path):
+    for name in ["00_pocket.ipynb", "02_b.ipynb", "01_a.ipynb", "scratch.ipynb"]:
+        write_notebook(tmp_path, name, "a: int = 1")
+    assert [p.name for p in study.find_notebooks(tmp_path)] == ["01_a.ipynb", "02_b.ipynb"]
+    assert study.find_notebooks(tmp_path, with_backbone=True)[0].name == "00_pocket.ipynb"
+
+
+def test_no_notebooks_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no notebook"):
+        study.find_notebooks(tmp_path)
+
+
+def test_what_a_notebook_reads_decides_whether_it_is_done(tmp_path):
+    notebook = write_notebook(tmp_path / "n", "02_x.ipynb", "concept: str = 'a'")
+    recordings = tmp_path / "my drums"
+    recordings.mkdir()
+    (recordings / "a.wav").write_bytes(b"1")
+    execution = study.Execution(notebook, "02_x", {"concept": str(recordings)})
+    before = study.fingerprint(execution)
+    assert study.fingerprint(execution) == before
+    assert study.fingerprint(execution, ["an earlier notebook"]) != before
+    assert study.fingerprint(study.Execution(notebook, "02_x", {"concept": "sitar"})) != before
+    (recordings / "a.wav").write_bytes(b"2")
+    changed = study.fingerprint(execution)
+    assert changed != before
+    write_notebook(tmp_path / "n", "02_x.ipynb", "concept: str = 'b'")
+    assert study.fingerprint(execution) != changed
+
+
+def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, capsys, monkeypatch):
+    first = (
+        "from tmp_utils.runs import folder as runs\nfolder = runs.run_folder(runs_dir, profile, 'a', 'TI', 'BL', seed)"
+    )
+    write_notebook(
+        tmp_path / "notebooks",
+        "01_first.ipynb",
+        'profile: str = "pocket"\nseed: int = 0\nruns_dir: str = "runs"',
+        first,
+        "runs.open_run(folder, {'steps': 1}).finish()",
+        "import sys, os\nprint(sys.executable, os.environ['HF_HUB_OFFLINE'])",
+    )
+    arguments = [
+        "--runs-dir",
+        str(tmp_path / "runs"),
+        "--notebooks-dir",
+        str(tmp_path / "notebooks"),
+        "--seeds",
+        "3",
+    ]
+    assert study.main(arguments) == 0
+    executed = tmp_path / "runs/pocket/notebooks/01_first.ipynb"
+    printed = nbformat.read(executed, as_version=4).cells[-1].outputs[0].text
+    assert printed == f"{sys.executable} 1\n"
+    assert runs.find_runs(tmp_path / "runs", "pocket") == [tmp_path / "runs/pocket/a/TI-BL/seed3"]
+    assert "[1/1] 01_first: done in" in capsys.readouterr().out
+    assert sorted(p.name for p in executed.parent.iterdir()) == ["01_first.ipynb", "01_first.json"]
+
+    written = executed.stat().st_mtime_ns
+    assert study.main(arguments) == 0
+    assert "[1/1] 01_first: already done" in capsys.readouterr().out
+    assert executed.stat().st_mtime_ns == written
+
+    write_notebook(tmp_path / "notebooks", "02_second.ipynb", "a: int = 1", "print('so far')", "1 / 0")
+    assert study.main(arguments) == 1
+    told = capsys.readouterr()
+    failed = executed.with_name("02_second-failed.ipynb")
+    assert "[1/2] 01_first: already done" in told.out
+    assert "[2/2] 02_second: cell 3 raised ZeroDivisionError: division by zero" in told.err
+    assert str(failed) in told.err and "so far" in failed.read_text()
+    assert not executed.with_name("02_second.ipynb").exists()
+    page = tmp_path / "runs/pocket/report/index.html"
+    assert f"Report of what was finished: {page}" in told.out and "01_first" in page.read_text(encoding="utf-8")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(study.report, "write_report", full)
+    assert study.main(arguments) == 1
+    told = capsys.readouterr()
+    assert "No report of what was finished" in told.err and "02_second: cell 3 raised ZeroDivisionError" in told.err
+
+
+def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):
+    output, record = tmp_path / "x.ipynb", tmp_path / "x.json"
+    output.write_text("{}")
+    runs.write_json(record, {"fingerprint": "f", "runs": {"a/TI-BL/seed0": 1}})
+    clip = tmp_path / "a/TI-BL/seed0/clips/x.wav"
+    clip.parent.mkdir(parents=True)
+    clip.touch()
+    assert study._is_done(output, record, "f", tmp_path)
+    assert not study._is_done(output, record, "g", tmp_path)
+    clip.unlink()
+    assert not study._is_done(output, record, "f", tmp_path)
+
+
+class Terminal(list):
+    """A stream that is a terminal, or is not."""
+
+    def __init__(self, is_terminal: bool):
+        super().__init__()
+        self.is_terminal = is_terminal
+
+    def isatty(self) -> bool:
+        return self.is_terminal
+
+    def write(self, text: str) -> None:
+        self.append(text)
+
+    def flush(self) -> None:
+        pass
+
+
+def test_progress_says_which_cell_and_what_was_printed_last():
+    with headless.Progress("[1/2] 01_data", Terminal(is_terminal=False)) as progress:
+        progress.cell("3/20")
+        headless._Lines(progress.said).write("step 1\rstep 2\r\n")
+        assert re.fullmatch(r"\[1/2\] 01_data  cell 3/20  \d+ s  step 2", progress.line())
+        progress.said("x" * 500)
+        assert len(progress.line()) == headless.LINE_CHARS
+    assert progress.stream == ["[1/2] 01_data ...\n"]
+
+
+@pytest.fixture
+def small_study(tmp_path) -> Path:
+    run = runs.open_run(runs.run_folder(tmp_path, "pocket", "<b>sitar</b>", "TI", "BL", 0), {"steps": 1})
+    (run.path / "clips").mkdir()
+    soundfile.write(run.path / "clips" / "a.wav", np.zeros(160), 16000)
+    clips = {"file": ["a.wav"], "prompt_id": ["r"], "prompt": ["a recording of a <script>"]}
+    runs.write_csv(run.path / "clips.csv", pd.DataFrame(clips))
+    row = {
+        **METRIC,
+        "concept": "<b>sitar</b>",
+        "setup": "BL",
+        "prompt": "",
+        "metric": "CLAP-A",
+        "value": 0.75,
+    }
+    runs.write_csv(run.path / "metrics.csv", pd.DataFrame([{**row, "ci_low": 0.7, "ci_high": 0.8}]))
+    run.finish()
+    figures = tmp_path / "pocket" / "figures"
+    figures.mkdir()
+    (figures / "<i>koto").mkdir()
+    for name in ("curve", "<i>koto/spectrum"):
+        figure = go.Figure(go.Scatter(y=[1, 2]), layout_title_text="</script><b>")
+        (figures / f"{name}.json").write_text(figure.to_json())
+    return tmp_path
+
+
+class Sources(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.loads, self.tags = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.loads += [value for name, value in attributes if name in {"src", "href"}]
+
+
+def test_the_report_is_one_page_that_loads_nothing_and_escapes_what_it_shows(small_study):
+    page = report.write_report(small_study, "pocket")
+    html = page.read_text(encoding="utf-8")
+    seen = Sources()
+    seen.feed(html)
+    assert page == small_study / "pocket" / "report" / "index.html"
+    assert [source[:22] for source in seen.loads] == ["data:audio/wav;base64,"]
+    sound = base64.b64decode(seen.loads[0].partition(",")[2])
+    assert sound == (runs.find_runs(small_study)[0] / "clips" / "a.wav").read_bytes()
+    assert "a recording of a &lt;script&gt;" in html and "&lt;b&gt;sitar&lt;/b&gt;" in html
+    assert "0.750 [0.700, 0.800]" in html and "rendered stand-ins" in html
+    assert html.count("plotly.js v") == 1 and seen.tags.count("figure") == 2
+    assert html.count("<h4>&lt;/script&gt;</h4>") == 2 and "<summary>&lt;i&gt;koto</summary>" in html
+    assert "<figcaption>spectrum " in html and "i" not in seen.tags
+
+
+def test_a_broken_figure_is_named_on_the_page_and_the_others_stay(small_study):
+    (small_study / "pocket" / "figures" / "a_broken.json").write_text("{")
+    html = report.write_report(small_study, "pocket").read_text(encoding="utf-8")
+    assert "a_broken.json is not a plotly figure" in html
+    assert html.count("<figure>") == 2 and html.count("plotly.js v") == 1
+
+
+def test_an_empty_study_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make study"):
+        report.write_report(tmp_path, "pocket")
+    (tmp_path / "pocket").mkdir()
+    html = report.write_report(tmp_path, "pocket").read_text(encoding="utf-8")
+    missing = ["comparison of", "plane of", "clips of both", "results", "measurements", "verdicts", "figures", "clips"]
+    assert [part for part in missing if f"No {part}" not in html] == [] and html.count("yet: the") == 9
+
+
+def test_the_report_fits_a_phone_and_draws_its_figures_without_a_network(small_study):
+    page = report.write_report(small_study, "pocket")
+    with browser() as chromium:
+        phone = chromium.new_page(viewport={"width": 390, "height": 800}, offline=True)
+        faults, asked = [], []
+        phone.on("pageerror", lambda error: faults.append(str(error)))
+        phone.on("request", lambda request: asked.append(request.url))
+        phone.goto(page.as_uri())
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+        plots = phone.locator("svg.main-svg >> xpath=ancestor::*[contains(@class, 'js-plotly-plot')]")
+        assert [round(plot.bounding_box()["width"]) <= 390 for plot in plots.all()] == [True, True]
+        assert faults == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
+
+
+def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds():
+    rows = [
+        {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.5},
+        {**METRIC, "setup": "BL", "prompt": "jazz", "metric": "CLAP-A", "value": 0.9},
+        {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.7, "seed": 1},
+        {**METRIC, "setup": "MW", "prompt": "jazz", "metric": "CLAP-A", "value": 0.2},
+        {**METRIC, "setup": "MW", "prompt": "rock", "metric": "CLAP-A", "value": 0.4},
+        {**METRIC, "setup": "MW", "prompt": "all", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
+        {**METRIC, "setup": "BL", "metric": "KAD", "value": np.nan, "status": "failed"},
+    ]
+    table = comparisons.every_metric(pd.DataFrame(rows)).set_index(["metric", "embedder"])
+    bl, mw = (next(name for name in table if name.endswith(setup)) for setup in (" BL", " MW"))
+    assert table.loc[("CLAP-A", "judge"), [bl, mw]].tolist() == ["0.600 (mean of 2)", "0.300 (mean of 2)"]
+    assert table.loc[("KAD", "judge"), bl] == "failed"
+    assert table.loc[("FAD", "vggish"), [bl, mw]].tolist() == ["", "undefined"]

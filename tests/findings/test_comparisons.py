@@ -1,0 +1,44 @@
+"""Setups against each other, against copies of the training clips, and beside the paper."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from results_runs import clip, collect
+from scipy.stats import ttest_1samp
+
+from tmp_utils.findings import comparisons
+from tmp_utils.metrics.table import RESULT_COLUMNS
+
+
+def test_differences_are_paired_and_corrected_over_the_whole_table():
+    rng, made = np.random.default_rng(0), []
+    for concept in range(6):
+        level = rng.normal()
+        for (method, setup), shift in {("DB", "BL"): 0, ("DB", "MIX"): 0.2, ("TI", "BL"): 0.01}.items():
+            values = {"method": method, "setup": setup, "metric": "clap_a", "value": level + shift + rng.normal() / 100}
+            blank = dict.fromkeys(RESULT_COLUMNS, "") | {"concept": f"c{concept}", "seed": 0, "prompt": "all"}
+            made.append({**blank, **values, "n": 4, "status": "ok"})
+    table = comparisons.differences(pd.DataFrame(made)).set_index(["a", "b"])
+    assert list(table.index) == [("DB MIX", "DB BL"), ("DB BL", "TI BL")]
+    assert table.loc[("DB MIX", "DB BL"), "difference"] == pytest.approx(0.2, abs=0.02)
+    wide = pd.DataFrame(made).pivot(index="concept", columns=["method", "setup"], values="value")
+    alone = ttest_1samp(wide["DB", "MIX"] - wide["DB", "BL"], 0).pvalue  # the smaller of two: Holm doubles it
+    assert table["p_holm"].iloc[0] == pytest.approx(2 * alone) and table["p_holm"].iloc[0] < table["p_holm"].iloc[1]
+    few = comparisons.differences(pd.DataFrame(made).query("concept in ['c0', 'c1']"))
+    assert few["p_holm"].isna().all() and few["n_concepts"].tolist() == [2, 2]
+
+
+def test_a_copy_shows_as_excess_over_the_training_clips(study):
+    for k in range(2):
+        clip(study, "TI-BL", f"reconstruction-{k}.wav").write_bytes((study[1][0] / "1.wav").read_bytes())
+        clip(study, "TI-BL", f"reconstruction-{k}.wav", "harp").write_bytes((study[1][1] / "1.wav").read_bytes())
+    found = comparisons.memorisation(collect(study)).set_index(["method", "setup"])
+    assert found.loc[("TI", "BL"), "nearest_training"] == pytest.approx(1)
+    assert found.loc[("TI", "BL"), "excess"] > 0.05 and found["excess"].idxmax() == ("TI", "BL")
+
+
+def test_tables_stand_side_by_side_with_the_papers_numbers(study):
+    table = comparisons.side_by_side({"ours": collect(study)})
+    assert table.loc[("DB", "TE"), ("clap_a", "paper")] == 0.88 and len(table) == 10
+    assert np.isfinite(table.loc[("DB", "MIX"), ("clap_a", "ours")])
+    assert np.isnan(table.loc[("DB", "TE"), ("clap_a", "ours")])

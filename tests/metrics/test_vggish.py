@@ -1,0 +1,101 @@
+"""VGGish to Google's definition, and its weights only from a file of the right hash."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from tmp_utils.metrics import vggish
+
+
+def test_ten_seconds_are_ten_patches_of_96_by_64():
+    assert vggish.log_mel_patches(np.zeros(160000)).shape == (10, 96, 64)
+
+
+def test_a_clip_shorter_than_a_patch_is_one_patch():
+    assert vggish.log_mel_patches(np.ones(100)).shape == (1, 96, 64)
+
+
+def test_silence_is_the_logarithm_of_the_offset_everywhere():
+    assert vggish.log_mel_patches(np.zeros(16000)).numpy() == pytest.approx(np.log(0.01))
+
+
+@pytest.mark.parametrize("frequency_hz", [300.0, 1000.0, 5000.0])
+def test_a_sine_is_loudest_in_the_mel_band_of_its_frequency(frequency_hz):
+    edges = np.linspace(*(1127 * np.log(1 + np.array([125.0, 7500.0]) / 700)), 66)
+    expected = np.abs(edges[1:-1] - 1127 * np.log(1 + frequency_hz / 700)).argmin()
+    clip = np.sin(2 * np.pi * frequency_hz * np.arange(16000) / 16000)
+    assert abs(int(vggish.log_mel_patches(clip)[0].mean(0).argmax()) - expected) <= 1
+
+
+def test_the_mel_matrix_has_google_s_shape_and_leaves_out_dc():
+    matrix = vggish.mel_matrix()
+    assert matrix.shape == (257, 64)
+    assert matrix[0].sum() == 0
+    hz = np.arange(257) * 31.25
+    assert matrix[(hz <= 125) | (hz >= 7500)].sum() == 0
+
+
+def test_the_network_has_vggish_s_72_million_parameters_under_the_port_s_names():
+    with torch.device("meta"):
+        network = vggish.VGGish()
+    assert sum(p.numel() for p in network.parameters()) == 72_141_184
+    layers = [f"features.{i}" for i in (0, 3, 6, 8, 11, 13)] + [f"embeddings.{i}" for i in (0, 2, 4)]
+    assert set(network.state_dict()) == {f"{layer}.{kind}" for layer in layers for kind in ("weight", "bias")}
+
+
+def test_the_last_layer_is_linear():
+    torch.manual_seed(0)
+    embeddings = vggish.VGGish(hidden=8)(torch.randn(2, 96, 64))
+    assert embeddings.shape == (2, 128)
+    assert (embeddings < 0).any()
+
+
+def test_maps_are_flattened_in_tensorflow_s_order():
+    network = vggish.VGGish(hidden=8)
+    maps = torch.randn(1, 512, 6, 4)
+    network.features = torch.nn.Module()
+    network.features.forward = lambda _: maps
+    network.embeddings = torch.nn.Identity()
+    flat = network(torch.zeros(1, 96, 64))
+    assert torch.equal(flat[0], torch.from_numpy(np.moveaxis(maps[0].numpy(), 0, -1).reshape(-1)))
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "vggish.pth"
+    torch.save(vggish.VGGish(hidden=8).state_dict(), path)
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_weights_load_when_their_hash_is_right(weights):
+    path, sha256 = weights
+    network = vggish.load_vggish(path, sha256, hidden=8)
+    assert torch.equal(network.state_dict()["features.0.bias"], torch.load(path)["features.0.bias"])
+    assert not network.training
+
+
+def test_weights_of_another_hash_are_refused(weights):
+    with pytest.raises(ValueError, match="expected 10086976"):
+        vggish.load_vggish(weights[0])
+
+
+def test_missing_weights_say_how_to_fetch_them(tmp_path):
+    with pytest.raises(FileNotFoundError, match="download_vggish"):
+        vggish.load_vggish(tmp_path / "none.pth")
+
+
+def test_a_download_is_checked_and_kept(weights, tmp_path):
+    path, sha256 = weights
+    copy = vggish.download_vggish(tmp_path / "cache" / "copy.pth", path.as_uri(), sha256)
+    assert copy.read_bytes() == path.read_bytes()
+    with pytest.raises(ValueError, match="expected 00000000"):
+        vggish.download_vggish(tmp_path / "wrong" / "copy.pth", path.as_uri(), "00000000")
+    assert list((tmp_path / "wrong").iterdir()) == []
+
+
+def test_without_a_network_the_download_says_what_to_do_instead(tmp_path):
+    with pytest.raises(ConnectionError, match="use the CLAP embeddings"):
+        vggish.download_vggish(tmp_path / "copy.pth", "http://127.0.0.1:9/vggish.pth")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,147 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.model.backbone import load_backbone
+from tmp_utils.model.blank import write_blank
+from tmp_utils.model.generate import generate
+from tmp_utils.personalize import METHODS, load_adapter, personalise
+from tmp_utils.personalize import examples as examples_module
+
+SETUPS = [load_setup(method, "BL") for method in METHODS] + [load_setup("DB", "TE")]
+by_name = pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
+
+
+@pytest.fixture(scope="module")
+def adapters(backbone, concept):
+    """One adapter of each setup, of 0.64 s clips and two steps, at rates that can be heard."""
+    from dataclasses import replace
+
+    from tmp_utils.inputs.profiles import load_profile
+
+    profile = load_profile("smoke")
+    quick = {name: {**v, "lr": 0.05, "steps": 2, "batch_size": 1, "ti_steps": 1} for name, v in profile.methods.items()}
+    profile = replace(profile, methods=quick)
+    rng = np.random.default_rng(0)
+    clips = [rng.normal(size=10240).astype(np.float32) / 10 for _ in range(5)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examples_module, "load_clips", lambda concept, n: clips[:n])
+        return {s.name: personalise(backbone, concept, s, 0, profile=profile, progress=False) for s in SETUPS}
+
+
+def clip_of(backbone, adapter, words=None):
+    prompt = f"a recording of a {words or adapter.phrase()}"
+    return generate(backbone, [prompt], [5], adapter=adapter, steps=2, clip_s=0.64, batch_size=1, progress=False)[0]
+
+
+def snapshot(backbone):
+    parts = (backbone.unet, backbone.vae, backbone.text_encoder, backbone.vocoder)
+    states = [{k: v.clone() for k, v in part.state_dict().items()} for part in parts]
+    parameters = [parameter for part in parts for parameter in part.parameters()]
+    return states, parameters, len(backbone.tokenizer), dict(backbone.overrides), backbone.adapter
+
+
+def unchanged(before, backbone):
+    after = snapshot(backbone)
+    tensors = all(
+        old.keys() == new.keys() and all(torch.equal(old[k], new[k]) for k in old)
+        for old, new in zip(before[0], after[0], strict=True)
+    )
+    return tensors and all(a is b for a, b in zip(before[1], after[1], strict=True)) and before[2:] == after[2:]
+
+
+@by_name
+def test_applying_changes_the_sound_and_removing_leaves_no_trace(backbone, adapters, setup):
+    before, plain = snapshot(backbone), clip_of(backbone, None, "guitar")
+    adapter = adapters[setup.name]
+    with adapter.applied(backbone):
+        assert not unchanged(before, backbone)
+        assert not np.array_equal(clip_of(backbone, None, adapter.phrase()), plain)
+    assert unchanged(before, backbone)
+    with pytest.raises(KeyError, match="midway"), adapter.applied(backbone):
+        raise KeyError("midway")
+    assert unchanged(before, backbone)
+    assert np.array_equal(clip_of(backbone, None, "guitar"), plain)
+
+
+@by_name
+def test_a_saved_adapter_gives_the_same_clips(backbone, adapters, setup, tmp_path):
+    adapter = adapters[setup.name]
+    loaded = load_adapter(adapter.save(tmp_path / "adapter"))
+    assert loaded.header() == adapter.header()
+    assert np.array_equal(clip_of(backbone, loaded), clip_of(backbone, adapter))
+
+
+def test_dreambooth_keeps_only_what_changed(backbone, adapters):
+    kept, te = adapters["DB-BL"].tensors, adapters["DB-TE"].tensors
+    assert all(name.startswith("unet.") for name in kept)
+    assert any(name.startswith("text_encoder.") for name in te)
+    assert not any(torch.equal(tensor, backbone.parameter(name)) for name, tensor in {**kept, **te}.items())
+
+
+def test_an_adapter_of_another_backbone_is_refused(adapters, tmp_path):
+    other = load_backbone(write_blank(tmp_path / "other", seed=1), "cpu")
+    with pytest.raises(ValueError, match=r"learned on .* but this backbone is"), adapters["TI-BL"].applied(other):
+        pass
+
+
+def test_a_second_adapter_on_top_is_refused(backbone, adapters):
+    first, second = adapters["TI-BL"], adapters["DB-BL"]
+    with first.applied(backbone):
+        with pytest.raises(RuntimeError, match="tones TI-BL, seed 0 is applied"), second.applied(backbone):
+            pass
+        assert backbone.adapter == first.name
+    with second.applied(backbone):
+        assert backbone.adapter == second.name
+
+
+def test_training_on_top_of_an_adapter_is_refused(backbone, adapters, concept, profile):
+    with adapters["TI-BL"].applied(backbone), pytest.raises(RuntimeError, match="leave its `with` block"):
+        personalise(backbone, concept, load_setup("TI", "BL"), 0, profile=profile)
+
+
+def test_a_damaged_adapter_is_called_so(adapters, tmp_path):
+    folder = adapters["TI-BL"].save(tmp_path / "adapter")
+
+    def damaged(file, content):
+        copy = shutil.copytree(folder, tmp_path / f"copy-{len(list(tmp_path.iterdir()))}")
+        (copy / file).write_bytes(content)
+        return copy
+
+    header = json.loads((folder / "adapter.json").read_text())
+    whole = (folder / "adapter.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="damaged"):
+        load_adapter(damaged("adapter.safetensors", whole[:-9]))
+    with pytest.raises(ValueError, match="damaged"):
+        load_adapter(damaged("adapter.json", b"{"))
+    with pytest.raises(ValueError, match=r"damaged .*lacks or adds seed"):
+        load_adapter(damaged("adapter.json", json.dumps({k: v for k, v in header.items() if k != "seed"}).encode()))
+    with pytest.raises(ValueError, match="adapter format 99; this version reads 1"):
+        load_adapter(damaged("adapter.json", json.dumps({**header, "format": 99}).encode()))
+    with pytest.raises(FileNotFoundError, match=r"no adapter.json"):
+        load_adapter(tmp_path / "nowhere")
+
+
+def test_saving_fails_whole(adapters, tmp_path, monkeypatch):
+    from tmp_utils.model import adapter as adapter_module
+
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(adapter_module, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        adapters["TI-BL"].save(tmp_path / "adapter")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_phrase_is_that_of_the_concept_it_learned(adapters, concept):
+    from dataclasses import replace
+
+    assert adapters["DB-BL"].phrase(concept) == "zyx guitar"
+    with pytest.raises(ValueError, match='learned "tones", not "sitar"'):
+        adapters["DB-BL"].phrase(replace(concept, name="sitar"))

@@ -1,0 +1,233 @@
+"""Training: the same seed, the same bits; checkpoints; the loss; what is refused."""
+
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from training_runs import learn, recipe_of, same, set_options
+
+from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.model.adapter import Adapter
+from tmp_utils.personalize import METHODS, Diverged, load_adapter, loop
+from tmp_utils.personalize import examples as examples_module
+from tmp_utils.personalize.examples import MIX_VERSIONS, Examples, make_examples, prior_latents
+from tmp_utils.personalize.loop import step_generator, train
+from tmp_utils.personalize.objective import Conditions, diffusion_loss, noised_and_target
+from tmp_utils.personalize.recipe import Hyperparameters
+
+pytestmark = pytest.mark.usefixtures("short_clips")
+
+SETUPS = [load_setup(method, "BL") for method in METHODS] + [load_setup("DB", "TE"), load_setup("DB", "PP")]
+by_name = pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
+
+
+@by_name
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(backbone, concept, setup, profile, tmp_path):
+    first, again = (learn(backbone, concept, setup, profile) for _ in range(2))
+    other = learn(backbone, concept, setup, profile, seed=1)
+    one, two = first.save(tmp_path / "one"), again.save(tmp_path / "two")
+    assert all((one / f).read_bytes() == (two / f).read_bytes() for f in ("adapter.safetensors", "adapter.json"))
+    assert not same(first, other)
+
+
+@by_name
+def test_a_resumed_run_ends_with_the_same_bits(backbone, concept, setup, profile, tmp_path, monkeypatch):
+    method, steps = setup.method, 4 if setup.method == "TI-DB" else 3
+    profile = set_options(profile, method, steps=steps, checkpoint_every=1)
+    whole = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "whole")
+    step = loop.Training.step
+
+    def interrupted(run, number):
+        if number == steps - 1:
+            raise KeyboardInterrupt
+        return step(run, number)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Training, "step", interrupted)
+        learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "part")
+    assert [p.name for p in (tmp_path / "part").iterdir()] == [f"step-{steps - 1:06d}"]
+    resumed = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "part")
+    assert same(whole, resumed) and whole.history == resumed.history
+
+
+def test_a_checkpoint_is_an_adapter_and_earlier_ones_can_be_kept(backbone, concept, profile, tmp_path):
+    profile = set_options(profile, "TI", checkpoint_every=1, keep_checkpoints=True)
+    learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)
+    assert [load_adapter(path).steps for path in sorted(tmp_path.iterdir())] == [1, 2, 3]
+
+
+def test_a_checkpoint_of_another_run_is_refused(backbone, concept, profile, tmp_path):
+    setup = load_setup("TI", "BL")
+    learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"another run: seed 0 \(now 7\)"):
+        learn(backbone, concept, setup, profile, seed=7, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"lr 0.02 \(now 0.5\)"):
+        learn(backbone, concept, setup, set_options(profile, "TI", lr=0.5), checkpoint_dir=tmp_path)
+
+
+def test_a_checkpoint_without_its_optimiser_is_called_damaged(backbone, concept, profile, tmp_path):
+    setup = load_setup("TI", "BL")
+    learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
+    next(tmp_path.glob("*/optimizer.safetensors")).write_bytes(b"cut")
+    with pytest.raises(ValueError, match="damaged checkpoint"):
+        learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
+
+
+def test_more_steps_continue_where_fewer_ended(backbone, concept, profile, tmp_path):
+    setup = load_setup("TI", "MW")
+    learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
+    longer = set_options(profile, "TI", steps=5)
+    continued = learn(backbone, concept, setup, longer, checkpoint_dir=tmp_path)
+    assert len(continued.history) == 5 and same(continued, learn(backbone, concept, setup, longer))
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_targets_are_the_scheduler_s(kind):
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(beta_schedule="scaled_linear", prediction_type=kind)
+    latents, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    timesteps = torch.tensor([0, 500, 999])
+    noised, target = noised_and_target(scheduler, latents, noise, timesteps)
+    expected = {"epsilon": noise, "sample": latents, "v_prediction": scheduler.get_velocity(latents, noise, timesteps)}
+    torch.testing.assert_close(noised, scheduler.add_noise(latents, noise, timesteps))
+    torch.testing.assert_close(target, expected[kind])
+
+
+def test_the_loss_is_that_of_the_published_loop_for_the_same_noise(backbone, concept, profile):
+    """Against the textbook loop: draw, add noise, predict, mean squared error."""
+    recipe, _ = recipe_of(backbone, concept, "DB")
+    examples = make_examples(backbone, concept, load_setup("DB", "BL"), 0)
+    conditions, draw = Conditions(backbone, recipe), step_generator(0, 0)
+    torch.randint(1, (4,), generator=draw)
+    latents = examples.sample(4, draw)
+    timesteps = torch.randint(1000, (4,), generator=draw)
+    noise = torch.randn(latents.shape, generator=draw)
+    noisy = backbone.scheduler.add_noise(latents, noise, timesteps)
+    embeds = backbone.pipe._encode_prompt(recipe.prompts * 4, "cpu", 1, False)
+    output = backbone.unet(noisy, timesteps, encoder_hidden_states=None, class_labels=embeds).sample
+    expected = torch.nn.functional.mse_loss(output, backbone.scheduler.get_velocity(latents, noise, timesteps))
+    loss, _ = diffusion_loss(conditions, examples, recipe.tensors, 4, step_generator(0, 0))
+    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_training_fits_a_single_latent(backbone, concept):
+    recipe, options = recipe_of(backbone, concept, "DB", lr=2e-2, steps=60, weight_decay=0.0)
+    latent = torch.randn(1, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    examples = Examples(latent, torch.zeros_like(latent), 1.0, "one")
+    header = dict(method="DB", setup="BL", concept="x", class_noun="y", rare_word="z", seed=0, placeholder=None)
+    adapter = Adapter(**header, words="", backbone_id="", backbone_hash="", settings={})
+    losses = [row["loss"] for row in train(backbone, recipe, examples, options, adapter, progress=False).history]
+    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
+
+
+def test_gradients_are_the_same_with_gradient_checkpointing(backbone, concept, profile):
+    """The recomputed activations must be those of the swapped weights, not of the backbone's own."""
+    setup = load_setup("DB", "BL")
+    plain = learn(backbone, concept, setup, profile)
+    saving = learn(backbone, concept, setup, set_options(profile, "DB", gradient_checkpointing=True))
+    for row, other in zip(plain.history, saving.history, strict=True):
+        assert row["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
+    assert not backbone.unet.is_gradient_checkpointing
+
+
+def test_accumulated_batches_count_as_one(backbone, concept, profile):
+    setup = load_setup("TI", "MW")
+    row = learn(backbone, concept, setup, set_options(profile, "TI", accumulation=3, steps=1)).history[0]
+    examples, draw = make_examples(backbone, concept, setup, 0), step_generator(0, 0)
+    conditions = Conditions(backbone, METHODS["TI"](backbone, concept, setup, Hyperparameters(1, 1), 0))
+    tensors = conditions.recipe.tensors
+    losses = [float(diffusion_loss(conditions, examples, tensors, 2, draw)[0]) for _ in range(3)]
+    assert row["loss"] == pytest.approx(sum(losses) / 3, rel=1e-6)
+
+
+def test_half_precision_trains_fp32_tensors(backbone, concept, profile):
+    setup = load_setup("DB-CD", "BL")
+    half = learn(backbone, concept, setup, set_options(profile, "DB-CD", precision="bf16"))
+    full = learn(backbone, concept, setup, profile)
+    assert {tensor.dtype for tensor in half.tensors.values()} == {torch.float32}
+    assert half.history[0]["loss"] == pytest.approx(full.history[0]["loss"], rel=0.05)
+    assert not same(half, full)
+
+
+def test_mix_makes_other_versions_at_the_asked_ratio(backbone, concept, profile, tmp_path, monkeypatch):
+    import numpy as np
+
+    noise = np.random.default_rng(0).normal(size=163840).astype(np.float32)
+    monkeypatch.setattr(examples_module, "backgrounds", lambda: [noise, noise[::-1]])
+    setup = load_setup("TI", "MIX")
+    versions = examples_module._versions(np.sin(np.arange(20480) / 9).astype(np.float32), setup, 0, 0)
+    clip = np.sin(np.arange(20480) / 9)
+    ratios = [10 * np.log10(np.mean(clip**2) / np.mean((version - clip) ** 2)) for version in versions]
+    assert len(ratios) == MIX_VERSIONS and np.allclose(ratios, setup.mix_snr_db, atol=0.1)
+    mixed = make_examples(backbone, concept, setup, 0)
+    assert mixed.mean.shape[:2] == (5, MIX_VERSIONS)
+    assert mixed.digest != make_examples(backbone, concept, setup, 1).digest
+    assert mixed.digest == make_examples(backbone, concept, setup, 0).digest
+
+
+def test_class_clips_are_made_once(backbone, profile, tmp_path, monkeypatch):
+    asked = (backbone, "a recording of a guitar", (4, 16, 8), 5, profile)
+    first = prior_latents(*asked, tmp_path)
+    monkeypatch.setattr(backbone.unet, "forward", None)
+    assert torch.equal(prior_latents(*asked, tmp_path), first) and first.shape == (5, 4, 16, 8)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+
+
+def test_prior_preservation_adds_the_class_s_loss(backbone, concept, profile):
+    weights = {w: replace(load_setup("DB", "PP"), prior_weight=w) for w in (1.0, 3.0)}
+    losses = {w: learn(backbone, concept, setup, profile).history[0]["loss"] for w, setup in weights.items()}
+    assert losses[3.0] > 1.5 * losses[1.0]
+
+
+def test_contradictory_setups_are_refused(backbone, concept, profile, monkeypatch):
+    with pytest.raises(ValueError, match="text encoder"):
+        learn(backbone, concept, replace(load_setup("TI", "BL"), text_encoder=True), profile)
+    monkeypatch.setattr(examples_module, "backgrounds", list)
+    with pytest.raises(ValueError, match="data/backgrounds is empty"):
+        learn(backbone, concept, load_setup("DB", "MIX"), profile)
+    with pytest.raises(ValueError, match="rank"):
+        learn(backbone, concept, replace(load_setup("DB-LoRA", "BL"), rank=None), profile)
+    with pytest.raises(ValueError, match='unknown method "XY"; expected one of TI, DB'):
+        learn(backbone, concept, replace(load_setup("TI", "BL"), method="XY"), profile)
+    with pytest.raises(ValueError, match="unknown hyperparameters rate; valid: lr, steps"):
+        learn(backbone, concept, load_setup("TI", "BL"), set_options(profile, "TI", rate=1))
+
+
+@pytest.mark.parametrize("setup", [load_setup("TI", "MW"), load_setup("DB", "BL")], ids=lambda s: s.name)
+def test_an_empty_class_noun_is_refused(backbone, concept, profile, setup):
+    with pytest.raises(ValueError, match="class noun is empty"):
+        learn(backbone, replace(concept, class_noun=" "), setup, profile)
+
+
+def test_too_few_clips_are_refused(backbone, concept, profile):
+    with pytest.raises(ValueError, match="2 clips, but TI-3-AC learns from 3"):
+        learn(backbone, replace(concept, clips=concept.clips[:2]), load_setup("TI", "3-AC"), profile)
+
+
+def test_a_placeholder_that_is_a_word_already_is_refused(backbone, concept, profile):
+    with pytest.raises(ValueError, match="<mask> is in the tokenizer's vocabulary"):
+        learn(backbone, replace(concept, name="mask"), load_setup("TI", "BL"), profile)
+
+
+def test_a_common_rare_word_is_warned_of(backbone, concept):
+    with pytest.warns(UserWarning, match='"a" is a common word'):
+        recipe_of(backbone, replace(concept, rare_word="a"), "DB")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        recipe_of(backbone, concept, "DB")
+
+
+def test_a_learning_rate_that_diverges_stops_with_advice_and_keeps_the_checkpoint(backbone, concept, profile, tmp_path):
+    profile = set_options(profile, "DB", lr=50.0, steps=20, checkpoint_every=1)
+    with pytest.raises(Diverged, match="Try a tenth of the learning rate 50"):
+        learn(backbone, concept, load_setup("DB", "BL"), profile, checkpoint_dir=tmp_path)
+    (left,) = tmp_path.iterdir()
+    assert all(torch.isfinite(tensor).all() for tensor in load_adapter(left).tensors.values())
+
+
+def test_what_a_killed_run_left_half_written_is_cleared(backbone, concept, profile, tmp_path):
+    (tmp_path / ".step-000002.deadbeef").mkdir()
+    learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]

@@ -1,0 +1,97 @@
+"""The pocket model that is shipped: what it is made of, and that it is what the proof says."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.inputs.prompts import editability_prompts
+from tmp_utils.metrics.embed import load_embedder
+from tmp_utils.model.backbone import load_backbone
+from tmp_utils.model.generate import generate
+from tmp_utils.model.pipelines import quiet
+from tmp_utils.pocket.assemble import SIZE_LIMIT_BYTES
+from tmp_utils.pocket.proof import FLOORS, _retrieval, proof_report, spectral_flatness
+
+POCKET = DATA_DIR / "pocket"
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return load_backbone(load_profile("pocket"))
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return load_embedder(load_profile("pocket").embedder)
+
+
+def test_it_is_small_half_precision_and_without_pickles():
+    files = [path for path in POCKET.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= SIZE_LIMIT_BYTES
+    assert not [path for path in files if path.suffix in {".bin", ".pt", ".pkl", ".ckpt"}]
+    for path in POCKET.rglob("*.safetensors"):
+        with safe_open(path, "pt") as weights:
+            kinds = {weights.get_slice(name).get_dtype() for name in weights.keys()}  # noqa: SIM118
+        assert "F32" not in kinds, path.name
+
+
+def test_plain_diffusers_loads_it_and_generates():
+    from diffusers import AudioLDMPipeline
+
+    with quiet():
+        pipe = AudioLDMPipeline.from_pretrained(POCKET)
+    pipe.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(0)
+    clip = pipe("a recording of a flute", audio_length_in_s=1.28, num_inference_steps=2, generator=generator).audios[0]
+    assert clip.shape == (round(1.28 * RATE_HZ),) and np.isfinite(clip).all() and clip.std() > 0
+
+
+def test_the_judge_is_not_the_clap_that_conditions(backbone, judge):
+    texts = ["a recording of a flute", "a rock song with a piano"]
+    assert not np.allclose(judge.embed_prompts(texts), backbone.embed_prompts(texts).numpy(), atol=0.1)
+
+
+@pytest.mark.parametrize("measure", FLOORS)
+def test_the_proof_reaches_its_floor(measure):
+    proof = pd.read_csv(POCKET / "proof.csv")
+    assert proof[proof.family == "all"].set_index("measure").value[measure] >= FLOORS[measure]
+
+
+def test_the_proof_covers_every_editability_prompt():
+    proof = pd.read_csv(POCKET / "proof.csv")
+    assert set(proof[proof.family != "all"].family) == {prompt.id for prompt in editability_prompts()}
+
+
+def test_another_prompt_makes_another_clip_and_the_judge_hears_which(backbone, judge):
+    texts = ["a recording of a piano", "a heavy metal song with a piano"]
+    clips = generate(backbone, texts, [3, 3], steps=15, guidance_scale=2.5, progress=False)
+    scores = judge.embed_clips(clips) @ judge.embed_prompts(texts).T
+    assert scores[0, 0] > scores[0, 1] and scores[1, 1] > scores[1, 0]
+    assert all(np.abs(clip).max() > 0.01 for clip in clips)
+
+
+def test_retrieval_of_the_proof_ranks_by_similarity_and_forgives_equal_captions():
+    rows = np.eye(3)
+    assert _retrieval(rows, rows[[1, 0, 2]], ["a", "b", "c"], 1).tolist() == [False, False, True]
+    assert _retrieval(rows, rows[[1, 0, 2]], ["a", "a", "c"], 1).all()
+
+
+def test_flatness_tells_a_tone_from_noise():
+    t = np.arange(RATE_HZ) / RATE_HZ
+    tone = np.sin(2 * np.pi * 440 * t).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
+    assert spectral_flatness(tone) < 0.01 and spectral_flatness(noise) == pytest.approx(
+        np.exp(-np.euler_gamma), abs=0.03
+    )
+
+
+def test_the_report_of_the_proof_names_every_measure_and_how_it_was_made():
+    rows = [("R@10", "all", 0.9), *[(m, "p", 0.5) for m in ("clap_t_generated", "clap_t_real", "clap_t_mismatched")]]
+    rows.append(("right_family_first", "p", 1.0))
+    table = pd.DataFrame(rows, columns=["measure", "family", "value"]).assign(n=4, ci_low=0.1, ci_high=0.95)
+    report = proof_report(table, {"seed": 0})
+    assert "| R@10 | 0.900 | 0.100 to 0.950 | 4 | 0.85 |" in report and "- seed: 0" in report

@@ -1,0 +1,178 @@
+"""One run of the study: learned, heard and scored once, and gone on with where it was interrupted."""
+
+import json
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from results_runs import ToneEmbedder, use_quick_ears
+
+from tmp_utils.inputs.audio import RATE_HZ, save_clip
+from tmp_utils.inputs.concepts import load_concept
+from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.personalize import Diverged, load_adapter, loop
+from tmp_utils.runs import folder as runs
+from tmp_utils.runs import protocol
+from tmp_utils.runs.protocol import Lab, run_setup, run_setups
+from tmp_utils.runs.sweep import find_adapter
+
+pytestmark = pytest.mark.usefixtures("short_clips")
+
+
+@pytest.fixture
+def lab(backbone, profile, tmp_path, monkeypatch):
+    use_quick_ears(monkeypatch)
+    methods = {**profile.methods, "TI": {**profile.methods["TI"], "checkpoint_every": 1}}
+    return Lab(replace(profile, methods=methods), backbone, ToneEmbedder("clap:tones"), tmp_path / "runs")
+
+
+def interrupt(*_args, **_kwargs):
+    raise KeyboardInterrupt
+
+
+def run(lab, concept, setup="BL", **kwargs):
+    return run_setup(lab, concept, load_setup("TI", setup), 0, **kwargs)
+
+
+def seconds_of(folder):
+    return runs.read_manifest(folder)["timings"]
+
+
+def test_a_run_holds_what_was_learned_heard_and_scored_and_is_made_once(lab, concept, monkeypatch):
+    told = []
+    folder = run(lab, concept)
+    kept = {path.name for path in folder.iterdir()}
+    assert kept >= {"adapter.safetensors", "history.csv", "cost.json", "metrics.csv", "run.json"}
+    assert "checkpoints" not in kept
+    assert len(pd.read_csv(folder / "history.csv")) == 3 and len(pd.read_csv(folder / "clips" / "clips.csv")) == 4
+    scores = pd.read_csv(folder / "metrics.csv").query("prompt == 'all'").set_index("metric")["value"]
+    assert np.isfinite(scores[["clap_a", "clap_t"]]).all()
+    monkeypatch.setattr(protocol, "personalise", interrupt)
+    assert run(lab, concept, say=told.append) == folder and "already done" in told[0]
+
+
+def test_a_run_interrupted_while_it_generated_keeps_what_it_learned_and_what_that_cost(lab, concept, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(protocol, "generate_clips", interrupt)
+        run(lab, concept)
+    (partial,) = (lab.runs_dir / "smoke" / "tones" / "TI-BL").glob(".seed0.*.partial")
+    learned, cost = load_adapter(partial), json.loads((partial / "cost.json").read_text())
+    trained_s = seconds_of(partial)["training_s"]
+    monkeypatch.setattr(protocol, "personalise", interrupt)
+    folder = run(lab, concept)
+    assert load_adapter(folder).tensors["embedding"].equal(learned.tensors["embedding"])
+    assert json.loads((folder / "cost.json").read_text()) == cost and cost["seconds_per_step"] > 0
+    assert seconds_of(folder)["training_s"] == trained_s
+
+
+def test_words_that_learn_together_end_in_the_runs_of_words_that_learn_alone(lab, concept, tmp_path):
+    setups, seeds = ["BL", "1-AC"], [0, 1]
+    alone = run_setups(lab, concept, "TI", setups, seeds)
+    company = replace_runs(lab, tmp_path / "together")
+    done = run(company, concept)  # one of the four is there already
+    before, began = (done / "run.json").read_bytes(), time.monotonic()
+    together = run_setups(company, concept, "TI", setups, seeds, together=3)
+    took_s = time.monotonic() - began
+    names = ["method", "setup", "seed", "prompt", "metric"]
+    assert (done / "run.json").read_bytes() == before
+    both = alone.merge(together, on=names, suffixes=("", "_together"), validate="one_to_one")
+    assert len(both) == len(alone) == len(together)
+    assert np.allclose(both["value"], both["value_together"], atol=0.02, equal_nan=True)
+    for seed in seeds:
+        folders = [runs.run_folder(s.runs_dir, "smoke", "tones", "TI", "1-AC", seed) for s in (lab, company)]
+        one, other = (load_adapter(folder).tensors["embedding"] for folder in folders)
+        assert float((one - other).norm() / other.norm()) < 1e-3
+    new = [folder for folder in runs.find_runs(company.runs_dir) if "TI-" in str(folder) and folder != done]
+    shares = {seconds_of(folder)["training_s"] for folder in new}
+    assert len(new) == 3 and len(shares) == 1 and 0 < 3 * shares.pop() <= took_s
+
+
+def replace_runs(lab, folder):
+    return Lab(lab.profile, lab.backbone, lab.embedder, folder)
+
+
+def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, concept, monkeypatch):
+    step = loop.Training.update
+
+    def interrupted(run, number, losses):
+        if number == 2:
+            raise KeyboardInterrupt
+        return step(run, number, losses)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop.Training, "update", interrupted)
+        run_setups(lab, concept, "TI", ["BL", "MW"], [0], together=2)
+    left = sorted((lab.runs_dir / "smoke" / "tones").glob("TI-*/.seed0.*.partial/checkpoints/*"))
+    assert [path.name for path in left] == ["step-000002", "step-000002"]
+    assert all(seconds_of(path.parents[1])["training_s"] > 0 for path in left)
+    told = []
+    run_setups(lab, concept, "TI", ["BL", "MW"], [0], together=2, say=told.append)
+    assert sum("going on with what it finished" in line for line in told) == 2
+    assert len(list((lab.runs_dir / "smoke" / "tones").glob("TI-*/seed0/run.json"))) == 2
+
+
+def test_only_new_words_learn_together(lab, concept):
+    with pytest.raises(ValueError, match="DB-BL: only Textual Inversion"):
+        run_setups(lab, concept, "DB", ["BL"], [0], together=2)
+
+
+def test_a_setup_that_is_named_twice_is_run_once(lab, concept):
+    once = run_setups(lab, concept, "TI", ["BL"], [0])
+    again = Lab(lab.profile, lab.backbone, lab.embedder, lab.runs_dir.parent / "again")
+    twice = run_setups(again, concept, "TI", ["BL", "BL"], [0, 0], together=2)
+    assert len(once) == len(twice)
+
+
+def test_a_word_that_diverges_leaves_the_others_finished_and_is_told_at_the_end(lab, concept, monkeypatch):
+    check = loop.Training.check
+
+    def checked(run, loss, ignorant):
+        return check(run, float("nan") if run.adapter.setup == "MW" else loss, ignorant)
+
+    monkeypatch.setattr(loop.Training, "check", checked)
+    with pytest.raises(Diverged, match="TI-MW, seed 0: training diverged at step 1"):
+        run_setups(lab, concept, "TI", ["BL", "MW", "1-AC"], [0], together=3)
+    finished = {folder.parent.name for folder in runs.find_runs(lab.runs_dir)}
+    assert finished == {"TI-BL", "TI-1-AC", "untrained-class-noun"}
+
+
+def test_a_run_that_was_stopped_at_its_very_end_can_be_finished(lab, concept, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(runs.RunFolder, "finish", interrupt)
+        run(lab, concept)
+    assert (run(lab, concept) / "run.json").exists()
+
+
+def other_clips(folder, name, hz):
+    t = np.arange(2 * RATE_HZ) / RATE_HZ
+    for k in range(5):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        save_clip(folder / name / f"{k}.wav", 0.3 * np.sin(2 * np.pi * hz * (k + 2) * t))
+    return load_concept(folder / name, class_noun="guitar")
+
+
+@pytest.mark.filterwarnings("error")
+def test_another_recording_another_row_of_the_table_or_another_rate_is_another_run(lab, tmp_path):
+    first, second = other_clips(tmp_path / "a", "drums", 220), other_clips(tmp_path / "b", "drums", 330)
+    run(lab, first)
+    with pytest.raises(ValueError, match=r"finished run of other settings: clips_hash was .* and is now"):
+        run(lab, second)
+    with pytest.raises(ValueError, match=r"other settings: varied was .*'n_clips': 5.* and is now .*'n_clips': 1"):
+        run_setup(lab, first, replace(load_setup("TI", "BL"), n_clips=1), 0)
+    faster = {**lab.profile.methods, "TI": {**lab.profile.methods["TI"], "lr": 0.5}}
+    changed = Lab(replace(lab.profile, methods=faster), lab.backbone, lab.embedder, lab.runs_dir)
+    with pytest.raises(ValueError, match="other settings: hyperparameters was"):
+        run(changed, first)
+    with pytest.raises(ValueError, match="other settings: hyperparameters was"):
+        find_adapter(changed, first, "TI", "BL", 0)
+    assert find_adapter(lab, first, "TI", "BL", 0, say=lambda _: None).concept == "drums"
+
+
+def test_an_adapter_that_no_run_has_is_learned_and_kept_for_these_clips_alone(lab, tmp_path):
+    first, second, told = other_clips(tmp_path / "a", "drums", 220), other_clips(tmp_path / "b", "drums", 330), []
+    adapters = [find_adapter(lab, c, "TI", "BL", 0, say=told.append) for c in (first, second, first)]
+    assert ["taken" in line for line in told] == [False, False, True]
+    one, other, again = (adapter.tensors["embedding"] for adapter in adapters)
+    assert one.equal(again) and not one.equal(other)

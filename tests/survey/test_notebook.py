@@ -1,0 +1,58 @@
+"""Notebook 06, headless: without runs, with a study and the answers of others, and as a document."""
+
+import nbformat
+import pandas as pd
+from survey_runs import PROFILE, make_run
+
+from tmp_utils.commands import headless
+from tmp_utils.runs.provenance import PROJECT_DIR
+from tmp_utils.survey.questions import find_questionnaires
+from tmp_utils.survey.simulate import example_questions, simulate_answers
+
+NOTEBOOK = PROJECT_DIR / "notebooks" / "06_user_study.ipynb"
+
+
+def run(tmp_path, **parameters):
+    """What the executed notebook printed and showed, and its figures' titles."""
+    output = tmp_path / "out.ipynb"
+    settings = {"profile": PROFILE, "runs_dir": str(tmp_path / "runs"), **parameters}
+    with headless.Progress("06") as progress:
+        headless.execute(NOTEBOOK, output, settings, progress, {})
+    cells = nbformat.read(output, as_version=4).cells
+    shown = [out for cell in cells if cell.cell_type == "code" for out in cell.outputs]
+    texts = [out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in shown]
+    plots = [out["data"]["application/vnd.plotly.v1+json"] for out in shown if "data" in out and _is_plot(out)]
+    return "\n".join(texts), [plot["layout"]["title"]["text"] for plot in plots]
+
+
+def _is_plot(out):
+    return "application/vnd.plotly.v1+json" in out["data"]
+
+
+def test_without_runs_it_says_what_to_run_and_reads_the_simulated_answers_labelled_so(tmp_path):
+    text, titles = run(tmp_path)
+    assert "make study" in text and "simulated rater" in text
+    assert len(titles) == 4
+    assert [title for title in titles if "simulated rater" not in title] == [titles[2]]  # the paper's own numbers
+    table = pd.read_csv(tmp_path / "runs" / PROFILE / "survey" / "preference.csv", keep_default_na=False)
+    assert set(table["source"]) == {"simulated rater"} and len(table) == 8
+
+
+def test_with_runs_it_builds_the_study_and_takes_any_csv_of_answers(tmp_path):
+    for variant, hz in (("DB-BL", 400), ("TI-BL", 600)):
+        make_run(tmp_path / "runs", "sitar", variant, hz=hz)
+    answers = simulate_answers(example_questions(n_per_kind=4), 8).assign(source="web")
+    answers.to_csv(tmp_path / "real.csv", index=False)
+    text, titles = run(tmp_path, answers_csv=str(tmp_path / "real.csv"))
+    assert len(find_questionnaires(tmp_path / "runs", PROFILE)) == 1
+    assert "6 questions, version" in text and "not to the study above" in text
+    assert [title for title in titles if "simulated" in title] == []
+
+
+def test_it_is_a_document_with_one_parameters_cell_at_least_half_prose_and_short_cells():
+    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    assert cells[0].source.splitlines()[0].endswith("?") and 20 <= len(cells) <= 40
+    assert len(code) <= len(cells) / 2 and max(len(cell.source.splitlines()) for cell in code) <= 25
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)

@@ -1,0 +1,227 @@
+"""The page of the listening study in a real browser: by mouse, by keyboard, interrupted, on a phone."""
+
+import re
+
+import pytest
+from survey_browser import browser
+from survey_runs import PROFILE, make_runs
+
+pytest.importorskip("gradio", reason="the page needs the survey extra")
+
+from tmp_utils.survey.app import serve
+from tmp_utils.survey.pairs import build_questionnaire
+from tmp_utils.survey.session import Rules
+from tmp_utils.survey.store import Store
+
+TIMEOUT_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    runs_dir, concepts = make_runs(tmp_path_factory.mktemp("site"))
+    questionnaire = build_questionnaire(runs_dir, PROFILE, n_per_kind=1, concepts=concepts, contact="study@example.org")
+    app, url = serve(questionnaire.folder, block=False, rules=Rules(required_s=0.5))
+    with browser() as chromium:
+        yield questionnaire, url, chromium
+    app.get_blocks().close(verbose=False)
+
+
+@pytest.fixture
+def page(site):
+    context = site[2].new_context()
+    page = context.new_page()
+    page.set_default_timeout(TIMEOUT_MS)
+    page.asked = []
+    page.faults = []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda said: page.faults.append(said.text) if "Content Security" in said.text else None)
+    page.goto(site[1])
+    yield page
+    assert page.faults == []
+    assert [url for url in page.asked if not url.startswith((site[1], "data:"))] == []
+    context.close()
+
+
+def code_on(page):
+    return page.locator("#code b").inner_text()
+
+
+def beeps_of(questionnaire, code):
+    from tmp_utils.survey.session import Sessions
+
+    return Sessions(questionnaire, Store(questionnaire))._beeps(code)
+
+
+def consent_and_check(page, questionnaire):
+    page.get_by_label(re.compile("I agree to take part")).check()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_label("Headphones").check()
+    page.get_by_role("button", name="Play the beeps").click()
+    page.locator("#counts").get_by_role("button", name=str(beeps_of(questionnaire, code_on(page)))).click()
+    page.locator("#question").wait_for()
+
+
+def listen_and_answer(page, choice):
+    count = page.locator("#count").inner_text()
+    for player in page.locator("button.player:visible").all():
+        player.click()
+        player.locator(".heard", has_text=re.compile("^heard$")).wait_for()
+    page.locator(f'button[data-choice="{choice}"]').click()
+    page.wait_for_function(
+        "count => document.getElementById('count').innerText !== count || !document.getElementById('done').hidden",
+        arg=count,
+    )
+
+
+def tab_to(page, locator):
+    """Press Tab until the element has the focus."""
+    for _ in range(30):
+        if locator.evaluate("element => element === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError("Tab does not reach it")
+
+
+def answers_of(questionnaire, code):
+    answers = Store(questionnaire).answers()
+    return answers[answers["participant"] == code]
+
+
+def test_a_whole_session_by_mouse_stores_each_answer_once(site, page):
+    questionnaire = site[0]
+    consent_and_check(page, questionnaire)
+    choices = ["A", "B", "None", "Cannot decide"]
+    for choice in choices:
+        listen_and_answer(page, choice)
+    assert page.get_by_role("heading", name="Thank you").is_visible()
+    answers = answers_of(questionnaire, code_on(page))
+    assert list(answers["choice"]) == choices
+    assert set(answers["question"]) == {question.id for question in questionnaire.questions}
+    assert (answers[["heard_a_s", "heard_b_s"]] >= 0.2).all(axis=None)
+
+
+def test_a_whole_session_by_keyboard_needs_only_tab_space_and_enter(site, page):
+    questionnaire = site[0]
+    tab_to(page, page.get_by_label(re.compile("I agree to take part")))
+    page.keyboard.press("Space")
+    tab_to(page, page.get_by_role("button", name="Start"))
+    page.keyboard.press("Enter")
+    page.locator("#check").wait_for()
+    tab_to(page, page.get_by_label("Headphones"))
+    page.keyboard.press("Space")
+    number = str(beeps_of(questionnaire, code_on(page)))
+    tab_to(page, page.locator("#counts").get_by_role("button", name=number))
+    page.keyboard.press("Enter")
+    page.locator("#question").wait_for()
+    for position in range(len(questionnaire.questions)):
+        assert page.evaluate("document.activeElement.id") == "asked"  # each question starts at its heading
+        for player in page.locator("button.player:visible").all():
+            tab_to(page, player)
+            assert player.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
+            page.keyboard.press("Enter")
+            player.locator(".heard", has_text=re.compile("^heard$")).wait_for()
+        tab_to(page, page.locator('button[data-choice="B"]'))
+        page.keyboard.press("Space")
+        page.wait_for_function(
+            "n => document.getElementById('count').innerText.startsWith(`Question ${n} `) || "
+            "!document.getElementById('done').hidden",
+            arg=position + 2,
+        )
+    assert list(answers_of(questionnaire, code_on(page))["choice"]) == ["B"] * len(questionnaire.questions)
+
+
+def test_a_closed_tab_is_resumed_with_the_code_in_another_browser(site, page):
+    questionnaire = site[0]
+    consent_and_check(page, questionnaire)
+    listen_and_answer(page, "A")
+    code, count = code_on(page), page.locator("#count").inner_text()
+    page.close()
+    context = site[2].new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    phone = context.new_page()
+    phone.set_default_timeout(TIMEOUT_MS)
+    phone.goto(site[1])
+    phone.get_by_label("Your code").fill(code.lower().replace("-", " "))
+    phone.get_by_role("button", name="Continue").click()
+    phone.locator("#question").wait_for()
+    assert phone.locator("#count").inner_text() == count
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to scroll sideways
+    while not phone.locator("#done").is_visible():
+        listen_and_answer(phone, "A")
+    context.close()
+    assert sorted(answers_of(questionnaire, code)["position"]) == list(range(len(questionnaire.questions)))
+
+
+def test_an_answer_before_listening_is_refused_and_the_page_says_what_to_do(site, page):
+    questionnaire = site[0]
+    consent_and_check(page, questionnaire)
+    page.locator('button[data-choice="A"]').click(force=True)
+    assert "Please listen to" in page.get_by_role("alert").inner_text()
+    assert answers_of(questionnaire, code_on(page)).empty
+
+
+def test_a_notice_goes_when_what_it_asked_for_is_done(site, page):
+    consent_and_check(page, site[0])
+    page.locator('button[data-choice="A"]').click(force=True)
+    notice = page.get_by_role("alert")
+    assert notice.is_visible()
+    player = page.locator("button.player:visible").first
+    player.click()
+    player.locator(".heard", has_text=re.compile("^heard$")).wait_for()
+    assert not notice.is_visible()
+
+
+def test_who_comes_back_is_led_to_continue_first_and_sees_how_far_they_were(site, page):
+    consent_and_check(page, site[0])
+    listen_and_answer(page, "A")
+    page.reload()
+    page.get_by_role("heading", name="Welcome back").wait_for()
+    assert page.get_by_text("1 of 4 questions are answered.").is_visible()
+    page.keyboard.press("Tab")  # the field, which holds the code
+    page.keyboard.press("Enter")
+    page.locator("#question").wait_for()
+    assert page.locator("#count").inner_text() == "Question 2 of 4"
+
+
+def test_a_page_that_was_open_while_the_study_was_started_anew_goes_on(site, page, tmp_path):
+    questionnaire = site[0]
+    where = {"answers": tmp_path / "answers.sqlite", "block": False, "rules": Rules(required_s=0.5)}
+    app, url = serve(questionnaire.folder, **where)
+    page.goto(url)
+    try:
+        consent_and_check(page, questionnaire)
+        page.wait_for_load_state("networkidle")  # the clips are here, and will not be asked for again
+        app.get_blocks().close(verbose=False)
+        app, _ = serve(questionnaire.folder, port=int(url.rstrip("/").rsplit(":", 1)[1]), **where)
+        listen_and_answer(page, "A")
+        assert page.locator("#count").inner_text() == "Question 2 of 4"
+    finally:
+        app.get_blocks().close(verbose=False)
+        page.asked.clear()  # another address than the site's
+
+
+def test_a_wrong_number_of_beeps_and_an_unknown_code_are_told(site, page):
+    page.get_by_label("Your code").fill("<script>alert(1)</script>")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("alert").filter(has_text="not known here").wait_for()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_role("alert").filter(has_text="tick that you agree").wait_for()
+    page.get_by_label(re.compile("I agree to take part")).check()
+    page.get_by_role("button", name="Start").click()
+    page.get_by_label("Loudspeakers").check()
+    page.locator("#counts").get_by_role("button", name="6").click()
+    page.get_by_role("alert").filter(has_text="not the number of beeps").wait_for()
+
+
+def test_the_page_and_what_it_loads_name_no_variant_concept_file_or_source(site, page):
+    questionnaire = site[0]
+    said = []
+    page.on("response", lambda reply: said.append(f"{reply.url}{reply.headers}"))
+    page.on("response", lambda reply: said.append(reply.text() if "/api/" in reply.url else ""))
+    consent_and_check(page, questionnaire)
+    listen_and_answer(page, "A")
+    everything = " ".join(said) + page.content()
+    secrets = ["DB-BL", "TI-BL", "correct", "foil", "secret", "sks", "seed0", ".wav", "last-modified", "etag"]
+    secrets += [name for question in questionnaire.questions for name in question.files.values()]
+    assert [secret for secret in secrets if secret in everything] == []
+    assert any("/clip/" in url for url in said)

@@ -1,0 +1,269 @@
+"""Answering a listening study: order of steps, listening, storage, hostile input, many at once."""
+
+import math
+import sqlite3
+import threading
+
+import pytest
+from survey_runs import PROFILE, make_runs
+
+from tmp_utils.survey.analysis import read_answers
+from tmp_utils.survey.notebook import NotebookSession
+from tmp_utils.survey.pairs import build_questionnaire
+from tmp_utils.survey.session import Refused, Rules, Sessions
+from tmp_utils.survey.store import COLUMNS, Store, tidy_code
+
+HOSTILE = [
+    *(None, True, -1, 10**30, math.nan, [], {}, "", " ", "A' OR 1=1 --", "'; DROP TABLE answers; --"),
+    *("<script>alert(1)</script>", "../../etc/passwd", "=cmd|' /C calc'!A0", "\x00", "é" * 900, {"a": [1]}),
+]
+
+
+class Clock:
+    """Seconds that a test passes by itself."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(scope="module")
+def questionnaire(tmp_path_factory):
+    runs_dir, concepts = make_runs(tmp_path_factory.mktemp("session"))
+    return build_questionnaire(runs_dir, PROFILE, n_per_kind=3, concepts=concepts)
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def sessions(questionnaire, clock, tmp_path):
+    return Sessions(questionnaire, Store(questionnaire, tmp_path / "answers.sqlite"), Rules(0.5, 0.1), clock=clock)
+
+
+def enter(sessions):
+    code = sessions.start(True)["code"]
+    return sessions.check(code, "headphones", sessions._beeps(code))
+
+
+def hear(sessions, state, seconds=0.6):
+    for slot in state["slots"]:
+        sessions.clip(state["code"], state["position"], slot)
+        sessions.listen(state["code"], state["position"], slot, True)
+        sessions.clock.now += seconds
+        sessions.listen(state["code"], state["position"], slot, False)
+
+
+def test_a_session_asks_every_question_once_and_keeps_sides_and_times(questionnaire, sessions):
+    state = enter(sessions)
+    while state["stage"] == "question":
+        hear(sessions, state)
+        state = sessions.answer(state["code"], state["position"], "A")
+    answers = sessions.store.answers()
+    assert state["stage"] == "done" and tuple(answers.columns) == COLUMNS
+    assert sorted(answers["question"]) == sorted(question.id for question in questionnaire.questions)
+    assert (answers["preferred"] == answers["side_a"]).all()
+    assert (answers["heard_a_s"].round(2) == 0.6).all()
+    assert answers["heard_reference_s"].notna().sum() == 4  # three reconstruction questions and a catch trial
+    assert set(answers["study_version"]) == {questionnaire.version}
+
+
+def test_steps_cannot_be_skipped(sessions):
+    for consent in (None, False, "true", 1):
+        with pytest.raises(Refused, match="agree first"):
+            sessions.start(consent)
+    code = sessions.start(True)["code"]
+    with pytest.raises(Refused, match="volume check first"):
+        sessions.clip(code, 0, "a")
+    with pytest.raises(Refused, match="not the number of beeps"):
+        sessions.check(code, "earbuds", 7)
+    state = sessions.check(code, "earbuds", sessions._beeps(code))
+    with pytest.raises(Refused, match="no such question"):
+        sessions.clip(code, 1, "a")
+    with pytest.raises(Refused, match="not been loaded"):
+        sessions.listen(code, 0, "a", True)
+    assert state["position"] == 0 and sessions.store.answers().empty
+
+
+def test_an_answer_counts_only_after_listening_by_the_servers_clock(sessions, clock):
+    state = enter(sessions)
+    code = state["code"]
+    for slot in state["slots"]:
+        sessions.clip(code, 0, slot)
+        for _ in range(50):  # a player that claims to start and stop, in no time at all
+            sessions.listen(code, 0, slot, True)
+            sessions.listen(code, 0, slot, False)
+    with pytest.raises(Refused, match=r"listen to (the reference, clip A and clip B|clip A and clip B) first"):
+        sessions.answer(code, 0, "A")
+    for slot in state["slots"]:
+        sessions.listen(code, 0, slot, True)  # all at once: only one can play
+    clock.now += 60
+    with pytest.raises(Refused, match=r"listen to (the reference and clip A|clip A) first"):
+        sessions.answer(code, 0, "A")
+    hear(sessions, state)
+    assert sessions.answer(code, 0, "A")["position"] == 1
+
+
+def test_a_second_answer_is_refused_also_when_two_arrive_at_once(sessions):
+    state = enter(sessions)
+    hear(sessions, state)
+    barrier, outcomes = threading.Barrier(8), []
+
+    def click(choice):
+        barrier.wait()
+        try:
+            outcomes.append(sessions.answer(state["code"], 0, choice)["position"])
+        except Refused as refused:
+            outcomes.append(refused.status)
+
+    threads = [threading.Thread(target=click, args=(choice,)) for choice in ["A", "B"] * 4]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert sorted(outcomes) == [1] + [409] * 7
+    assert len(sessions.store.answers()) == 1
+
+
+def test_a_session_goes_on_after_the_server_was_restarted(questionnaire, sessions, clock):
+    state = enter(sessions)
+    hear(sessions, state)
+    state = sessions.answer(state["code"], 0, "None")
+    again = Sessions(questionnaire, Store(questionnaire, sessions.store.path), Rules(0.5, 0.1), clock=clock)
+    typed = state["code"].lower().replace("-", "  ")
+    assert again.state(typed) == state
+    hear(again, state)
+    assert again.answer(typed, 1, "B")["position"] == 2
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:24])
+def test_hostile_input_in_any_field_is_refused_in_words_and_stores_nothing(sessions, value):
+    state = enter(sessions)
+    code = state["code"]
+    steps = [
+        lambda: sessions.start(value) if value is not True else sessions.start(1),
+        lambda: sessions.state(value),
+        lambda: sessions.check(value, "earbuds", 3),
+        lambda: sessions.check(code, value, 3),
+        lambda: sessions.check(code, "earbuds", value) if not _is_number(value) else sessions.state(value),
+        lambda: sessions.clip(value, 0, "a"),
+        lambda: sessions.clip(code, value, "a"),
+        lambda: sessions.listen(code, 0, "a", "yes"),
+        lambda: sessions.answer(code, value, "A"),
+        lambda: sessions.answer(code, 0, value),
+    ]
+    if value.__hash__ is not None:
+        steps += [lambda: sessions.clip(code, 0, value), lambda: sessions.listen(code, 0, value, True)]
+    for number, step in enumerate(steps):
+        with pytest.raises(Refused) as told:
+            step()
+        assert 400 <= told.value.status < 500 and str(told.value).endswith((".", "AB.")), number
+        assert str(value) not in str(told.value) or len(str(value)) < 5
+    assert sessions.store.answers().empty and sessions.state(code) == state
+
+
+def _is_number(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def test_a_full_disk_is_told_to_the_participant_and_loses_nothing(sessions, monkeypatch):
+    state = enter(sessions)
+    hear(sessions, state)
+    state = sessions.answer(state["code"], 0, "A")
+    hear(sessions, state)
+    store, times = sessions.store, {"heard_a_s": 1.5, "heard_b_s": 1.5, "elapsed_s": 1.5}
+    others = [store.add_participant("web") for _ in range(40)]
+
+    def small_disk(database):
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count={pages}")
+
+    monkeypatch.setattr(store, "_prepare", small_disk)
+    with pytest.raises(sqlite3.OperationalError, match="full"):
+        for code in others:  # until the last page is full
+            for position, placement in enumerate(store.participant(code)["plan"]):
+                store.answer(code, placement, position, "A", times)
+    before = len(store.answers())
+    with pytest.raises(Refused, match=r"Nothing can be saved now.*before is safe") as refused:
+        while True:
+            state = sessions.answer(state["code"], state["position"], "B")
+            hear(sessions, state)
+    assert refused.value.status == 507
+    assert len(store.answers()) == before + state["position"] - 1
+    monkeypatch.undo()
+    assert sessions.answer(state["code"], state["position"], "B")["position"] == state["position"] + 1
+
+
+def test_a_disk_too_full_even_for_reading_is_told_too(sessions, monkeypatch):
+    state = enter(sessions)
+
+    def full_disk(_database):  # a full tmpfs does this: SQLite cannot make the file that readers share
+        raise sqlite3.OperationalError("disk I/O error")
+
+    monkeypatch.setattr(sessions.store, "_prepare", full_disk)
+    for step in (lambda: sessions.state(state["code"]), lambda: sessions.start(True)):
+        with pytest.raises(Refused, match="before is safe") as refused:
+            step()
+        assert refused.value.status == 507
+    monkeypatch.undo()
+    assert sessions.state(state["code"])["position"] == state["position"]
+
+
+def test_a_database_of_another_version_or_no_database_is_refused(questionnaire, tmp_path):
+    path = tmp_path / "answers.sqlite"
+    Store(questionnaire, path)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE meta SET value = 'older'")
+    with pytest.raises(ValueError, match=r"study version older, and this is version"):
+        Store(questionnaire, path)
+    (tmp_path / "text.sqlite").write_text("not a database, but long enough to be read as one" * 20)
+    with pytest.raises(ValueError, match="cannot be used for answers"):
+        Store(questionnaire, tmp_path / "text.sqlite")
+
+
+def test_answers_survive_export_and_reading_with_none_as_an_answer(sessions, tmp_path):
+    state = enter(sessions)
+    for choice in ("None", "Cannot decide"):
+        hear(sessions, state)
+        state = sessions.answer(state["code"], state["position"], choice)
+    read = read_answers(sessions.store.export(tmp_path / "out.csv"))
+    assert list(read["preferred"]) == ["None", "Cannot decide"]
+
+
+def test_the_study_closes_when_it_has_enough_participants(questionnaire, tmp_path):
+    sessions = Sessions(questionnaire, Store(questionnaire, tmp_path / "a.sqlite"), Rules(max_participants=1))
+    sessions.start(True)
+    with pytest.raises(Refused, match="all the participants it needs"):
+        sessions.start(True)
+
+
+def test_codes_are_understood_as_people_type_them():
+    assert tidy_code(" k7qf3 mx2ab ") == "K7QF3-MX2AB"
+    assert tidy_code("K7QF3-MX2A") is None and tidy_code("K7QF3-MX2A0") is None
+
+
+def test_a_notebook_session_runs_through_its_buttons_and_times_listening(questionnaire, clock, tmp_path):
+    store = Store(questionnaire, tmp_path / "n.sqlite")
+    session = NotebookSession(questionnaire, store, rules=Rules(0.5, 0.1), clock=clock)
+
+    def buttons():
+        found = [w for box in session.body.children for w in (box, *getattr(box, "children", ()))]
+        return {w.description: w for w in found if type(w).__name__ == "Button"}
+
+    buttons()["Start"].click()
+    assert "agree" in session.message.value
+    session.body.children[-2].value = True
+    buttons()["Start"].click()
+    buttons()[str(session.sessions._beeps(session.state["code"]))].click()
+    buttons()["Clip A"].click()
+    assert "Please listen" in session.message.value
+    while session.state["stage"] == "question":
+        for name in [name for name in buttons() if name.startswith("Play")]:
+            buttons()[name].click()
+            assert "data:audio/wav" in session.player.value
+            clock.now += 0.6
+        buttons()["Neither fits"].click()
+    answers = store.answers()
+    assert len(answers) == len(questionnaire.questions) and set(answers["source"]) == {"notebook"}

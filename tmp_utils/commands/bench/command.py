@@ -1,0 +1,118 @@
+"""Time the study's steps: `python -m tmp_utils bench`; `--gpu` times AudioLDM-M's size, `--estimate` counts it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+CONCEPT = "sitar"
+NO_GPU = (
+    "bench: no CUDA GPU here, and at AudioLDM-M's size a step takes minutes on a CPU. Run `make bench-gpu` where there "
+    "is one (Colab's T4 will do); `python -m tmp_utils bench --gpu --size tiny --device cpu` shows what it prints."
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print a line a row as it is known, and write the JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils bench", description=__doc__)
+    parser.add_argument("--profile", default="pocket", help="size of the comparison (default pocket)")
+    parser.add_argument("--backbone", help="another pipeline folder than the profile's")
+    parser.add_argument("--concept", default=CONCEPT)
+    parser.add_argument("--runs-dir", default="runs")
+    parser.add_argument("--gpu", action="store_true", help="training at full size, with random weights")
+    parser.add_argument("--size", default="audioldm-m", help="with --gpu: audioldm-m or tiny")
+    parser.add_argument("--device", help='with --gpu: "cuda" (default) or "cpu"')
+    parser.add_argument(
+        "--estimate", type=float, metavar="TFLOPS", help="count profile paper's operations; minutes at so many TFLOP/s"
+    )
+    options = parser.parse_args(arguments)
+    if options.estimate is not None:
+        return _estimate(options)
+    if options.gpu:
+        return _full_size(options)
+    return _compare(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from tmp_utils.commands.bench.compare import compare
+    from tmp_utils.inputs import concepts, profiles
+    from tmp_utils.metrics import embed
+    from tmp_utils.model import backbone
+
+    profile = profiles.load_profile(options.profile)
+    model = backbone.load_backbone(options.backbone or profile)
+    embedder = None if options.backbone else embed.load_embedder(profile.embedder, str(model.device))
+    rows = []
+    print(f"{'':24s} {'ours':>10s} {'public':>10s} {'ratio':>7s}  range")
+    for row in compare(model, concepts.load_concept(options.concept), profile, embedder):
+        rows.append(row)
+        print("\n".join(described(row)), flush=True)
+    return _write(options, f"bench-{options.profile}", {"profile": options.profile, "backbone": model.id, "rows": rows})
+
+
+def described(row: dict) -> Iterable[str]:
+    """Lines that say a row of the comparison."""
+    times = f"{row['ours_s']:9.4f}s {row['public_s']:9.4f}s {row['ratio']:7.2f}"
+    yield f"{row['what']:24s} {times}  {row['low']:.2f} to {row['high']:.2f}"
+    if "parts" in row:
+        total = row["parts"]["total"]
+        shares = (f"{part} {seconds / total:.0%}" for part, seconds in row["parts"].items() if part != "total")
+        yield f"  loss for the same noise: ours {row['loss_ours']:.6f}, public {row['loss_public']:.6f}"
+        yield f"  where our step's {total * 1e3:.0f} ms go: {', '.join(shares)}"
+        unet = row["unet"]
+        yield (
+            f"  UNet: {unet['gflop']:.1f} GFLOP at {unet['gflop_per_s']:.0f} GFLOP/s, {unet['share']:.0%} of the "
+            f"machine's matmul peak of {unet['peak_gflop_per_s']:.0f}"
+        )
+
+
+def _full_size(options: argparse.Namespace) -> int:
+    import torch
+
+    if options.device in (None, "cuda") and not torch.cuda.is_available():
+        print(NO_GPU, file=sys.stderr)
+        return 2
+    from tmp_utils.commands.bench.full_size import full_size
+
+    rows, device = [], options.device or "cuda"
+    for row in full_size(options.size, device):
+        rows.append(row)
+        print(full_size_line(row), flush=True)
+    return _write(options, f"bench-{options.size}-{device}", {"size": options.size, "device": device, "rows": rows})
+
+
+def _estimate(options: argparse.Namespace) -> int:
+    from tmp_utils.commands.bench.estimate import estimate
+    from tmp_utils.inputs.profiles import load_profile
+
+    try:
+        table = estimate(load_profile("paper"), options.estimate, options.size)
+    except ValueError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    print(f"One run at the size of {options.size}, profile paper; minutes at {options.estimate:g} TFLOP/s, not timed.")
+    print(table.to_string(float_format="{:.2f}".format))
+    return 0
+
+
+def full_size_line(row: dict) -> str:
+    """One line that says a row of `full_size`."""
+    kind = f"{row['what']:16s} {row['precision']}{' compiled' if row['compiled'] else '':9s} K={row['concepts']:<3d}"
+    if row["status"] != "ok":
+        return f"{kind} {row['status']}"
+    speed = f"{row['tflop_per_s']:7.2f} TFLOP/s ({row['share_of_peak']:.0%} of peak)" if "tflop_per_s" in row else ""
+    memory = f"{row['peak_memory_mb'] / 1e3:6.1f} GB" if row["peak_memory_mb"] else ""
+    return f"{kind} {row['seconds']:9.4f} s {speed} {memory}".rstrip()
+
+
+def _write(options: argparse.Namespace, name: str, found: dict) -> int:
+    from tmp_utils.files import slug, write_json
+    from tmp_utils.runs.folder import resolve_runs_dir
+    from tmp_utils.runs.provenance import provenance
+
+    folder: Path = resolve_runs_dir(options.runs_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    print(write_json(folder / f"{slug(name)}.json", {**found, **provenance()}))
+    return 0

@@ -1,0 +1,138 @@
+"""Ours beside the public loop: a training step, a generated clip, the metrics of a clip.
+
+Conventions: those of the package. Both sides have the same weights, clips, prompts and noise, and the losses of their
+first step are in the row: they must agree for the ratio to mean anything.
+
+training_runs   : method -> our run, and the public loop that starts where it does.
+training_row    : one of them, timed.
+generation_row  : clips of one prompt each.
+metrics_row     : CLAP-A, CLAP-T and FAD of generated clips.
+compare         : all of it at a profile's size, row by row.
+"""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from tmp_utils.commands.bench.flops import unet_rate
+from tmp_utils.commands.bench.public_loop import (
+    PublicDraw,
+    PublicDreamBooth,
+    PublicTextualInversion,
+    public_generate,
+    public_scores,
+)
+from tmp_utils.commands.bench.timing import REPEATS, Ratio, alternating, step_parts
+from tmp_utils.inputs.audio import load_clip, save_clip
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Profile, load_setup
+from tmp_utils.inputs.prompts import editability_prompts, fill
+from tmp_utils.metrics.distances import frechet_audio_distance
+from tmp_utils.metrics.similarity import clap_audio_similarity, clap_text_similarity
+from tmp_utils.model.adapter import EMBEDDING
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.generate import generate
+from tmp_utils.personalize import prepare
+from tmp_utils.personalize.loop import Training, step_generator
+from tmp_utils.personalize.objective import diffusion_loss
+
+N_CLIPS = 4  # generated in a turn
+SEED = 0
+
+
+def training_runs(backbone: Backbone, concept: Concept, method: str, profile: Profile, clip_s: float, **kwargs):
+    """Our run of a method in setup BL, the public loop on the same clips, and a draw of step k for the latter."""
+    run = Training(backbone, *prepare(backbone, concept, load_setup(method, "BL"), SEED, profile))
+    recipe, options, shape = run.recipe, run.options, tuple(run.examples.mean.shape[2:])
+    files = concept.clips[: len(run.examples.mean)]
+    if method == "TI":
+        first = recipe.tensors[EMBEDDING][0]
+        asked = (recipe.placeholder, first, options.lr)
+        public = PublicTextualInversion(backbone, files, recipe.prompts, *asked, clip_s=clip_s, **kwargs)
+    else:
+        public = PublicDreamBooth(backbone, files, recipe.prompts, options.lr, clip_s=clip_s, **kwargs)
+    numbers = (options.batch_size, len(recipe.prompts), len(files), shape)
+
+    def draw(step: int) -> PublicDraw:
+        return PublicDraw.of(step_generator(SEED, step), *numbers, backbone.scheduler.config.num_train_timesteps)
+
+    return run, public, draw
+
+
+def training_row(
+    backbone: Backbone,
+    concept: Concept,
+    method: str,
+    profile: Profile,
+    clip_s: float,
+    repeats: int = REPEATS,
+    keep_front_end: bool = False,
+) -> dict:
+    """Ratio of a method's step, the losses of both for the same noise, the parts of ours and its UNet's speed.
+
+    Most of the public step goes into a mel front end that is built anew for every clip; `keep_front_end` spares it
+    that, and so tells how much of the ratio is due to it.
+    """
+    values = {**profile.method(method), "n_vectors": 1}  # the public loop has no more
+    profile = replace(profile, methods={**profile.methods, method: values})
+    run, public, draw = training_runs(backbone, concept, method, profile, clip_s, keep_front_end=keep_front_end)
+    asked = (run.conditions, run.examples, run.tensors, run.options.batch_size, step_generator(SEED, 0))
+    losses = {"loss_ours": float(diffusion_loss(*asked)[0]), "loss_public": float(public.loss(draw(0)).detach())}
+    ours, theirs = itertools.count(), itertools.count()
+    actions = {
+        "ours": lambda: run.step(next(ours) % run.recipe.steps),
+        "public": lambda: public.step(draw(next(theirs))),
+    }
+    times = alternating(actions, repeats)
+    ratio = asdict(Ratio.of(times["ours"], times["public"]))
+    measured = {"parts": step_parts(run, repeats), "unet": unet_rate(run, repeats)}
+    return {"what": f"{method} step" + ", front end kept" * keep_front_end, **ratio, **losses, **measured}
+
+
+def generation_row(backbone: Backbone, prompts: list[str], profile: Profile, repeats: int = 3) -> dict:
+    """Ratio of generating clips, seconds a clip."""
+    seeds, numbers = list(range(len(prompts))), (profile.inference_steps, profile.guidance_scale, profile.clip_s)
+    named = dict(zip(("steps", "guidance_scale", "clip_s"), numbers, strict=True))
+    actions = {
+        "ours": lambda: generate(backbone, prompts, seeds, **named, progress=False),
+        "public": lambda: public_generate(backbone, prompts, seeds, *numbers),
+    }
+    times = {name: [s / len(prompts) for s in of] for name, of in alternating(actions, repeats).items()}
+    return {"what": "generation of a clip", **asdict(Ratio.of(times["ours"], times["public"]))}
+
+
+def metrics_row(embedder, clips: list, prompts: list[str], concept: Concept, folder: Path) -> dict:
+    """Ratio of scoring generated clips, seconds a clip; the files are read by both, and nothing is cached."""
+    files = [save_clip(folder / f"{k}.wav", clip) for k, clip in enumerate(clips)]
+
+    def ours() -> tuple:
+        generated = embedder.embed_clips([load_clip(path) for path in files])
+        training = embedder.embed_clips([load_clip(path) for path in concept.clips])
+        asked = embedder.embed_prompts(prompts)
+        return (
+            clap_audio_similarity(generated, training),
+            clap_text_similarity(generated, asked),
+            frechet_audio_distance(training, generated),
+        )
+
+    actions = {"ours": ours, "public": lambda: public_scores(embedder, files, concept.clips, prompts)}
+    times = {name: [s / len(files) for s in of] for name, of in alternating(actions, 3).items()}
+    return {"what": "metrics of a clip", **asdict(Ratio.of(times["ours"], times["public"]))}
+
+
+def compare(backbone: Backbone, concept: Concept, profile: Profile, embedder=None) -> Iterator[dict]:
+    """Rows of everything, each as soon as it is known; the metrics only where there is an embedder."""
+    from tmp_utils.inputs.audio import CLIP_S
+
+    for method in ("TI", "DB"):
+        yield training_row(backbone, concept, method, profile, CLIP_S)
+        yield training_row(backbone, concept, method, profile, CLIP_S, keep_front_end=True)
+    prompts = [fill(prompt.template, concept.class_noun) for prompt in editability_prompts(N_CLIPS)]
+    yield generation_row(backbone, prompts, profile)
+    if embedder is not None:
+        numbers = {"steps": profile.inference_steps, "clip_s": profile.clip_s, "progress": False}
+        clips = generate(backbone, prompts, list(range(N_CLIPS)), **numbers)
+        with tempfile.TemporaryDirectory() as folder:
+            yield metrics_row(embedder, clips, prompts, concept, Path(folder))

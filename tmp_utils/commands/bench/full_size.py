@@ -1,0 +1,136 @@
+"""Training at full size without the weights: seconds, memory and FLOP/s of an AudioLDM-M that has learned nothing.
+
+Conventions: those of the package. The weights are random and the latents are noise, which changes neither time nor
+memory. A row that does not fit says so and the next one is tried.
+
+CASES, COMPANIES : methods, precisions and compilation that are timed; how many concepts share a batch.
+blank_backbone   : size -> Backbone with random weights, in memory.
+blank_run        : backbone + method + options -> a run of the loop on noise.
+full_size        : all rows, each as soon as it is known.
+"""
+
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from tmp_utils.commands.bench.flops import matmul_peak, training_flops
+from tmp_utils.commands.bench.timing import seconds_of
+from tmp_utils.inputs.audio import CLIP_S
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import load_profile, load_setup
+from tmp_utils.model.adapter import Adapter
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.blank import blank_pipeline
+from tmp_utils.model.device import PRECISIONS, OutOfMemory, explained, peak_memory
+from tmp_utils.model.generate import generate
+from tmp_utils.model.pipelines import COMPONENTS
+from tmp_utils.personalize import METHODS, loop
+from tmp_utils.personalize.examples import Examples
+from tmp_utils.personalize.loop import Training, out_of_memory, prepared_unet
+from tmp_utils.personalize.many import step_together
+from tmp_utils.personalize.recipe import Hyperparameters
+
+HALF = "half"  # the half precision that a run takes by itself on this device: bf16, or fp16 where there is none
+CASES = (("fp32", False), (HALF, False), (HALF, True))  # precision, compiled
+COMPANIES = (1, 4, 16, 32)
+N_CLIPS = 5
+
+
+def blank_backbone(size: str, device: str) -> Backbone:
+    """A backbone with random weights, frozen, that has no folder."""
+    pipe = blank_pipeline(size).to(device)
+    for component in COMPONENTS:
+        getattr(pipe, component).requires_grad_(False).eval()
+    pipe.set_progress_bar_config(disable=True)
+    return Backbone(f"blank:{size}", f"blank:{size}", Path(), pipe)
+
+
+def blank_run(backbone: Backbone, method: str, options: Hyperparameters, clip_s: float, index: int = 0) -> Training:
+    """A run of the loop in setup BL, on latents of noise; `index` tells several apart."""
+    concept = Concept(f"noise-{index}", "guitar", "zyx", "own recordings", (), False, True, True)
+    recipe = METHODS[method](backbone, concept, load_setup(method, "BL"), options, index)
+    mean = torch.randn(N_CLIPS, 1, *backbone.latent_shape(clip_s), generator=torch.Generator().manual_seed(index))
+    header = {name: "" for name in ("backbone_id", "backbone_hash", "words")}
+    header |= {"method": method, "setup": "BL", "concept": concept.name, "class_noun": concept.class_noun}
+    header |= {"rare_word": concept.rare_word, "placeholder": recipe.placeholder}
+    adapter = Adapter(**header, seed=index, settings={})
+    return Training(backbone, recipe, Examples(mean, torch.zeros_like(mean), 1.0, "noise"), options, adapter)
+
+
+def full_size(
+    size: str = "audioldm-m",
+    device: str = "cuda",
+    *,
+    cases: tuple = CASES,
+    companies: tuple = COMPANIES,
+    clip_s: float = CLIP_S,
+    repeats: int = 5,
+) -> Iterator[dict]:
+    """Yield a row a method, precision and number of concepts.
+
+    Returns
+    -------
+    what, precision, compiled, concepts, latents (of a step), seconds (of a step), seconds_per_concept, tflop_per_s,
+    share_of_peak, peak_memory_mb (None off the GPU), status ("ok", or why not).
+    """
+    backbone = blank_backbone(size, device)
+    half = half_precision(device)
+    cases = [(half if precision == HALF else precision, compiled) for precision, compiled in cases]
+    peaks = {name: matmul_peak(device, PRECISIONS[name]) for name in dict.fromkeys(["fp32", *dict(cases)])}
+    paper = load_profile("paper")
+    for method in ("TI", "DB"):
+        for precision, compiled in cases:
+            chosen = {**paper.method(method), "precision": precision, "compile": compiled}
+            yield _row(backbone, method, Hyperparameters.of(method, chosen), 1, clip_s, repeats, peaks)
+    for concepts in companies:
+        chosen = {**paper.method("TI"), "precision": half if device == "cuda" else "fp32"}
+        chosen["gradient_checkpointing"] = concepts > 4  # 64 latents and more do not fit otherwise
+        yield _row(backbone, "TI", Hyperparameters.of("TI", chosen), concepts, clip_s, repeats, peaks)
+    for precision in dict.fromkeys(precision for precision, _ in cases):
+        yield _generation_row(backbone, precision, clip_s)
+
+
+def half_precision(device: str) -> str:
+    """The name of what "auto" computes in on a GPU; bf16 elsewhere."""
+    kind = loop.precision("auto", device) if device == "cuda" else torch.bfloat16
+    return next(name for name, known in PRECISIONS.items() if known == kind)
+
+
+def _row(
+    backbone, method: str, options: Hyperparameters, concepts: int, clip_s: float, repeats: int, peaks: dict
+) -> dict:
+    row = {"what": f"{method} step", "precision": options.precision, "compiled": options.compile, "concepts": concepts}
+    row |= {"gradient_checkpointing": options.gradient_checkpointing, "latents": concepts * options.batch_size}
+    device = backbone.device.type
+    try:
+        with peak_memory(device) as memory, prepared_unet(backbone, options), explained(out_of_memory(options)):
+            runs = [blank_run(backbone, method, options, clip_s, index) for index in range(concepts)]
+            step = (lambda: step_together(runs)) if method == "TI" else (lambda: _own_step(runs[0]))
+            for _ in range(2):  # compilation, and the memory that is kept
+                step()
+            seconds = statistics.median(seconds_of(step) for _ in range(repeats))
+    except OutOfMemory as error:
+        return {**row, "status": str(error)}
+    latents = (row["latents"], *backbone.latent_shape(clip_s))
+    flops = training_flops(backbone.unet, latents, trained=method == "DB")
+    rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peaks[options.precision]}
+    return {**row, "seconds": seconds, "seconds_per_concept": seconds / concepts, **rates, **memory, "status": "ok"}
+
+
+def _own_step(run: Training) -> None:
+    run.step(run.adapter.steps)
+    run.adapter.steps += 1
+
+
+def _generation_row(backbone: Backbone, precision: str, clip_s: float, n: int = 4, steps: int = 50) -> dict:
+    row = {"what": f"clip, {steps} steps", "precision": precision, "compiled": False, "concepts": 1, "latents": 2 * n}
+    numbers = {"steps": steps, "clip_s": clip_s, "batch_size": n, "precision": precision, "progress": False}
+    try:
+        with peak_memory(backbone.device.type) as memory:
+            action = lambda: generate(backbone, ["a jazz song"] * n, list(range(n)), **numbers)  # noqa: E731
+            seconds = min(seconds_of(action) for _ in range(2)) / n
+    except OutOfMemory as error:
+        return {**row, "status": str(error)}
+    return {**row, "seconds": seconds, **memory, "status": "ok"}

@@ -1,0 +1,172 @@
+"""Fetch the paper's own concept clips, which are other people's recordings and not shipped here.
+
+Conventions: clips go to `runs/paper_clips/<name>/<name>_<k>.wav` (16 kHz mono, 10 s) and `concepts` finds
+them as "paper/<name>". `manifest.csv` beside the folders has a row a clip: name, file, status, sha256,
+note. A status is "fetched", "failed" or "by hand" (recordings without an address). Fetched clips are kept;
+running again tries the rest.
+
+fetch_paper_clips : fetch what is missing, go on after a failure, write the manifest.
+is_online         : whether the videos' site can be reached.
+
+`python -m tmp_utils clips-paper` needs yt-dlp and ffmpeg, and leaves 1 to the shell if there is nothing new
+to be had.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from tmp_utils.inputs.audio import load_clip, save_clip
+from tmp_utils.inputs.concepts import PAPER_CLIPS_DIR, PAPER_PREFIX, catalogue
+
+CLIP_DURATION_S = 10
+TIMEOUT_S = 300
+SITE = ("www.youtube.com", 443)
+COLUMNS = ("name", "file", "status", "sha256", "note")
+Runner = Callable[[list[str]], subprocess.CompletedProcess]
+
+
+def run_command(command: list[str]) -> subprocess.CompletedProcess:
+    """Run a command quietly; its output comes back as text."""
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+def is_online(timeout_s: float = 5.0) -> bool:
+    """Whether the videos' site answers within `timeout_s` seconds."""
+    try:
+        socket.create_connection(SITE, timeout_s).close()
+    except OSError:
+        return False
+    return True
+
+
+def fetch_paper_clips(
+    folder: Path = PAPER_CLIPS_DIR, names: list[str] | None = None, run: Runner = run_command
+) -> pd.DataFrame:
+    """Fetch the clips that are not there yet and write `manifest.csv`.
+
+    Parameters
+    ----------
+    folder : where the concepts' folders go.
+    names : the paper's concepts to fetch, without "paper/"; None is all but living people's voices.
+    run : runs one command; tests give their own.
+
+    Returns
+    -------
+    the manifest's rows for `names`, one a clip: name, file, status, sha256, note.
+
+    Raises
+    ------
+    ValueError : a name that the paper does not have, or whose clips are a living person's voice.
+    """
+    table = catalogue().query("origin == 'paper' and not voice").copy()
+    table["name"] = table["name"].str.removeprefix(PAPER_PREFIX)
+    unknown = sorted(set(names or []) - set(table["name"]))
+    if unknown:
+        raise ValueError(f"{', '.join(unknown)}: not to be fetched; there are {', '.join(table['name'])}.")
+    chosen = table if names is None else table[table["name"].isin(names)]
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for concept in tqdm(chosen.to_dict("records"), desc="paper's clips", unit="concept"):
+        for row in _concept_rows(concept, folder, run):
+            rows.append(row)
+            _write_manifest(folder, rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _concept_rows(concept: dict, folder: Path, run: Runner):
+    if not concept["video_id"]:
+        yield dict.fromkeys(COLUMNS, "") | {
+            "name": concept["name"], "status": "by hand", "note": concept["note"],
+        }  # fmt: skip
+        return
+    for k, start_s in enumerate(concept["start_times_s"].split(";"), start=1):
+        path = folder / concept["name"] / f"{concept['name']}_{k}.wav"
+        note = "" if path.is_file() else _fetch(concept["video_id"], int(start_s), path, run)
+        yield {
+            "name": concept["name"],
+            "file": path.relative_to(folder).as_posix(),
+            "status": "fetched" if path.is_file() else "failed",
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+            "note": note,
+        }
+
+
+def _fetch(video_id: str, start_s: int, path: Path, run: Runner) -> str:
+    """Fetch one part of a video into `path`; return "" or, if that did not work, why."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [
+            *(sys.executable, "-m", "yt_dlp", "--no-playlist", "--quiet", "--force-keyframes-at-cuts"),
+            *("-x", "--audio-format", "wav"),
+            *("--download-sections", f"*{start_s}-{start_s + CLIP_DURATION_S}"),
+            *("-o", f"{scratch}/clip.%(ext)s", f"https://www.youtube.com/watch?v={video_id}"),
+        ]
+        try:
+            done = run(command)
+        except subprocess.TimeoutExpired:
+            return f"no answer within {TIMEOUT_S} s"
+        found = sorted(Path(scratch).glob("clip.*"))
+        if done.returncode != 0 or not found:
+            return (done.stderr.strip() or "yt-dlp left no file").splitlines()[-1][:200]
+        try:
+            clip = load_clip(found[0], duration_s=CLIP_DURATION_S)
+        except ValueError as error:
+            return str(error)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_clip(path, clip)
+    return ""
+
+
+def _write_manifest(folder: Path, rows: list[dict]) -> None:
+    """Replace these concepts' rows in the manifest and keep the others'."""
+    path, new = folder / "manifest.csv", pd.DataFrame(rows, columns=list(COLUMNS))
+    if path.is_file():
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        new = pd.concat([old[~(old["name"] + old["file"]).isin(new["name"] + new["file"])], new])
+    temporary = path.with_suffix(".tmp")
+    new.sort_values(["name", "file"]).to_csv(temporary, index=False)
+    temporary.replace(path)
+
+
+def main(arguments: list[str] | None = None, run: Runner = run_command, online=is_online) -> int:
+    """Command line; returns 0 where something is or was fetched, else 1 after one line that says why."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tmp_utils clips-paper", description="Fetch the paper's own concept clips into runs/paper_clips."
+    )
+    parser.add_argument("names", nargs="*", help="concepts, e.g. sitar cajon; none means all")
+    parser.add_argument("--folder", type=Path, default=PAPER_CLIPS_DIR)
+    options = parser.parse_args(arguments)
+    if not online():
+        return _say(f"no network: {SITE[0]} cannot be reached. The study runs without these clips.")
+    if run is run_command and (missing := _missing_tools()):
+        return _say(f"{' and '.join(missing)} not found; pip install 'tmp-utils[clips]', ffmpeg by your system.")
+    try:
+        manifest = fetch_paper_clips(options.folder, options.names or None, run)
+    except ValueError as error:
+        return _say(str(error))
+    print(f"{options.folder}: " + ", ".join(f"{n} {s}" for s, n in manifest["status"].value_counts().items()))
+    for row in manifest.query("status == 'by hand'").to_dict("records"):
+        print(f"  {row['name']}: {row['note']}; put them in {options.folder / row['name']}")
+    for row in manifest.query("status == 'failed'").to_dict("records"):
+        print(f"  {row['file']}: {row['note']}")
+    return 0 if (manifest["status"] == "fetched").any() else 1
+
+
+def _missing_tools() -> list[str]:
+    has_yt_dlp, has_ffmpeg = importlib.util.find_spec("yt_dlp"), shutil.which("ffmpeg")
+    return [name for name, there in (("yt-dlp", has_yt_dlp), ("ffmpeg", has_ffmpeg)) if not there]
+
+
+def _say(line: str) -> int:
+    print(f"clips-paper: {line}", file=sys.stderr)
+    return 1

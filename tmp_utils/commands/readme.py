@@ -1,0 +1,201 @@
+"""The README's picture and table, made from results: `make readme-figures`.
+
+Conventions: the source is `<runs_dir>/<profile>/results.csv`, or the published table. The picture is the plane of
+CLAP-A and CLAP-T as PNG, drawn by a headless Chromium through kaleido. The table and the picture replace what stands
+between the two markers in README.md; nothing else in it changes, and nothing at all if one of them cannot be made.
+
+make_readme_figures : results -> picture and README.
+markdown_table      : results -> one row a setup, ours with intervals beside the paper's.
+write_png           : figure -> PNG.
+replace_block       : text between the markers -> new text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from tmp_utils import figures
+from tmp_utils.files import explain_os_errors, write_text
+from tmp_utils.findings.comparisons import caption, has_values
+from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
+from tmp_utils.findings.verdicts import paper_table
+from tmp_utils.metrics.table import check_one_embedder, read_table, references
+from tmp_utils.runs.provenance import PROJECT_DIR
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+COLUMNS = {"clap_a": ("CLAP-A ↑", 2), "clap_t": ("CLAP-T ↑", 2), "fad": ("FAD ↓", 2)}
+WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
+COMMIT_CHARS = 10
+
+
+def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Path, picture: Path) -> None:
+    """Draw the picture and write it and the table into the README.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A results table of one profile and embedder.
+    facts : dict
+        "commit" of the code that made the runs, and where known the "command".
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no README, or not one pair of markers in it, or nothing to show in the table.
+    RuntimeError
+        If there is no browser to draw with.
+    """
+    text = _read(readme)
+    block = [_picture_line(picture, readme), "", markdown_table(results), "", about(results, facts)]
+    text = replace_block(text, "\n".join(block))
+    note = caption(results, ", ".join(sorted(results["profile"].unique())))
+    write_png(figures.clap_plane(check_one_embedder(results), references(results), note=note), picture)
+    write_text(readme, text)
+
+
+def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
+    """Return the line under the table: profile, concepts, seeds, clips, commit and command."""
+    rows = results[(results["metric"] == "clap_a") & (results["status"] == "ok")]
+    rows = rows[~rows["method"].isin(["reference", "untrained"])]
+    profile = ", ".join(sorted(results["profile"].unique()))
+    size = [(rows["concept"].nunique(), "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
+    counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in size]
+    shown = [commit[:COMMIT_CHARS] for commit in facts["commit"].split(", ")]
+    typed = [f", `{command}`" for command in facts.get("command", "").split(AND) if command]
+    made = f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}" + "".join(typed)
+    failed = int((results["status"] == "failed").sum())
+    left_out = f"; {failed} failed rows left out" if failed else ""
+    return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} a run for CLAP-A{left_out}; {made}*"
+
+
+def markdown_table(results: pd.DataFrame) -> str:
+    """Return one row a setup: our means with 95 % intervals, and the paper's numbers.
+
+    Raises
+    ------
+    ValueError
+        If no setup has a CLAP-A.
+    """
+    if not has_values(results, "clap_a"):
+        raise ValueError("no setup has a clap_a in this table; run `make study` first.")
+    table1 = paper_table("table1").set_index(["method", "setup"])
+    ours = {
+        metric: figures.summary(results, metric).set_index(["method", "setup"])
+        for metric in COLUMNS
+        if has_values(results, metric)
+    }
+    head = [f"{name} | paper" for name, _ in COLUMNS.values()]
+    lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|---:|" * len(COLUMNS)]
+    for setup in ours["clap_a"].index:
+        cells = [f"{_ours(ours.get(metric), setup, d)} | {_paper(table1, setup, metric)}" for metric, d in _digits()]
+        lines.append(f"| {' '.join(setup)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _digits() -> list[tuple[str, int]]:
+    return [(metric, digits) for metric, (_, digits) in COLUMNS.items()]
+
+
+def _ours(table: pd.DataFrame | None, setup: tuple, digits: int) -> str:
+    if table is None or setup not in table.index:
+        return "–"
+    value, low, high = table.loc[setup, ["value", "ci_low", "ci_high"]]
+    ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if pd.notna(low) else ""
+    return f"{value:.{digits}f}{ends}"
+
+
+def _paper(table1: pd.DataFrame, setup: tuple, metric: str) -> str:
+    if setup not in table1.index:
+        return "–"
+    value = float(table1.loc[setup, metric])
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
+
+
+def write_png(fig: go.Figure, path: Path) -> Path:
+    """Draw a figure as PNG, whole or not at all.
+
+    Raises
+    ------
+    RuntimeError
+        If Chromium or kaleido is not there; the message says how to get it.
+    """
+    browser = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None or not Path(browser).is_file():
+        raise RuntimeError(
+            f"no browser to draw the picture with: none of {', '.join(BROWSERS)} is installed. Install Chromium by "
+            "your system (apt install chromium), or name a browser: BROWSER_PATH=/path/to/chrome make readme-figures."
+        )
+    try:
+        import kaleido
+    except ImportError as error:
+        raise RuntimeError("drawing a PNG needs kaleido, which is not installed: pip install kaleido.") from error
+    with explain_os_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    size = {"format": "png", "width": WIDTH_PX, "height": HEIGHT_PX, "scale": SCALE}
+    # Chromium refuses its sandbox to root, as in a container; the page drawn is our own and loads nothing.
+    image = kaleido.calc_fig_sync(fig, opts=size, kopts={"path": browser, "enable_sandbox": False})
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(image)
+    temporary.replace(path)
+    return path
+
+
+def replace_block(text: str, block: str) -> str:
+    """Return `text` with what stands between the markers replaced by `block`.
+
+    Raises
+    ------
+    ValueError
+        If there is not exactly one pair of markers, in their order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(
+            f"README: {text.count(BEGIN)} {BEGIN} and {text.count(END)} {END} in it; expected one of each, in this "
+            "order, on lines of their own. Put them where the results belong."
+        )
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+
+
+def _read(readme: Path) -> str:
+    if not readme.is_file():
+        raise FileNotFoundError(f"{readme} does not exist. Write it first, with {BEGIN} and {END} in it.")
+    return readme.read_text(encoding="utf-8")
+
+
+def _picture_line(picture: Path, readme: Path) -> str:
+    place = picture.relative_to(readme.parent).as_posix()
+    return f"![CLAP-A against CLAP-T: reconstruction against editability of every setup]({place})"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the README's figures from the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils readme", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="pocket", help="whose results (default: pocket)")
+    parser.add_argument("--runs-dir", default="runs", help="where they are")
+    parser.add_argument("--live", action="store_true", help="the runs' own results, also where a table is published")
+    options = parser.parse_args(arguments)
+    published = PUBLISHED_DIR / f"{options.profile}.csv"
+    try:
+        if published.is_file() and not options.live:
+            results = read_table(published)
+            facts = dict(results.attrs)
+        else:
+            results = read_results(options.runs_dir, options.profile)
+            facts = {"commit": ", ".join(commits(options.runs_dir, options.profile)), "command": "make study"}
+        make_readme_figures(results, facts, README, PICTURE)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"readme-figures: {error}", file=sys.stderr)
+        return 2
+    print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
+    return 0

@@ -1,0 +1,168 @@
+"""With how few denoising steps does a profile's backbone score as it does with 50? Measured once and published.
+
+Conventions: `python -m tmp_utils samplers --profile pocket` asks the untrained backbone for the editability prompts of
+a few nouns with every candidate sampler, holds each against 50-step DDIM by `equivalence` (margins are stated in every
+row) and writes `data/published/samplers-<profile>.csv`. About ten minutes for the pocket profile on one core.
+
+measure_samplers : profile + nouns -> the table of equivalences, with the backbone and embedder they hold for.
+read_samplers    : the published table of a profile, or None.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.files import write_csv
+from tmp_utils.findings.published import published_path
+from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.metrics.distances import frechet_audio_distance
+from tmp_utils.metrics.equivalence import (
+    FAD_RESAMPLES,
+    Equivalence,
+    distance_equivalence,
+    fewest_steps,
+    paired_equivalence,
+)
+from tmp_utils.metrics.similarity import similarity_matrix
+
+NOUNS, PUBLISHED_STEPS, RESAMPLES = ("guitar", "drums"), (10, 15, 20, 25), 200
+SD_SHARE, FAD_SHARE = 0.2, 0.05
+REFERENCE = ("DDIM", 50)
+SCHEDULERS, STEPS = ("DPMSolverMultistep", "UniPCMultistep", "DDIM"), (5, 8, 10, 15, 20, 25)
+CANDIDATES = tuple((scheduler, steps) for scheduler in SCHEDULERS for steps in STEPS)
+
+
+def measure_samplers(
+    profile: str, nouns: Sequence[str] = NOUNS, steps: Sequence[int] = PUBLISHED_STEPS
+) -> pd.DataFrame:
+    """Hold every scheduler at every number of steps against 50-step DDIM.
+
+    Parameters
+    ----------
+    nouns : each is asked for in every editability prompt of the profile; n is their product.
+    steps : numbers of denoising steps to try.
+
+    Returns
+    -------
+    As `equivalence.sampler_equivalence`, with the columns backbone (hash) and embedder.
+    """
+    from tmp_utils.inputs.concepts import list_concepts, load_clips, load_concept
+    from tmp_utils.inputs.prompts import editability_prompts, fill
+    from tmp_utils.metrics.embed import load_embedder
+    from tmp_utils.model.backbone import load_backbone
+    from tmp_utils.model.generate import clip_seed
+
+    settings = load_profile(profile)
+    backbone, embedder = load_backbone(settings), load_embedder(settings.embedder)
+    training = [clip for name in list_concepts() for clip in load_clips(load_concept(name), 5)]
+    prompts = editability_prompts(settings.n_editability_prompts)
+    asked = [(prompt.id, fill(prompt.template, noun)) for noun in nouns for prompt in prompts]
+    texts = [text for _, text in asked]
+    table = sampler_equivalence(
+        backbone,
+        embedder,
+        texts,
+        texts,
+        [clip_seed(0, name + text, 0) for name, text in asked],
+        training,
+        candidates=[(scheduler, n) for n in steps for scheduler in SCHEDULERS],
+        n_resamples=RESAMPLES,
+        progress=False,
+        guidance_scale=settings.guidance_scale,
+        clip_s=settings.clip_s,
+    )
+    return table.assign(backbone=backbone.hash[:12], embedder=embedder.name)
+
+
+def sampler_equivalence(
+    backbone,
+    embedder,
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    seeds: Sequence[int],
+    training: Sequence[np.ndarray],
+    *,
+    reference: tuple[str, int] = REFERENCE,
+    candidates: Iterable[tuple[str, int]] = CANDIDATES,
+    margins: dict[str, float] | None = None,
+    n_resamples: int = FAD_RESAMPLES,
+    **numbers,
+) -> pd.DataFrame:
+    """Hold samplers against the paper's, on CLAP-A, CLAP-T and FAD.
+
+    Parameters
+    ----------
+    prompts, texts, seeds : as many of each: what is generated, what its clip is compared with (the class noun in the
+        placeholder's place), and from which noise.
+    training : clips (n,) that CLAP-A and FAD compare with; FAD's bias shrinks with their number.
+    reference, candidates : (scheduler, steps).
+    margins : by metric ("clap_a", "clap_t", "fad"); None is the module's default, from the reference's own clips.
+    numbers : passed on to `generate`: adapter, guidance_scale, clip_s, batch_size, precision.
+
+    Returns
+    -------
+    scheduler, steps, metric, reference (its mean), difference, ci_low, ci_high, margin, n, equivalent; a row a
+    candidate and metric.
+    """
+    from tmp_utils.model.generate import generate
+
+    asked, known = embedder.embed_prompts(list(texts)), embedder.embed_clips(list(training))
+
+    def heard(sampler: tuple[str, int]) -> np.ndarray:
+        scheduler, steps = sampler
+        clips = generate(backbone, list(prompts), list(seeds), steps=steps, scheduler=scheduler, **numbers)
+        return embedder.embed_clips(clips)
+
+    ours = heard(reference)
+    scores = _scores(ours, known, asked)
+    own_fad = frechet_audio_distance(known, ours).value
+    chosen = {**{name: SD_SHARE * float(np.std(v, ddof=1)) for name, v in scores.items()}, "fad": FAD_SHARE * own_fad}
+    chosen |= margins or {}
+    rows = []
+    for sampler in candidates:
+        theirs = heard(sampler)
+        tests = {
+            name: paired_equivalence(values, scores[name], chosen[name])
+            for name, values in _scores(theirs, known, asked).items()
+        }
+        tests["fad"] = distance_equivalence(known, theirs, ours, chosen["fad"], n_resamples=n_resamples)
+        for name, test in tests.items():
+            value = own_fad if name == "fad" else float(scores[name].mean())
+            rows.append(_row(sampler, name, value, test))
+    return pd.DataFrame(rows)
+
+
+def _scores(generated: np.ndarray, training: np.ndarray, asked: np.ndarray) -> dict[str, np.ndarray]:
+    """CLAP-A and CLAP-T (n,), a value a clip."""
+    to_training = similarity_matrix(generated, training).mean(1)
+    return {"clap_a": to_training, "clap_t": np.diag(similarity_matrix(generated, asked)).copy()}
+
+
+def _row(sampler: tuple[str, int], metric: str, value: float, test: Equivalence) -> dict:
+    names = {"scheduler": sampler[0], "steps": sampler[1], "metric": metric, "reference": value}
+    return {**names, **asdict(test), "equivalent": test.equivalent}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure a profile's samplers and publish the table; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils samplers", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="pocket", help="pocket (default) or paper")
+    parser.add_argument("--nouns", nargs="+", default=NOUNS, help="what the prompts are asked for")
+    parser.add_argument("--steps", nargs="+", type=int, default=PUBLISHED_STEPS, help="numbers of denoising steps")
+    options = parser.parse_args(arguments)
+    try:
+        table = measure_samplers(options.profile, options.nouns, options.steps)
+        write_csv(published_path(options.profile), table)
+    except (ValueError, OSError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    print(table.round(4).to_string(index=False))
+    print(f"Fewest steps that are equivalent in everything: {fewest_steps(table)}")
+    print(f"Written: {published_path(options.profile)}")
+    return 0

@@ -1,0 +1,100 @@
+"""Which learning rates suit a profile: a small search, on concepts that are in no reported result.
+
+Conventions: `python -m tmp_utils search --profile pocket`. Each candidate trains `SEARCHED` concepts in the method's BL
+setup (its only setup, for some) with one seed, and is scored by CLAP-A of a few reconstruction clips plus CLAP-T of a
+few edits: a method must learn the concept *and* still follow the prompt. `best_rate` says what wins, and a test that
+`data/profiles.toml` has it; the whole table stays in `data/published/search-<profile>.csv`, where a new search takes
+the place of the rows that it made again and leaves the others.
+
+SEARCHED   : the concepts; `published` leaves them out.
+CANDIDATES : learning rates by method.
+search     : every candidate's scores.
+best_rate  : which of a method's candidates wins.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from tmp_utils.files import write_csv
+from tmp_utils.inputs.concepts import load_concept
+from tmp_utils.inputs.profiles import DATA_DIR, load_setup
+from tmp_utils.personalize import Diverged, personalise
+from tmp_utils.runs.overfitting import measure_adapter
+from tmp_utils.runs.protocol import Lab
+
+SEARCHED = ("accordion", "rumba", "gymnopedie")
+CANDIDATES = {
+    "TI": (5e-3, 1e-2, 2e-2, 5e-2),
+    "DB": (1.25e-5, 2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4),
+    "DB-LoRA": (3e-4, 1e-3, 3e-3, 1e-2),
+    "DB-CD": (5e-4, 1e-3, 3e-3),
+    "DB-SV": (3e-3, 1e-2, 3e-2, 1e-1),
+    "TI-DB": (2.5e-5, 5e-5, 1e-4, 2e-4),
+}
+SEED = 1000  # of no reported run
+TIE = 0.02  # sums that close are not told apart by three concepts
+CANDIDATE = ["method", "lr", "concept"]
+COLUMNS = [*CANDIDATE, "clap_a", "clap_t", "sum", "note"]
+
+
+def search(lab: Lab, candidates: Mapping[str, Sequence[float]], concepts: Sequence[str]) -> Iterator[dict]:
+    """Yield method, lr, concept, clap_a, clap_t and their sum; of a training that diverges, the reason.
+
+    Parameters
+    ----------
+    lab : Lab
+    candidates : mapping
+        Learning rates by method.
+    concepts : sequence of str
+        Names in the catalogue.
+    """
+    for method, rates in candidates.items():
+        for lr in rates:
+            chosen = lab.profile.methods | {method: lab.profile.method(method) | {"lr": lr}}
+            profile = replace(lab.profile, methods=chosen)
+            for concept in map(load_concept, concepts):
+                row = {"method": method, "lr": lr, "concept": concept.name}
+                try:
+                    adapter = personalise(lab.backbone, concept, load_setup(method, "BL"), SEED, profile=profile)
+                except Diverged as error:
+                    yield row | {"note": str(error)}
+                    continue
+                scores = {m["metric"]: m["value"] for m in measure_adapter(lab, concept, adapter, SEED, adapter.steps)}
+                yield row | scores | {"sum": sum(scores.values()), "note": ""}
+
+
+def best_rate(table: pd.DataFrame, method: str, paper_rate: float | None = None) -> float:
+    """Return the rate with the highest mean sum; of rates that tie with it, the paper's if it is one of them."""
+    means = table[table["method"] == method].groupby("lr")["sum"].mean()
+    ties = means.index[means >= means.max() - TIE]
+    return paper_rate if paper_rate in ties else float(means.idxmax())
+
+
+def with_row(table: pd.DataFrame, row: dict) -> pd.DataFrame:
+    """Return the table with a candidate's row, in the place of an earlier one of the same candidate and concept."""
+    both = pd.concat([table, pd.DataFrame([row], columns=COLUMNS)], ignore_index=True)
+    return both.drop_duplicates(CANDIDATE, keep="last").sort_values(CANDIDATE, ignore_index=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search and write the table; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils search", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="pocket")
+    parser.add_argument("--concepts", nargs="+", default=SEARCHED, choices=SEARCHED)
+    parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
+    options = parser.parse_args(arguments)
+    lab = Lab.load(options.profile)
+    target = DATA_DIR / "published" / f"search-{options.profile}.csv"
+    target.parent.mkdir(exist_ok=True)
+    table = pd.read_csv(target) if target.exists() else pd.DataFrame(columns=COLUMNS)
+    for row in search(lab, {method: CANDIDATES[method] for method in options.methods}, options.concepts):
+        print(row, flush=True)
+        table = with_row(table, row)
+        write_csv(target, table)
+    print(table.groupby(["method", "lr"])[["clap_a", "clap_t", "sum"]].mean().round(3))
+    return 0

@@ -1,0 +1,266 @@
+"""The study's notebooks, executed headless and in order.
+
+Conventions: `python -m tmp_utils study --profile pocket`. Each notebook runs in a kernel of its own. Its
+executed copy goes to `<runs_dir>/<profile>/notebooks/`, under a hidden name until it is complete; beside it
+lies `<name>.json`, which says what it was made from. A notebook is skipped when all that it reads is what it
+was: parameters, notebook, package, data, the notebooks before it; and when the runs it left are whole still.
+
+plan        : which executions a profile, concepts and seeds come to.
+fingerprint : what an execution is made from, as one hash.
+execute     : one notebook, or nothing if it is done.
+run_study   : all of them, then the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tmp_utils.commands import headless
+from tmp_utils.files import explain_os_errors, slug, write_json
+from tmp_utils.findings import report
+from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.runs.folder import find_runs, resolve_runs_dir
+from tmp_utils.runs.provenance import PROJECT_DIR, provenance
+
+NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
+STUDY = "0[1-9]_*.ipynb"
+BACKBONE = "00_*.ipynb"  # how the pocket model is made; not needed to use it
+HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
+OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
+WITHOUT_EFFECT = {"study.py", "headless.py", "report.py", "report_clips.py", "narrative.py", "page.py"}
+INTERRUPTED = 130
+# Executed copies are read without a kernel: figures also as HTML, which nbconvert and any browser can show.
+FIGURES = {"PLOTLY_RENDERER": "plotly_mimetype+notebook"}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One notebook with its parameters, and the name of its executed copy."""
+
+    notebook: Path
+    name: str
+    parameters: dict[str, Any]
+
+
+def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_backbone: bool = False) -> list[Path]:
+    """Return the study's notebooks in order.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    found = sorted([*Path(folder).glob(STUDY), *(Path(folder).glob(BACKBONE) if with_backbone else [])])
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no notebook named like {STUDY}. Point --notebooks-dir at them.")
+    return found
+
+
+def plan(
+    notebooks: Sequence[Path], profile: str, runs_dir: Path, concepts: Sequence[str], seeds: Sequence[int]
+) -> list[Execution]:
+    """Return the executions that cover all concepts and seeds.
+
+    A notebook is given the values it declares in its parameters cell. One that declares `concepts` or `seeds`
+    takes the whole list; one that declares only `concept` or `seed` is executed once for each. With none
+    given, the notebook's own values stand.
+    """
+    executions = []
+    for notebook in notebooks:
+        declared = headless.declared_parameters(notebook)
+        common = {"profile": profile, "runs_dir": str(runs_dir)}
+        grid = [(notebook.stem, {key: value for key, value in common.items() if key in declared})]
+        grid = _spread(grid, declared, "concept", list(concepts))
+        grid = _spread(grid, declared, "seed", list(seeds))
+        executions += [Execution(notebook, name, parameters) for name, parameters in grid]
+    return executions
+
+
+def fingerprint(execution: Execution, before: Sequence[str] = ()) -> str:
+    """Return a hash of all that decides an execution; `before` holds those of the notebooks it follows."""
+    package = PROJECT_DIR / "tmp_utils"
+    parts = {
+        "parameters": execution.parameters,
+        "profile": asdict(load_profile(execution.parameters.get("profile", "pocket"))),
+        "notebook": _hash_files([execution.notebook]),
+        "package": _hash_files(p for p in package.rglob("*.py") if p.name not in WITHOUT_EFFECT),
+        "data": _hash_files(p for p in DATA_DIR.rglob("*") if p.suffix in HASHED_DATA),
+        "recordings": [_hash_files(folder.rglob("*")) for folder in _concept_folders(execution)],
+        "before": list(before),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def execute(execution: Execution, folder: Path, before: Sequence[str], label: str, force: bool = False) -> str:
+    """Execute one notebook unless it is done; returns its fingerprint.
+
+    Raises
+    ------
+    headless.NotebookFailed
+        If it stopped before its end; the message says where the executed part lies.
+    """
+    print_hash = fingerprint(execution, before)
+    output, record = folder / f"{execution.name}.ipynb", folder / f"{execution.name}.json"
+    if not force and _is_done(output, record, print_hash, folder.parent):
+        print(f"{label}: already done", flush=True)
+        return print_hash
+    partial = folder / f".{execution.name}.{os.getpid()}.partial.ipynb"
+    try:
+        elapsed_s = _run_notebook(execution, partial, label)
+        partial.replace(output)
+    finally:
+        partial.unlink(missing_ok=True)
+    found = find_runs(folder.parents[1], folder.parent.name)
+    runs = {str(run.relative_to(folder.parent)): _n_files(run) for run in found}
+    done = {
+        "fingerprint": print_hash,
+        "parameters": execution.parameters,
+        "elapsed_s": elapsed_s,
+        "runs": runs,
+    }
+    write_json(record, {**done, **provenance()})
+    print(f"{label}: done in {elapsed_s:.0f} s", flush=True)
+    return print_hash
+
+
+def run_study(
+    profile: str = "pocket",
+    concepts: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    runs_dir: str | Path = "runs",
+    notebooks_dir: str | Path = NOTEBOOKS_DIR,
+    with_backbone: bool = False,
+    force: bool = False,
+) -> Path:
+    """Execute the study's notebooks in order and write the report, also where one failed; returns the report's path.
+
+    Parameters
+    ----------
+    profile : str
+        A profile of `data/profiles.toml`: "pocket", "paper" or "smoke".
+    concepts : names or folders
+        The notebooks' own if empty.
+    seeds : whole numbers
+        The notebooks' own if empty.
+    with_backbone : bool
+        Also execute notebook 00, which shows how the pocket model is made.
+    force : bool
+        Execute also what is done; finished runs are still not repeated.
+    """
+    folder = resolve_runs_dir(runs_dir) / slug(profile) / "notebooks"
+    notebooks = find_notebooks(Path(notebooks_dir), with_backbone)
+    executions = plan(notebooks, profile, folder.parents[1], [_absolute(c) for c in concepts], seeds)
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    before: list[str] = []
+    try:
+        for number, execution in enumerate(executions, start=1):
+            label = f"[{number}/{len(executions)}] {execution.name}"
+            before.append(execute(execution, folder, before, label, force))
+    except headless.NotebookFailed:
+        try:
+            print(f"Report of what was finished: {report.write_report(folder.parents[1], profile)}", flush=True)
+        except (ValueError, OSError, RuntimeError) as reason:  # the notebook's failure is what has to be told
+            print(f"No report of what was finished: {reason}", file=sys.stderr)
+        raise
+    page = report.write_report(folder.parents[1], profile)
+    print(f"Report: {page}", flush=True)
+    return page
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study from the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        run_study(**vars(options))
+    except headless.NotebookFailed as failure:
+        print(f"\n{failure}", file=sys.stderr)
+        return 1
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. What is finished is kept; run again to go on from there.", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils study", description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="pocket", help="pocket (default), paper or smoke")
+    parser.add_argument("--concepts", nargs="*", default=(), help="names in data/concepts.csv, or folders")
+    parser.add_argument("--seeds", nargs="*", type=int, default=(), help="whole numbers")
+    parser.add_argument("--runs-dir", default="runs", help="where everything is written")
+    parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
+    parser.add_argument("--with-backbone", action="store_true", help="also notebook 00")
+    parser.add_argument("--force", action="store_true", help="execute notebooks that are done, too")
+    return parser
+
+
+def _run_notebook(execution: Execution, partial: Path, label: str) -> float:
+    """Execute a notebook into `partial` and return the seconds; a failed one is kept and named so."""
+    offline = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
+    environment = offline if execution.parameters.get("profile") in OFFLINE_PROFILES else {}
+    environment |= {name: os.environ.get(name, value) for name, value in FIGURES.items()}
+    failed = partial.with_name(f"{execution.name}-failed.ipynb")
+    try:
+        with headless.Progress(label) as progress:
+            headless.execute(execution.notebook, partial, execution.parameters, progress, environment)
+    except headless.NotebookFailed as failure:
+        partial.replace(failed)
+        raise headless.NotebookFailed(f"{label}: {failure}.\nExecuted as far as it came: {failed}") from failure
+    failed.unlink(missing_ok=True)
+    return round(progress.elapsed_s, 1)
+
+
+def _is_done(output: Path, record: Path, print_hash: str, profile_dir: Path) -> bool:
+    """Whether the executed copy was made from the same things, and the runs it knew have all their files."""
+    if not (output.exists() and record.exists()):
+        return False
+    done = json.loads(record.read_text(encoding="utf-8"))
+    return done["fingerprint"] == print_hash and all(
+        _n_files(profile_dir / run) >= n for run, n in done["runs"].items()
+    )
+
+
+def _n_files(run: Path) -> int:
+    return sum(path.is_file() for path in run.rglob("*"))
+
+
+def _spread(grid: list[tuple], declared: Mapping, name: str, values: Sequence) -> list[tuple]:
+    """Give every execution of `grid` all `values` where a list is declared, else one execution for each."""
+    if not values or not {name, f"{name}s"} & set(declared):
+        return grid
+    if f"{name}s" in declared:
+        return [(stem, {**parameters, f"{name}s": list(values)}) for stem, parameters in grid]
+    if len(values) == 1:
+        return [(stem, {**parameters, name: values[0]}) for stem, parameters in grid]
+    ending = {value: f"{name}{value}" if isinstance(value, int) else slug(Path(value).name) for value in values}
+    return [(f"{stem}-{ending[v]}", {**parameters, name: v}) for stem, parameters in grid for v in values]
+
+
+def _absolute(concept: str) -> str:
+    """Return the path of a folder of recordings in full; names stay as they are."""
+    path = Path(concept).expanduser()
+    return str(path.resolve()) if path.is_dir() else concept
+
+
+def _concept_folders(execution: Execution) -> list[Path]:
+    chosen = execution.parameters.get("concepts", [execution.parameters.get("concept")])
+    return [Path(concept) for concept in chosen if concept and Path(concept).is_absolute()]
+
+
+def _hash_files(paths: Iterable[Path]) -> str:
+    """Return a hash of the names and contents of files."""
+    whole = hashlib.sha256()
+    for path in sorted(path for path in paths if path.is_file()):
+        whole.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()

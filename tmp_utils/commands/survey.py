@@ -1,0 +1,73 @@
+"""Build a listening study from runs, and serve it: `python -m tmp_utils survey`.
+
+The profile's newest study is served. Another is built where there is none, or where --variants, --n-per-kind,
+--seed or --contact say what it should be; one that was built so before is found again, with its answers.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tmp_utils.runs.collection import own_concepts
+from tmp_utils.survey.app import serve
+from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_questionnaire
+from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
+from tmp_utils.survey.store import Store
+
+SAID = ("variants", "n_per_kind", "seed", "contact")  # what makes it another study
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        folder = options.questionnaire or _folder(options)
+        if options.export:
+            questionnaire = load_questionnaire(folder)
+            print(f"Answers so far: {Store(questionnaire, options.answers).export(options.export)}")
+        else:
+            serve(folder, options.answers, options.port, options.host, options.share)
+            print("The page is closed. Every answer is kept; run again to go on.")
+    except (ValueError, OSError, ImportError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nInterrupted. Every answer is kept; run again to go on.", file=sys.stderr)
+    return 0
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """The newest study of the profile; one is built if there is none, or if anything is said about it."""
+    said = {name: getattr(options, name) for name in SAID if getattr(options, name) is not None}
+    newest = newest_questionnaire(options.runs_dir, options.profile)
+    if newest and not options.build and not said:
+        return newest.folder
+    own = own_concepts(options.runs_dir, options.profile, options.concepts)
+    questionnaire = build_questionnaire(options.runs_dir, options.profile, **said, concepts=own)
+    print(
+        f"{questionnaire.folder}: {len(questionnaire.questions)} questions on {' and '.join(questionnaire.variants)}.",
+        flush=True,
+    )
+    if not questionnaire.contact:
+        print("It names nobody whom participants can write to; --contact does.", flush=True)
+    return questionnaire.folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tmp_utils survey", description=__doc__)
+    parser.add_argument("--runs-dir", default="runs", help="where the runs are")
+    parser.add_argument("--profile", default="pocket", help="whose runs: pocket (default), paper or smoke")
+    parser.add_argument("--questionnaire", type=Path, help="a questionnaire's folder; by default the profile's newest")
+    parser.add_argument("--build", action="store_true", help="build a study of the runs as they are now")
+    parser.add_argument("--variants", nargs="+", help=f"what is compared: {' '.join(VARIANTS)}")
+    parser.add_argument("--concepts", nargs="*", default=(), help="folders of recordings that moved since the runs")
+    parser.add_argument("--n-per-kind", type=int, help=f"questions of either kind: {N_PER_KIND}")
+    parser.add_argument("--seed", type=int, help="which pairs are drawn: 0")
+    parser.add_argument("--contact", help="whom participants can write to; shown on the page")
+    parser.add_argument("--answers", type=Path, help="the database, by default in the study's folder")
+    parser.add_argument("--export", type=Path, metavar="CSV", help="write the answers so far, and end")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
+    parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
+    parser.add_argument("--share", action="store_true", help="a public link, through Gradio")
+    return parser

@@ -1,0 +1,12 @@
+"""All runs together: the results table, the verdicts on the paper's findings, and the report.
+
+results     : collect the results table of a profile.
+pooled      : FAD and KAD over all concepts of a setup.
+published   : result tables that are shipped in data/published.
+comparisons : differences between setups and methods.
+verdicts    : whether each finding of the paper holds here.
+narrative   : the verdicts in sentences.
+report, report_clips : one HTML page, and its players.
+page        : figures that fit a page.
+listen      : widgets to listen to clips in a notebook.
+"""

@@ -1,0 +1,177 @@
+"""What the results table says when its rows are set beside each other.
+
+Conventions: differences are A minus B over the concepts and seeds that both have, with `intervals`' intervals;
+p-values are corrected over the whole table by Holm's rule. Failed rows take no part and are counted.
+
+has_values    : whether there is anything of a metric to show.
+coverage      : how many seeds of each concept and setup are there, and how many failed.
+failures      : the failed rows with their reasons.
+differences   : every setup against its method's baseline, and the baselines against each other.
+memorisation  : nearest training clip, beside how near the training clips are to each other.
+caption       : profile, concepts, seeds and clips in a line.
+every_metric  : one row a concept, metric and embedder, one column a setup, as text.
+side_by_side  : ours, a published table's and the paper's means of the same setups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.figures.look import in_order
+from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
+from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.metrics.intervals import holm, paired_difference
+from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
+
+BASELINE = "BL"
+TABLE_1 = ("clap_a", "fad", "clap_t")
+
+
+def has_values(results: pd.DataFrame, *metrics: str) -> bool:
+    """Whether each of these metrics has a finished row of some setup."""
+    return not any(_rows(results, metric).empty for metric in metrics)
+
+
+def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the finished rows of whole runs of setups."""
+    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & (results["metric"] == metric)]
+    return whole[~whole["method"].isin([REFERENCE, UNTRAINED])]
+
+
+def coverage(results: pd.DataFrame) -> pd.DataFrame:
+    """Return concepts by setups: how many seeds are there, and "(failed k)" where k of them have failed rows."""
+    rows = results[(results["prompt"] == WHOLE_RUN) & (results["metric"] == "clap_a")]
+    run = ["concept", "method", "setup", "seed"]
+    bad = set(results.loc[results["status"] == "failed", run].itertuples(index=False, name=None))
+    keys = ["concept", "method", "setup"]
+    cells = {}
+    for (concept, method, setup), group in rows.groupby(keys, sort=False):
+        failed = sum((concept, method, setup, seed) in bad for seed in group["seed"])
+        cells[concept, method, setup] = f"{len(group)}" + (f" ({failed} failed)" if failed else "")
+    order = sorted({key[1:] for key in cells}, key=lambda setup: in_order(*setup))
+    table = pd.Series(cells, dtype=object).rename_axis(keys).unstack("concept", fill_value="").reindex(order).T
+    table.columns = [f"{method} {setup}" for method, setup in order]
+    return table
+
+
+def failures(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the failed rows: which run, which prompt, which metric, and why."""
+    columns = ["concept", "method", "setup", "seed", "prompt", "metric", "note"]
+    return results.loc[results["status"] == "failed", columns].reset_index(drop=True)
+
+
+def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: int = 0) -> pd.DataFrame:
+    """Return each setup minus its method's baseline, and DB's baseline minus every other method's.
+
+    Returns
+    -------
+    pandas.DataFrame
+        metric, a, b, difference, ci_low, ci_high, p_holm, n_concepts, n_runs. Under `findings.MIN_CONCEPTS`
+        concepts there is a difference, but neither an interval nor a p-value.
+    """
+    found = []
+    for metric in metrics:
+        rows = _rows(results, metric)
+        setups = sorted(set(zip(rows["method"], rows["setup"], strict=True)), key=lambda setup: in_order(*setup))
+        for a, b in _pairs(setups):
+            sides = [rows[(rows["method"] == method) & (rows["setup"] == setup)] for method, setup in (a, b)]
+            units = pd.merge(*(side[UNIT] for side in sides))
+            if units.empty:
+                continue
+            interval = paired_difference(*sides, on=UNIT, levels=UNIT[:1], seed=seed)
+            sure = (interval.ci_low, interval.ci_high, interval.p_value)
+            sure = sure if interval.n >= MIN_CONCEPTS else (np.nan,) * 3
+            found.append((metric, " ".join(a), " ".join(b), interval.value, *sure, interval.n, len(units)))
+    names = ["metric", "a", "b", "difference", "ci_low", "ci_high", "p_holm", "n_concepts", "n_runs"]
+    table = pd.DataFrame(found, columns=names)
+    return table.assign(p_holm=holm(table["p_holm"]))
+
+
+def _pairs(setups: Sequence[tuple[str, str]]) -> list[tuple]:
+    within = [(setup, (setup[0], BASELINE)) for setup in setups if setup[1] != BASELINE]
+    first = ("DB", BASELINE)
+    across = [(first, setup) for setup in setups if setup[1] == BASELINE and setup != first]
+    return [(a, b) for a, b in [*within, *across] if a in setups and b in setups]
+
+
+def memorisation(results: pd.DataFrame) -> pd.DataFrame:
+    """Return method, setup, the cosine to the nearest training clip, that within training, and their excess.
+
+    Both are means over concepts. An excess above 0 means that generated clips lie nearer to a training clip than
+    training clips lie to each other.
+    """
+    nearest = _rows(results, "nearest_training").groupby(["method", "setup", "concept"])["value"].mean()
+    within = results[(results["metric"] == "nearest_within_training") & (results["status"] == "ok")]
+    within = within.groupby("concept")["value"].mean().rename("within_training")
+    table = nearest.rename("nearest_training").reset_index().merge(within, on="concept", how="left")
+    table["excess"] = table["nearest_training"] - table["within_training"]
+    columns = ["nearest_training", "within_training", "excess"]
+    means = table.groupby(["method", "setup"])[columns].mean().reset_index()
+    order = sorted(means.index, key=lambda i: in_order(means["method"][i], means["setup"][i]))
+    return means.loc[order].reset_index(drop=True)
+
+
+def side_by_side(tables: Mapping[str, pd.DataFrame], metrics: Sequence[str] = TABLE_1) -> pd.DataFrame:
+    """Return one row a setup of the paper and one column for each metric and source: tables by name, then the paper."""
+    table1 = paper_table("table1").set_index(["method", "setup"])
+    columns = {}
+    for metric in metrics:
+        for name, results in tables.items():
+            by_concept = _rows(results, metric).groupby(["method", "setup", "concept"])["value"].mean()
+            columns[metric, name] = by_concept.groupby(["method", "setup"]).mean().reindex(table1.index)
+        columns[metric, "paper"] = table1[metric]
+    return pd.DataFrame(columns)
+
+
+def caption(results: pd.DataFrame, profile: str) -> str:
+    """Return in one line what numbers are of: profile, concepts, seeds, and what stands in for what."""
+    rows = _rows(results, "clap_a")
+    n_concepts, n_seeds = rows["concept"].nunique(), rows["seed"].nunique()
+    kind = "rendered stand-in" if are_stand_ins(rows["concept"]) else "concept"
+    size = f"{n_concepts} {kind}{'s' * (n_concepts != 1)}, {n_seeds} seed{'s' * (n_seeds != 1)}"
+    return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips a run for CLAP-A"
+
+
+def every_metric(results: pd.DataFrame) -> pd.DataFrame:
+    """Return one row for each concept, metric and embedder, one column for each method and setup.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        Columns profile, concept, method, setup, seed, prompt, metric, value, n, ci_low, ci_high, embedder.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text: a value over all prompts if there is one, else the mean over prompts; the mean over seeds; the
+        interval where one value stands alone, since intervals cannot be averaged.
+    """
+    keys = ["concept", "metric", "embedder"]
+    table = results.assign(
+        prompt=results.get("prompt", pd.Series("", index=results.index)).fillna("").astype(str),
+        embedder=results.get("embedder", pd.Series("", index=results.index)).fillna("no embedder"),
+    )
+    cells: dict = {}
+    for (concept, metric, embedder, method, setup), group in table.groupby([*keys, "method", "setup"], sort=False):
+        whole = group[group["prompt"].isin({"", WHOLE_RUN})]
+        cells.setdefault((method, setup), {})[concept, metric, embedder] = _cell(whole if len(whole) else group)
+    order = sorted(cells, key=lambda setup: in_order(*setup))
+    rows = pd.MultiIndex.from_tuples(dict.fromkeys(row for column in cells.values() for row in column), names=keys)
+    shown = pd.DataFrame({f"{method} {setup}": pd.Series(cells[method, setup]) for method, setup in order}, index=rows)
+    return shown.fillna("").reset_index().sort_values("concept", kind="stable", ignore_index=True)
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    values = rows["value"].dropna()
+    if values.empty:
+        said = rows["status"].dropna().unique() if "status" in rows else []
+        return ", ".join(map(str, said)) or "undefined"
+    low, high = rows.iloc[0].reindex(["ci_low", "ci_high"])
+    if len(rows) == 1 and pd.notna(low) and pd.notna(high):
+        return f"{values.iloc[0]:.3f} [{low:.3f}, {high:.3f}]"
+    failed = int((rows["status"] == "failed").sum()) if "status" in rows else 0
+    told = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{failed} failed"] * (failed > 0)
+    return f"{values.mean():.3f}" + (f" ({', '.join(told)})" if told else "")

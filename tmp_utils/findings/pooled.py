@@ -1,0 +1,141 @@
+"""FAD and KAD over all concepts of a setup, where they are more than bias.
+
+Conventions: reconstruction clips of all concepts of a setup and seed on one side, the concepts' own clips on the other,
+every concept with its share. Setups that cover the same concepts are compared at the same n, which the row says; one
+that covers others has a note. A setup with a run that has a bad clip is "failed" as a whole: the rest is not its
+distance.
+
+pooled_distances : runs -> rows with the concept "pooled" and the metrics ``pooled_fad`` and ``pooled_kad``.
+distance_table   : pooled and single-concept distances side by side, with their n.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.figures.look import in_order
+from tmp_utils.inputs import concepts
+from tmp_utils.metrics.table import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
+from tmp_utils.runs import folder as runs
+from tmp_utils.runs.collection import SWEEP
+from tmp_utils.runs.score import RECONSTRUCTION, failure, read_clips, score_distances
+
+if TYPE_CHECKING:
+    from tmp_utils.runs.collection import Collection
+
+METRICS = ("fad", "kad")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The runs of one setup and seed, by concept."""
+
+    identity: Mapping
+    folders: dict[str, Path]
+
+    @property
+    def group(self) -> tuple:
+        """What two setups must share for their pooled distances to be comparable."""
+        return self.identity["seed"], tuple(sorted(self.folders))
+
+
+def pooled_distances(collection: Collection) -> pd.DataFrame:
+    """Return the pooled rows of every setup and seed of a `collection.Collection`."""
+    embedder, rows = collection.pooled_embedder, []
+    training = _training(collection)
+    pools = _pools(collection)
+    good, sizes = [], defaultdict(list)
+    for pool in pools:
+        missing = [name for name in pool.folders if isinstance(training[name], str)]
+        note = f"{missing[0]}: {training[missing[0]]}" if missing else _first_failure(pool)
+        if note:
+            rows += [result_row(pool.identity, f"pooled_{name}", None, embedder.name, note=note) for name in METRICS]
+            continue
+        clips = _generated(pool), [clip for name in sorted(pool.folders) for clip in training[name]]
+        sizes[pool.group] += [len(embedder.embed_windows(side)) for side in clips]
+        good.append(pool)
+    tables = [results_table(rows)]
+    most = max((len(pool.folders) for pool in pools), default=0)
+    for pool in good:
+        own = [clip for name in sorted(pool.folders) for clip in training[name]]
+        n = min(sizes[pool.group])
+        table = score_distances(_generated(pool), own, embedder, pool.identity, pool.identity["seed"], n)
+        lead = f"{len(pool.folders)} of {most} concepts" + ("" if len(pool.folders) == most else ", compare no others")
+        notes = [f"{lead}; {note}" if note else lead for note in table["note"]]
+        tables.append(table.assign(metric="pooled_" + table["metric"], note=notes))
+    return pd.concat([table for table in tables if len(table)], ignore_index=True) if pools else results_table([])
+
+
+def _training(collection: Collection) -> dict[str, list[np.ndarray] | str]:
+    """Return each concept's own clips by its name, or why there are none."""
+    found: dict[str, list[np.ndarray] | str] = {}
+    for parameters in (runs.read_manifest(folder)["parameters"] for folder in _of_setups(collection)):
+        name = parameters["concept"]
+        if name not in found:
+            try:
+                found[name] = concepts.load_clips(collection.concept(parameters))
+            except (FileNotFoundError, ValueError) as error:
+                found[name] = str(error)
+    return found
+
+
+def _of_setups(collection: Collection) -> list[Path]:
+    return [folder for folder in collection.folders if not folder.parent.name.startswith(SWEEP)]
+
+
+def _pools(collection: Collection) -> list[Pool]:
+    """Return the pools in the order in which their setups are first met."""
+    found: dict[tuple, dict[str, Path]] = defaultdict(dict)
+    for folder in _of_setups(collection):
+        parameters = runs.read_manifest(folder)["parameters"]
+        found[parameters["method"], parameters["setup"], parameters["seed"]][parameters["concept"]] = folder
+    names, profile = ("method", "setup", "seed"), collection.folder.name
+    return [
+        Pool({"profile": profile, "concept": POOLED, **dict(zip(names, key, strict=True))}, folders)
+        for key, folders in found.items()
+    ]
+
+
+def _reconstructions(folder: Path) -> pd.DataFrame:
+    manifest = pd.read_csv(folder / "clips" / "clips.csv")
+    return read_clips(manifest[manifest["kind"] == RECONSTRUCTION], folder / "clips")
+
+
+def _first_failure(pool: Pool) -> str:
+    """Return which concept's clips cannot be used and why; empty where all can."""
+    for name, folder in sorted(pool.folders.items()):
+        try:
+            note = failure(_reconstructions(folder))
+        except (FileNotFoundError, KeyError, ValueError) as error:
+            note = f"its clips.csv cannot be read ({error})"
+        if note:
+            return f"{name}: {note}"
+    return ""
+
+
+def _generated(pool: Pool) -> list[np.ndarray]:
+    return [clip for _, folder in sorted(pool.folders.items()) for clip in _reconstructions(folder)["clip"]]
+
+
+def distance_table(results: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """Return method, setup and, for each distance, its mean over concepts and its pooled value, each with its n.
+
+    The mean is over concepts and seeds, the pooled value over seeds; n is the number of embedded windows a side.
+    """
+    rows = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
+    columns = {}
+    for name in metrics:
+        for metric, label in ((name, "by concept"), (f"pooled_{name}", "pooled")):
+            groups = rows[rows["metric"] == metric].groupby(["method", "setup"], sort=False)
+            columns[f"{name.upper()} {label}"] = groups["value"].mean()
+            columns[f"n {name.upper()} {label}"] = groups["n"].min()
+    table = pd.DataFrame(columns)
+    setups = [setup for setup in table.index if setup[0] != UNTRAINED]
+    return table.loc[sorted(setups, key=lambda setup: in_order(*setup))].reset_index(names=["method", "setup"])

@@ -1,0 +1,253 @@
+"""Does a finding of the paper hold here? One verdict a claim, computed from the results table.
+
+Conventions: a claim is a row of ``data/paper/findings.csv``: is ``metric`` of side ``a`` higher (lower, not
+lower) than that of side ``b``? A side is "METHOD/SETUP"; "METHOD/*" is the mean over that method's setups
+in Table 1, "each METHOD/*" all the others one by one, of which the one least in the claim's favour decides
+("*/*": of both methods); a number is a constant. Differences are A minus B, paired by concept and seed; intervals
+and p-values are of `intervals`, the p-values corrected over all claims by Holm's rule. A claim is decided where its
+corrected p-value is below 0.05, its interval excludes zero and there are three concepts: "reproduced" if the
+difference is in its favour, "not reproduced" if it is against. All else is "undecided at this n".
+
+verdicts         : the findings table.
+transfer_balance : what the claim on style transfer is judged by.
+transfer_rows    : the same as rows of the results table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.metrics.intervals import MIN_UNITS, SHARE, Interval, holm, paired_difference
+from tmp_utils.metrics.preservation import transfer_balance
+from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share, result_row, results_table
+
+REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
+DIRECTIONS = ("higher", "lower", "not lower")
+UNIT = ["concept", "seed"]
+MIN_CONCEPTS = MIN_UNITS  # of fewer an interval speaks of these concepts and not of concepts
+ALPHA = 0.05
+
+
+def paper_table(name: str) -> pd.DataFrame:
+    """Return a table of the paper: "table1", "table2" or "findings"."""
+    path = DATA_DIR / "paper" / f"{name}.csv"
+    if not path.is_file():
+        names = sorted(file.stem for file in path.parent.glob("*.csv"))
+        raise ValueError(f"no table {name!r} of the paper; expected one of {names}.")
+    return pd.read_csv(path, keep_default_na=False, dtype={"a": str, "b": str})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One difference between two sides, ours and the paper's."""
+
+    ours_a: float
+    ours_b: float
+    difference: Interval
+    tested: Interval  # the difference that is tested against 0: for "not lower", A minus (1 - margin) B
+    n_runs: int
+    against: str
+    n_failed: int
+
+
+def _members(side: str, table1: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the (method, setup) pairs that a side stands for."""
+    method, _, setup = side.removeprefix("each ").partition("/")
+    if not setup:
+        raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or a number.")
+    if setup != "*":
+        return [(method, setup)]
+    rows = table1 if method == "*" else table1[table1["method"] == method]
+    return list(rows[["method", "setup"]].itertuples(index=False, name=None))
+
+
+def _constant(side: str) -> float | None:
+    try:
+        return float(side)
+    except ValueError:
+        return None
+
+
+def _values(results: pd.DataFrame, members: list[tuple[str, str]]) -> pd.DataFrame:
+    """Return one row a (concept, seed) that has every member: the mean over the members."""
+    keys = pd.MultiIndex.from_frame(results[["method", "setup"]])
+    chosen = results[keys.isin(members)]
+    units = chosen.groupby(UNIT, sort=True)["value"].agg(["mean", "size"])
+    return units[units["size"] == len(members)]["mean"].rename("value").reset_index()
+
+
+def _missing(results: pd.DataFrame, members: list[tuple[str, str]]) -> list[str]:
+    there = set(results[["method", "setup"]].itertuples(index=False, name=None))
+    return [f"{method}/{setup}" for method, setup in members if (method, setup) not in there]
+
+
+def _compare(measured: pd.DataFrame, claim: pd.Series, b: str, table1: pd.DataFrame, seed: int) -> Comparison | str:
+    """Return the comparison of a claim's side A with ``b``, or why there is none."""
+    a, margin, ours = claim["a"], float(claim["margin"]), measured[measured["status"] == "ok"]
+    members_a, constant = _members(a, table1), _constant(b)
+    members_b = [] if constant is not None else _members(b, table1)
+    if missing := _missing(ours, members_a + members_b):
+        return f"no results for {', '.join(missing)}"
+    side_a = _values(ours, members_a)
+    side_b = _values(ours, members_b) if members_b else side_a.assign(value=constant)
+    pairs = side_a.merge(side_b, on=UNIT, suffixes=("_a", "_b"))
+    if pairs.empty:
+        return "no concept and seed has results for both sides"
+    how = {"on": UNIT, "levels": UNIT[:1], "seed": seed}
+    if is_share(claim["metric"]):
+        how["bounds"] = (-1.0, 1.0) if constant is None else (SHARE[0] - constant, SHARE[1] - constant)
+    difference = paired_difference(side_a, side_b, **how)
+    within = side_b.assign(value=(1 - margin) * side_b["value"])
+    tested = paired_difference(side_a, within, **how) if margin else difference
+    means = pairs.groupby("concept")[["value_a", "value_b"]].mean().mean()
+    keys = pd.MultiIndex.from_frame(measured[["method", "setup"]])
+    n_failed = int((keys.isin(members_a + members_b) & (measured["status"] != "ok")).sum())
+    return Comparison(float(means["value_a"]), float(means["value_b"]), difference, tested, len(pairs), b, n_failed)
+
+
+def _judge(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> Comparison | str:
+    """Return the comparison that decides a claim: of "each" the one least in its favour.
+
+    A claim on all rivals holds as surely as on the one it holds least surely on: its p-value is the largest. That one
+    of many rivals refutes it is the luck of the best of many: that p-value is multiplied by their number (Bonferroni).
+    """
+    if not claim["b"].startswith("each "):
+        return _compare(measured, claim, claim["b"], table1, seed)
+    others = [m for m in _members(claim["b"], table1) if m != tuple(claim["a"].split("/"))]
+    found = [_compare(measured, claim, "/".join(other), table1, seed) for other in others]
+    if reasons := [reason for reason in found if isinstance(reason, str)]:
+        return reasons[0]
+    favours = [_favour(comparison.tested, claim["direction"]) for comparison in found]
+    few = min(favour.n for favour in favours) < MIN_CONCEPTS  # then only the differences themselves can be ranked
+    if against := [k for k, favour in enumerate(favours) if favour.value < 0]:
+        k = min(against, key=lambda k: favours[k].value if few else favours[k].ci_high)
+        p_value = min(1.0, len(found) * favours[k].p_value)
+    else:
+        k = min(range(len(found)), key=lambda k: favours[k].value if few else favours[k].ci_low)
+        p_value = max(favour.p_value for favour in favours)
+    return replace(found[k], tested=replace(found[k].tested, p_value=p_value))
+
+
+def _favour(tested: Interval, direction: str) -> Interval:
+    """Return the interval turned so that what the claim says is above 0."""
+    if direction != "lower":
+        return tested
+    return replace(tested, value=-tested.value, ci_low=-tested.ci_high, ci_high=-tested.ci_low)
+
+
+def _verdict(favour: Interval, p_value: float) -> str:
+    if favour.n < MIN_CONCEPTS or not (p_value < ALPHA and favour.excludes_zero):
+        return UNDECIDED
+    return REPRODUCED if favour.value > 0 else NOT_REPRODUCED
+
+
+def _of_the_paper(claim: pd.Series, table1: pd.DataFrame) -> dict:
+    """Return the paper's own two numbers from its Table 1, and whether they say what its text says."""
+    if claim["metric"] not in table1.columns:
+        return {"paper_a": np.nan, "paper_b": np.nan, "paper_agrees": "no numbers published"}
+    means = table1.set_index(["method", "setup"])[claim["metric"]].astype(float)
+    members_a, members_b = (_members(claim[side], table1) for side in "ab")
+    paper_a = means[members_a].mean()
+    rivals = means[[member for member in members_b if member not in members_a]]
+    closest = rivals.max() if claim["direction"] == "higher" else rivals.min()
+    paper_b = closest if claim["b"].startswith("each ") else rivals.mean()
+    slack = float(claim["margin"]) * abs(paper_b)
+    says = {"higher": paper_a > paper_b, "lower": paper_a < paper_b, "not lower": paper_a >= paper_b - slack}
+    return {"paper_a": paper_a, "paper_b": paper_b, "paper_agrees": "yes" if says[claim["direction"]] else "no"}
+
+
+def verdicts(
+    results: pd.DataFrame,
+    findings: pd.DataFrame | None = None,
+    table1: pd.DataFrame | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the findings table: for each claim the paper's numbers, ours, the difference and the verdict.
+
+    Parameters
+    ----------
+    results : pandas.DataFrame
+        A results table (`metrics.RESULT_COLUMNS`) of one profile.
+    findings, table1 : pandas.DataFrame, optional
+        The claims and the paper's Table 1; by default those under ``data/paper``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, claim, source, metric, a, b, direction, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
+        difference, ci_low, ci_high, p_holm, n_concepts, n_runs, embedder, verdict, note. Failed rows take
+        no part and are counted in the note. ``paper_agrees`` tells whether the paper's own Table 1 says
+        what its text says; ``against`` is the one of "each" that decided. Under ``MIN_CONCEPTS`` concepts there
+        is a difference, but neither an interval nor a p-value.
+
+    Raises
+    ------
+    ValueError
+        If the table mixes embedders or profiles, or a claim has an unknown direction.
+    """
+    findings = paper_table("findings") if findings is None else findings
+    table1 = paper_table("table1") if table1 is None else table1
+    check_one_embedder(results)
+    if len(profiles := sorted(results["profile"].unique())) > 1:
+        raise ValueError(f"results of the profiles {profiles} arrived; judge one profile at a time.")
+    if unknown := sorted(set(findings["direction"]) - set(DIRECTIONS)):
+        raise ValueError(f"directions {unknown} in the findings; expected one of {DIRECTIONS}.")
+    whole = results[results["prompt"] == WHOLE_RUN]
+    rows = [_row(whole, claim, table1, seed) for _, claim in findings.iterrows()]
+    table = pd.DataFrame(rows)
+    table["p_holm"] = holm(table["p_holm"])
+    favours, table = table["favour"], table.drop(columns="favour")
+    table["verdict"] = [
+        UNDECIDED if favour is None else _verdict(favour, p) for favour, p in zip(favours, table["p_holm"], strict=True)
+    ]
+    return table[[*[name for name in table.columns if name != "note"], "note"]]
+
+
+def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> dict:
+    """Return a claim's row, its p-value not yet corrected and its verdict not yet given."""
+    measured = whole[whole["metric"] == claim["metric"]]
+    found = _judge(measured, claim, table1, seed)
+    row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction")}
+    row |= _of_the_paper(claim, table1)
+    blank = dict.fromkeys(("ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"), np.nan)
+    row |= {"against": ""} | blank | {"n_concepts": 0, "n_runs": 0, "embedder": "", "favour": None}
+    if isinstance(found, str):
+        n_failed = int((measured["status"] != "ok").sum())
+        return row | {"note": found + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
+    difference, enough = found.difference, found.difference.n >= MIN_CONCEPTS
+    notes = [f"{found.n_failed} failed rows left out"] if found.n_failed else []
+    if not enough:
+        notes.append(f"{difference.n} concepts are too few to judge, {MIN_CONCEPTS} needed")
+    if found.against != claim["b"]:
+        notes.append(f"least in favour: {found.against}")
+    return row | {
+        "ours_a": found.ours_a,
+        "ours_b": found.ours_b,
+        "against": found.against,
+        "difference": difference.value,
+        "ci_low": difference.ci_low if enough else np.nan,
+        "ci_high": difference.ci_high if enough else np.nan,
+        "p_holm": found.tested.p_value if enough else np.nan,
+        "n_concepts": difference.n,
+        "n_runs": found.n_runs,
+        "embedder": measured.loc[measured["status"] == "ok", "embedder"].iloc[0],
+        "favour": _favour(found.tested, claim["direction"]),
+        "note": "; ".join(notes),
+    }
+
+
+def transfer_rows(curves: pd.DataFrame, identity: Mapping, embedder: str) -> pd.DataFrame:
+    """Return the two results rows ``transfer_balance``, of the setups "<setup>@0.4-0.6" and "@elsewhere".
+
+    ``curves`` is as in `transfer_balance`, of one concept and seed, which ``identity`` names.
+    """
+    n = int(curves.groupby("strength").size().min())
+    rows = []
+    for part, value in transfer_balance(curves).items():
+        named = {**identity, "setup": f"{identity['setup']}@{part}"}
+        interval = Interval(float(value), float("nan"), float("nan"), n)
+        rows.append(result_row(named, "transfer_balance", interval, embedder))
+    return results_table(rows)

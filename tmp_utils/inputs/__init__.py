@@ -1,0 +1,8 @@
+"""What goes in: sound, concepts, prompts, and the size of the study.
+
+audio      : sound files -> clips, log-mel spectrograms, mixing, loudness.
+concepts   : the catalogue of concepts, and folders of your own recordings.
+prompts    : training, reconstruction and editability prompts.
+profiles   : the sizes of the study (pocket, paper, smoke), and its setups.
+parameters : a notebook's parameters as a command line gives them.
+"""

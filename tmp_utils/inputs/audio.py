@@ -1,0 +1,316 @@
+"""Sound files in and out, log-mel spectrograms, mixing and loudness.
+
+Conventions: a clip is a mono float32 array (n,) at 16 kHz, full scale 1.0. Mels are natural-log magnitudes
+(..., frames, 64), AudioLDM's definition (Liu et al. 2023, https://arxiv.org/abs/2301.12503), so that 10.24 s
+is 1024 frames. Times are in seconds, rates in Hz, levels in LUFS (ITU-R BS.1770-4).
+
+load_clip      : file -> clip, reading only the part asked for.
+save_clip      : clip -> 16-bit file, whole or not at all.
+overs_counted  : one line about the clips saved in a block that were over full scale, not a warning for each.
+fit_length     : crop or zero-pad to n samples.
+mel_filters    : the 64 Slaney mel filters.
+log_mel        : clips -> log-mel spectrograms (torch).
+mix_at_snr     : add a background at a signal-to-noise ratio.
+loudness_lufs  : integrated loudness.
+match_loudness : gain to a loudness.
+"""
+
+import os
+import struct
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soundfile
+import soxr
+
+if TYPE_CHECKING:
+    import torch
+
+RATE_HZ = 16_000
+N_FFT = 1024
+HOP = 160
+N_MELS = 64
+F_MAX_HZ = 8_000
+MEL_FLOOR = 1e-5  # magnitudes are clamped here before the logarithm
+CLIP_FRAMES = 1024
+CLIP_S = CLIP_FRAMES * HOP / RATE_HZ  # 10.24
+MIN_CLIP_S = 0.5
+SILENCE_PEAK = 1e-4  # -80 dBFS: below this there is nothing to learn from
+MIN_LOUDNESS_S = 0.4  # one gating block of BS.1770
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+_SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
+_peaks: ContextVar[list[float] | None] = ContextVar("peaks of the clips saved in a block", default=None)
+
+
+def load_clip(
+    path: str | Path, rate_hz: int = RATE_HZ, start_s: float = 0.0, duration_s: float | None = None
+) -> np.ndarray:
+    """Read a sound file as mono at one rate.
+
+    Parameters
+    ----------
+    path : a wav, flac, ogg or mp3 of any rate and any number of channels, which are averaged.
+    rate_hz : rate of the result.
+    start_s, duration_s : the part to read; `duration_s=None` reads to the end. A file that ends earlier gives
+        a shorter clip.
+
+    Returns
+    -------
+    float32 (n,) at `rate_hz`.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file.
+    ValueError : it is not sound, is cut short, holds NaN, is silent, or is shorter than `MIN_CLIP_S`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. Check the spelling, or the folder it should be in.")
+    if start_s < 0 or (duration_s is not None and duration_s <= 0):
+        raise ValueError(f"{path.name}: start_s={start_s} must be >= 0 and duration_s={duration_s} must be > 0.")
+    refuse_cut_wav(path)
+    frames, file_rate_hz = _read_frames(path, start_s, duration_s)
+    mono = frames.mean(axis=1, dtype=np.float32)
+    _refuse_unusable(path.name, frames, mono, len(frames) / file_rate_hz)
+    return soxr.resample(mono, file_rate_hz, rate_hz).astype(np.float32, copy=False)
+
+
+def _read_frames(path: Path, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
+    try:
+        with soundfile.SoundFile(path) as sound:
+            first = min(round(start_s * sound.samplerate), sound.frames)
+            wanted = sound.frames - first
+            if duration_s is not None:
+                wanted = min(wanted, ceil(duration_s * sound.samplerate))
+            sound.seek(first)
+            frames = sound.read(wanted, dtype="float32", always_2d=True)
+            rate_hz, total_s = sound.samplerate, sound.frames / sound.samplerate
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"{path.name}: not readable as sound ({error.error_string.strip()}); expected one of "
+            f"{', '.join(SUFFIXES)}. Play the file to see whether it is damaged, or convert it with ffmpeg."
+        ) from error
+    if first and wanted == 0:
+        raise ValueError(f"{path.name}: start_s={start_s} is past its end at {total_s:.2f} s. Start earlier.")
+    if wanted - len(frames) > rate_hz // 10:  # an mp3's own length is only an estimate
+        raise ValueError(cut_message(path, len(frames) / rate_hz, wanted / rate_hz))
+    return frames, rate_hz
+
+
+def _refuse_unusable(name: str, frames: np.ndarray, mono: np.ndarray, duration_s: float) -> None:
+    if duration_s < MIN_CLIP_S:
+        raise ValueError(
+            f"{name}: {duration_s:.2f} s is too short to learn from; a clip needs at least {MIN_CLIP_S} s. "
+            "Record a longer clip or leave this one out of the concept's folder."
+        )
+    bad = int((~np.isfinite(frames)).any(axis=1).sum())
+    if bad:
+        raise ValueError(f"{name}: {bad} of {len(frames)} samples are NaN or infinite. Export the file again.")
+    peak = float(np.abs(mono).max())
+    if peak < SILENCE_PEAK:
+        raise ValueError(
+            f"{name}: silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e} after averaging its "
+            "channels). Choose another part of the recording or leave this file out."
+        )
+
+
+def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
+    """Write a clip as 16-bit wav or flac, or as ogg vorbis, chosen by the suffix.
+
+    The file appears whole or not at all. A clip that exceeds full scale is saved at a lower level, with a
+    warning, rather than clipped.
+
+    Parameters
+    ----------
+    clip : float (n,), finite, full scale 1.0.
+
+    Raises
+    ------
+    ValueError : another suffix, not one-dimensional, empty, or not finite.
+    """
+    path, clip = Path(path), np.asarray(clip, dtype=np.float32)
+    if path.suffix.lower() not in _SUBTYPES:
+        raise ValueError(f"{path.name}: cannot write {path.suffix or 'no suffix'}; use one of {', '.join(_SUBTYPES)}.")
+    if clip.ndim != 1 or clip.size == 0 or not np.isfinite(clip).all():
+        raise ValueError(f"{path.name}: expected a non-empty finite clip (n,), got shape {clip.shape} or NaN in it.")
+    peak = float(np.abs(clip).max())
+    if (counted := _peaks.get()) is not None:
+        counted.append(peak)
+    if peak > 1:
+        fall_db = 20 * np.log10(peak)
+        if counted is None:
+            said = f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower."
+            warnings.warn(said, stacklevel=2)
+        clip = clip / peak
+    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    try:
+        with soundfile.SoundFile(temporary, "w", rate_hz, 1, _SUBTYPES[path.suffix.lower()]) as sound:
+            for block in np.array_split(clip, ceil(len(clip) / rate_hz)):  # vorbis overflows on one long write
+                sound.write(block)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+@contextmanager
+def overs_counted(say: Callable = print) -> Iterator[None]:
+    """Say in one line how many clips saved in the block were over full scale; an outer block counts for inner ones."""
+    if _peaks.get() is not None:
+        yield
+        return
+    token = _peaks.set(peaks := [])
+    try:
+        yield
+    finally:
+        _peaks.reset(token)
+        if over := [peak for peak in peaks if peak > 1]:
+            most_db = 20 * np.log10(max(over))
+            say(f"{len(over)} of {len(peaks)} clips were over full scale; saved up to {most_db:.1f} dB lower.")
+
+
+def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:
+    """Take `n` samples from `offset` on, with zeros after the clip's end.
+
+    Returns
+    -------
+    (n,) of the clip's own type.
+    """
+    part = np.asarray(clip)[offset : offset + n]
+    return np.pad(part, (0, n - len(part)))
+
+
+@lru_cache
+def mel_filters() -> np.ndarray:
+    """The 64 triangular filters of equal area on the Slaney mel scale (Auditory Toolbox, 1998), 0-8000 Hz.
+
+    Returns
+    -------
+    float32 (64, 513), read-only.
+    """
+    step = np.log(6.4) / 27  # linear to 1 kHz at 3 mels per 200 Hz, then 27 mels to 6.4 kHz
+    mels = np.linspace(0, 15 + np.log(F_MAX_HZ / 1000) / step, N_MELS + 2)
+    edges_hz = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * step))
+    bins_hz = np.linspace(0, RATE_HZ / 2, N_FFT // 2 + 1)
+    low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    triangles = np.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clip(0)
+    filters = (triangles * 2 / (high - low)).astype(np.float32)
+    filters.flags.writeable = False
+    return filters
+
+
+def log_mel(clips: "torch.Tensor") -> "torch.Tensor":
+    """Log-mel spectrograms as AudioLDM defines them; differentiable, on the clips' own device.
+
+    Parameters
+    ----------
+    clips : float (..., n) at 16 kHz, n > 432.
+
+    Returns
+    -------
+    (..., frames, 64) with frames = n // 160: natural log of the mel-weighted magnitude, clamped at 1e-5.
+    """
+    import torch
+
+    pad = (N_FFT - HOP) // 2
+    if clips.shape[-1] <= pad:
+        raise ValueError(f"log_mel: {clips.shape[-1]} samples; at least {pad + 1} are needed to reflect the edges.")
+    flat = clips.reshape(-1, 1, clips.shape[-1])
+    padded = torch.nn.functional.pad(flat, (pad, pad), mode="reflect")[:, 0]
+    window = torch.hann_window(N_FFT, device=clips.device, dtype=clips.dtype)
+    spectrum = torch.stft(padded, N_FFT, HOP, window=window, center=False, return_complex=True).abs()
+    filters = torch.tensor(mel_filters(), device=clips.device, dtype=clips.dtype)
+    mel = (filters @ spectrum).clamp(min=MEL_FLOOR).log().transpose(-1, -2)
+    return mel.reshape(*clips.shape[:-1], *mel.shape[-2:])
+
+
+def mix_at_snr(signal: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """Add `noise`, repeated or cropped to the signal's length, at a signal-to-noise ratio of mean powers.
+
+    Returns
+    -------
+    float32 (n,), as long as `signal`; the signal in it is unchanged.
+
+    Raises
+    ------
+    ValueError : the noise is silent.
+    """
+    signal = np.asarray(signal, dtype=np.float32)
+    noise = np.resize(np.asarray(noise, dtype=np.float32), signal.shape)
+    noise_power = np.mean(noise.astype(np.float64) ** 2)
+    if noise_power == 0:
+        raise ValueError("mix_at_snr: the background is silent, so no gain gives it a level. Choose another.")
+    gain = np.sqrt(np.mean(signal.astype(np.float64) ** 2) / noise_power / 10 ** (snr_db / 10))
+    return signal + np.float32(gain) * noise
+
+
+def loudness_lufs(clip: np.ndarray, rate_hz: int = RATE_HZ) -> float:
+    """Integrated loudness by ITU-R BS.1770-4; NaN where it is undefined (silence, or under 0.4 s)."""
+    if len(clip) < MIN_LOUDNESS_S * rate_hz or np.abs(clip).max() < SILENCE_PEAK:
+        return float("nan")
+    import pyloudnorm
+
+    level_lufs = float(pyloudnorm.Meter(rate_hz).integrated_loudness(np.asarray(clip, dtype=np.float64)))
+    return level_lufs if np.isfinite(level_lufs) else float("nan")
+
+
+def match_loudness(clip: np.ndarray, level_lufs: float, rate_hz: int = RATE_HZ) -> np.ndarray:
+    """Scale a clip to an integrated loudness; its peaks may then exceed 1.
+
+    Raises
+    ------
+    ValueError : the clip is silent or under 0.4 s, so that it has no loudness.
+    """
+    now_lufs = loudness_lufs(clip, rate_hz)
+    if np.isnan(now_lufs):
+        raise ValueError(
+            f"match_loudness: {len(clip) / rate_hz:.2f} s with peak {np.abs(clip).max(initial=0):.1e} has no "
+            "loudness; a clip must last 0.4 s and sound. Leave it out of the comparison."
+        )
+    return np.asarray(clip, dtype=np.float32) * np.float32(10 ** ((level_lufs - now_lufs) / 20))
+
+
+UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)  # what a wav written to a pipe says of its own length
+
+
+def refuse_cut_wav(path: Path) -> None:
+    """Compare a wav's promised data with the bytes that are there; files of other kinds pass.
+
+    Raises
+    ------
+    ValueError : the file is cut short; the message gives the seconds there are and were promised.
+    """
+    with path.open("rb") as file:
+        riff = file.read(12)
+        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
+            return
+        file_bytes, bytes_per_s = path.stat().st_size, 0
+        while len(header := file.read(8)) == 8:
+            name, size = struct.unpack("<4sI", header)
+            if name == b"fmt ":
+                bytes_per_s = struct.unpack("<I", file.read(size)[8:12].ljust(4, b"\0"))[0]
+            elif name == b"data":
+                present = file_bytes - file.tell()
+                if size not in UNKNOWN_LENGTHS and present < size and bytes_per_s:
+                    raise ValueError(cut_message(path, present / bytes_per_s, size / bytes_per_s))
+                return
+            else:
+                file.seek(size, os.SEEK_CUR)
+            file.seek(size % 2, os.SEEK_CUR)
+    raise ValueError(f"{path.name}: cut short before its samples begin. Copy or download it again.")
+
+
+def cut_message(path: Path, present_s: float, promised_s: float) -> str:
+    """What to say of a file that holds `present_s` seconds and promises `promised_s`."""
+    return (
+        f"{path.name}: cut short; it holds {present_s:.2f} s of the {promised_s:.2f} s its header promises. "
+        "Copy or download it again."
+    )

@@ -1,0 +1,242 @@
+"""What can be learned: the catalogue of concepts, and anyone's own folder of recordings.
+
+Conventions: a concept is about five clips of one sound and the words for it. `data/concepts.csv` lists the
+rendered stand-ins, which are shipped ("sitar"), and the paper's 32 concepts, which are not and are fetched
+("paper/sitar"). A folder of sound files is a concept too; a `concept.toml` in it may say `class_noun`,
+`rare_word`, `tempo_constant` and `harmonic`.
+
+Concept       : name, words and clip paths.
+load_concept  : name or folder -> Concept.
+load_clips    : Concept -> clips of 10.24 s.
+clips_hash    : Concept -> a hash of its files.
+are_stand_ins : whether concepts are rendered ones.
+list_concepts : the names that `load_concept` takes.
+catalogue     : the table itself.
+backgrounds   : environmental sounds for the MIX setup.
+"""
+
+import hashlib
+import re
+import tomllib
+import unicodedata
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, SUFFIXES, fit_length, load_clip
+from tmp_utils.inputs.profiles import DATA_DIR
+
+PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
+PAPER_PREFIX = "paper/"
+OWN_GROUP = "own recordings"
+OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
+OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
+HASH_CHARS = 16
+_TOML_TYPES = {"class_noun": str, "rare_word": str, "tempo_constant": bool, "harmonic": bool}
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A sound to learn.
+
+    Attributes
+    ----------
+    name : a row of the catalogue, or the folder's own name.
+    class_noun : a coarse common word for it, e.g. "string instrument".
+    rare_word : the identifier that DreamBooth puts before the class noun.
+    group : "percussion and beats", "solo melodic", "multi-instrument" or "own recordings".
+    clips : paths of the sound files, sorted.
+    tempo_constant, harmonic : whether tempo, and whether key and scale, mean anything for it.
+    stand_in : whether it was rendered for this project rather than recorded.
+    """
+
+    name: str
+    class_noun: str
+    rare_word: str
+    group: str
+    clips: tuple[Path, ...]
+    tempo_constant: bool
+    harmonic: bool
+    stand_in: bool
+
+
+def catalogue() -> pd.DataFrame:
+    """The table `data/concepts.csv`, one row a concept; its yes/no columns are booleans."""
+    table = pd.read_csv(DATA_DIR / "concepts.csv", dtype=str, keep_default_na=False)
+    for column in ("shipped", "voice", "tempo_constant", "harmonic"):
+        table[column] = table[column] == "yes"
+    return table
+
+
+def list_concepts(shipped_only: bool = True) -> list[str]:
+    """Names in the catalogue's order: the shipped stand-ins, or the paper's concepts too."""
+    table = catalogue()
+    return list(table[table["shipped"]]["name"] if shipped_only else table["name"])
+
+
+def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare_word: str | None = None) -> Concept:
+    """Find a concept by its name in the catalogue or by its folder.
+
+    Parameters
+    ----------
+    name_or_folder : "sitar", "paper/sitar", or a folder with sound files. A name in the catalogue comes
+        first.
+    class_noun, rare_word : replace the catalogue's or the folder's own words.
+
+    Raises
+    ------
+    FileNotFoundError : neither a name nor a folder, or one of the paper's concepts that was not fetched.
+    ValueError : a folder without sound files, or a `concept.toml` that cannot be used.
+    """
+    table = catalogue().set_index("name")
+    name = str(name_or_folder)
+    words = {"class_noun": class_noun, "rare_word": rare_word}
+    if name in table.index:
+        return _catalogued(name, table.loc[name], words)
+    folder = Path(name_or_folder).expanduser()
+    if folder.is_dir():
+        return _own(folder, words)
+    fetched = f'; "{PAPER_PREFIX}{name}" is the paper\'s own' if PAPER_PREFIX + name in table.index else ""
+    raise FileNotFoundError(
+        f'"{name}" is neither a concept nor a folder (looked in {Path.cwd()}){fetched}. Shipped: '
+        f"{', '.join(list_concepts())}."
+    )
+
+
+def _catalogued(name: str, row: pd.Series, words: dict[str, str | None]) -> Concept:
+    stand_in = row["origin"] == "stand-in"
+    folder = DATA_DIR / "clips" / name if stand_in else PAPER_CLIPS_DIR / name.removeprefix(PAPER_PREFIX)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{name}: no clips in {folder}. "
+            + ("Rebuild them with `python -m tmp_utils stand-ins`." if stand_in else _how_to_get(row, folder))
+        )
+    return Concept(
+        name=name,
+        class_noun=words["class_noun"] or row["class_noun"],
+        rare_word=words["rare_word"] or row["rare_word"],
+        group=row["group"],
+        clips=sound_files(folder),
+        tempo_constant=bool(row["tempo_constant"]),
+        harmonic=bool(row["harmonic"]),
+        stand_in=stand_in,
+    )
+
+
+def _how_to_get(row: pd.Series, folder: Path) -> str:
+    if row["video_id"] and not row["voice"]:
+        return "Fetch them with `make clips-paper`."
+    return f"They cannot be fetched ({row['note']}); put recordings of your own there, or name another folder."
+
+
+def _own(folder: Path, words: dict[str, str | None]) -> Concept:
+    says = _read_concept_toml(folder)
+    clips = sound_files(folder)
+    class_noun = words["class_noun"] or says.get("class_noun")
+    if class_noun is None:
+        class_noun = OWN_CLASS_NOUN
+        warnings.warn(
+            f'{folder.name}: no class noun was given, so "{class_noun}" is used. Write class_noun = "drum beat", or '
+            "what it is, into a concept.toml in the folder, or give class_noun where a notebook asks for it.",
+            stacklevel=3,
+        )
+    return Concept(
+        name=plain_name(folder.resolve().name),
+        class_noun=class_noun,
+        rare_word=words["rare_word"] or says.get("rare_word", OWN_RARE_WORD),
+        group=OWN_GROUP,
+        clips=clips,
+        tempo_constant=says.get("tempo_constant", True),
+        harmonic=says.get("harmonic", True),
+        stand_in=False,
+    )
+
+
+def _read_concept_toml(folder: Path) -> dict:
+    path = folder / "concept.toml"
+    if not path.is_file():
+        return {}
+    try:
+        says = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f'{path}: not TOML ({error}). A line reads: class_noun = "drum beat"') from error
+    for key, value in says.items():
+        if not isinstance(value, _TOML_TYPES.get(key, ())):
+            expected = ", ".join(f"{k} ({t.__name__})" for k, t in _TOML_TYPES.items())
+            raise ValueError(f"{path}: {key} = {value!r} is not understood; expected {expected}.")
+    return says
+
+
+def plain_name(name: str) -> str:
+    """A name for paths and tables, in lower-case ASCII: "Été à Rome" -> "ete_a_rome"."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    return re.sub(r"[^a-z0-9_-]+", "_", ascii_name.lower()).strip("_") or "concept"
+
+
+def sound_files(folder: Path) -> tuple[Path, ...]:
+    """The sound files of a folder, sorted by name; ValueError if there is none."""
+    paths = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    if not paths:
+        raise ValueError(f"{folder}: no sound files in it; expected {', '.join(SUFFIXES)}. Put about five clips there.")
+    return tuple(sorted(paths, key=lambda p: p.name))
+
+
+def load_clips(concept: Concept, n: int | None = None) -> list[np.ndarray]:
+    """Read the first `n` clips of a concept (all for None), each cropped or zero-padded to `CLIP_S`.
+
+    Returns
+    -------
+    list of float32 (163840,) at 16 kHz.
+
+    Raises
+    ------
+    ValueError : `n` is below 1, or a file is unusable; the message names it. Fewer clips than `n` is a
+        warning.
+    """
+    if n is not None and n < 1:
+        raise ValueError(f"n={n}: ask for at least one clip of {concept.name}.")
+    if n is not None and n > len(concept.clips):
+        warnings.warn(
+            f"{concept.name}: {n} clips asked for, {len(concept.clips)} there are; using those.", stacklevel=2
+        )
+    return [_full_length(path) for path in concept.clips[:n]]
+
+
+def clips_hash(concept: Concept) -> str:
+    """A hash of what is in a concept's files, so that another recording under the same name is another concept."""
+    whole = hashlib.sha256()
+    for path in concept.clips:
+        stat = path.stat()
+        whole.update(_digest_of(path, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return whole.hexdigest()[:HASH_CHARS]
+
+
+@lru_cache(maxsize=4096)
+def _digest_of(path: Path, *_state: int) -> bytes:
+    """The digest of a file, read again only when it is another one: a grid asks hundreds of times."""
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
+def are_stand_ins(names: Iterable[str]) -> bool:
+    """Whether all concepts of these names were rendered for this project."""
+    table = catalogue()
+    return set(names) <= set(table.loc[table["origin"] == "stand-in", "name"])
+
+
+def own_folder(concept: Concept) -> Path | None:
+    """The folder of a concept that is one's own recordings; None of one in the catalogue."""
+    return concept.clips[0].resolve().parent if concept.group == OWN_GROUP else None
+
+
+def backgrounds() -> list[np.ndarray]:
+    """Rendered environmental sounds for MIX, sorted by file name, each float32 (163840,) at 16 kHz."""
+    return [_full_length(path) for path in sound_files(DATA_DIR / "backgrounds")]
+
+
+def _full_length(path: Path) -> np.ndarray:
+    return fit_length(load_clip(path, duration_s=CLIP_S), round(CLIP_S * RATE_HZ))

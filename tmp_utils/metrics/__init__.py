@@ -1,0 +1,12 @@
+"""What is measured, and how sure each number is.
+
+embed        : clips and prompts -> embeddings (CLAP, VGGish).
+vggish       : the network that FAD was defined on.
+similarity   : CLAP-A and CLAP-T.
+distances    : FAD and KAD.
+music        : tempo, loudness, key and scale.
+preservation : how much of its source a style transfer keeps.
+intervals    : confidence intervals and tests.
+equivalence  : whether two ways of generating score the same.
+table        : the results table: its columns, rows and files.
+"""

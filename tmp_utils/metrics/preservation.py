@@ -1,0 +1,284 @@
+"""What a transferred clip keeps of its source, and at which strengths it is best balanced.
+
+Conventions: clips are mono float arrays (n,) at 16 kHz. Correlations are Pearson's, in [-1, 1], and do not
+change with gain; nan where the source has nothing to correlate. *Curves* are a table with one row a clip:
+source, seed, strength in [0, 1], and a column for each measure. Similarities are CLAP-A.
+
+chroma_correlation : does it keep the harmony? 12 pitch classes, ten times a second.
+onset_correlation  : does it keep the rhythm? how much begins, a hundred times a second.
+mean_curve         : a measure over strength, with intervals over sources and seeds.
+at_equal_likeness  : how close to the target each method is where all are as like the source.
+crossing_point     : the strength from which a clip is closer to the target than to its source.
+sweet_spot         : the strengths at which it has most of both.
+landmarks          : the last two with intervals.
+"""
+
+from dataclasses import astuple, dataclass
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.inputs.audio import HOP, N_FFT, RATE_HZ, mel_filters
+from tmp_utils.metrics.intervals import LEVEL, hierarchical_mean
+
+CHROMA_N_FFT, CHROMA_HOP = 4096, 1600  # 256 ms tell semitones apart from 110 Hz on
+CHROMA_RANGE_HZ = (110.0, 3520.0)  # A2 to A7
+TUNING_HZ = 440.0
+QUIET = 1e-3  # -60 dB: a frame this far below the clip's loudest has no harmony
+ONSET_GAIN = 1000.0  # log(1 + gain * mel / peak): what lies 60 dB down hardly counts
+ONSET_BLUR_FRAMES = 11  # a Hann window of 0.11 s forgives the usual 50 ms either way
+SWEET_SPOT = (0.4, 0.6)  # paper, section 4
+SHARE = 0.8  # of the greatest balance; straight lines from 1 to 0 and from 0 to 1 then give the paper's 0.4-0.6
+N_RESAMPLES = 500
+UNITS = ("source", "seed")
+
+
+def _spectra(clip: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+    """Magnitudes (frames, n_fft / 2 + 1), the clip padded with half a frame of silence at both ends."""
+    padded = np.pad(np.asarray(clip, dtype=np.float64), n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+    return np.abs(np.fft.rfft(frames * np.hanning(n_fft), axis=1))
+
+
+def _pair(clip: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    clip, source = np.asarray(clip), np.asarray(source)
+    if clip.ndim != 1 or clip.shape != source.shape:
+        raise ValueError(
+            f"shapes {clip.shape} and {source.shape} arrived; expected a clip (n,) and a source as long. Crop the "
+            "longer with audio.fit_length."
+        )
+    if not (np.isfinite(clip).all() and np.isfinite(source).all()):
+        raise ValueError("a clip holds NaN or infinite samples; its file is broken. Make it again.")
+    return clip, source
+
+
+def chroma(clip: np.ndarray) -> np.ndarray:
+    """Magnitude by pitch class (frames, 12), C first, ten frames a second, A = 440 Hz."""
+    hz = np.fft.rfftfreq(CHROMA_N_FFT, 1 / RATE_HZ)
+    inside = (hz >= CHROMA_RANGE_HZ[0]) & (hz <= CHROMA_RANGE_HZ[1])
+    pitch_class = (np.round(12 * np.log2(hz[inside] / TUNING_HZ)).astype(int) + 9) % 12
+    return _spectra(clip, CHROMA_N_FFT, CHROMA_HOP)[:, inside] @ np.eye(12)[pitch_class]
+
+
+def chroma_correlation(clip: np.ndarray, source: np.ndarray) -> float:
+    """Return the mean, over frames in which the source sounds, of the correlation of the two chromas.
+
+    A frame in which the clip is silent counts as 0. Nan for a silent source.
+    """
+    ours, theirs = (chroma(sound) for sound in _pair(clip, source))
+    sounding = theirs.sum(1) > QUIET * theirs.sum(1).max()
+    if not sounding.any():
+        return float("nan")
+    ours = np.where((ours.sum(1) > QUIET * ours.sum(1).max())[:, None], ours, 0.0)
+    return float(_row_correlations(ours[sounding], theirs[sounding]).mean())
+
+
+def _row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Pearson's r of each pair of rows; 0 where one is constant."""
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return np.divide((a * b).sum(1), norms, out=np.zeros(len(a)), where=norms > 0)
+
+
+def onset_envelope(clip: np.ndarray) -> np.ndarray:
+    """How much louder the mel bands get, frame by frame (100 a second), blurred by a tenth of a second."""
+    mel = _spectra(clip, N_FFT, HOP) @ mel_filters().T
+    peak = mel.max()
+    rises = np.diff(np.log1p(ONSET_GAIN * mel / (peak if peak > 0 else 1.0)), axis=0).clip(min=0).mean(1)
+    blur = np.hanning(ONSET_BLUR_FRAMES + 2)
+    return np.convolve(rises, blur / blur.sum(), mode="same")
+
+
+def onset_correlation(clip: np.ndarray, source: np.ndarray) -> float:
+    """Return the correlation of the two onset envelopes; 0 for a silent clip, nan for a silent source."""
+    ours, theirs = (onset_envelope(sound)[None] for sound in _pair(clip, source))
+    return float(_row_correlations(ours, theirs)[0]) if theirs.any() else float("nan")
+
+
+def mean_curve(curves: pd.DataFrame, column: str, seed: int = 0) -> pd.DataFrame:
+    """Return a measure over strength with intervals over sources and, within them, seeds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        strength, value, ci_low, ci_high (nan where there is a single row), n (sources).
+    """
+    rows = []
+    for strength, group in curves.groupby("strength", sort=True):
+        found = hierarchical_mean(group, column, UNITS, seed=seed)
+        rows.append((strength, found.value, found.ci_low, found.ci_high, found.n))
+    return pd.DataFrame(rows, columns=["strength", "value", "ci_low", "ci_high", "n"])
+
+
+def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) -> pd.DataFrame:
+    """Return how close to the target each transfer method comes at the same similarities to the source.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        transfer, source, seed, strength, source_similarity, target_similarity; one row a clip.
+    n_levels : how many similarities to the source are looked at, of those that every method reaches on average.
+
+    Returns
+    -------
+    pandas.DataFrame
+        source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that come that far). A path is a
+        source and seed from strength 0 to 1, its points joined by straight lines; where it turns back, what counts
+        is where it passes first.
+    """
+    means = curves.groupby(["transfer", "strength"])["source_similarity"].mean().groupby("transfer")
+    low, high = means.min().max(), means.max().min()
+    rows = []
+    for level in low + (high - low) * np.arange(1, n_levels + 1) / (n_levels + 1):
+        for method, of_method in curves.groupby("transfer", sort=False):
+            reached = []
+            for unit, path in of_method.groupby(list(UNITS), sort=True):
+                value = _at_likeness(path.sort_values("strength"), level)
+                if np.isfinite(value):
+                    reached.append({**dict(zip(UNITS, unit, strict=True)), "value": value})
+            if reached:
+                found = hierarchical_mean(pd.DataFrame(reached), levels=UNITS, seed=seed)
+                rows.append((level, method, found.value, found.ci_low, found.ci_high, len(reached)))
+    return pd.DataFrame(rows, columns=["source_similarity", "transfer", "target_similarity", "ci_low", "ci_high", "n"])
+
+
+def _at_likeness(path: pd.DataFrame, level: float) -> float:
+    """Return the similarity to the target where a path first has a similarity to the source; nan if it never has."""
+    likeness, target = path["source_similarity"].to_numpy(float), path["target_similarity"].to_numpy(float)
+    passes = np.flatnonzero((likeness[:-1] - level) * (likeness[1:] - level) <= 0)
+    if len(passes) == 0:
+        return float("nan")
+    k = passes[0]
+    step = likeness[k + 1] - likeness[k]
+    return float(target[k] + (target[k + 1] - target[k]) * ((level - likeness[k]) / step if step else 0.0))
+
+
+def crossing_point(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray) -> float:
+    """Return the least strength at which the clip is as close to the target as to its source.
+
+    Parameters
+    ----------
+    strengths : (n,), rising.
+    to_source, to_target : (n,), similarities at them, joined by straight lines.
+
+    Returns
+    -------
+    float
+        The first strength at which to_target - to_source is no longer negative; nan if it always is.
+    """
+    strengths, lead = np.asarray(strengths, float), np.asarray(to_target, float) - np.asarray(to_source, float)
+    ahead = np.flatnonzero(lead >= 0)
+    if len(ahead) == 0:
+        return float("nan")
+    k = ahead[0]
+    if k == 0:
+        return float(strengths[0])
+    step = lead[k - 1] / (lead[k - 1] - lead[k])
+    return float(strengths[k - 1] + step * (strengths[k] - strengths[k - 1]))
+
+
+@dataclass(frozen=True)
+class SweetSpot:
+    """The strength of the best balance, and the range around it that is nearly as good; nan if there is none."""
+
+    best: float
+    low: float
+    high: float
+
+
+def balance(to_source: np.ndarray, to_target: np.ndarray) -> np.ndarray:
+    """Return the smaller of the two similarities, each scaled to [0, 1] between its least and greatest value.
+
+    0 has nothing of one of them, 1 would have all of both; nan where one of them never changes.
+    """
+    both = np.stack([to_source, to_target]).astype(float)
+    low, high = both.min(1, keepdims=True), both.max(1, keepdims=True)
+    if not (high > low).all():
+        return np.full(both.shape[1], np.nan)
+    return ((both - low) / (high - low)).min(0)
+
+
+def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray, share: float = SHARE) -> SweetSpot:
+    """Return the range of strengths around the greatest `balance` in which it stays above a share of it.
+
+    The curves are joined by straight lines and read at every hundredth. With `SHARE`, 0.8, two straight lines
+    give 0.4 to 0.6, the range the paper reads off its Figure 4, so that a narrower or wider range, or one that
+    lies elsewhere, tells something about the curves and not about the rule. There is none where nothing is
+    exchanged: where the last clip is not further from the source, or not closer to the target, than the first.
+    """
+    strengths, to_source, to_target = (np.asarray(values, float) for values in (strengths, to_source, to_target))
+    if not (to_source[-1] < to_source[0] and to_target[-1] > to_target[0]):
+        return SweetSpot(*[float("nan")] * 3)
+    grid = np.linspace(strengths[0], strengths[-1], round(100 * (strengths[-1] - strengths[0])) + 1)
+    found = balance(np.interp(grid, strengths, to_source), np.interp(grid, strengths, to_target))
+    best = int(found.argmax())
+    below = np.flatnonzero(found < share * found[best] - 1e-9)
+    low = below[below < best].max(initial=-1) + 1
+    high = below[below > best].min(initial=len(grid)) - 1
+    return SweetSpot(*(float(grid[k]) for k in (best, low, high)))
+
+
+def landmarks(curves: pd.DataFrame, seed: int = 0, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
+    """Return the crossing point and the sweet spot of the mean curves, with intervals over sources and seeds.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        source, seed, strength, source_similarity, target_similarity; every source and seed at every strength.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index crossing, best, low, high; columns value, ci_low, ci_high and defined, the share of the resamples
+        in which there is such a point. Sources are drawn with replacement, then seeds within each, and the
+        interval is the percentiles of what is defined; nan with a single source and seed.
+    """
+    wide = curves.pivot_table(index=list(UNITS), columns="strength", values=["source_similarity", "target_similarity"])
+    if wide.isna().any(axis=None):
+        raise ValueError("a source and seed lacks a strength; run the same strengths for all of them.")
+    both = np.stack([wide["source_similarity"].to_numpy(), wide["target_similarity"].to_numpy()], axis=1)
+    strengths = wide["source_similarity"].columns.to_numpy(float)
+    groups = list(wide.reset_index().groupby("source").indices.values())
+    values = _points(strengths, groups, both)
+    rng = np.random.default_rng(seed)
+    drawn = [_points(strengths, _drawn(groups, rng), both) for _ in range(n_resamples if len(wide) > 1 else 0)]
+    rows = []
+    for k, value in enumerate(values):
+        column = np.array([point[k] for point in drawn])
+        known = column[~np.isnan(column)]
+        ends = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if len(known) else (np.nan, np.nan)
+        rows.append((value, *ends, len(known) / len(drawn) if drawn else np.nan))
+    return pd.DataFrame(rows, ["crossing", "best", "low", "high"], ["value", "ci_low", "ci_high", "defined"])
+
+
+def _drawn(groups: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    return [rng.choice(groups[k], len(groups[k])) for k in rng.integers(0, len(groups), len(groups))]
+
+
+def _points(strengths: np.ndarray, groups: list[np.ndarray], both: np.ndarray) -> tuple[float, ...]:
+    """Crossing, best, low and high of the mean over sources of the means over seeds of both (units, 2, n)."""
+    to_source, to_target = np.mean([both[group].mean(0) for group in groups], axis=0)
+    return (crossing_point(strengths, to_source, to_target), *astuple(sweet_spot(strengths, to_source, to_target)))
+
+
+def transfer_balance(curves: pd.DataFrame) -> pd.Series:
+    """Return how well source and concept are balanced at strengths in the sweet spot and elsewhere.
+
+    Parameters
+    ----------
+    curves : pandas.DataFrame
+        strength in [0, 1], source_similarity, target_similarity; one row a clip.
+
+    Returns
+    -------
+    pandas.Series
+        "0.4-0.6" and "elsewhere": the mean, over strengths, of the smaller of the two similarities, each
+        scaled so that 0 and 1 are its least and greatest mean over strengths. 1 would be all of both.
+    """
+    means = curves.groupby("strength")[["source_similarity", "target_similarity"]].mean()
+    spans = means.max() - means.min()
+    if len(means) < 3 or not (spans > 0).all():
+        raise ValueError(f"{len(means)} strengths with spans {spans.tolist()}: expected 3 or more that differ.")
+    balance = ((means - means.min()) / spans).min(axis=1)
+    inside = (balance.index >= SWEET_SPOT[0] - 1e-9) & (balance.index <= SWEET_SPOT[1] + 1e-9)
+    return pd.Series({"0.4-0.6": balance[inside].mean(), "elsewhere": balance[~inside].mean()})

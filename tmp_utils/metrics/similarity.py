@@ -1,0 +1,73 @@
+"""How close generated clips are to a concept's clips and to the prompts that asked for them.
+
+Conventions: embeddings are float arrays (n, d), one unit-norm row a clip or prompt, all from one embedder.
+Scores are cosines in [-1, 1], higher is closer.
+
+clap_audio_similarity : CLAP-A, generated clips against the concept's clips (paper, section 3).
+clap_text_similarity  : CLAP-T, generated clips against the prompt that asked for them.
+audio_ceiling         : the concept's clips against each other, what CLAP-A can reach.
+nearest_training_clip : which training clip a generated one is closest to, and how close: is it a copy?
+"""
+
+import numpy as np
+import pandas as pd
+
+
+def _rows(embeddings: np.ndarray, what: str) -> np.ndarray:
+    rows = np.asarray(embeddings, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) == 0:
+        raise ValueError(f"{what}: shape {rows.shape} arrived; expected embeddings (n, d) with n > 0.")
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not (np.isfinite(norms).all() and (norms > 0).all()):
+        raise ValueError(f"{what}: an embedding is zero or not finite; leave failed clips out and count them.")
+    return rows / norms
+
+
+def similarity_matrix(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the cosines (n, m) between embeddings (n, d) and (m, d); their gain does not matter."""
+    rows, others = _rows(rows, "first set"), _rows(others, "second set")
+    if rows.shape[1] != others.shape[1]:
+        raise ValueError(f"{rows.shape[1]} and {others.shape[1]} dimensions; use one embedder for both.")
+    return rows @ others.T
+
+
+def clap_audio_similarity(generated: np.ndarray, training: np.ndarray) -> float:
+    """Return CLAP-A: the mean cosine over all pairs of a generated and a training clip."""
+    return float(similarity_matrix(generated, training).mean())
+
+
+def clap_text_similarity(generated: np.ndarray, prompts: np.ndarray) -> float:
+    """Return CLAP-T: the mean cosine of clip i and prompt i, both (n, d); one prompt (1, d) serves all clips.
+
+    In the prompt's text the class noun stands in the placeholder's place.
+    """
+    generated, prompts = _rows(generated, "clips"), _rows(prompts, "prompts")
+    if len(prompts) not in (1, len(generated)):
+        raise ValueError(f"{len(generated)} clips and {len(prompts)} prompts; expected one prompt a clip.")
+    return float((generated * prompts).sum(1).mean())
+
+
+def audio_ceiling(training: np.ndarray) -> float:
+    """Return the mean cosine between distinct training clips; nan if there is only one."""
+    n = len(training)
+    if n < 2:
+        return float("nan")
+    return float((similarity_matrix(training, training).sum() - n) / (n * (n - 1)))
+
+
+def text_floor(training: np.ndarray, prompts: np.ndarray) -> float:
+    """Return the mean cosine of every training clip with every editability prompt."""
+    return float(similarity_matrix(training, prompts).mean())
+
+
+def nearest_training_clip(generated: np.ndarray, training: np.ndarray) -> pd.DataFrame:
+    """Return, for each generated clip, the index of its nearest training clip and the cosine to it."""
+    cosines = similarity_matrix(generated, training)
+    return pd.DataFrame({"nearest": cosines.argmax(1), "similarity": cosines.max(1)})
+
+
+def nearest_within_training(training: np.ndarray) -> np.ndarray:
+    """Return the cosine (n,) of each training clip to the nearest other one."""
+    cosines = similarity_matrix(training, training)
+    np.fill_diagonal(cosines, -np.inf)
+    return cosines.max(1) if len(cosines) > 1 else np.full(1, np.nan)

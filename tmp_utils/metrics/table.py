@@ -1,0 +1,173 @@
+"""The results table: one row for each run, metric and prompt.
+
+Conventions: the columns are `RESULT_COLUMNS`. The row of a whole run has the prompt "all". `status` is "ok", or
+"failed" with the reason in `note`.
+
+result_row, results_table : make rows and tables.
+read_table                : a table from its file, to the last digit.
+is_share, bounds_of       : which metrics are shares of clips, and which values a metric can have.
+share_rows                : the intervals of such rows.
+check_one_embedder        : refuses a table that mixes the scores of two embedders.
+score_references          : the rows about a concept's own clips.
+references                : the means of those rows over concepts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.metrics.intervals import SHARE, Interval, bootstrap_mean, wilson, within
+from tmp_utils.metrics.similarity import nearest_within_training, similarity_matrix
+
+RESULT_COLUMNS = (
+    *("profile", "concept", "method", "setup", "seed", "prompt", "metric"),
+    *("value", "n", "ci_low", "ci_high", "embedder", "status", "note"),
+)
+TEXT_COLUMNS = ("profile", "concept", "method", "setup", "prompt", "metric", "embedder", "status", "note")
+NUMBER_COLUMNS = ("value", "n", "ci_low", "ci_high")
+IDENTITY = RESULT_COLUMNS[:5]
+COSINE = (-1.0, 1.0)
+COSINES = ("clap_a", "clap_t", "nearest_training", "nearest_within_training", "ceiling_a", "floor_t")
+WHOLE_RUN = "all"
+UNTRAINED = "untrained"  # method of a run of the plain model asked with the class noun: the CLAP-T ceiling
+REFERENCE = "reference"  # method of rows about the training clips themselves
+POOLED = "pooled"  # concept of rows about all concepts of a setup together
+
+
+def result_row(
+    identity: Mapping,
+    metric: str,
+    interval: Interval | None,
+    embedder: str,
+    prompt: str = WHOLE_RUN,
+    note: str = "",
+) -> dict:
+    """Return one row of a results table; without an interval it is a failed one and ``note`` says why.
+
+    An interval's ends do not leave what the metric can be (`bounds_of`).
+    """
+    if interval is None and not note:
+        raise ValueError(f"{metric}: a failed row needs its reason in note.")
+    blank = interval is None
+    if not blank:
+        interval = within(interval, bounds_of(metric))
+    return {
+        **{name: identity[name] for name in IDENTITY},
+        "prompt": prompt,
+        "metric": metric,
+        "value": float("nan") if blank else interval.value,
+        "n": 0 if blank else interval.n,
+        "ci_low": float("nan") if blank else interval.ci_low,
+        "ci_high": float("nan") if blank else interval.ci_high,
+        "embedder": embedder,
+        "status": "failed" if blank else "ok",
+        "note": note,
+    }
+
+
+def results_table(rows: Sequence[Mapping]) -> pd.DataFrame:
+    """Return rows as a results table with its columns in their order."""
+    return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
+
+
+def bounds_of(metric: str) -> tuple[float, float] | None:
+    """Return the least and the greatest value that a metric can have; None where there is no end."""
+    if is_share(metric):
+        return SHARE
+    return COSINE if metric in COSINES else None
+
+
+def is_share(metric: str) -> bool:
+    """Return whether a metric is the share of a run's clips that agree with the concept, in [0, 1]."""
+    return metric.endswith("_agreement")
+
+
+def share_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with Wilson's interval in every finished row of a share.
+
+    It follows from the row's value and n, so tables that were made with other intervals are read like new ones.
+    """
+    results = results.copy()
+    for i in results.index[results["metric"].map(is_share).astype(bool) & (results["status"] == "ok")]:
+        n = int(results.at[i, "n"])
+        results.loc[i, ["ci_low", "ci_high"]] = wilson(round(results.at[i, "value"] * n), n)
+    return results
+
+
+def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the table as it is, or refuse it.
+
+    Raises
+    ------
+    ValueError
+        If one metric was measured with two embedders: their scores do not compare.
+    """
+    named = results[results["embedder"].astype(str).str.len() > 0]
+    for metric, group in named.groupby("metric"):
+        if len(names := sorted(group["embedder"].unique())) > 1:
+            raise ValueError(
+                f"{metric} was measured with {len(names)} embedders, {names}; their scores do not compare. "
+                "Keep the rows of one, or score the runs again with it."
+            )
+    return results
+
+
+def score_references(
+    training: np.ndarray, prompts: np.ndarray, identity: Mapping, embedder: str, seed: int = 0
+) -> pd.DataFrame:
+    """Return the rows ceiling_a, floor_t and nearest_within_training of one concept.
+
+    Parameters
+    ----------
+    training : numpy.ndarray
+        Embeddings (n, d) of the concept's clips.
+    prompts : numpy.ndarray
+        Embeddings (m, d) of the editability prompts with the class noun.
+    identity : mapping
+        Profile, concept and seed; the method becomes "reference".
+
+    Notes
+    -----
+    The third reference, the CLAP-T ceiling, needs clips: it is ``clap_t`` of the plain model asked with the
+    class noun, a run like any other whose method is "untrained".
+    """
+    identity = {**identity, "method": REFERENCE, "setup": ""}
+    floor = bootstrap_mean(similarity_matrix(training, prompts).mean(1), seed)
+    rows = [result_row(identity, "floor_t", floor, embedder)]
+    if len(training) < 2:
+        note = "one training clip has no other to compare with"
+        names = ("ceiling_a", "nearest_within_training")
+        return results_table(rows + [result_row(identity, name, None, embedder, note=note) for name in names])
+    n = len(training)
+    to_others = (similarity_matrix(training, training).sum(1) - 1) / (n - 1)
+    rows.append(result_row(identity, "ceiling_a", bootstrap_mean(to_others, seed), embedder))
+    nearest = bootstrap_mean(nearest_within_training(training), seed)
+    return results_table([*rows, result_row(identity, "nearest_within_training", nearest, embedder)])
+
+
+def references(results: pd.DataFrame) -> dict[str, float]:
+    """Return the means over concepts of ceiling_a, ceiling_t and floor_t; nan if absent."""
+    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
+    chosen = {name: whole[whole["metric"] == name] for name in ("ceiling_a", "floor_t")}
+    chosen["ceiling_t"] = whole[(whole["metric"] == "clap_t") & (whole["method"] == UNTRAINED)]
+    return {name: float(rows.groupby("concept")["value"].mean().mean()) for name, rows in chosen.items()}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a results table exactly as it was written: empty text stays text, numbers keep every digit."""
+    facts: dict[str, str] = {}
+    with path.open(encoding="utf-8") as file:
+        while (line := file.readline()).startswith("# "):
+            key, _, value = line[2:].partition(": ")
+            facts[key] = value.strip()
+    numbers = {name: [""] for name in NUMBER_COLUMNS}
+    text = dict.fromkeys(TEXT_COLUMNS, str)
+    table = pd.read_csv(
+        path, skiprows=len(facts), dtype=text, keep_default_na=False, na_values=numbers, float_precision="round_trip"
+    )
+    table.attrs = facts
+    return table

@@ -1,0 +1,161 @@
+"""VGGish, the audio classifier whose embeddings the Frechet audio distance was defined on.
+
+Conventions: clips are mono float arrays (n,) at 16 kHz; a patch is 0.96 s of log-mel, (96, 64); embeddings
+are (patches, 128), neither rectified nor unit-norm nor passed through AudioSet's PCA. To the definition of
+Google's https://github.com/tensorflow/models/tree/master/research/audioset/vggish (Hershey et al., ICASSP
+2017), whose last layer is linear: the well-known torch port adds a ReLU there, which moves every distance.
+
+log_mel_patches : clip -> patches.
+VGGish          : patches -> embeddings; its parameters carry the names of the torch port's weight file.
+load_vggish     : the network with its weights, from a file whose hash is checked.
+download_vggish : fetches that file, only when called.
+"""
+
+import hashlib
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import torch
+
+RATE_HZ = 16000
+WINDOW_SAMPLES, HOP_SAMPLES, N_FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
+N_MELS, LOW_HZ, HIGH_HZ = 64, 125.0, 7500.0
+LOG_OFFSET = 0.01
+PATCH_FRAMES = 96  # 0.96 s, not overlapping
+PATCH_SAMPLES = (PATCH_FRAMES - 1) * HOP_SAMPLES + WINDOW_SAMPLES
+EMBEDDING_SIZE = 128
+WEIGHTS_URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
+WEIGHTS_SHA256 = "10086976"  # the hash's beginning, which the file carries in its name
+DOWNLOAD_TIMEOUT_S = 30
+
+
+def mel_matrix() -> np.ndarray:
+    """Return (257, 64): triangles of height 1, evenly spaced in HTK mel from 125 to 7500 Hz, without DC."""
+
+    def to_mel(hz):
+        return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
+
+    bins = to_mel(np.linspace(0.0, RATE_HZ / 2, N_FFT // 2 + 1))[:, None]
+    edges = np.linspace(to_mel(LOW_HZ), to_mel(HIGH_HZ), N_MELS + 2)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    matrix = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
+    matrix[0] = 0.0
+    return matrix
+
+
+def log_mel_patches(clip: np.ndarray) -> torch.Tensor:
+    """Return the patches (k, 96, 64) of a clip (n,) at 16 kHz: log(mel + 0.01) of the magnitude spectrum.
+
+    A clip shorter than a patch is padded with zeros; what is left after the last whole patch is dropped.
+    """
+    samples = np.asarray(clip, dtype=np.float64)
+    samples = np.pad(samples, (0, max(0, PATCH_SAMPLES - len(samples))))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, WINDOW_SAMPLES)[::HOP_SAMPLES]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW_SAMPLES) / WINDOW_SAMPLES)
+    mel = np.abs(np.fft.rfft(frames * hann, N_FFT)) @ mel_matrix()
+    n_patches = len(mel) // PATCH_FRAMES
+    patches = np.log(mel + LOG_OFFSET)[: n_patches * PATCH_FRAMES].reshape(n_patches, PATCH_FRAMES, N_MELS)
+    return torch.from_numpy(patches.astype(np.float32))
+
+
+class VGGish(torch.nn.Module):
+    """Six convolutions and three fully connected layers: patches (b, 96, 64) -> (b, 128), the last linear."""
+
+    def __init__(self, hidden: int = 4096):
+        super().__init__()
+        layers, channels = [], 1
+        for block in ([64], [128], [256, 256], [512, 512]):
+            for width in block:
+                layers += [torch.nn.Conv2d(channels, width, 3, padding=1), torch.nn.ReLU()]
+                channels = width
+            layers.append(torch.nn.MaxPool2d(2))
+        self.features = torch.nn.Sequential(*layers)
+        self.embeddings = torch.nn.Sequential(
+            torch.nn.Linear(512 * 6 * 4, hidden),
+            torch.nn.ReLU(),
+            torch.nn.Linear(hidden, hidden),
+            torch.nn.ReLU(),
+            torch.nn.Linear(hidden, EMBEDDING_SIZE),
+        )
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        maps = self.features(patches[:, None])
+        return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # TensorFlow's order: height, width, channel
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_hash(path: Path, sha256: str, source: str) -> None:
+    if not (found := sha256_of(path)).startswith(sha256):
+        raise ValueError(
+            f"{source}: its SHA-256 begins {found[:16]}, expected {sha256}. It is broken or another "
+            "file; delete it and fetch it again with download_vggish."
+        )
+
+
+def load_vggish(path: str | Path, sha256: str = WEIGHTS_SHA256, hidden: int = 4096) -> VGGish:
+    """Return VGGish with the weights of a file, in evaluation mode.
+
+    Parameters
+    ----------
+    path : path
+        The torch port's ``vggish-10086976.pth``.
+    sha256 : str
+        What the file's SHA-256 has to begin with.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or its hash is another.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no VGGish weights there. Fetch them once with tmp_utils.metrics.vggish.download_vggish "
+            f"or by hand from {WEIGHTS_URL}; without a network use the CLAP embeddings for FAD instead."
+        )
+    _check_hash(path, sha256, str(path))
+    network = VGGish(hidden)
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+def download_vggish(path: str | Path, url: str = WEIGHTS_URL, sha256: str = WEIGHTS_SHA256) -> Path:
+    """Fetch the weights (288 MB) to ``path`` unless they are there already; nothing half-fetched stays.
+
+    Raises
+    ------
+    ConnectionError
+        If the address cannot be reached, in one line that says what to do instead.
+    ValueError
+        If what arrived has another hash.
+    """
+    path = Path(path)
+    if path.is_file():
+        _check_hash(path, sha256, str(path))
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".vggish-") as folder:
+        partial = Path(folder) / path.name
+        try:
+            with (
+                urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer,
+                partial.open("wb") as file,
+            ):
+                while block := answer.read(1 << 20):
+                    file.write(block)
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            raise ConnectionError(
+                f"VGGish's weights could not be fetched from {url} ({error}). Try with a network, put the "
+                f"file at {path} by hand, or use the CLAP embeddings for FAD instead."
+            ) from error
+        _check_hash(partial, sha256, url)
+        partial.replace(path)
+    return path

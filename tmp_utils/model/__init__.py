@@ -1,0 +1,13 @@
+"""The text-to-audio model, and what can be done with it.
+
+pipelines  : where a pipeline is, and how it is opened.
+backbone   : clips <-> latents, prompts -> conditions, the denoiser.
+adapter    : what personalisation changed; put on a backbone and taken off again.
+generate   : adapter + prompts + seeds -> clips.
+transfer   : style transfer: clip + adapter + strength -> clip.
+inversion  : how the source of a style transfer becomes noise.
+export     : adapters for other programs.
+griffin_lim : clips from log-mel spectrograms, with nothing learned.
+device     : number formats, and out-of-memory errors.
+blank      : pipelines with random weights, for tests and timing.
+"""

@@ -1,0 +1,202 @@
+"""An adapter is a file: what personalisation changed, and how to put it on a backbone and take it off.
+
+Conventions: an adapter's tensors say by their names what they are, so that a file needs no code of its
+method:
+
+    "embedding"                        (n_vectors, d), the placeholder's vectors
+    "<parameter>"                      the parameter's full new value
+    "<module>.lora_A.weight", "lora_B" (rank, in), (out, rank): the weight W becomes W + B A (peft's names)
+    "<parameter>.shift"                (r,), added to the parameter's singular values, which stay >= 0
+
+A parameter is named as in `backbone`: "unet.<name>" or "text_encoder.<name>".
+
+Adapter      : the tensors, where they come from, and `applied`.
+load_adapter : folder -> Adapter.
+full_weights : tensors of an adapter -> values of the parameters they change; used in training too.
+singular     : a parameter's singular value decomposition.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from tmp_utils.files import whole_folder
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.model.backbone import Backbone
+
+FORMAT = 1  # of adapter.json and its tensor names
+TENSORS_FILE, HEADER_FILE = "adapter.safetensors", "adapter.json"
+LORA_A, LORA_B, SHIFT, EMBEDDING = ".lora_A.weight", ".lora_B.weight", ".shift", "embedding"
+
+
+@dataclass
+class Adapter:
+    """What one concept changed in one backbone.
+
+    Attributes
+    ----------
+    method, setup, concept, class_noun, rare_word, seed : what was asked; `concept` is its name.
+    placeholder : the token that "embedding" belongs to, or None.
+    words : what stands in for "{}" of a prompt.
+    backbone_id, backbone_hash : what it was learned on.
+    settings : hyperparameters and a digest of the clips.
+    steps : optimiser steps taken.
+    history : one row per step.
+    tensors : see the module's conventions; on the CPU.
+    cost : trainable parameters, seconds per step, peak memory; measured, so not saved.
+    """
+
+    method: str
+    setup: str
+    concept: str
+    class_noun: str
+    rare_word: str | None
+    seed: int
+    placeholder: str | None
+    words: str
+    backbone_id: str
+    backbone_hash: str
+    settings: dict
+    steps: int = 0
+    history: list[dict] = field(default_factory=list)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    cost: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """For messages: "sitar TI-BL, seed 0"."""
+        return f"{self.concept} {self.method}-{self.setup}, seed {self.seed}"
+
+    def phrase(self, concept: Concept | None = None) -> str:
+        """The words that stand in for "{}" of a prompt.
+
+        Raises
+        ------
+        ValueError : the adapter learned another concept.
+        """
+        if concept is not None and concept.name != self.concept:
+            raise ValueError(f'this adapter learned "{self.concept}", not "{concept.name}". Load that one\'s adapter.')
+        return self.words
+
+    def header(self) -> dict:
+        """Everything but the tensors and what was measured, as saved."""
+        rows = {name: value for name, value in vars(self).items() if name not in ("tensors", "cost")}
+        return {"format": FORMAT, **rows}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `adapter.safetensors` and `adapter.json`; the same adapter gives the same bytes."""
+        with whole_folder(Path(folder)) as part:
+            write_adapter(self, part)
+        return Path(folder)
+
+    @contextmanager
+    def applied(self, backbone: Backbone) -> Iterator[Backbone]:
+        """Use the backbone with this adapter; afterwards it is bit for bit as it was, whatever happens.
+
+        Raises
+        ------
+        ValueError : the adapter was learned on another backbone.
+        RuntimeError : an adapter is applied already.
+        """
+        if backbone.adapter is not None:
+            raise RuntimeError(
+                f"{backbone.adapter} is applied to this backbone already; leave its `with` block first. "
+                "Adapters do not add up."
+            )
+        if self.backbone_hash != backbone.hash:
+            raise ValueError(
+                f"{self.name}: learned on {self.backbone_id} ({self.backbone_hash[:12]}), but this backbone "
+                f"is {backbone.id} ({backbone.hash[:12]}). Load that one, or learn the concept again on this."
+            )
+        tensors = {name: tensor.to(backbone.device) for name, tensor in self.tensors.items()}
+        with torch.no_grad():
+            weights = full_weights(backbone, tensors)
+        with backbone.swapped(weights):
+            backbone.adapter = self.name
+            if self.placeholder:
+                backbone.overrides = {self.placeholder: tensors[EMBEDDING]}
+            try:
+                yield backbone
+            finally:
+                backbone.adapter, backbone.overrides = None, {}
+
+
+def full_weights(
+    backbone: Backbone, tensors: dict[str, torch.Tensor], spectra: dict | None = None
+) -> dict[str, torch.Tensor]:
+    """Values of the parameters that an adapter's tensors change, differentiable in the tensors.
+
+    Parameters
+    ----------
+    spectra : decompositions by parameter name, filled as needed; keep it to compute each only once.
+    """
+    spectra = {} if spectra is None else spectra
+    weights = {}
+    for name, tensor in tensors.items():
+        if name.endswith(LORA_A):
+            module = name.removesuffix(LORA_A)
+            change = tensors[module + LORA_B] @ tensor
+            weights[f"{module}.weight"] = backbone.parameter(f"{module}.weight") + change
+        elif name.endswith(SHIFT):
+            of = name.removesuffix(SHIFT)
+            if of not in spectra:
+                spectra[of] = singular(backbone.parameter(of))
+            left, values, right = spectra[of]
+            change = (left * (torch.relu(values + tensor) - values)) @ right
+            weights[of] = backbone.parameter(of) + change.reshape(backbone.parameter(of).shape)
+        elif is_parameter(name):
+            weights[name] = tensor
+    return weights
+
+
+def is_parameter(name: str) -> bool:
+    """Whether an adapter's tensor is a parameter's full value."""
+    return name != EMBEDDING and not name.endswith((LORA_A, LORA_B, SHIFT))
+
+
+def singular(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """U (out, r), S (r,), V^T (r, rest) of a weight whose axes after the first are taken as one."""
+    return torch.linalg.svd(weight.detach().flatten(1), full_matrices=False)
+
+
+def load_adapter(folder: str | Path) -> Adapter:
+    """Read what `Adapter.save` wrote.
+
+    Raises
+    ------
+    FileNotFoundError : no adapter there.
+    ValueError : a file of it is damaged, or it is of another format.
+    """
+    folder = Path(folder)
+    for name in (HEADER_FILE, TENSORS_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder}: no {name}; expected a folder that Adapter.save wrote.")
+    damaged = f"{folder}: a damaged adapter. Train it again, or copy the folder afresh"
+    try:
+        header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))
+        tensors = load_file(folder / TENSORS_FILE)
+    except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{damaged} ({error}).") from error
+    if header.get("format") != FORMAT:
+        raise ValueError(f"{folder}: adapter format {header.get('format')}; this version reads {FORMAT}.")
+    known = {f.name for f in fields(Adapter)} - {"tensors", "cost"}
+    del header["format"]
+    if odd := sorted(known ^ header.keys()):
+        raise ValueError(f"{damaged} (its header lacks or adds {', '.join(odd)}).")
+    if bool(header["placeholder"]) != (EMBEDDING in tensors):
+        raise ValueError(f"{damaged} (placeholder and embedding do not go together).")
+    return Adapter(**header, tensors=tensors)
+
+
+def write_adapter(adapter: Adapter, folder: Path) -> None:
+    """Write an adapter's two files into an existing folder."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(adapter.tensors.items())}
+    save_file(tensors, folder / TENSORS_FILE)
+    text = json.dumps(adapter.header(), indent=1, ensure_ascii=False)
+    (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")

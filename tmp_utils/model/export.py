@@ -1,0 +1,88 @@
+"""Adapters for programs that know nothing of this one.
+
+Conventions: what is written is what plain diffusers reads. A new word of several vectors is spelt "<x> <x>_1
+<x>_2" in prompts there, since AudioLDM's pipeline has no textual-inversion loader of its own to spell it out.
+
+export_textual_inversion : adapter -> diffusers' textual-inversion safetensors.
+export_lora              : adapter -> the weights that `pipe.unet.load_lora_adapter` reads.
+export_pipeline          : adapter + backbone -> a whole pipeline folder.
+"""
+
+import copy
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from tmp_utils.files import whole_folder
+from tmp_utils.model.adapter import EMBEDDING, LORA_A, LORA_B, Adapter
+from tmp_utils.model.backbone import Backbone, placeholder_tokens
+from tmp_utils.model.pipelines import VOCODER_CHOICE, quiet
+
+
+def export_textual_inversion(adapter: Adapter, path: str | Path) -> Path:
+    """Write {placeholder: (n_vectors, d)}, which `TextualInversionLoaderMixin.load_textual_inversion` reads.
+
+    Raises
+    ------
+    ValueError : the adapter holds more than a new word, or none.
+    """
+    if set(adapter.tensors) != {EMBEDDING}:
+        raise ValueError(
+            f"{adapter.name}: only an adapter that is a new word and nothing else can be a textual-inversion file. "
+            "Use export_pipeline."
+        )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file({adapter.placeholder: adapter.tensors[EMBEDDING].contiguous()}, path)
+    return Path(path)
+
+
+def export_lora(adapter: Adapter, path: str | Path) -> Path:
+    """Write low-rank updates for `pipe.unet.load_lora_adapter(path)`, whose keys begin with "unet.".
+
+    Raises
+    ------
+    ValueError : the adapter is not low-rank.
+    """
+    if not adapter.tensors or not all(name.endswith((LORA_A, LORA_B)) for name in adapter.tensors):
+        raise ValueError(f"{adapter.name}: not low-rank updates. Use export_pipeline.")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in adapter.tensors.items()}, path)
+    return Path(path)
+
+
+def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path) -> Path:
+    """Write a folder that `AudioLDMPipeline.from_pretrained` loads and that sounds like the adapter.
+
+    The vocoder, and the choice of it, are copied from the backbone's own folder.
+    """
+    folder = Path(folder)
+    with whole_folder(folder) as part, adapter.applied(backbone), quiet():
+        backbone.unet.save_pretrained(part / "unet")
+        backbone.vae.save_pretrained(part / "vae")
+        backbone.scheduler.save_pretrained(part / "scheduler")
+        tokenizer, text_encoder = _with_new_words(backbone)
+        tokenizer.save_pretrained(part / "tokenizer")
+        text_encoder.save_pretrained(part / "text_encoder")
+        shutil.copytree(backbone.folder / "vocoder", part / "vocoder")
+        for name in ("model_index.json", VOCODER_CHOICE):
+            if (backbone.folder / name).is_file():
+                shutil.copy(backbone.folder / name, part / name)
+    return folder
+
+
+def _with_new_words(backbone: Backbone):
+    """Tokenizer and text encoder, in copies that know the placeholders where there are any."""
+    if not backbone.overrides:
+        return backbone.tokenizer, backbone.text_encoder
+    sizes = {placeholder: len(rows) for placeholder, rows in backbone.overrides.items()}
+    tokenizer, text_encoder = backbone.tokenizer_with(sizes), copy.deepcopy(backbone.text_encoder)
+    words = text_encoder.get_input_embeddings().weight
+    if len(tokenizer) > len(words):
+        text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    for placeholder, rows in backbone.overrides.items():
+        ids = tokenizer.convert_tokens_to_ids(placeholder_tokens(placeholder, len(rows)))
+        with torch.no_grad():
+            text_encoder.get_input_embeddings().weight[ids] = rows.to(words)
+    return tokenizer, text_encoder

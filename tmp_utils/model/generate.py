@@ -1,0 +1,232 @@
+"""What an adapter sounds like: prompts and seeds to clips.
+
+Conventions: a clip is float32 (n,) at the vocoder's rate, as loud as the model made it. Every clip starts from noise
+of its own seed, drawn on the CPU, and its prompt is encoded alone, so that clip k of a prompt does not depend on what
+else is generated. Batches are always full, the last one with spare rows, since on a CPU the same row gives the same
+bits wherever it is in a batch, but not in a batch of another size (about 1e-5 of full scale apart).
+
+generate        : prompts + seeds -> clips.
+generate_clips  : an adapter's whole set of clips -> a folder with `clips.csv`.
+clip_seed       : seed, prompt and index -> the clip's own seed.
+planned_clips   : profile + words -> what that set is.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from tmp_utils.inputs.audio import CLIP_S, loudness_lufs, overs_counted, save_clip
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Profile
+from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.model.adapter import EMBEDDING, Adapter
+from tmp_utils.model.backbone import Backbone, unit_noise
+from tmp_utils.model.device import explained
+from tmp_utils.model.device import precision as compute_type
+from tmp_utils.model.pipelines import make_scheduler
+
+MANIFEST = "clips.csv"
+RECONSTRUCTION = "reconstruction"
+BATCH = 4
+
+
+def clip_seed(seed: int, prompt_id: str, index: int) -> int:
+    """Seed in [0, 2^31) of clip `index` of a prompt, for a run's `seed`."""
+    digest = hashlib.sha256(f"{seed}/{prompt_id}/{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def generate(
+    backbone: Backbone,
+    prompts: list[str],
+    seeds: list[int],
+    *,
+    adapter: Adapter | Sequence[Adapter] | None = None,
+    steps: int = 50,
+    guidance_scale: float = 2.5,
+    scheduler: str | None = None,
+    clip_s: float = CLIP_S,
+    batch_size: int = BATCH,
+    precision: str = "auto",
+    progress: bool = True,
+) -> list[np.ndarray]:
+    """Generate one clip for each prompt and seed, as `AudioLDMPipeline` would.
+
+    Parameters
+    ----------
+    prompts, seeds : as many of each.
+    adapter : applied meanwhile; None is the backbone as it is (or with what is applied to it already). One for each
+        prompt, where all are new words only (TI): their clips then share batches.
+    scheduler : a diffusers scheduler without its last word, such as "DPMSolverMultistep"; None is the pipeline's.
+    clip_s : duration of each clip in seconds.
+    batch_size : clips at a time; 1 is quickest for a single clip.
+    precision : what the UNet computes in, as in `Hyperparameters`; "auto" is fp32 on a CPU, half on a GPU.
+
+    Returns
+    -------
+    list of float32 (round(clip_s * rate),).
+
+    Raises
+    ------
+    ValueError : not as many seeds (or adapters) as prompts, a duration that is not positive, or adapters to share a
+        batch that change weights.
+    OutOfMemory : the message says what to change.
+    """
+    if len(prompts) != len(seeds):
+        raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds; give one seed for each prompt.")
+    if clip_s <= 0:
+        raise ValueError(f"clip_s={clip_s}: a clip lasts longer than 0 s.")
+    n, dtype = round(clip_s * backbone.vocoder.config.sampling_rate), compute_type(precision, backbone.device.type)
+    shape, clips = backbone.latent_shape(clip_s), []
+    numbers = {"steps": steps, "guidance_scale": guidance_scale, "dtype": dtype}
+    numbers["scheduler"] = make_scheduler(scheduler, backbone.scheduler) if scheduler else None
+    several = isinstance(adapter, Sequence)
+    what = f"generating with batch_size={batch_size}, clip_s={clip_s:g}: halve either; precision is {precision}"
+    with adapter.applied(backbone) if adapter and not several else nullcontext(), explained(what):
+        conditions = _words_conditions(backbone, prompts, adapter) if several else _conditions(backbone, prompts)
+        for first in tqdm(range(0, len(prompts), batch_size), desc="generating", disable=not progress, leave=False):
+            part = slice(first, first + batch_size)
+            condition = torch.stack(conditions[part])
+            noise, spare = unit_noise(seeds[part], shape), batch_size - len(condition)
+            noise = torch.cat([noise, noise[-1:].expand(spare, *shape)])
+            condition = torch.cat([condition, condition[-1:].expand(spare, -1)])
+            latents = backbone.denoise(noise, condition, **numbers)
+            clips += list(backbone.decode(latents)[:, :n])
+    return clips[: len(prompts)]
+
+
+def _conditions(backbone: Backbone, prompts: list[str]) -> list[torch.Tensor]:
+    """A condition (d,) a prompt; each different prompt is encoded once."""
+    unique = list(dict.fromkeys(prompts))
+    rows = dict(zip(unique, backbone.embed_prompts(unique), strict=True)) if unique else {}
+    return [rows[prompt] for prompt in prompts]
+
+
+def _words_conditions(backbone: Backbone, prompts: list[str], adapters: Sequence[Adapter]) -> list[torch.Tensor]:
+    """A condition (d,) a prompt, each with its own adapter's new word."""
+    if len(adapters) != len(prompts):
+        raise ValueError(f"{len(prompts)} prompts and {len(adapters)} adapters; give one adapter for each prompt.")
+    if odd := [adapter.name for adapter in adapters if set(adapter.tensors) != {EMBEDDING}]:
+        raise ValueError(f"{odd[0]}: changes the backbone's weights, so its clips need batches of their own.")
+    found: list = [None] * len(prompts)
+    for adapter in {id(adapter): adapter for adapter in adapters}.values():
+        places = [k for k, other in enumerate(adapters) if other is adapter]
+        with adapter.applied(backbone):
+            own = _conditions(backbone, [prompts[k] for k in places])
+        for place, condition in zip(places, own, strict=True):
+            found[place] = condition
+    return found
+
+
+def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
+    """The clips of one run: `reconstruction_clips` of that prompt, `clips_per_prompt` of each editability prompt.
+
+    Returns
+    -------
+    columns file, prompt_id, kind, family, prompt, index, seed.
+    """
+    asked = [reconstruction_prompt(), *editability_prompts(profile.n_editability_prompts)]
+    return pd.DataFrame(
+        {
+            "file": f"{prompt.id}-{index}.wav",
+            "prompt_id": prompt.id,
+            "kind": prompt.kind,
+            "family": prompt.family,
+            "prompt": fill(prompt.template, words),
+            "index": index,
+            "seed": clip_seed(seed, prompt.id, index),
+        }
+        for prompt in asked
+        for index in range(profile.reconstruction_clips if prompt.kind == RECONSTRUCTION else profile.clips_per_prompt)
+    )
+
+
+@overs_counted()
+def generate_clips(
+    backbone: Backbone,
+    adapter: Adapter | None,
+    concept: Concept,
+    profile: Profile,
+    seed: int,
+    folder: Path,
+    *,
+    batch_size: int = BATCH,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Write a run's clips and their manifest; clips that are there already are kept.
+
+    Parameters
+    ----------
+    adapter : None asks the untrained backbone for the class noun.
+    folder : where the wavs and `clips.csv` go.
+
+    Returns
+    -------
+    the manifest: `planned_clips` and duration_s, peak, level_lufs (of the clip as generated, before any lowering
+    of a clip that exceeds full scale).
+
+    Raises
+    ------
+    ValueError : the folder holds clips of other prompts or seeds.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    plan = planned_clips(profile, adapter.phrase(concept) if adapter else concept.class_noun, seed)
+    done = _done(folder, plan)
+    todo = plan[~plan["file"].isin(done["file"])]
+    with adapter.applied(backbone) if adapter else nullcontext():
+        for first in tqdm(range(0, len(todo), batch_size), desc=f"{concept.name} clips", disable=not progress):
+            part = todo.iloc[first : first + batch_size]
+            clips = generate(
+                backbone,
+                list(part["prompt"]),
+                list(part["seed"]),
+                steps=profile.inference_steps,
+                guidance_scale=profile.guidance_scale,
+                clip_s=profile.clip_s,
+                batch_size=batch_size,
+                progress=False,
+            )
+            measured = part.assign(**_measures(clips, backbone.vocoder.config.sampling_rate))
+            for file, clip in zip(part["file"], clips, strict=True):
+                save_clip(folder / file, clip)
+            done = pd.concat([done, measured]) if len(done) else measured
+            _write_table(done, folder / MANIFEST)
+    order = {file: k for k, file in enumerate(plan["file"])}
+    return done.sort_values("file", key=lambda files: files.map(order)).reset_index(drop=True)
+
+
+def _done(folder: Path, plan: pd.DataFrame) -> pd.DataFrame:
+    """Rows of an earlier manifest whose files are there; they must be of this plan."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return pd.DataFrame({"file": []})
+    rows = pd.read_csv(path)
+    same = rows[list(plan.columns)].merge(plan, how="left", indicator=True)["_merge"] == "both"
+    if not same.all():
+        odd = rows[~same.to_numpy()].iloc[0]
+        raise ValueError(
+            f'{path}: holds {odd["file"]} of prompt "{odd["prompt"]}", seed {odd["seed"]}, which this run does not '
+            "ask for. Give this run a folder of its own."
+        )
+    return rows[[(folder / file).is_file() for file in rows["file"]]]
+
+
+def _measures(clips: list[np.ndarray], rate_hz: int) -> dict[str, list[float]]:
+    return {
+        "duration_s": [len(clip) / rate_hz for clip in clips],
+        "peak": [float(np.abs(clip).max()) for clip in clips],
+        "level_lufs": [loudness_lufs(clip, rate_hz) for clip in clips],
+    }
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    part = path.with_suffix(".part")
+    table.to_csv(part, index=False)
+    part.replace(path)

@@ -1,0 +1,98 @@
+"""Griffin-Lim behind the vocoder's interface: log-mel spectrograms to clips with nothing learned.
+
+Conventions: mels are `audio.log_mel`'s, (batch, frames, 64); clips are (batch, frames * 160). Fast
+Griffin-Lim (Perraudin, Balazs and Sondergaard 2013, https://doi.org/10.1109/WASPAA.2013.6701851) on the same
+frames as `log_mel`, reflected edges included, so that log_mel(vocoder(mel)) comes back close to mel.
+
+GriffinLimVocoder : the module that stands where a pipeline has its HiFi-GAN.
+magnitudes        : log-mel -> the STFT magnitudes that it came from, as far as they can be known.
+"""
+
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from tmp_utils.inputs.audio import HOP, MEL_FLOOR, N_FFT, N_MELS, RATE_HZ, mel_filters
+
+N_ITER = 16  # drum breaks come back within 0.098 (8), 0.088 (16), 0.083 (32) nepers of their mel
+MOMENTUM = 0.99
+N_REFINE = 10  # multiplicative updates of the magnitudes
+EDGE = (N_FFT - HOP) // 2  # reflected samples on either side
+
+
+class GriffinLimVocoder(nn.Module):
+    """Phase by iteration.
+
+    Parameters
+    ----------
+    n_iter : iterations; more sound a little cleaner and take longer.
+    seed : of the phases it starts from, the same for every clip of a batch.
+    """
+
+    def __init__(self, n_iter: int = N_ITER, seed: int = 0):
+        super().__init__()
+        self.n_iter, self.seed = n_iter, seed
+        # What a pipeline asks of a vocoder; upsample_rates multiply to the hop.
+        self.config = SimpleNamespace(model_in_dim=N_MELS, sampling_rate=RATE_HZ, upsample_rates=[HOP])
+        self.register_buffer("filters", torch.tensor(mel_filters()), persistent=False)
+        self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
+
+    # A pipeline asks its parts for these.
+    device = property(lambda self: self.window.device)
+    dtype = property(lambda self: self.window.dtype)
+
+    @torch.no_grad()
+    def forward(self, mel: torch.Tensor) -> torch.Tensor:
+        """Clips (b, frames * 160), or (frames * 160,) for one mel without a batch."""
+        if mel.ndim == 2:
+            return self(mel[None])[0]
+        magnitude = magnitudes(mel.float(), self.filters)
+        generator = torch.Generator().manual_seed(self.seed)
+        turns = torch.rand(magnitude.shape[1:], generator=generator).to(magnitude)
+        spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))
+        cover = _overlap_add(self.window.square().expand(1, magnitude.shape[1], -1))
+        before = None
+        for _ in range(self.n_iter):
+            consistent = self._analyse(self._synthesise(spectrum) / cover)
+            ahead = consistent if before is None else torch.lerp(before, consistent, 1 + MOMENTUM)
+            spectrum, before = ahead * (magnitude / ahead.abs().clamp_(min=1e-12)), consistent
+        return self._synthesise(spectrum) / cover
+
+    def _analyse(self, clips: torch.Tensor) -> torch.Tensor:
+        padded = F.pad(clips[:, None], (EDGE, EDGE), mode="reflect")[:, 0]
+        return torch.fft.rfft(padded.unfold(1, N_FFT, HOP) * self.window)
+
+    def _synthesise(self, spectrum: torch.Tensor) -> torch.Tensor:
+        return _overlap_add(torch.fft.irfft(spectrum, n=N_FFT) * self.window)
+
+
+def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
+    """(b, frames, 1024) -> (b, n), less the reflected samples at the edges, which few frames cover.
+
+    Frames are cut into hops, and the k-th hops of all frames added at once, k places on.
+    """
+    batch, n_frames, _ = frames.shape
+    hops = -(-N_FFT // HOP)
+    parts = F.pad(frames, (0, hops * HOP - N_FFT)).view(batch, n_frames, hops, HOP)
+    added = frames.new_zeros(batch, n_frames + hops - 1, HOP)
+    for k in range(hops):
+        added[:, k : k + n_frames] += parts[:, :, k]
+    n = (n_frames - 1) * HOP + N_FFT
+    return added.view(batch, -1)[:, EDGE : n - EDGE]
+
+
+def magnitudes(mel: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
+    """STFT magnitudes (b, frames, 513) >= 0 whose mel spectrum is nearest to a log-mel (b, frames, 64).
+
+    The pseudo-inverse of the filters, clipped at 0, then multiplicative updates, which keep it there (Lee and
+    Seung 2001). What lies at the clamp floor is silence, and exactly 0.
+    """
+    target = mel.exp()
+    target = torch.where(target > MEL_FLOOR * 1.001, target, 0)
+    found = (target @ torch.linalg.pinv(filters).T).clamp(min=1e-8)
+    pulled = target @ filters
+    for _ in range(N_REFINE):
+        found = found * (pulled / (found @ filters.T @ filters).clamp_(min=1e-12))
+    return found

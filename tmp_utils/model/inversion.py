@@ -1,0 +1,185 @@
+"""How a source becomes noise: three ways to the point where the reverse process takes over.
+
+Conventions: latents are what the UNet sees, (b, c, t, f). The reverse process has N steps at timesteps
+t_0 > ... > t_{N-1}. `Trajectory.latents[i]` is what step i starts from and `latents[N]` is the source itself,
+so that whoever enters at step N gets the source back untouched, by any of the methods. Everything works for
+every `prediction_type`, because only the scheduler knows which it is.
+
+Denoiser       : a backbone, a condition and a grid of steps; what both directions share.
+Trajectory     : a source's latents at every noise level, and what the steps between them left over.
+noising        : the forward process, with one draw of noise (paper, Equation 2; Meng et al. 2022,
+    https://arxiv.org/abs/2108.01073).
+ddim_inversion : the deterministic reverse process, run backwards (Song et al. 2021,
+    https://arxiv.org/abs/2010.02502, section 4.3), each step solved by fixed-point iteration (Pan et al. 2023,
+    https://arxiv.org/abs/2309.04907).
+ddpm_inversion : edit-friendly noise maps (Huberman-Spiegelglas, Kulikov and Michaeli 2024,
+    https://arxiv.org/abs/2304.06140).
+INVERSIONS     : the three by name.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from tmp_utils.model.backbone import Backbone
+
+REFINEMENTS = 2  # fixed-point iterations of a DDIM inversion step after the first guess
+
+
+@dataclass
+class Denoiser:
+    """The reverse process of a backbone under one condition.
+
+    Attributes
+    ----------
+    condition : (1, d).
+    steps : N.
+    guidance_scale : classifier-free guidance; no guidance at 1 and below.
+
+    Raises
+    ------
+    ValueError : the scheduler is not DDIM's, or it clips what it predicts. Others keep a history of steps,
+        which rows that enter at different steps do not share, or cannot be run backwards.
+    """
+
+    backbone: Backbone
+    condition: torch.Tensor
+    steps: int
+    guidance_scale: float = 1.0
+    scheduler: object = field(init=False, repr=False)
+
+    def __post_init__(self):
+        kind, config = type(self.backbone.scheduler), self.backbone.scheduler.config
+        if kind.__name__ != "DDIMScheduler":
+            raise ValueError(
+                f'style transfer got a {kind.__name__}; it needs DDIM. Set scheduler = "DDIM" in the profile.'
+            )
+        if config.clip_sample or config.thresholding:
+            raise ValueError(
+                "the scheduler clips its predictions (clip_sample or thresholding), which no inversion undoes. "
+                "Turn both off in its scheduler_config.json."
+            )
+        if not 1 <= self.steps <= config.num_train_timesteps:
+            raise ValueError(f"steps={self.steps}: expected 1 to {config.num_train_timesteps}.")
+        self.scheduler = kind.from_config(config)
+        self.scheduler.set_timesteps(self.steps, device=self.backbone.device)
+        self.condition = self.condition.to(self.backbone.device)
+        self._null = self.backbone.null_condition if self.guidance_scale > 1 else None
+
+    @torch.no_grad()
+    def predict(self, latents: torch.Tensor, i: int) -> torch.Tensor:
+        """The UNet's output (b, c, t, f) for step `i`, guided."""
+        condition = self.condition.expand(len(latents), -1)
+        if self._null is None:
+            return self._unet(latents, i, condition)
+        both = torch.cat([self._null.expand_as(condition), condition])
+        without, with_text = self._unet(torch.cat([latents] * 2), i, both).chunk(2)
+        return without + self.guidance_scale * (with_text - without)
+
+    def _unet(self, latents: torch.Tensor, i: int, condition: torch.Tensor) -> torch.Tensor:
+        t = self.scheduler.timesteps[i]
+        return self.backbone.unet(latents, t, encoder_hidden_states=None, class_labels=condition).sample
+
+    def step(self, latents: torch.Tensor, i: int, residual: torch.Tensor | None = None) -> torch.Tensor:
+        """What step `i` makes of its latents: DDIM's, or where there is a residual DDPM's mean plus it."""
+        output, t = self.predict(latents, i), self.scheduler.timesteps[i]
+        if residual is None:
+            return self.scheduler.step(output, t, latents).prev_sample
+        still = torch.zeros_like(latents)
+        return self.scheduler.step(output, t, latents, eta=1.0, variance_noise=still).prev_sample + residual
+
+    def coefficients(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(p, q) of DDIM's step `i`, which is p * latents + q * output; read off the scheduler itself."""
+        t, one = self.scheduler.timesteps[i], torch.ones((), device=self.backbone.device)
+        p = self.scheduler.step(0 * one, t, one).prev_sample
+        return p, self.scheduler.step(one, t, 0 * one).prev_sample
+
+    def add_noise(self, source: torch.Tensor, noise: torch.Tensor, i: int) -> torch.Tensor:
+        """sqrt(alpha_bar) source + sqrt(1 - alpha_bar) noise, at the noise level that step `i` starts from."""
+        return self.scheduler.add_noise(source, noise, self.scheduler.timesteps[i : i + 1])
+
+
+@dataclass
+class Trajectory:
+    """A source on its way to noise.
+
+    Attributes
+    ----------
+    latents : (N + 1, c, t, f); row i is what step i starts from, row N is the source.
+    residuals : (N, c, t, f), added after step i; None where the steps are deterministic.
+    """
+
+    latents: torch.Tensor
+    residuals: torch.Tensor | None = None
+
+    def residual(self, i: int) -> torch.Tensor | None:
+        """What is added after step `i`, if anything."""
+        return None if self.residuals is None else self.residuals[i]
+
+
+def noising(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor) -> Trajectory:
+    """Noise the source to every level by one and the same draw; level 0, t = N, is the noise alone.
+
+    Parameters
+    ----------
+    denoiser : only its noise levels are used; the model is not run.
+    source : (c, t, f).
+    noise : (n >= 1, c, t, f), unit Gaussian; the first is used.
+    """
+    levels = [denoiser.add_noise(source, noise[0], i) for i in range(1, denoiser.steps)]
+    return Trajectory(torch.stack([noise[0] * denoiser.scheduler.init_noise_sigma, *levels, source]))
+
+
+def ddim_inversion(
+    denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor | None = None, refinements: int = REFINEMENTS
+) -> Trajectory:
+    """Find the latents from which DDIM's steps lead to the source.
+
+    A step is p x + q m with the model's output m at x. Backwards x is (step - q m) / p, where m at x is not yet
+    known: it is first taken at the step's result, as plain DDIM inversion does, then at the x found so far.
+
+    Parameters
+    ----------
+    denoiser : of the source's prompt, commonly the empty one without guidance, which would amplify errors.
+    source : (c, t, f).
+    noise : not used; the method is deterministic.
+    refinements : further iterations; 0 is plain DDIM inversion.
+    """
+    latents = [source]
+    for i in reversed(range(denoiser.steps)):
+        p, q = denoiser.coefficients(i)
+        found = latents[0]
+        for _ in range(1 + refinements):
+            found = (latents[0] - q * denoiser.predict(found[None], i)[0]) / p
+        latents.insert(0, found)
+    return Trajectory(torch.stack(latents))
+
+
+def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor) -> Trajectory:
+    """Noise the source to every level by draws of its own, and keep what DDPM's steps between them leave over.
+
+    The residual of step i is latents[i + 1] - mean(latents[i]), that is sigma_i z_i of the paper; kept as a whole
+    it also serves where sigma_i is 0. With the prompt and guidance of `denoiser` the way back is exact.
+
+    Parameters
+    ----------
+    source : (c, t, f).
+    noise : (N, c, t, f), unit Gaussian, independent over levels: that is what makes the maps edit-friendly.
+
+    Raises
+    ------
+    ValueError : fewer draws than steps.
+    """
+    if len(noise) < denoiser.steps:
+        raise ValueError(f"{len(noise)} draws of noise for {denoiser.steps} steps; one a step is needed.")
+    latents = [*(denoiser.add_noise(source, noise[i], i) for i in range(denoiser.steps)), source]
+    residuals = []
+    for i in range(denoiser.steps):
+        mean = denoiser.step(latents[i][None], i, torch.zeros_like(source))[0]
+        residuals.append(latents[i + 1] - mean)
+        if i + 1 < denoiser.steps:  # what the way back will compute, to the last bit: no error adds up
+            latents[i + 1] = mean + residuals[i]
+    return Trajectory(torch.stack(latents), torch.stack(residuals))
+
+
+INVERSIONS = {"noising": noising, "ddim-inversion": ddim_inversion, "ddpm-inversion": ddpm_inversion}

@@ -1,0 +1,170 @@
+"""Where a diffusers pipeline is, opening it quietly, and telling it from another.
+
+Conventions: a pipeline is a folder with a `model_index.json`, its weights in safetensors (or, in older ones,
+bin).
+
+locate_pipeline : folder or Hugging Face id -> folder.
+open_pipeline   : folder -> AudioLDMPipeline or MusicLDMPipeline.
+make_scheduler  : name -> a scheduler for a pipeline's noise.
+pipeline_hash   : folder -> SHA-256 of its weights.
+vocoder_choice  : which vocoder a folder asks for.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from tmp_utils.inputs.profiles import DATA_DIR
+
+PIPELINES = ("AudioLDMPipeline", "MusicLDMPipeline")
+COMPONENTS = ("text_encoder", "unet", "vae", "vocoder")
+VOCODERS = ("hifigan", "griffin-lim")
+VOCODER_CHOICE = "vocoder_choice.json"
+
+
+def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
+    """Find a pipeline's folder, downloading it into the Hugging Face cache where need be.
+
+    Parameters
+    ----------
+    gpu_expected : refuse a Hugging Face id, of which gigabytes may have to be downloaded, where there is no GPU.
+
+    Raises
+    ------
+    FileNotFoundError : neither a folder nor a model that is in the cache or can be downloaded.
+    RuntimeError : a GPU was expected and there is none.
+    """
+    given = Path(name).expanduser()
+    for folder in (given, DATA_DIR / given):
+        if (folder / "model_index.json").is_file():
+            return folder.resolve()
+    if given.is_dir() or name.count("/") != 1:
+        raise FileNotFoundError(
+            f'backbone "{name}": no model_index.json there, nor in {DATA_DIR / given}. Give the folder of an '
+            f"{PIPELINES[0]}, or a Hugging Face id such as cvssp/audioldm-m-full."
+        )
+    if gpu_expected and not torch.cuda.is_available():
+        raise RuntimeError(
+            f'backbone "{name}" is made for a GPU, and this machine has none that torch can use. Nothing was '
+            'downloaded. Use profile "pocket", a machine with a GPU, or, if days on a CPU will do, device = "cpu" in '
+            "the profile (TMP_PROFILES names a file of your own)."
+        )
+    from diffusers import DiffusionPipeline
+
+    try:
+        return Path(DiffusionPipeline.download(name))
+    except (OSError, ValueError) as error:  # offline, and for ids that do not exist
+        raise FileNotFoundError(
+            f'backbone "{name}": not a folder, not in the Hugging Face cache, and not to be downloaded '
+            f'({type(error).__name__}). Connect once to fetch it, give a folder, or use profile "pocket", '
+            "which needs no network."
+        ) from error
+
+
+def open_pipeline(folder: Path, scheduler: str | None = None):
+    """Load a pipeline in single precision on the CPU.
+
+    Parameters
+    ----------
+    scheduler : a diffusers scheduler without its last word, e.g. "DDIM"; None keeps the pipeline's own.
+
+    Raises
+    ------
+    ValueError : a pipeline of another class, or an unknown scheduler.
+    """
+    import diffusers
+
+    kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    if kind not in PIPELINES:
+        raise ValueError(f"{folder.name}: a pipeline of class {kind}; expected {' or '.join(PIPELINES)}.")
+    with quiet():
+        pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True)
+        pipe.to(torch.float32)
+    if scheduler is not None:
+        pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
+    return pipe
+
+
+def make_scheduler(name: str, own):
+    """Another scheduler for the noise levels and the prediction type that a pipeline was trained with.
+
+    Parameters
+    ----------
+    name : a diffusers scheduler without its last word: "DDIM", "DPMSolverMultistep" (DPM-Solver++, Lu et al. 2022,
+        https://arxiv.org/abs/2211.01095), "UniPCMultistep" (Zhao et al. 2023, https://arxiv.org/abs/2302.04867). One
+        other than the pipeline's own spaces its steps evenly in log sigma where it can.
+    own : the pipeline's scheduler.
+
+    Raises
+    ------
+    ValueError : no such scheduler.
+    """
+    import diffusers
+
+    chosen = getattr(diffusers, f"{name}Scheduler", None)
+    if chosen is None:
+        raise ValueError(f'scheduler "{name}": not one of diffusers\'; use DDIM, for example.')
+    if isinstance(own, chosen):
+        return chosen.from_config(own.config)
+    # Even steps in time end with one long step from a noise level of 0.35 to 0, which costs what a higher order gains:
+    # on Gaussian data 15 steps are then no nearer the exact answer than DDIM's. Even in log sigma, they are ten times
+    # nearer.
+    evenly = "use_exponential_sigmas" in inspect.signature(chosen.__init__).parameters
+    return chosen.from_config(own.config, **({"use_exponential_sigmas": True} if evenly else {}))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No loading bars, and no reminder that diffusers no longer extends these pipelines."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    libraries = (diffusers.utils.logging, transformers.utils.logging)
+    before = [(library, library.get_verbosity(), library.is_progress_bar_enabled()) for library in libraries]
+    try:
+        for library in libraries:
+            library.set_verbosity_error()
+            library.disable_progress_bar()
+        yield
+    finally:
+        for library, verbosity, had_bars in before:
+            library.set_verbosity(verbosity)
+            if had_bars:
+                library.enable_progress_bar()
+
+
+def vocoder_choice(folder: Path) -> str:
+    """Which of `VOCODERS` the folder's `VOCODER_CHOICE` names; its own HiFi-GAN where there is none.
+
+    Raises
+    ------
+    ValueError : another vocoder.
+    """
+    path = folder / VOCODER_CHOICE
+    choice = json.loads(path.read_text(encoding="utf-8"))["vocoder"] if path.is_file() else VOCODERS[0]
+    if choice not in VOCODERS:
+        raise ValueError(f'{path}: vocoder "{choice}"; expected one of {", ".join(VOCODERS)}.')
+    return choice
+
+
+def pipeline_hash(folder: Path) -> str:
+    """SHA-256 over the weight files of a pipeline's parts and over its choice of vocoder."""
+    total = hashlib.sha256(vocoder_choice(folder).encode())
+    for component in COMPONENTS:
+        files = sorted((folder / component).glob("*.safetensors")) or sorted((folder / component).glob("*.bin"))
+        for path in files:
+            total.update(_file_hash(path, path.stat().st_mtime_ns, path.stat().st_size))
+    return total.hexdigest()
+
+
+@lru_cache
+def _file_hash(path: Path, mtime_ns: int, size: int) -> bytes:
+    """Computed again only when the file's time or size has changed."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

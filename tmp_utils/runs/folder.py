@@ -1,0 +1,292 @@
+"""Where a run is kept, whether it is done, and how it is resumed.
+
+Conventions: a run is a folder, `<runs_dir>/<profile>/<concept>/<method>-<setup>/seed<k>/`. It is written in a
+hidden sibling, `.seed<k>.<settings>.partial`, and takes its name when complete: a folder without a dot is
+done. The sibling is kept when a run is interrupted and found again by the same settings; other settings get
+another. Settings are JSON values, equal in any order. A relative `runs_dir` is taken from the
+project's folder.
+
+run_folder : settings -> the folder they belong to.
+open_run   : the folder, locked and ready to write in, or already done.
+is_done    : whether exactly these settings are finished.
+find_runs  : every finished run; `read_manifest` and `collect` read what they hold.
+write_json, write_csv, explain_os_errors : from `files`, for what is written into a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, slug, write_json
+from tmp_utils.files import write_csv as write_csv  # so that a run needs one import
+from tmp_utils.runs.provenance import PROJECT_DIR, provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = "run.json"
+HASH_CHARS = 10
+
+
+def resolve_runs_dir(runs_dir: str | Path) -> Path:
+    """Return `runs_dir` as an absolute path; a relative one is taken from the project's folder."""
+    return PROJECT_DIR / Path(runs_dir).expanduser()
+
+
+def run_folder(runs_dir: str | Path, profile: str, concept: str, method: str, setup: str, seed: int) -> Path:
+    """Return `<runs_dir>/<profile>/<concept>/<method>-<setup>/seed<k>`; nothing is created."""
+    if int(seed) != seed or seed < 0:
+        raise ValueError(f"seed {seed!r} is not a whole number from 0 up. Choose one, such as 0.")
+    variant = f"{slug(method)}-{slug(setup)}"
+    return resolve_runs_dir(runs_dir) / slug(profile) / slug(concept) / variant / f"seed{int(seed)}"
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return a hash of JSON-like settings that does not depend on the order of their keys."""
+    return hashlib.sha256(json.dumps(plain(settings), sort_keys=True).encode()).hexdigest()
+
+
+def is_done(folder: str | Path, settings: Mapping[str, Any], backbone: Any = None) -> bool:
+    """Whether `folder` holds a finished run of exactly these settings (and this backbone).
+
+    Raises
+    ------
+    ValueError
+        If it holds a finished run of other settings; the message names the keys that differ.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return False
+    kept, asked = read_manifest(folder)["parameters"], _identity(settings, backbone)
+    if kept == asked:
+        return True
+    missing = object()
+    keys = [key for key in sorted({*kept, *asked}) if kept.get(key, missing) != asked.get(key, missing)]
+    differences = "; ".join(f"{key} was {kept.get(key)!r} and is now {asked.get(key)!r}" for key in keys)
+    raise ValueError(
+        f"{folder} holds a finished run of other settings: {differences}. Nothing was overwritten. "
+        "Choose another runs_dir, go back to the earlier settings, or delete that folder and run again."
+    )
+
+
+@dataclass
+class RunFolder:
+    """A run that is being written, or one that is done.
+
+    path : the folder to write in (hidden until finished), or the finished folder.
+        done : True if the same settings were finished before; there is nothing to do.
+        resumed : True if `path` may hold what an interrupted run left.
+    """
+
+    folder: Path
+    path: Path
+    settings: dict
+    done: bool = False
+    resumed: bool = False
+    backbone: dict | None = None
+    recordings: str | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    _lock: Any = field(default=None, repr=False)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, kind, error, trace) -> None:
+        """Give the lock back; an unfinished folder stays as it is, to be resumed."""
+        self.close()
+        if isinstance(error, OSError) and error.errno in EXPLAINED and not getattr(error, "explained", False):
+            raise explained(error, self.folder) from error
+
+    @contextlib.contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the seconds of a `with` block to `timings[stage]`, across interruptions."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.took(stage, time.monotonic() - start)
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Add seconds to `timings[stage]`; a run's share, where several are trained together."""
+        self.timings[stage] = round(self.timings.get(stage, 0.0) + seconds, 3)
+        if not self.done:
+            self._write_manifest("running")
+
+    def finish(self) -> Path:
+        """Complete the manifest and give the folder its name; returns the finished folder."""
+        if self.done:
+            return self.folder
+        with explain_os_errors(self.folder):
+            self._write_manifest("complete")
+            self.path.rename(self.folder)
+        self.path, self.done = self.folder, True
+        self.close()
+        return self.folder
+
+    def close(self) -> None:
+        """Give the lock back. Safe to call twice."""
+        if self._lock is not None:
+            _owner_file(self.folder).unlink(missing_ok=True)
+            self._lock.release(force=True)
+            self._lock = None
+
+    def _begin(self) -> bool:
+        """Lock the run and make or find its hidden folder; False if another process finished it meanwhile."""
+        name = f".{self.folder.name}.{settings_hash(self.settings)[:HASH_CHARS]}.partial"
+        with explain_os_errors(self.folder):
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _take_lock(self.folder)
+            try:
+                if is_done(self.folder, self.settings):
+                    self.close()
+                    return False
+                self.path = self.folder.with_name(name)
+                self.resumed = (self.path / MANIFEST).exists()
+                self.path.mkdir(exist_ok=True)
+                self.timings = read_manifest(self.path)["timings"] if self.resumed else {}
+                self._write_manifest("running")
+            except BaseException:
+                self.close()
+                raise
+        return True
+
+    def _write_manifest(self, status: str) -> None:
+        stages = [seconds for stage, seconds in self.timings.items() if stage != "total_s"]
+        self.timings["total_s"] = round(sum(stages), 3)
+        manifest = {
+            "status": status,
+            "parameters": self.settings,
+            "parameters_hash": settings_hash(self.settings),
+            "backbone": self.backbone,
+            "recordings": self.recordings,
+            "timings": self.timings,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            **provenance(),
+        }
+        write_json(self.path / MANIFEST, manifest)
+
+
+def open_run(
+    folder: str | Path,
+    settings: Mapping[str, Any],
+    backbone: Any = None,
+    say: Callable = print,
+    recordings: str | Path | None = None,
+) -> RunFolder:
+    """Open the run of these settings: done already, resumed, or new.
+
+    Parameters
+    ----------
+    folder : path
+        From `run_folder`.
+    settings : mapping
+        Everything that decides the result, as JSON values.
+    backbone : object with `id` and `hash`, optional
+        Its identity joins the settings: another backbone is another run.
+    say : callable
+        Told in one line what was found.
+    recordings : path, optional
+        The folder of one's own recordings that the run is made from, for whoever measures it; it decides nothing.
+
+    Returns
+    -------
+    RunFolder
+        Look at `done` first; write in `path`; call `finish()`. Works as a context manager, too.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a finished run of other settings.
+    RuntimeError
+        If another process is writing it.
+    OSError
+        If the folder cannot be written; the message says why and what to do.
+    """
+    folder, settings = Path(folder), _identity(settings, backbone)
+    made_by = None if backbone is None else {"id": str(backbone.id), "hash": str(backbone.hash)}
+    run = RunFolder(folder, folder, settings, backbone=made_by, recordings=recordings and str(recordings))
+    if is_done(folder, settings) or not run._begin():
+        run.done = True
+        say(f"{_short(folder)}: already done with these settings, nothing to do.")
+    elif run.resumed:
+        say(f"{_short(folder)}: interrupted before; going on with what it finished.")
+    return run
+
+
+def read_manifest(folder: str | Path) -> dict:
+    """Return a finished run's `run.json`.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the folder has no manifest, or one that cannot be read.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{folder} has no {MANIFEST}, so it is not a finished run. Move it elsewhere, or choose another runs_dir."
+        )
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not JSON ({error}). Delete the folder it is in, and run it again.") from error
+
+
+def find_runs(runs_dir: str | Path, profile: str | None = None) -> list[Path]:
+    """Return the folders of all finished runs (of one profile), sorted; none if there are none."""
+    pattern = f"{'*' if profile is None else slug(profile)}/*/*/seed*/{MANIFEST}"
+    return sorted((path.parent for path in resolve_runs_dir(runs_dir).glob(pattern)), key=_in_order)
+
+
+def collect(runs_dir: str | Path, profile: str | None = None, name: str = "metrics.csv") -> pd.DataFrame:
+    """Return the tables `name` of all finished runs, one below the other; empty if there are none."""
+    import pandas as pd
+
+    tables = [pd.read_csv(folder / name) for folder in find_runs(runs_dir, profile) if (folder / name).exists()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _identity(settings: Mapping[str, Any], backbone: Any) -> dict:
+    """Return the settings as JSON holds them, with the backbone's hash among them."""
+    added = {} if backbone is None else {"backbone_hash": str(backbone.hash)}
+    return {**plain(settings), **added}
+
+
+def _take_lock(folder: Path) -> FileLock:
+    """Return the lock of a run's folder; the system frees it when its process ends, however it ends."""
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True)
+    owner = _owner_file(folder)
+    try:
+        lock.acquire()
+    except Timeout:
+        pid = owner.read_text(encoding="utf-8") if owner.exists() else "unknown"
+        raise RuntimeError(
+            f"{folder} is being written by process {pid} on this machine or one that shares the disk. "
+            "Wait until it is done, or stop it; then run again and what it finished is kept."
+        ) from None
+    owner.write_text(str(os.getpid()), encoding="utf-8")
+    return lock
+
+
+def _owner_file(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.pid")
+
+
+def _short(folder: Path) -> str:
+    return "/".join(folder.parts[-3:])
+
+
+def _in_order(folder: Path) -> tuple:
+    """Sort seed2 before seed10."""
+    return (*folder.parts[:-1], int(folder.name.removeprefix("seed")))

@@ -1,0 +1,141 @@
+"""What full fine-tuning forgets: the path of a training, and the drift of a class noun.
+
+Conventions: scores are cosines by the study's embedder; every value is a mean over clips with its bootstrap interval
+and n. Clips start from the same noise at every step and for every adapter, so differences are the adapters'.
+
+learning_path  : one training stopped at several steps, CLAP-A and CLAP-T at each.
+path_in_words  : what that path shows.
+measure_adapter : CLAP-A and CLAP-T of an adapter, from a few clips.
+language_drift : does the bare class noun sound like the concept afterwards?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from tmp_utils.files import write_csv
+from tmp_utils.inputs import concepts
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import Setup
+from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.metrics.intervals import bootstrap_mean
+from tmp_utils.metrics.similarity import similarity_matrix
+from tmp_utils.model.generate import clip_seed, generate
+from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.runs.folder import HASH_CHARS, settings_hash
+from tmp_utils.runs.protocol import Lab, run_settings
+
+STOPS = 5
+PATH_CLIPS = 4
+PATH_PROMPTS = 5
+DRIFT_CLIPS = 8
+UNTRAINED = "untrained"
+
+
+def learning_path(
+    lab: Lab, concept: Concept, setup: Setup, seed: int, folder: Path, stops: int = STOPS
+) -> pd.DataFrame:
+    """Train once, keep checkpoints, and measure each.
+
+    Parameters
+    ----------
+    study, concept, setup, seed
+        As in ``protocol.run_setup``.
+    folder : pathlib.Path
+        Checkpoints and the result are kept below it; a path that is there is read.
+    stops : int
+        How many steps are looked at, evenly spread; step 0, the untrained model, comes first.
+
+    Returns
+    -------
+    pandas.DataFrame
+        step, metric ("clap_a", "clap_t"), value, ci_low, ci_high, n, embedder.
+    """
+    steps = lab.profile.method(setup.method)["steps"]
+    every = max(1, steps // stops)
+    asked = run_settings(lab, concept, setup, seed) | {"backbone": lab.backbone.hash, "stops": stops}
+    name = f"{concept.name}-{setup.name}-seed{seed}-{settings_hash(asked)[:HASH_CHARS]}"
+    folder = Path(folder) / name  # another for other clips, words or hyperparameters
+    if (folder / "path.csv").exists():
+        return pd.read_csv(folder / "path.csv")
+    methods = lab.profile.methods
+    kept = methods | {setup.method: methods[setup.method] | {"checkpoint_every": every, "keep_checkpoints": True}}
+    profile = replace(lab.profile, methods=kept)
+    personalise(lab.backbone, concept, setup, seed, profile=profile, checkpoint_dir=folder / "checkpoints")
+    rows = measure_adapter(lab, concept, None, seed, 0)
+    for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
+        adapter = load_adapter(checkpoint)
+        rows += measure_adapter(lab, concept, adapter, seed, adapter.steps)
+    write_csv(folder / "path.csv", pd.DataFrame(rows))
+    return pd.DataFrame(rows)
+
+
+def path_in_words(path: pd.DataFrame) -> str:
+    """Say where CLAP-A was highest, and whether CLAP-T fell while it learned; `path` is of `learning_path`."""
+    trained = path[path["step"] > 0].sort_values("step")
+    near, follows = (trained[trained["metric"] == metric] for metric in ("clap_a", "clap_t"))
+    best, last, first, end = near.loc[near["value"].idxmax()], near.iloc[-1], follows.iloc[0], follows.iloc[-1]
+    fell = "has fallen below" if end["ci_high"] < first["ci_low"] else "is not told apart from"
+    said = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in (end, first)]
+    return (
+        f"CLAP-A was highest at step {best['step']:.0f} of {last['step']:.0f} ({best['value']:.3f}, {last['value']:.3f}"
+        f" at the end). CLAP-T at the end, {said[0]}, {fell} that of step {first['step']:.0f}: {said[1]}."
+    )
+
+
+def language_drift(
+    lab: Lab, concept: Concept, folders: Mapping[str, Path], seed: int, n_clips: int = DRIFT_CLIPS
+) -> pd.DataFrame:
+    """CLAP-A of the bare class noun, before training and with each adapter.
+
+    Parameters
+    ----------
+    folders : mapping
+        A name for each finished run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: "untrained" and the names; value, ci_low, ci_high, n, embedder.
+    """
+    training = lab.embedder.embed_clips(concepts.load_clips(concept))
+    prompt = fill(reconstruction_prompt().template, concept.class_noun)
+    rows = {}
+    for name, adapter in {UNTRAINED: None, **{k: load_adapter(path) for k, path in folders.items()}}.items():
+        clips = _clips(lab, [prompt] * n_clips, [clip_seed(seed, "drift", k) for k in range(n_clips)], adapter)
+        rows[name] = _interval(similarity_matrix(lab.embedder.embed_clips(clips), training).mean(1), lab)
+    return pd.DataFrame(rows).T.infer_objects()
+
+
+def _clips(lab: Lab, asked: list[str], seeds: list[int], adapter: Adapter | None):
+    profile = lab.profile
+    options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
+    return generate(lab.backbone, asked, seeds, adapter=adapter, progress=False, **options)
+
+
+def _interval(values, lab: Lab) -> dict:
+    found = bootstrap_mean(values)
+    ends = {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": found.n}
+    return ends | {"embedder": lab.embedder.name}
+
+
+def measure_adapter(lab: Lab, concept: Concept, adapter: Adapter | None, seed: int, step: int) -> list[dict]:
+    """Rows of CLAP-A and CLAP-T, from a few clips, of an adapter or (None) of the backbone asked for the class noun."""
+    words = adapter.phrase(concept) if adapter else concept.class_noun
+    edits = editability_prompts(min(PATH_PROMPTS, lab.profile.n_editability_prompts))
+    asked = [fill(reconstruction_prompt().template, words)] * PATH_CLIPS + [fill(p.template, words) for p in edits]
+    ids = ["reconstruction"] * PATH_CLIPS + [p.id for p in edits]
+    clips = _clips(lab, asked, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter)
+    embedded = lab.embedder.embed_clips(clips)
+    training = lab.embedder.embed_clips(concepts.load_clips(concept))
+    texts = lab.embedder.embed_prompts([fill(p.template, concept.class_noun) for p in edits])
+    near = similarity_matrix(embedded[:PATH_CLIPS], training).mean(1)
+    follows = (embedded[PATH_CLIPS:] * texts).sum(1)
+    return [
+        {"step": step, "metric": name} | _interval(values, lab)
+        for name, values in (("clap_a", near), ("clap_t", follows))
+    ]

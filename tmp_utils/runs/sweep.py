@@ -1,0 +1,231 @@
+"""Style-transfer sweeps: one clip for each source, method and strength, with what it keeps and what it gains.
+
+Conventions: a sweep is a run of ``runs``: `<concept>/transfer-<adapter>/seed<k>/`, where the seed is that of the
+noise. It holds ``clips/`` (wav, as loud as the model made them), ``curves.csv`` and ``metrics.csv``. Each
+source and method is kept as soon as it is done, and not done again. Similarities are CLAP-A; the source is
+the clip as it was, so what VAE and vocoder lose is seen at strength 0.
+
+COLUMNS          : of ``curves.csv``, one row a clip.
+run_sweep        : sources + adapter + strengths + seed -> finished folder.
+measure          : one sweep's clips -> similarities and correlations.
+label_of         : what tells a sweep of other sources or settings from the study's own.
+find_adapter     : a finished run's adapter, or one that is learned now.
+balance_rows     : what the paper's claim about strengths 0.4-0.6 is judged by, as results rows.
+read_curves      : the curves of several sweeps in one table.
+strength_browser : a slider over a sweep's strengths, with player and spectrogram.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.inputs import concepts
+from tmp_utils.inputs.audio import load_clip, overs_counted, save_clip
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.metrics.embed import Embedder
+from tmp_utils.metrics.intervals import Interval
+from tmp_utils.metrics.preservation import chroma_correlation, onset_correlation, transfer_balance
+from tmp_utils.metrics.similarity import similarity_matrix
+from tmp_utils.metrics.table import result_row, results_table
+from tmp_utils.model.inversion import INVERSIONS
+from tmp_utils.model.transfer import transfer
+from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.runs import folder as runs
+from tmp_utils.runs.protocol import Lab, run_settings
+
+STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's own sweep, and its sources
+SOURCES = ("greensleeves", "fiddle", "harmonica")
+MEASURES = ("source_similarity", "target_similarity", "chroma_correlation", "onset_correlation")
+COLUMNS = ("source", "transfer", "seed", "strength", *MEASURES, "file")
+CURVES, CLIPS, PARTS = "curves.csv", "clips", ".parts"
+
+
+def label_of(
+    sources: str | Sequence[str], strengths: Sequence[float], guidance_scale: float = 0.0, steps: int = 0
+) -> str:
+    """Return the `label` of `run_sweep`: empty of the study's own sources, strengths and settings.
+
+    Parameters
+    ----------
+    sources : a recording's path, or names of concepts.
+    guidance_scale, steps : 0 is the profile's.
+    """
+    own = Path(sources).stem if isinstance(sources, str) else ""
+    other = {} if own or tuple(sources) == SOURCES else {"sources": list(sources)}
+    other |= {} if tuple(map(float, strengths)) == STRENGTHS else {"strengths": [float(s) for s in strengths]}
+    drawn = f"trial{runs.settings_hash(other)[:6]}" if other else ""
+    settings = (f"guidance{guidance_scale:g}" if guidance_scale else "", f"steps{steps}" if steps else "")
+    return "-".join(filter(None, (own, *settings, drawn)))
+
+
+def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int, say: Callable = print) -> Adapter:
+    """Return the adapter of a finished run; where there is none, learn it and keep it beside the sweeps.
+
+    Raises
+    ------
+    ValueError
+        If the finished run is of other clips, words, hyperparameters or another backbone; the message says of which.
+    """
+    names, row = (lab.runs_dir, lab.profile.name, concept.name), load_setup(method, setup)
+    settings = run_settings(lab, concept, row, seed)
+    key = runs.settings_hash(settings | {"backbone": lab.backbone.hash})[: runs.HASH_CHARS]
+    finished = runs.run_folder(*names, method, setup, seed)
+    own = runs.run_folder(*names, "transfer", f"{method}-{setup}", seed).parent / f"adapter{seed}-{key}"
+    if runs.is_done(finished, settings, lab.backbone) or own.is_dir():
+        folder = finished if finished.is_dir() else own
+        adapter = load_adapter(folder)
+        say(f"{adapter.name}: taken from {folder.relative_to(lab.runs_dir)}.")
+        return adapter
+    say(f"{concept.name} {method}-{setup}, seed {seed}: no finished run has it, so it is learned now.")
+    adapter = personalise(lab.backbone, concept, row, seed, profile=lab.profile)
+    adapter.save(own)
+    return adapter
+
+
+def measure(
+    clips: Sequence[np.ndarray], source: np.ndarray, target: np.ndarray, embedder: Embedder
+) -> dict[str, list[float]]:
+    """Return `MEASURES` of clips, one value a clip.
+
+    Parameters
+    ----------
+    clips, source : (n,) at 16 kHz, all as long.
+    target : (m, d), embeddings of the concept's clips.
+    """
+    heard = embedder.embed_clips([*clips, source])
+    return {
+        "source_similarity": similarity_matrix(heard[:-1], heard[-1:])[:, 0].tolist(),
+        "target_similarity": similarity_matrix(heard[:-1], target).mean(1).tolist(),
+        "chroma_correlation": [chroma_correlation(clip, source) for clip in clips],
+        "onset_correlation": [onset_correlation(clip, source) for clip in clips],
+    }
+
+
+@overs_counted()
+def run_sweep(
+    lab: Lab,
+    concept: Concept,
+    adapter: Adapter,
+    sources: Mapping[str, str | Path],
+    strengths: Sequence[float],
+    seed: int,
+    *,
+    methods: Sequence[str] = tuple(INVERSIONS),
+    prompt: str | None = None,
+    guidance_scale: float | None = None,
+    steps: int | None = None,
+    label: str = "",
+    say: Callable = print,
+) -> Path:
+    """Transfer every source by every method at every strength and measure it; or find that it is done.
+
+    Parameters
+    ----------
+    sources : mapping
+        Sound files by name; of a long one the first `profile.clip_s` are used.
+    seed : int
+        Of the noise.
+    prompt, guidance_scale, steps
+        As in `transfer.transfer`; None is y = S*, and the profile's guidance and steps.
+    label : str
+        Tells a sweep of other sources or settings from the study's own: it joins the folder's name, and the setup's
+        in ``metrics.csv``, so that the paper's claim is judged by the study's own alone.
+
+    Returns
+    -------
+    pathlib.Path
+        The finished run.
+    """
+    profile, setup = lab.profile, "+".join(filter(None, [adapter.setup, label]))
+    clips_in = {name: load_clip(path, duration_s=profile.clip_s) for name, path in sources.items()}
+    asked = {
+        "prompt": prompt,
+        "guidance_scale": profile.guidance_scale if guidance_scale is None else guidance_scale,
+        "steps": profile.inference_steps if steps is None else steps,
+    }
+    names = (lab.runs_dir, profile.name, concept.name, "transfer", f"{adapter.method}-{setup}", seed)
+    settings = asked | {
+        "concept": concept.name,
+        "method": "transfer",
+        "setup": f"{adapter.method}-{setup}",
+        "adapter": adapter.header()["settings"] | {"seed": adapter.seed, "name": adapter.name},
+        "sources": {name: hashlib.sha256(clip.tobytes()).hexdigest()[:12] for name, clip in clips_in.items()},
+        "strengths": [float(s) for s in strengths],
+        "methods": list(methods),
+        "seed": seed,
+        "clip_s": profile.clip_s,
+        "embedder": lab.embedder.name,
+    }
+    with runs.open_run(runs.run_folder(*names), settings, lab.backbone, say) as run:
+        if run.done:
+            return run.folder
+        for folder in (run.path / CLIPS, run.path / PARTS):
+            folder.mkdir(exist_ok=True)
+        target = lab.embedder.embed_clips(concepts.load_clips(concept))
+        parts = []
+        for name, source in clips_in.items():
+            for method in methods:
+                part = run.path / PARTS / f"{runs.slug(name)}-{method}.csv"
+                if not part.is_file():
+                    with run.timed("transfer_s"):
+                        clips = transfer(
+                            lab.backbone, source, strengths, adapter=adapter, method=method, seed=seed, **asked
+                        )
+                    rows = _keep(clips, strengths, run.path / CLIPS, (name, method, seed))
+                    with run.timed("scoring_s"):
+                        runs.write_csv(part, rows.assign(**measure(clips, source, target, lab.embedder)))
+                parts.append(pd.read_csv(part))
+        curves = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
+        runs.write_csv(run.path / CURVES, curves)
+        identity = {"profile": profile.name, "concept": concept.name, "method": adapter.method, "seed": seed}
+        by_noising = curves[curves["transfer"] == "noising"]
+        if len(by_noising):
+            rows = balance_rows(by_noising, identity, setup, lab.embedder.name)
+            runs.write_csv(run.path / "metrics.csv", rows)
+        shutil.rmtree(run.path / PARTS)
+        return run.finish()
+
+
+def _keep(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path, names: tuple) -> pd.DataFrame:
+    """Save a sweep's clips and return the first columns of its rows."""
+    source, method, seed = names
+    rows = []
+    for clip, strength in zip(clips, strengths, strict=True):
+        file = f"{runs.slug(source)}-{method}-{strength:g}.wav"
+        save_clip(folder / file, clip)
+        rows.append({"source": source, "transfer": method, "seed": seed, "strength": strength, "file": file})
+    return pd.DataFrame(rows)
+
+
+def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:
+    """Return the results rows `transfer_balance` at strengths 0.4-0.6 and elsewhere; failed where undefined."""
+    rows = []
+    try:
+        found = transfer_balance(curves).to_dict()
+    except ValueError as error:
+        found, note = dict.fromkeys(("0.4-0.6", "elsewhere")), str(error)
+    for where, value in found.items():
+        who = {**identity, "setup": f"{setup}@{where}"}
+        if value is None or np.isnan(value):
+            reason = note if value is None else "no strength there"
+            rows.append(result_row(who, "transfer_balance", None, embedder, note=reason))
+        else:
+            interval = Interval(float(value), float("nan"), float("nan"), len(curves))
+            rows.append(result_row(who, "transfer_balance", interval, embedder))
+    return results_table(rows)
+
+
+def read_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
+    """Return the curves of several sweeps below each other, ``file`` as a whole path."""
+    tables = []
+    for folder in map(Path, folders):
+        table = pd.read_csv(folder / CURVES)
+        tables.append(table.assign(file=[str(folder / CLIPS / file) for file in table["file"]]))
+    return pd.concat(tables, ignore_index=True)
