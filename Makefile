@@ -5,6 +5,7 @@ PROFILE ?= pocket
 RUNS ?= runs
 CONCEPTS ?=
 SEEDS ?=
+N_SEEDS ?=
 STAGE ?=
 QUESTIONNAIRE ?=
 SURVEY ?=
@@ -24,7 +25,8 @@ GRID_ENGINE := .venv-grid/installed.lock
 CHECKED := tmp_utils tests notebooks
 # CONCEPTS='"my drums" sitar' where a name has spaces.
 OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
-  $(if $(strip $(CONCEPTS)),--concepts $(CONCEPTS)) $(if $(strip $(SEEDS)),--seeds $(SEEDS))
+  $(if $(strip $(CONCEPTS)),--concepts $(CONCEPTS)) $(if $(strip $(SEEDS)),--seeds $(SEEDS)) \
+  $(if $(strip $(N_SEEDS)),--n-seeds $(N_SEEDS))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup study test lint format bench bench-gpu lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-paper-backbone colab clean
@@ -32,7 +34,8 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1"  RUNS=folder  STAGE=clap'
+	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
+	@echo '            RUNS=folder  STAGE=clap'
 	@echo '  Of the survey: SURVEY="--contact you@there.org --share"  SURVEY="--export answers.csv"  SURVEY=--help'
 	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm'
 
@@ -66,9 +69,8 @@ lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; QUESTIONNAIRE=folder for one that is built
 	@$(PY) -m tmp_utils survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(QUESTIONNAIRE),--questionnaire "$(QUESTIONNAIRE)") $(SURVEY)
 
-grid: $(INSTALLED) $(GRID_ENGINE)  ## run many: CONCEPTS=all SETUPS=all SEEDS=2, on CORES=n or with CLUSTER=slurm
-	@$(PY) -m tmp_utils grid --profile $(PROFILE) --runs-dir "$(RUNS)" --concepts $(or $(CONCEPTS),all) --setups $(SETUPS) \
-	  --seeds $(or $(SEEDS),1) --threads $(THREADS) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \
+grid: $(INSTALLED) $(GRID_ENGINE)  ## run many: CONCEPTS=all SETUPS=all N_SEEDS=2, on CORES=n or with CLUSTER=slurm
+	@$(PY) -m tmp_utils grid $(OPTIONS) --setups $(SETUPS) --threads $(THREADS) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \
 	  $(if $(ENGINE),--engine-options='$(ENGINE)')
 
 test-slurm: $(INSTALLED) $(GRID_ENGINE)  ## run a small grid on a one-node SLURM and kill a worker; as root, on Debian

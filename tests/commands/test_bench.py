@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from tmp_utils.commands import run as main
 from tmp_utils.commands.bench import command as cli
 from tmp_utils.commands.bench import compare as module
 from tmp_utils.commands.bench.compare import generation_row, metrics_row, training_row
@@ -100,9 +101,9 @@ def test_a_gpu_is_timed_in_the_half_precision_that_a_run_takes_on_it(monkeypatch
 
 
 def test_the_command_estimates_and_refuses_a_rate_of_nothing(capsys):
-    assert cli.main(["--estimate", "2", "--size", "tiny"]) == 0
+    assert main(["bench", "--estimate", "2", "--size", "tiny"]) == 0
     assert "minutes at 2 TFLOP/s, not timed" in capsys.readouterr().out
-    assert cli.main(["--estimate", "0", "--size", "tiny"]) == 2
+    assert main(["bench", "--estimate", "0", "--size", "tiny"]) == 2
     assert "a rate above 0" in capsys.readouterr().err
 
 
@@ -139,7 +140,7 @@ def test_the_command_prints_ratios_and_writes_them(blank_folder, concept, profil
     row = {"what": "TI step", "ours_s": 1.0, "public_s": 2.0, "ratio": 2.0, "low": 1.5, "high": 2.5}
     monkeypatch.setattr(module, "compare", lambda *_: iter([row]))
     asked = ["--profile", "smoke", "--backbone", str(blank_folder), "--runs-dir", str(tmp_path)]
-    assert cli.main(asked) == 0
+    assert main(["bench", *asked]) == 0
     written = json.loads((tmp_path / "bench-smoke.json").read_text())
     assert written["rows"] == [row] and written["versions"]["torch"]
     assert "TI step" in capsys.readouterr().out
@@ -167,7 +168,7 @@ def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(monkeypatch):
 
 def test_without_a_gpu_the_command_says_where_to_run_it(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert cli.main(["--gpu"]) == 2
+    assert main(["bench", "--gpu"]) == 2
     assert "no CUDA GPU here" in capsys.readouterr().err
 
 

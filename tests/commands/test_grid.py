@@ -15,9 +15,9 @@ import pytest
 import yaml
 from grid_stub import STEPS, run_here, write_notebooks, write_references
 
+from tmp_utils.commands import run as main
 from tmp_utils.commands.grid import engine, job
-from tmp_utils.commands.grid.command import main
-from tmp_utils.commands.grid.plan import choose_seeds, choose_setups, plan
+from tmp_utils.commands.grid.plan import choose_setups, plan
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import list_setups
 from tmp_utils.runs import folder as runs
@@ -34,9 +34,9 @@ def place(tmp_path) -> Path:
     return tmp_path
 
 
-def planned(place: Path, setups: list[str], seeds: str = "1", concepts: tuple = ("sitar",)) -> list:
+def planned(place: Path, setups: list[str], seeds: tuple = (0,), concepts: tuple = ("sitar",)) -> list:
     where = (place / "runs", place / "notebooks")
-    return plan("pocket", concepts, choose_setups(setups), choose_seeds([seeds]), *where)
+    return plan("pocket", concepts, choose_setups(setups), seeds, *where)
 
 
 def order(job_: object, again: bool = False) -> dict:
@@ -46,11 +46,11 @@ def order(job_: object, again: bool = False) -> dict:
 
 def words(place: Path, setups: str) -> list[str]:
     where = ["--runs-dir", str(place / "runs"), "--notebooks-dir", str(place / "notebooks"), "--cores", "2"]
-    return ["--concepts", "sitar", "--setups", *setups.split(), *where]
+    return ["grid", "--concepts", "sitar", "--setups", *setups.split(), *where]
 
 
 def start(place: Path, setups: str, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tmp_utils", "grid", *words(place, setups)]
+    command = [sys.executable, "-m", "tmp_utils", *words(place, setups)]
     return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.DEVNULL, start_new_session=True)
 
 
@@ -82,19 +82,8 @@ def test_setups_are_chosen_by_name_by_method_or_all():
         choose_setups(["XX"])
 
 
-def test_one_number_is_how_many_seeds_and_several_say_which():
-    assert choose_seeds(["2"]) == [0, 1] and choose_seeds(["0", "4"]) == [0, 4] and choose_seeds(["3-5"]) == [3, 4, 5]
-    for wrong in (["two"], ["-1"], [], ["1", "x"]):
-        with pytest.raises(ValueError, match="not understood"):
-            choose_seeds(wrong)
-    with pytest.raises(ValueError, match="5-3 run backwards"):
-        choose_seeds(["5-3"])
-    with pytest.raises(ValueError, match="0 seeds"):
-        choose_seeds(["0"])
-
-
 def test_a_grid_is_every_cell_once_after_the_untrained_backbone(place):
-    jobs = {j.name: j for j in planned(place, ["TI-BL", "DB-MIX"], "2")}
+    jobs = {j.name: j for j in planned(place, ["TI-BL", "DB-MIX"], (0, 1))}
     cells = {f"02/sitar/TI-BL-seed{k}" for k in (0, 1)} | {f"03/sitar/DB-MIX-seed{k}" for k in (0, 1)}
     assert set(jobs) == cells | {"reference/sitar/seed0", "reference/sitar/seed1"}
     one = jobs["03/sitar/DB-MIX-seed1"]
@@ -112,7 +101,7 @@ def test_a_method_that_is_shown_beside_dreambooth_waits_for_it(place):
 
 
 def test_wrong_names_fail_before_anything_runs(place, capsys):
-    assert main([*words(place, "TI-BL")[2:], "--concepts", "kazoo"]) == 2
+    assert main([*words(place, "TI-BL"), "--concepts", "kazoo"]) == 2
     assert '"kazoo" is neither a concept nor a folder' in capsys.readouterr().err
     assert not (place / "runs/pocket/grid").exists()
 

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tmp_utils.commands.paper_clips import fetch_paper_clips, main
+from tmp_utils.commands import paper_clips
+from tmp_utils.commands import run as command
+from tmp_utils.commands.paper_clips import fetch_paper_clips
 from tmp_utils.inputs import concepts
 
 SOUND = (0.4 * np.sin(np.arange(11 * 44_100) / 20)).astype("float32")
@@ -110,24 +112,37 @@ def test_fetched_clips_are_a_concept(tmp_path, monkeypatch):
     assert [p.name for p in concepts.load_concept("paper/oud").clips] == [f"oud_{k}.wav" for k in range(1, 6)]
 
 
-def test_without_a_network_there_is_one_line_and_a_non_zero_exit(tmp_path, capsys):
+@pytest.fixture
+def online(monkeypatch):
+    """Reach the videos' site, with the tools; the downloader is yours to set."""
+    monkeypatch.setattr(paper_clips, "is_online", lambda: True)
+    monkeypatch.setattr(paper_clips, "_missing_tools", list)
+    return lambda run: monkeypatch.setattr(paper_clips, "run_command", run)
+
+
+def test_without_a_network_there_is_one_line_and_a_non_zero_exit(tmp_path, capsys, online, monkeypatch):
     run = Downloader()
-    assert main(["--folder", str(tmp_path)], run, online=lambda: False) == 1
+    online(run)
+    monkeypatch.setattr(paper_clips, "is_online", lambda: False)
+    assert command(["clips-paper", "--folder", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert "no network: www.youtube.com cannot be reached" in err
     assert run.asked == [] and not list(tmp_path.iterdir())
 
 
-def test_the_command_sums_up_and_fails_only_when_nothing_could_be_fetched(tmp_path, capsys):
-    assert main(["cajon", "gtr", "--folder", str(tmp_path)], Downloader(), online=lambda: True) == 0
+def test_the_command_sums_up_and_fails_only_when_nothing_could_be_fetched(tmp_path, capsys, online):
+    online(Downloader())
+    assert command(["clips-paper", "cajon", "gtr", "--folder", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "5 fetched" in out and "gtr: recorded by the paper's authors" in out
     everything = [f"*{s}-{s + 10}" for s in range(0, 100, 10)]
-    assert main(["oud", "--folder", str(tmp_path)], Downloader(everything), online=lambda: True) == 1
+    online(Downloader(everything))
+    assert command(["clips-paper", "oud", "--folder", str(tmp_path)]) == 1
     assert "oud/oud_1.wav: ERROR: Video unavailable" in capsys.readouterr().out
 
 
-def test_a_wrong_name_is_one_line_too(tmp_path, capsys):
-    assert main(["theremin", "--folder", str(tmp_path)], Downloader(), online=lambda: True) == 1
+def test_a_wrong_name_is_one_line_too(tmp_path, capsys, online):
+    online(Downloader())
+    assert command(["clips-paper", "theremin", "--folder", str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("clips-paper: theremin: not to be fetched; there are ")

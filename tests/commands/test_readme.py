@@ -7,6 +7,7 @@ import pytest
 from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
 
 from tmp_utils.commands import readme as readme_figures
+from tmp_utils.commands import run
 from tmp_utils.commands.readme import BEGIN, END
 from tmp_utils.findings import results
 from tmp_utils.metrics.intervals import Interval
@@ -110,9 +111,9 @@ def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_pat
     for name, value in {"README": readme, "PICTURE": tmp_path / "p.png", "PROJECT_DIR": tmp_path}.items():
         monkeypatch.setattr(readme_figures, name, value)
     monkeypatch.setattr(readme_figures, "PUBLISHED_DIR", tmp_path)
-    assert readme_figures.main(["--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
+    assert run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
     assert "*Profile smoke: 1 concept, 1 seed, 2 clips a run" in readme.read_text()
-    assert readme_figures.main(["--profile", "paper", "--runs-dir", str(runs_dir)]) == 2
+    assert run(["readme", "--profile", "paper", "--runs-dir", str(runs_dir)]) == 2
     assert "make study" in capsys.readouterr().err
 
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from survey_browser import browser
 
-from tmp_utils.commands import headless, study
+from tmp_utils.commands import headless, run, study
 from tmp_utils.findings import comparisons, report
 from tmp_utils.runs import folder as runs
 
@@ -102,6 +102,7 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
         "import sys, os\nprint(sys.executable, os.environ['HF_HUB_OFFLINE'])",
     )
     arguments = [
+        "study",
         "--runs-dir",
         str(tmp_path / "runs"),
         "--notebooks-dir",
@@ -109,7 +110,7 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
         "--seeds",
         "3",
     ]
-    assert study.main(arguments) == 0
+    assert run(arguments) == 0
     executed = tmp_path / "runs/pocket/notebooks/01_first.ipynb"
     printed = nbformat.read(executed, as_version=4).cells[-1].outputs[0].text
     assert printed == f"{sys.executable} 1\n"
@@ -118,12 +119,12 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     assert sorted(p.name for p in executed.parent.iterdir()) == ["01_first.ipynb", "01_first.json"]
 
     written = executed.stat().st_mtime_ns
-    assert study.main(arguments) == 0
+    assert run(arguments) == 0
     assert "[1/1] 01_first: already done" in capsys.readouterr().out
     assert executed.stat().st_mtime_ns == written
 
     write_notebook(tmp_path / "notebooks", "02_second.ipynb", "a: int = 1", "print('so far')", "1 / 0")
-    assert study.main(arguments) == 1
+    assert run(arguments) == 1
     told = capsys.readouterr()
     failed = executed.with_name("02_second-failed.ipynb")
     assert "[1/2] 01_first: already done" in told.out
@@ -137,7 +138,7 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(study.report, "write_report", full)
-    assert study.main(arguments) == 1
+    assert run(arguments) == 1
     told = capsys.readouterr()
     assert "No report of what was finished" in told.err and "02_second: cell 3 raised ZeroDivisionError" in told.err
 

@@ -3,6 +3,7 @@
 import pytest
 from survey_runs import PROFILE, make_run
 
+from tmp_utils.commands import run as run_command
 from tmp_utils.commands import survey as command
 from tmp_utils.survey.pairs import build_questionnaire
 from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
@@ -17,7 +18,7 @@ def survey(tmp_path, monkeypatch):
     monkeypatch.setattr(command, "serve", lambda folder, *rest: served.append(load_questionnaire(folder)))
 
     def run(*arguments):
-        assert command.main(["--runs-dir", str(tmp_path), "--profile", PROFILE, *arguments]) == 0
+        assert run_command(["survey", "--runs-dir", str(tmp_path), "--profile", PROFILE, *arguments]) == 0
         return served[-1]
 
     run.runs_dir = tmp_path
@@ -43,5 +44,5 @@ def test_a_study_is_kept_when_runs_are_added(survey):
 
 
 def test_too_few_pairs_say_how_many_can_be_asked_for(survey, capsys):
-    assert command.main(["--runs-dir", str(survey.runs_dir), "--profile", PROFILE]) == 2
+    assert run_command(["survey", "--runs-dir", str(survey.runs_dir), "--profile", PROFILE]) == 2
     assert "--n-per-kind 2" in capsys.readouterr().err

@@ -1,7 +1,9 @@
 """The commands: `python -m tmp_utils <command> --help`.
 
-Conventions: a command is a module with `main(arguments) -> exit code`: 0 is done, 1 is not all done, 2 cannot be done,
-130 was interrupted. It is imported when it is called.
+Conventions: a command is a module, imported when it is called. Its `add_options(parser)` adds what only it takes (the
+options that several share are in `SHARED`), and `main(options)` does the work: it returns the exit code, or None for 0.
+Every command ends in one way: 0 all done, 1 something is not done, 2 it cannot be done, 130 interrupted. An error is
+one line on stderr; `python -X dev -m tmp_utils ...` shows the traceback instead.
 
 study     : execute the notebooks in order, and write the report.
 grid      : many runs, on this machine's cores or on a cluster.
@@ -16,26 +18,80 @@ paper_clips, survey : fetch the paper's clips; serve the listening study.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
-COMMANDS = {  # name: the module with its `main`, and what it does
-    "study": ("commands.study", "run the notebooks in order and write the report"),
-    "grid": ("commands.grid.command", "run many concepts, setups and seeds, on cores or a cluster"),
-    "grid-job": ("commands.grid.job", "one job of a grid (the grid calls it)"),
-    "results": ("findings.results", "collect the results table of a profile, and publish it"),
-    "survey": ("commands.survey", "build the listening study from runs and serve it"),
-    "bench": ("commands.bench.command", "time the steps on this machine"),
-    "search": ("commands.search", "search learning rates"),
-    "samplers": ("commands.samplers", "test samplers for equivalence with 50 DDIM steps"),
-    "readme": ("commands.readme", "make the README's picture and table again"),
-    "clips-paper": ("commands.paper_clips", "fetch the paper's own clips"),
-    "pocket": ("pocket.command", "make the pocket model"),
-    "stand-ins": ("pocket.stand_ins", "render the stand-in concepts and backgrounds"),
-    "simulate": ("survey.simulate", "write the listening study's simulated answers"),
-    "fake-backbone": ("model.blank", "write an AudioLDM-M with random weights"),
-    "colab": ("commands.colab", "write the Colab set-up cell into every notebook"),
+DONE, NOT_ALL, CANNOT, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+
+class Unfinished(RuntimeError):
+    """Some of the work is not done; the message says what, and the exit code is 1."""
+
+
+class Command(NamedTuple):
+    """A command: the module with its `main`, what it does, and which of the `SHARED` options it takes."""
+
+    module: str
+    what: str
+    shared: str = ""
+
+
+COMMANDS = {
+    "study": Command(
+        "commands.study", "run the notebooks in order and write the report", "profile runs-dir concepts seeds"
+    ),
+    "grid": Command(
+        "commands.grid.command",
+        "run many concepts, setups and seeds, on this machine's cores or a cluster",
+        "profile runs-dir concepts seeds",
+    ),
+    "grid-job": Command("commands.grid.job", "one job of a grid (the grid calls it)"),
+    "results": Command(
+        "findings.results", "collect the results table of a profile, and publish it", "profile runs-dir concepts"
+    ),
+    "survey": Command(
+        "commands.survey", "build the listening study from runs and serve it", "profile runs-dir concepts"
+    ),
+    "bench": Command("commands.bench.command", "time the steps on this machine", "profile runs-dir"),
+    "search": Command("commands.search", "search learning rates", "profile"),
+    "samplers": Command("commands.samplers", "test samplers for equivalence with 50 DDIM steps", "profile"),
+    "readme": Command("commands.readme", "make the README's picture and table again", "profile runs-dir"),
+    "clips-paper": Command("commands.paper_clips", "fetch the paper's own clips; needs a network and ffmpeg"),
+    "pocket": Command("pocket.command", "make the pocket model"),
+    "stand-ins": Command("pocket.stand_ins", "render the stand-in concepts and backgrounds"),
+    "simulate": Command("survey.simulate", "write the listening study's simulated answers"),
+    "fake-backbone": Command("model.blank", "write an AudioLDM-M with random weights"),
+    "colab": Command("commands.colab", "write the Colab set-up cell into every notebook"),
+}
+
+
+def first_seeds(n: str) -> list[int]:
+    """Return the seeds 0 to n - 1."""
+    if not n.isdigit() or not int(n):
+        raise argparse.ArgumentTypeError(f"{n!r} is no number of seeds; expected 1 or more.")
+    return list(range(int(n)))
+
+
+def seed(word: str) -> int:
+    """Return a seed."""
+    if not word.isdigit():
+        raise argparse.ArgumentTypeError(f"{word!r} is no seed; expected whole numbers from 0 up, such as 0 1.")
+    return int(word)
+
+
+SHARED = {
+    "profile": {"--profile": {"default": "pocket", "help": "pocket (default), paper, smoke, or one of your own"}},
+    "runs-dir": {"--runs-dir": {"default": "runs", "help": "the folder of all runs (default: runs)"}},
+    "concepts": {
+        "--concepts": {"nargs": "+", "default": [], "help": "names in data/concepts.csv, or folders of recordings"}
+    },
+    "seeds": {
+        "--seeds": {"nargs": "+", "type": seed, "default": [], "help": "which seeds, such as 0 1"},
+        "--n-seeds": {"dest": "seeds", "type": first_seeds, "metavar": "N", "help": "the first N seeds; 2 is 0 1"},
+    },
 }
 
 
@@ -44,9 +100,31 @@ def run(arguments: Sequence[str]) -> int:
     name, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if name in ("-h", "--help"):
         print("usage: python -m tmp_utils <command> [--help]\n")
-        print("\n".join(f"  {command:14} {what}" for command, (_, what) in COMMANDS.items()))
-        return 0
+        print("\n".join(f"  {name:14} {command.what}" for name, command in COMMANDS.items()))
+        return DONE
     if name not in COMMANDS:
         print(f'There is no command "{name}"; expected one of {", ".join(COMMANDS)}.', file=sys.stderr)
-        return 2
-    return importlib.import_module(f"tmp_utils.{COMMANDS[name][0]}").main(rest)
+        return CANNOT
+    try:
+        module = importlib.import_module(f"tmp_utils.{COMMANDS[name].module}")
+        return module.main(parser_of(name, module).parse_args(rest)) or DONE
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted. What is finished is kept; run again to go on from there.", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        if sys.flags.dev_mode:
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        return NOT_ALL if isinstance(error, Unfinished) else CANNOT
+
+
+def parser_of(name: str, module) -> argparse.ArgumentParser:
+    """Return a command's parser: the shared options it takes, then its own."""
+    what = COMMANDS[name].what
+    parser = argparse.ArgumentParser(prog=f"python -m tmp_utils {name}", description=f"{what[0].upper()}{what[1:]}.")
+    for option in COMMANDS[name].shared.split():
+        group = parser.add_mutually_exclusive_group()
+        for flag, settings in SHARED[option].items():
+            group.add_argument(flag, **settings)
+    module.add_options(parser)
+    return parser

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -175,9 +175,11 @@ def _pyproject(project: Path) -> dict:
     return tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Bring the notebooks' set-up cells up to date; return the exit code."""
-    argparse.ArgumentParser(prog="python -m tmp_utils colab", description=__doc__.splitlines()[0]).parse_args(arguments)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """This command takes no options."""
+
+
+def main(options: argparse.Namespace) -> None:
+    """Bring the notebooks' set-up cells up to date."""
     names = [path.name for path in write_cells()]
     print(f"Brought up to date: {', '.join(names) or 'nothing, all are'}.")
-    return 0

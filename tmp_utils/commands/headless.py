@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
+from tmp_utils.commands import Unfinished
+
 KERNEL = "python3"
 START_TIMEOUT_S = 120
 LINE_CHARS = 110
@@ -28,7 +30,7 @@ REDRAW_S = 1.0  # on a terminal, where the line is drawn over itself
 REPEAT_S = 30.0  # in a log, where every line stays
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(Unfinished):
     """A notebook stopped before its end; the message says where and why."""
 
 

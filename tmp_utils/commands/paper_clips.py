@@ -8,8 +8,7 @@ running again tries the rest.
 fetch_paper_clips : fetch what is missing, go on after a failure, write the manifest.
 is_online         : whether the videos' site can be reached.
 
-`python -m tmp_utils clips-paper` needs yt-dlp and ffmpeg, and leaves 1 to the shell if there is nothing new
-to be had.
+`python -m tmp_utils clips-paper` needs yt-dlp and ffmpeg; its exit code is 1 if no clip could be fetched.
 """
 
 import argparse
@@ -51,7 +50,7 @@ def is_online(timeout_s: float = 5.0) -> bool:
 
 
 def fetch_paper_clips(
-    folder: Path = PAPER_CLIPS_DIR, names: list[str] | None = None, run: Runner = run_command
+    folder: Path = PAPER_CLIPS_DIR, names: list[str] | None = None, run: Runner | None = None
 ) -> pd.DataFrame:
     """Fetch the clips that are not there yet and write `manifest.csv`.
 
@@ -69,6 +68,7 @@ def fetch_paper_clips(
     ------
     ValueError : a name that the paper does not have, or whose clips are a living person's voice.
     """
+    run = run or run_command
     table = catalogue().query("origin == 'paper' and not voice").copy()
     table["name"] = table["name"].str.removeprefix(PAPER_PREFIX)
     unknown = sorted(set(names or []) - set(table["name"]))
@@ -138,22 +138,21 @@ def _write_manifest(folder: Path, rows: list[dict]) -> None:
     temporary.replace(path)
 
 
-def main(arguments: list[str] | None = None, run: Runner = run_command, online=is_online) -> int:
-    """Command line; returns 0 where something is or was fetched, else 1 after one line that says why."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tmp_utils clips-paper", description="Fetch the paper's own concept clips into runs/paper_clips."
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("names", nargs="*", help="concepts, e.g. sitar cajon; none means all")
-    parser.add_argument("--folder", type=Path, default=PAPER_CLIPS_DIR)
-    options = parser.parse_args(arguments)
-    if not online():
-        return _say(f"no network: {SITE[0]} cannot be reached. The study runs without these clips.")
-    if run is run_command and (missing := _missing_tools()):
-        return _say(f"{' and '.join(missing)} not found; pip install 'tmp-utils[clips]', ffmpeg by your system.")
-    try:
-        manifest = fetch_paper_clips(options.folder, options.names or None, run)
-    except ValueError as error:
-        return _say(str(error))
+    parser.add_argument("--folder", type=Path, default=PAPER_CLIPS_DIR, help="where they go")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Fetch the clips; return 0 if any clip is there, else 1."""
+    if not is_online():
+        raise ConnectionError(f"no network: {SITE[0]} cannot be reached. The study runs without these clips.")
+    if missing := _missing_tools():
+        raise FileNotFoundError(
+            f"{' and '.join(missing)} not found; pip install 'tmp-utils[clips]', ffmpeg by your system."
+        )
+    manifest = fetch_paper_clips(options.folder, options.names or None)
     print(f"{options.folder}: " + ", ".join(f"{n} {s}" for s, n in manifest["status"].value_counts().items()))
     for row in manifest.query("status == 'by hand'").to_dict("records"):
         print(f"  {row['name']}: {row['note']}; put them in {options.folder / row['name']}")
@@ -165,8 +164,3 @@ def main(arguments: list[str] | None = None, run: Runner = run_command, online=i
 def _missing_tools() -> list[str]:
     has_yt_dlp, has_ffmpeg = importlib.util.find_spec("yt_dlp"), shutil.which("ffmpeg")
     return [name for name, there in (("yt-dlp", has_yt_dlp), ("ffmpeg", has_ffmpeg)) if not there]
-
-
-def _say(line: str) -> int:
-    print(f"clips-paper: {line}", file=sys.stderr)
-    return 1

@@ -15,8 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -178,24 +176,19 @@ def _picture_line(picture: Path, readme: Path) -> str:
     return f"![CLAP-A against CLAP-T: reconstruction against editability of every setup]({place})"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the README's figures from the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils readme", description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="pocket", help="whose results (default: pocket)")
-    parser.add_argument("--runs-dir", default="runs", help="where they are")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("--live", action="store_true", help="the runs' own results, also where a table is published")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Make the README's picture and table."""
     published = PUBLISHED_DIR / f"{options.profile}.csv"
-    try:
-        if published.is_file() and not options.live:
-            results = read_table(published)
-            facts = dict(results.attrs)
-        else:
-            results = read_results(options.runs_dir, options.profile)
-            facts = {"commit": ", ".join(commits(options.runs_dir, options.profile)), "command": "make study"}
-        make_readme_figures(results, facts, README, PICTURE)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"readme-figures: {error}", file=sys.stderr)
-        return 2
+    if published.is_file() and not options.live:
+        results = read_table(published)
+        facts = dict(results.attrs)
+    else:
+        results = read_results(options.runs_dir, options.profile)
+        facts = {"commit": ", ".join(commits(options.runs_dir, options.profile)), "command": "make study"}
+    make_readme_figures(results, facts, README, PICTURE)
     print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
-    return 0

@@ -11,7 +11,6 @@ read_samplers    : the published table of a profile, or None.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
@@ -149,20 +148,16 @@ def _row(sampler: tuple[str, int], metric: str, value: float, test: Equivalence)
     return {**names, **asdict(test), "equivalent": test.equivalent}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure a profile's samplers and publish the table; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils samplers", description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="pocket", help="pocket (default) or paper")
-    parser.add_argument("--nouns", nargs="+", default=NOUNS, help="what the prompts are asked for")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
+    parser.add_argument("--nouns", nargs="+", default=NOUNS, help=f"class nouns to generate (default: {NOUNS})")
     parser.add_argument("--steps", nargs="+", type=int, default=PUBLISHED_STEPS, help="numbers of denoising steps")
-    options = parser.parse_args(arguments)
-    try:
-        table = measure_samplers(options.profile, options.nouns, options.steps)
-        write_csv(published_path(options.profile), table)
-    except (ValueError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+
+
+def main(options: argparse.Namespace) -> None:
+    """Measure a profile's samplers and publish the table."""
+    table = measure_samplers(options.profile, options.nouns, options.steps)
+    write_csv(published_path(options.profile), table)
     print(table.round(4).to_string(index=False))
     print(f"Fewest steps that are equivalent in everything: {fewest_steps(table)}")
     print(f"Written: {published_path(options.profile)}")
-    return 0

@@ -81,13 +81,14 @@ def with_row(table: pd.DataFrame, row: dict) -> pd.DataFrame:
     return both.drop_duplicates(CANDIDATE, keep="last").sort_values(CANDIDATE, ignore_index=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Search and write the table; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils search", description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="pocket")
-    parser.add_argument("--concepts", nargs="+", default=SEARCHED, choices=SEARCHED)
-    parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
-    options = parser.parse_args(arguments)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
+    parser.add_argument("--concepts", nargs="+", default=SEARCHED, choices=SEARCHED, help="which to learn (all three)")
+    parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES), help="which (all)")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Search and write the table."""
     lab = Lab.load(options.profile)
     target = DATA_DIR / "published" / f"search-{options.profile}.csv"
     target.parent.mkdir(exist_ok=True)
@@ -97,4 +98,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         table = with_row(table, row)
         write_csv(target, table)
     print(table.groupby(["method", "lr"])[["clap_a", "clap_t", "sum"]].mean().round(3))
-    return 0

@@ -36,7 +36,6 @@ BACKBONE = "00_*.ipynb"  # how the pocket model is made; not needed to use it
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
 OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
 WITHOUT_EFFECT = {"study.py", "headless.py", "report.py", "report_clips.py", "narrative.py", "page.py"}
-INTERRUPTED = 130
 # Executed copies are read without a kernel: figures also as HTML, which nbconvert and any browser can show.
 FIGURES = {"PLOTLY_RENDERER": "plotly_mimetype+notebook"}
 
@@ -176,33 +175,16 @@ def run_study(
     return page
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the study from the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        run_study(**vars(options))
-    except headless.NotebookFailed as failure:
-        print(f"\n{failure}", file=sys.stderr)
-        return 1
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"\n{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted. What is finished is kept; run again to go on from there.", file=sys.stderr)
-        return INTERRUPTED
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils study", description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="pocket", help="pocket (default), paper or smoke")
-    parser.add_argument("--concepts", nargs="*", default=(), help="names in data/concepts.csv, or folders")
-    parser.add_argument("--seeds", nargs="*", type=int, default=(), help="whole numbers")
-    parser.add_argument("--runs-dir", default="runs", help="where everything is written")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
     parser.add_argument("--with-backbone", action="store_true", help="also notebook 00")
     parser.add_argument("--force", action="store_true", help="execute notebooks that are done, too")
-    return parser
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run the study."""
+    run_study(**vars(options))
 
 
 def _run_notebook(execution: Execution, partial: Path, label: str) -> float:
@@ -216,7 +198,7 @@ def _run_notebook(execution: Execution, partial: Path, label: str) -> float:
             headless.execute(execution.notebook, partial, execution.parameters, progress, environment)
     except headless.NotebookFailed as failure:
         partial.replace(failed)
-        raise headless.NotebookFailed(f"{label}: {failure}.\nExecuted as far as it came: {failed}") from failure
+        raise headless.NotebookFailed(f"{label}: {failure}. Executed as far as it came: {failed}") from failure
     failed.unlink(missing_ok=True)
     return round(progress.elapsed_s, 1)
 

@@ -5,8 +5,6 @@ The profile's newest study is served. Another is built where there is none, or w
 """
 
 import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from tmp_utils.runs.collection import own_concepts
@@ -18,23 +16,15 @@ from tmp_utils.survey.store import Store
 SAID = ("variants", "n_per_kind", "seed", "contact")  # what makes it another study
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        folder = options.questionnaire or _folder(options)
-        if options.export:
-            questionnaire = load_questionnaire(folder)
-            print(f"Answers so far: {Store(questionnaire, options.answers).export(options.export)}")
-        else:
-            serve(folder, options.answers, options.port, options.host, options.share)
-            print("The page is closed. Every answer is kept; run again to go on.")
-    except (ValueError, OSError, ImportError) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nInterrupted. Every answer is kept; run again to go on.", file=sys.stderr)
-    return 0
+def main(options: argparse.Namespace) -> None:
+    """Build the questionnaire if there is none, and serve it or export its answers."""
+    folder = options.questionnaire or _folder(options)
+    if options.export:
+        questionnaire = load_questionnaire(folder)
+        print(f"Answers so far: {Store(questionnaire, options.answers).export(options.export)}")
+    else:
+        serve(folder, options.answers, options.port, options.host, options.share)
+        print("The page is closed. Every answer is kept; run again to go on.")
 
 
 def _folder(options: argparse.Namespace) -> Path:
@@ -54,14 +44,11 @@ def _folder(options: argparse.Namespace) -> Path:
     return questionnaire.folder
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils survey", description=__doc__)
-    parser.add_argument("--runs-dir", default="runs", help="where the runs are")
-    parser.add_argument("--profile", default="pocket", help="whose runs: pocket (default), paper or smoke")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("--questionnaire", type=Path, help="a questionnaire's folder; by default the profile's newest")
     parser.add_argument("--build", action="store_true", help="build a study of the runs as they are now")
     parser.add_argument("--variants", nargs="+", help=f"what is compared: {' '.join(VARIANTS)}")
-    parser.add_argument("--concepts", nargs="*", default=(), help="folders of recordings that moved since the runs")
     parser.add_argument("--n-per-kind", type=int, help=f"questions of either kind: {N_PER_KIND}")
     parser.add_argument("--seed", type=int, help="which pairs are drawn: 0")
     parser.add_argument("--contact", help="whom participants can write to; shown on the page")
@@ -70,4 +57,3 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
     parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
     parser.add_argument("--share", action="store_true", help="a public link, through Gradio")
-    return parser

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -211,21 +210,15 @@ def _pooled(collection: Collection, digests: Sequence[str]) -> pd.DataFrame:
     return read_table(path)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Collect from the command line, and publish where asked to; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils results", description=__doc__.splitlines()[0])
-    parser.add_argument("--profile", default="pocket", help="pocket (default), paper or smoke")
-    parser.add_argument("--runs-dir", default="runs", help="where the runs are")
-    parser.add_argument("--concepts", nargs="*", default=(), help="folders of your own recordings that runs used")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("--publish", metavar="FILE", help="also write the table to FILE, with what made it")
     parser.add_argument("--grow", action="store_true", help="for --publish: keep the runs that only FILE has")
     parser.add_argument("--command", default="make study", help="for --publish: the command that made the runs")
-    options = parser.parse_args(arguments)
-    try:
-        collect_results(options.runs_dir, options.profile, options.concepts)
-        if options.publish:
-            print(publish(options.runs_dir, options.profile, options.publish, options.command, options.grow))
-    except (ValueError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+
+
+def main(options: argparse.Namespace) -> None:
+    """Collect the results, and publish them if asked to."""
+    collect_results(options.runs_dir, options.profile, options.concepts)
+    if options.publish:
+        print(publish(options.runs_dir, options.profile, options.publish, options.command, options.grow))

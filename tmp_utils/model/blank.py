@@ -14,7 +14,6 @@ blank_tokenizer : a RoBERTa tokenizer of bytes and a few words.
 """
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -227,10 +226,12 @@ def write_fake_paper(folder: Path, size: str = "audioldm-m") -> Path:
     return path
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the fake backbone from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils fake-backbone", description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("folder", type=Path, help="where the backbone and its profiles.toml go")
-    written = write_fake_paper(parser.parse_args(arguments).folder)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Write the fake backbone."""
+    written = write_fake_paper(options.folder)
     print(f"Written. Now: TMP_PROFILES={written} make study PROFILE=paper RUNS={written.parent / 'runs'}")
-    return 0

@@ -6,21 +6,21 @@ Without a stage, all of them in order. A stage that is done is skipped; one that
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from tmp_utils.pocket.stages import STAGES, Recipe
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the stages named on the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils pocket", description=__doc__)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; none means all")
     parser.add_argument("--build", type=Path, default=Path("runs/pocket-build"), help="where the parts are made")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run the stages that are named."""
     for name in options.stages or STAGES:
         if name not in STAGES:
-            parser.error(f"no stage {name!r}; there are {', '.join(STAGES)}")
+            raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}.")
         print(f"== {name}", flush=True)
         STAGES[name](options.build, Recipe())
-    return 0

@@ -15,7 +15,6 @@ microphone        : a room, a tilt and a noise floor for one take.
 
 import argparse
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -156,15 +155,14 @@ def write_stand_ins(folder: Path, seed: int = 0, names: tuple[str, ...] = STAND_
     return paths
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write every stand-in and background from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tmp_utils stand-ins", description="Render the stand-in concepts and the backgrounds."
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ go")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
+    parser.add_argument("--seed", type=int, default=0, help="of the rendering (default: 0)")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Write every stand-in and background."""
     paths = write_stand_ins(options.folder, options.seed)
     megabytes = sum(path.stat().st_size for path in paths) / 1e6
     print(f"{len(paths)} clips, {megabytes:.1f} MB, in {options.folder}")
-    return 0

@@ -163,9 +163,11 @@ def write_example(folder: str | Path = EXAMPLE_DIR) -> list[Path]:
     return [write_csv(Path(folder) / f"{name}.csv", table) for name, table in tables.items()]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the example tables from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils simulate", description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("--folder", type=Path, default=EXAMPLE_DIR, help="where the two tables go")
-    print(*write_example(parser.parse_args(arguments).folder), sep="\n")
-    return 0
+
+
+def main(options: argparse.Namespace) -> None:
+    """Write the example tables."""
+    print(*write_example(options.folder), sep="\n")

@@ -1,41 +1,41 @@
-"""Time the study's steps: `python -m tmp_utils bench`; `--gpu` times AudioLDM-M's size, `--estimate` counts it."""
+"""`python -m tmp_utils bench`: the comparison, or with --gpu AudioLDM-M's size, or with --estimate its operations."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 CONCEPT = "sitar"
 NO_GPU = (
-    "bench: no CUDA GPU here, and at AudioLDM-M's size a step takes minutes on a CPU. Run `make bench-gpu` where there "
+    "no CUDA GPU here, and at AudioLDM-M's size a step takes minutes on a CPU. Run `make bench-gpu` where there "
     "is one (Colab's T4 will do); `python -m tmp_utils bench --gpu --size tiny --device cpu` shows what it prints."
 )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print a line a row as it is known, and write the JSON."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils bench", description=__doc__)
-    parser.add_argument("--profile", default="pocket", help="size of the comparison (default pocket)")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("--backbone", help="another pipeline folder than the profile's")
-    parser.add_argument("--concept", default=CONCEPT)
-    parser.add_argument("--runs-dir", default="runs")
+    parser.add_argument("--concept", default=CONCEPT, help=f"what is learned (default: {CONCEPT})")
     parser.add_argument("--gpu", action="store_true", help="training at full size, with random weights")
     parser.add_argument("--size", default="audioldm-m", help="with --gpu: audioldm-m or tiny")
     parser.add_argument("--device", help='with --gpu: "cuda" (default) or "cpu"')
     parser.add_argument(
         "--estimate", type=float, metavar="TFLOPS", help="count profile paper's operations; minutes at so many TFLOP/s"
     )
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> None:
+    """Print each row as soon as it is measured, and write them all as JSON."""
     if options.estimate is not None:
-        return _estimate(options)
-    if options.gpu:
-        return _full_size(options)
-    return _compare(options)
+        _estimate(options)
+    elif options.gpu:
+        _full_size(options)
+    else:
+        _compare(options)
 
 
-def _compare(options: argparse.Namespace) -> int:
+def _compare(options: argparse.Namespace) -> None:
     from tmp_utils.commands.bench.compare import compare
     from tmp_utils.inputs import concepts, profiles
     from tmp_utils.metrics import embed
@@ -49,7 +49,7 @@ def _compare(options: argparse.Namespace) -> int:
     for row in compare(model, concepts.load_concept(options.concept), profile, embedder):
         rows.append(row)
         print("\n".join(described(row)), flush=True)
-    return _write(options, f"bench-{options.profile}", {"profile": options.profile, "backbone": model.id, "rows": rows})
+    _write(options, f"bench-{options.profile}", {"profile": options.profile, "backbone": model.id, "rows": rows})
 
 
 def described(row: dict) -> Iterable[str]:
@@ -68,33 +68,27 @@ def described(row: dict) -> Iterable[str]:
         )
 
 
-def _full_size(options: argparse.Namespace) -> int:
+def _full_size(options: argparse.Namespace) -> None:
     import torch
 
     if options.device in (None, "cuda") and not torch.cuda.is_available():
-        print(NO_GPU, file=sys.stderr)
-        return 2
+        raise RuntimeError(NO_GPU)
     from tmp_utils.commands.bench.full_size import full_size
 
     rows, device = [], options.device or "cuda"
     for row in full_size(options.size, device):
         rows.append(row)
         print(full_size_line(row), flush=True)
-    return _write(options, f"bench-{options.size}-{device}", {"size": options.size, "device": device, "rows": rows})
+    _write(options, f"bench-{options.size}-{device}", {"size": options.size, "device": device, "rows": rows})
 
 
-def _estimate(options: argparse.Namespace) -> int:
+def _estimate(options: argparse.Namespace) -> None:
     from tmp_utils.commands.bench.estimate import estimate
     from tmp_utils.inputs.profiles import load_profile
 
-    try:
-        table = estimate(load_profile("paper"), options.estimate, options.size)
-    except ValueError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
+    table = estimate(load_profile("paper"), options.estimate, options.size)
     print(f"One run at the size of {options.size}, profile paper; minutes at {options.estimate:g} TFLOP/s, not timed.")
     print(table.to_string(float_format="{:.2f}".format))
-    return 0
 
 
 def full_size_line(row: dict) -> str:
@@ -107,12 +101,11 @@ def full_size_line(row: dict) -> str:
     return f"{kind} {row['seconds']:9.4f} s {speed} {memory}".rstrip()
 
 
-def _write(options: argparse.Namespace, name: str, found: dict) -> int:
+def _write(options: argparse.Namespace, name: str, results: dict) -> None:
     from tmp_utils.files import slug, write_json
     from tmp_utils.runs.folder import resolve_runs_dir
     from tmp_utils.runs.provenance import provenance
 
     folder: Path = resolve_runs_dir(options.runs_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    print(write_json(folder / f"{slug(name)}.json", {**found, **provenance()}))
-    return 0
+    print(write_json(folder / f"{slug(name)}.json", {**results, **provenance()}))

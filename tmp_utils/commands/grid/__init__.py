@@ -1,6 +1,6 @@
 """Many runs at once: one notebook execution for each (concept, method, setup, seed), on cores or on a cluster.
 
-Conventions: `python -m tmp_utils grid --concepts all --setups all --seeds 2` works out the jobs, leaves out what is
+Conventions: `python -m tmp_utils grid --concepts all --setups all --n-seeds 2` works out the jobs, leaves out what is
 done, and has Snakemake schedule the rest by `notebooks/grid.smk`; at the end notebook 05 reads what is there. Nothing
 is remembered but files: a job is done when its executed notebook, `<runs_dir>/<profile>/grid/<concept>/<job>.ipynb`,
 and its run are there, so a killed grid goes on where it was. A job that finds another grid at its work waits for it.

@@ -20,7 +20,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -136,10 +136,12 @@ def _turn(path: Path) -> FileLock:
         return lock.acquire()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out the order in a file; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tmp_utils grid-job", description=__doc__.splitlines()[0])
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
     parser.add_argument("order", type=Path, help="a JSON file that tmp_utils.commands.grid wrote")
     parser.add_argument("--attempt", type=int, default=1, help="which attempt this is, from 1")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Carry out the order in a file."""
     return 0 if do(json.loads(options.order.read_text(encoding="utf-8")), options.attempt) else 1

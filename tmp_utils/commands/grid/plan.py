@@ -5,7 +5,6 @@ Conventions: a job is named `<kind>/<concept>/<method>-<setup>-seed<k>`; the kin
 
 Job            : one cell of the grid.
 choose_setups  : "all", "paper", "TI", "TI-BL" -> setups.
-choose_seeds   : "2", "0 4", "3-5" -> seeds.
 plan, plan_metrics : the jobs, and the last of all.
 """
 
@@ -89,27 +88,6 @@ def choose_setups(asked: Sequence[str]) -> list[Setup]:
             raise ValueError(f'unknown setup "{name}"; choose all, paper, a method such as TI, or of: {names}.')
         chosen += [setup for setup in mine if setup not in chosen]
     return chosen
-
-
-def choose_seeds(asked: Sequence[str]) -> list[int]:
-    """Return seeds: one number is how many (from 0), several are which, "3-5" is 3, 4 and 5.
-
-    Raises
-    ------
-    ValueError
-        If something else was asked for.
-    """
-    words = [str(word) for word in asked]
-    if not words or not all(part.isdigit() for word in words for part in word.split("-", 1)):
-        raise ValueError(f"seeds {' '.join(words)!r} not understood: 2 is seeds 0 and 1; 0 4 or 3-5 say which.")
-    if len(words) == 1 and words[0].isdigit():
-        if not int(words[0]):
-            raise ValueError("0 seeds leave nothing to run: 1 is seed 0 alone, 0-0 says the same.")
-        return list(range(int(words[0])))
-    ranges = [[int(part) for part in word.split("-", 1)] for word in words]
-    if backwards := [word for word, ends in zip(words, ranges, strict=True) if ends[0] > ends[-1]]:
-        raise ValueError(f"seeds {' '.join(backwards)} run backwards; 3-5 is 3, 4 and 5.")
-    return sorted({seed for ends in ranges for seed in range(ends[0], ends[-1] + 1)})
 
 
 def plan(
