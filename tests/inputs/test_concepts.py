@@ -24,10 +24,12 @@ def test_the_catalogue_has_the_papers_32_concepts_and_enough_stand_ins():
     assert not table["rare_word"].str.lower().duplicated().any()
 
 
-def test_nobodys_voice_and_nothing_of_the_papers_is_shipped():
+def test_no_living_persons_voice_and_nothing_of_the_papers_is_shipped():
     table = catalogue().set_index("name")
-    assert set(table.index[table["voice"]]) == {"paper/eminem", "paper/obama", "paper/trump"}
-    assert not (table["shipped"] & (table["voice"] | (table["origin"] == "paper"))).any()
+    living = {"paper/eminem", "paper/obama", "paper/trump"}
+    assert set(table.index[table["voice"]]) == {*living, "tenor"}  # Caruso died in 1921
+    assert not table["shipped"][list(living)].any()
+    assert not (table["shipped"] & (table["origin"] == "paper")).any()
     assert {p.name for p in (DATA_DIR / "clips").iterdir()} == set(table.index[table["shipped"]])
 
 
@@ -43,7 +45,7 @@ def test_every_group_of_the_paper_has_stand_ins():
     assert groups.min() >= 6
 
 
-@pytest.mark.parametrize("name", list_concepts())
+@pytest.mark.parametrize("name", [name for name in list_concepts() if concepts.are_stand_ins([name])])
 def test_a_stand_in_has_five_different_clips_of_ten_seconds_that_are_neither_clipped_nor_faint(name):
     concept = load_concept(name)
     clips = [load_clip(path) for path in concept.clips]
@@ -57,7 +59,7 @@ def test_a_stand_in_has_five_different_clips_of_ten_seconds_that_are_neither_cli
 
 def test_the_shipped_sounds_stay_small():
     total = sum(p.stat().st_size for f in ("clips", "backgrounds") for p in (DATA_DIR / f).rglob("*.ogg"))
-    assert total < 12e6
+    assert total < 13e6
 
 
 def test_a_name_gives_the_stand_in_and_the_prefix_the_papers_own(tmp_path, monkeypatch):

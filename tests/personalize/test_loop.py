@@ -155,9 +155,9 @@ def test_mix_makes_other_versions_at_the_asked_ratio(backbone, concept, profile,
     import numpy as np
 
     noise = np.random.default_rng(0).normal(size=163840).astype(np.float32)
-    monkeypatch.setattr(examples_module, "backgrounds", lambda: [noise, noise[::-1]])
+    monkeypatch.setattr(examples_module, "backgrounds", lambda recorded: [noise, noise[::-1]])
     setup = load_setup("TI", "MIX")
-    versions = examples_module._versions(np.sin(np.arange(20480) / 9).astype(np.float32), setup, 0, 0)
+    versions = examples_module._versions(np.sin(np.arange(20480) / 9).astype(np.float32), setup, 0, 0, recorded=True)
     clip = np.sin(np.arange(20480) / 9)
     ratios = [10 * np.log10(np.mean(clip**2) / np.mean((version - clip) ** 2)) for version in versions]
     assert len(ratios) == MIX_VERSIONS and np.allclose(ratios, setup.mix_snr_db, atol=0.1)
@@ -181,10 +181,21 @@ def test_prior_preservation_adds_the_class_s_loss(backbone, concept, profile):
     assert losses[3.0] > 1.5 * losses[1.0]
 
 
+@pytest.mark.parametrize("stand_in", [True, False])
+def test_recordings_get_recorded_backgrounds_and_stand_ins_rendered_ones(backbone, concept, monkeypatch, stand_in):
+    kinds = []
+    monkeypatch.setattr(
+        examples_module, "backgrounds", lambda recorded: kinds.append(recorded) or [torch.ones(163840).numpy()]
+    )
+    setup = replace(load_setup("TI", "MIX"), n_clips=1)
+    make_examples(backbone, replace(concept, stand_in=stand_in), setup, seed=0)
+    assert kinds == [not stand_in]
+
+
 def test_contradictory_setups_are_refused(backbone, concept, profile, monkeypatch):
     with pytest.raises(ValueError, match="text encoder"):
         learn(backbone, concept, replace(load_setup("TI", "BL"), text_encoder=True), profile)
-    monkeypatch.setattr(examples_module, "backgrounds", list)
+    monkeypatch.setattr(examples_module, "backgrounds", lambda recorded: [])
     with pytest.raises(ValueError, match="data/backgrounds is empty"):
         learn(backbone, concept, load_setup("DB", "MIX"), profile)
     with pytest.raises(ValueError, match="rank"):

@@ -13,6 +13,7 @@ samplers  : how few denoising steps give the same scores.
 readme    : the README's picture and table.
 colab     : the set-up cell of the notebooks.
 headless  : one notebook, with its progress on the terminal.
+recordings, packages : cut the shipped recordings again, out of Debian and npm packages.
 paper_clips, survey : fetch the paper's clips; serve the listening study.
 """
 
@@ -62,6 +63,7 @@ COMMANDS = {
     "clips-paper": Command("commands.paper_clips", "fetch the paper's own clips; needs a network and ffmpeg"),
     "pocket": Command("pocket.command", "make the pocket model"),
     "stand-ins": Command("pocket.stand_ins", "render the stand-in concepts and backgrounds"),
+    "recordings": Command("commands.recordings", "cut the shipped recordings again from their packages, and compare"),
     "simulate": Command("survey.simulate", "write the listening study's simulated answers"),
     "fake-backbone": Command("model.blank", "write an AudioLDM-M with random weights"),
     "colab": Command("commands.colab", "write the Colab set-up cell into every notebook"),

