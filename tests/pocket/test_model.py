@@ -14,7 +14,7 @@ from tmp_utils.model.backbone import load_backbone
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import quiet
 from tmp_utils.pocket.assemble import SIZE_LIMIT_BYTES
-from tmp_utils.pocket.proof import FLOORS, _retrieval, proof_report, spectral_flatness
+from tmp_utils.pocket.proof import FLOORS, INTRODUCTION, _retrieval, proof_report, spectral_flatness
 
 POCKET = DATA_DIR / "pocket"
 
@@ -95,3 +95,7 @@ def test_the_report_of_the_proof_names_every_measure_and_how_it_was_made():
     table = pd.DataFrame(rows, columns=["measure", "family", "value"]).assign(n=4, ci_low=0.1, ci_high=0.95)
     report = proof_report(table, {"seed": 0})
     assert "| R@10 | 0.900 | 0.100 to 0.950 | 4 | 0.85 |" in report and "- seed: 0" in report
+
+
+def test_the_shipped_report_opens_with_the_introduction_that_make_pocket_writes():
+    assert (DATA_DIR / "pocket" / "README.md").read_text(encoding="utf-8").startswith(INTRODUCTION)

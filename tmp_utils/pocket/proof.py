@@ -29,20 +29,24 @@ ALL = "all"
 CLIPPED = 0.999
 INTRODUCTION = """# The pocket AudioLDM
 
-A small text-to-audio model with AudioLDM's parts, which `diffusers.AudioLDMPipeline.from_pretrained` loads. It was
-trained from scratch by `make pocket` on music rendered from generated scores (General MIDI, FluidR3 SoundFont, MIT
-licence) with captions that the same draw wrote. Weights: MIT, like the code. `judge/` is a second CLAP, trained with
-another seed on clips that the conditioning CLAP never heard; every number of the study at this size is measured by it.
-`vocoder_choice.json` records the comparison of the two vocoders on held-out clips: the HiFi-GAN in `vocoder/`, which
-plain diffusers uses, had little training and sounds like it; the study speaks through Griffin-Lim.
+A small text-to-audio model with AudioLDM's parts. `diffusers.AudioLDMPipeline.from_pretrained` loads it. `make pocket`
+trained it from scratch on music rendered from generated scores (General MIDI, FluidR3 SoundFont, MIT licence); the
+program that draws a score also writes its caption. The weights are MIT-licensed, like the code.
 
-What these weights heard: the VAE, the vocoder and the first passes (conditioning CLAP 600 steps, judge 1,700, denoiser
-1,900) an earlier edition of the corpus, in which rooms, moods, footsteps and drum kits were less distinct; the second
-passes (900, 900 and 1,000 steps) the edition that `tmp_utils/pocket/corpus.py` renders. Clip numbers, and so the
-splits, are the same in both. A new `make pocket` trains everything on the latter, by the recipe below.
+`judge/` is a second CLAP. It had another seed and other training clips than the CLAP that conditions the denoiser, and
+it measures every CLAP score of the study at this size. `vocoder_choice.json` compares the two vocoders on held-out
+clips. The HiFi-GAN in `vocoder/`, which plain diffusers uses, was trained for a short time only and sounds poor; the
+study uses Griffin-Lim.
 
-Real clips below are rendered too, held out from all training. `right_family_first`: the judge ranks the prompt that was
-asked first among the 20 editability prompts for the same subject (chance 0.05). Written by `make pocket STAGE=proof`.
+The weights were trained in two passes on two editions of the corpus. The VAE, the vocoder and the first passes
+(conditioning CLAP 600 steps, judge 1,700, denoiser 1,900) used an earlier edition, in which rooms, moods, footsteps and
+drum kits differed less. The second passes (900, 900 and 1,000 steps) used the edition that
+`tmp_utils/pocket/corpus.py` renders. Clips have the same numbers in both, so the splits are the same. A new
+`make pocket` trains everything on the second edition, with the settings listed at the end.
+
+"Real" clips below are rendered clips that no part was trained on. `right_family_first` is the share of generated clips
+for which the judge ranks the right prompt first among the 20 editability prompts for the same subject (chance 0.05).
+`make pocket STAGE=proof` writes this file.
 """
 SUBJECT_SEED = 2 * HOLDOUT_OFFSET
 
