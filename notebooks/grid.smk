@@ -1,53 +1,58 @@
-# The grid: one papermill execution of a notebook for each (concept, method, setup, seed), on cores or on SLURM.
+# The grid: a job for each concept, setup and seed, on cores or on SLURM; notebook 05 comes last.
 # Started by `make grid` (`python -m tmp_utils grid`), which writes the configuration into a folder of its own:
-#   jobs: name -> names of the jobs that come first; orders/<name>.json: what each is (see tmp_utils/grid/job.py)
-#   python, project, threads, gpus: with what, and on how much, a job runs
-# `done/` only tells this Snakemake how far it is. What is finished is known by the runs themselves.
+#   cells: names, <concept>/<setup>/seed<k>; concepts: name -> name or folder; first: setup -> setups that come before it
+#   profile, runs_dir, notebooks_dir: what every job is given; python, project, threads, gpus: on what it runs
+# `done/` only says how far this Snakemake is, and begins with what was done before. Whether a run is finished is
+# decided by the run itself (see tmp_utils/commands/grid/cells.py).
 
-JOBS = config["jobs"]
+JOB = (
+    "PYTHONPATH={config[project]:q} OMP_NUM_THREADS={threads} {config[python]:q} -m tmp_utils grid-job "
+    "--profile {config[profile]:q} --runs-dir {config[runs_dir]:q} --notebooks-dir {config[notebooks_dir]:q} "
+)
+
+
+wildcard_constraints:
+    concept="[^/]+",
+    setup="[^/]+",
+    seed=r"\d+",
 
 
 rule all:
     input:
-        expand("done/{job}", job=JOBS),
+        expand("done/{cell}", cell=config["cells"]),
 
 
-# The untrained backbone, which every setup of a concept and seed is compared with.
-rule reference:
+rule run:
+    input:
+        lambda w: [ancient(f"done/{w.concept}/{before}/seed{w.seed}") for before in config["first"][w.setup]],
     output:
-        touch("done/reference/{job}"),
+        touch("done/{concept}/{setup}/seed{seed}"),
+    log:
+        "logs/{concept}/{setup}/seed{seed}.txt",
     params:
-        order="orders/reference/{job}.json",
+        concept=lambda w: config["concepts"][w.concept],
+    message:
+        "{wildcards.concept}/{wildcards.setup}/seed{wildcards.seed}"
     threads: config["threads"]
     resources:
-        gpu=config["gpus"],
+        gpu=int(config["gpus"]),
         attempt=lambda wildcards, attempt: attempt,
     shell:
-        "PYTHONPATH={config[project]:q} OMP_NUM_THREADS={threads} "
-        "{config[python]:q} -m tmp_utils grid-job {params.order:q} --attempt {resources.attempt}"
+        JOB + "--concept {params.concept:q} --seed {wildcards.seed} {wildcards.setup} --attempt {resources.attempt} "
+        ">{log:q} 2>&1"
 
 
-use rule reference as textual_inversion with:
-    input:
-        lambda wildcards: expand("done/{job}", job=JOBS[f"02/{wildcards.job}"]),
+# Last, whatever failed before: the table of what is there.
+rule metrics:
     output:
-        touch("done/02/{job}"),
-    params:
-        order="orders/02/{job}.json",
-
-
-use rule reference as dreambooth with:
-    input:
-        lambda wildcards: expand("done/{job}", job=JOBS[f"03/{wildcards.job}"]),
-    output:
-        touch("done/03/{job}"),
-    params:
-        order="orders/03/{job}.json",
-
-
-# Last, and whatever failed before: what is there, in one table.
-use rule reference as metrics with:
-    output:
-        touch("done/05/{job}"),
-    params:
-        order="orders/05/{job}.json",
+        touch("done/metrics"),
+    log:
+        "logs/metrics.txt",
+    message:
+        "metrics"
+    threads: config["threads"]
+    resources:
+        gpu=int(config["gpus"]),
+        attempt=lambda wildcards, attempt: attempt,
+    shell:
+        JOB + "metrics --attempt {resources.attempt} >{log:q} 2>&1"

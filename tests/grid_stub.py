@@ -1,16 +1,18 @@
 """Notebooks that stand in for 02, 03 and 05 in the tests of the grid: real runs, locks and resume, and no model.
 
-A run takes `STEPS` steps of `GRID_PAUSE_S` seconds (an environment variable) and writes down each, so that one that was
-killed goes on where it was; its `trace.csv` names the process that took each step. The file `GRID_HOLD`, if set, says
-after how many steps TI-BL waits until it says more, so that it can be killed there. TI-3-AC fails where `GRID_BREAK` is
-set.
+A run takes `STEPS` steps and writes down each, so that one that was killed goes on where it was; its `trace.csv` names
+the process that took each step. The file that the environment variable `GRID_HOLD` names, if any, says after how many
+steps TI-BL waits until it says more, so that it can be killed there. TI-3-AC fails where `GRID_BREAK` is set.
 """
 
 import json
+import time
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 
+from tmp_utils.commands.grid.cells import METRICS, Cell
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.runs import folder as runs
@@ -41,7 +43,6 @@ for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in other
                 continue
             trace = run.path / "trace.csv"
             for step in range(len(trace.read_text().splitlines()) if trace.exists() else 0, STEPS):
-                time.sleep(float(os.environ.get("GRID_PAUSE_S", 0)))
                 while hold and step >= int(Path(hold).read_text()):
                     time.sleep(0.2)
                 with trace.open("a") as file:
@@ -58,6 +59,40 @@ table = runs.collect(runs_dir, profile)
 table = table.sort_values(["concept", "method", "setup", "seed"])
 runs.write_csv(runs.resolve_runs_dir(runs_dir) / profile / "results.csv", table)
 """
+
+
+def stub_place(folder: Path) -> Path:
+    """Fill a folder with the notebooks and with references of sitar."""
+    write_notebooks(folder / "notebooks")
+    write_references(folder / "runs", ["sitar"], [0, 1])
+    return folder
+
+
+def cell_of(place: Path, setup: str) -> Cell:
+    """Return a cell of sitar, seed 0."""
+    return Cell("pocket", place / "runs", place / "notebooks", setup, "" if setup == METRICS else "sitar")
+
+
+def hold(place: Path, n: int) -> Path:
+    """Have TI-BL wait after n steps; returns the file for `GRID_HOLD`."""
+    written = place / "hold.new"
+    written.write_text(str(n))
+    return written.replace(place / "hold")
+
+
+def wait_for(folder: Path, pattern: str, lines: int, timeout_s: float = 120) -> Path:
+    """Wait until a file has so many lines, and return it."""
+    for _ in range(round(timeout_s / 0.1)):
+        files = sorted(folder.glob(pattern))
+        if files and files[0].read_text().count("\n") == lines:
+            return files[0]
+        time.sleep(0.1)
+    raise AssertionError(f"no {pattern} of {lines} lines in {folder} after {timeout_s} s")
+
+
+def steps(trace: Path) -> pd.DataFrame:
+    """Return the steps of a run and the process that took each."""
+    return pd.read_csv(trace, names=["step", "process"])
 
 
 def write_notebooks(folder: Path) -> Path:

@@ -1,7 +1,6 @@
 """The study: notebooks executed in order, skipped when done, stopped clearly; and the page at the end."""
 
 import base64
-import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 import soundfile
 from survey_browser import browser
 
-from tmp_utils.commands import headless, run, study
+from tmp_utils.commands import run, study
 from tmp_utils.findings import comparisons, report
 from tmp_utils.runs import folder as runs
 
@@ -34,7 +33,7 @@ def test_concepts_and_seeds_go_where_a_notebook_declares_them(tmp_path):
     lists = write_notebook(tmp_path, "02_lists.ipynb", 'profile: str = "x"\nconcepts: list = ["a"]\nseeds: list = [0]')
     single = write_notebook(tmp_path, "03_single.ipynb", 'concept: str = "a"\nseed: int = 0')
     neither = write_notebook(tmp_path, "04_neither.ipynb", "steps: int = 1")
-    executions = study.plan([lists, single, neither], "pocket", tmp_path, ["sitar", "oud"], [0, 1])
+    executions = study.executions([lists, single, neither], "pocket", tmp_path, ["sitar", "oud"], [0, 1])
     assert [e.name for e in executions] == [
         "02_lists",
         "03_single-sitar-seed0",
@@ -50,14 +49,8 @@ def test_concepts_and_seeds_go_where_a_notebook_declares_them(tmp_path):
 
 def test_without_concepts_a_notebooks_own_values_stand(tmp_path):
     notebook = write_notebook(tmp_path, "02_x.ipynb", 'concept: str = "a"\nruns_dir: str = "runs"')
-    (execution,) = study.plan([notebook], "pocket", tmp_path, [], [])
+    (execution,) = study.executions([notebook], "pocket", tmp_path, [], [])
     assert execution.parameters == {"runs_dir": str(tmp_path)}
-
-
-def test_a_notebook_needs_exactly_one_parameters_cell(tmp_path):
-    notebook = write_notebook(tmp_path, "02_x.ipynb", "a: int = 1", tags=())
-    with pytest.raises(ValueError, match=r'02_x.ipynb has 0 cells tagged "parameters"'):
-        headless.declared_parameters(notebook)
 
 
 def test_the_backbones_notebook_runs_only_when_asked_for(tmp_path):
@@ -154,33 +147,6 @@ def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):
     assert not study._is_done(output, record, "g", tmp_path)
     clip.unlink()
     assert not study._is_done(output, record, "f", tmp_path)
-
-
-class Terminal(list):
-    """A stream that is a terminal, or is not."""
-
-    def __init__(self, is_terminal: bool):
-        super().__init__()
-        self.is_terminal = is_terminal
-
-    def isatty(self) -> bool:
-        return self.is_terminal
-
-    def write(self, text: str) -> None:
-        self.append(text)
-
-    def flush(self) -> None:
-        pass
-
-
-def test_progress_says_which_cell_and_what_was_printed_last():
-    with headless.Progress("[1/2] 01_data", Terminal(is_terminal=False)) as progress:
-        progress.cell("3/20")
-        headless._Lines(progress.said).write("step 1\rstep 2\r\n")
-        assert re.fullmatch(r"\[1/2\] 01_data  cell 3/20  \d+ s  step 2", progress.line())
-        progress.said("x" * 500)
-        assert len(progress.line()) == headless.LINE_CHARS
-    assert progress.stream == ["[1/2] 01_data ...\n"]
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ def run(tmp_path, **parameters):
     """What the executed notebook printed and showed, and its figures' titles."""
     output = tmp_path / "out.ipynb"
     settings = {"profile": PROFILE, "runs_dir": str(tmp_path / "runs"), **parameters}
-    with headless.Progress("06") as progress:
-        headless.execute(NOTEBOOK, output, settings, progress, {})
+    headless.execute(NOTEBOOK, output, settings)
     cells = nbformat.read(output, as_version=4).cells
     shown = [out for cell in cells if cell.cell_type == "code" for out in cell.outputs]
     texts = [out.get("text", "") + out.get("data", {}).get("text/plain", "") for out in shown]

@@ -49,7 +49,7 @@ COMMANDS = {
         "run many concepts, setups and seeds, on this machine's cores or a cluster",
         "profile runs-dir concepts seeds",
     ),
-    "grid-job": Command("commands.grid.job", "one job of a grid (the grid calls it)"),
+    "grid-job": Command("commands.grid.job", "make one cell of a grid (the grid calls it)", "profile runs-dir"),
     "results": Command(
         "findings.results", "collect the results table of a profile, and publish it", "profile runs-dir concepts"
     ),

@@ -1,11 +1,12 @@
 """One notebook executed without a browser, with its progress on the terminal.
 
-Conventions: the kernel is the Python that runs this, whatever kernels are installed elsewhere; it starts in
-the notebook's folder, as in JupyterLab, with a runtime folder of its own. Seconds are wall-clock seconds.
+Conventions: the kernel is the Python that runs this, whatever kernels are installed elsewhere; it starts in the
+notebook's folder, as in JupyterLab, with a runtime folder of its own. The executed copy takes its name when it is
+complete; a failed one is `<name>-failed.ipynb`. Profiles whose files are all shipped run without a network.
 
 declared_parameters : what a notebook's parameters cell declares.
 execute             : run a notebook with papermill and write the executed copy.
-Progress            : a line that says which cell runs, since when, and what it printed last.
+Progress            : one line on the terminal: how far papermill is, or what the notebook printed last.
 """
 
 from __future__ import annotations
@@ -15,9 +16,8 @@ import json
 import os
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,9 +25,9 @@ from tmp_utils.commands import Unfinished
 
 KERNEL = "python3"
 START_TIMEOUT_S = 120
+OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
 LINE_CHARS = 110
-REDRAW_S = 1.0  # on a terminal, where the line is drawn over itself
-REPEAT_S = 30.0  # in a log, where every line stays
+REDRAW_S, REPEAT_S = 1.0, 30.0  # how often the line is written: on a terminal, over itself; in a log, below the last
 
 
 class NotebookFailed(Unfinished):
@@ -62,47 +62,73 @@ def execute(
     notebook: str | Path,
     output: str | Path,
     parameters: Mapping[str, Any],
-    progress: Progress,
+    label: str = "",
     environment: Mapping[str, str] | None = None,
-) -> None:
-    """Execute `notebook` with `parameters` and write the executed copy to `output`, also when it fails.
+) -> float:
+    """Execute `notebook` with `parameters`, write the executed copy to `output`, and return the seconds it took.
 
     Parameters
     ----------
+    label : str
+        What the progress line begins with.
     environment : mapping, optional
         Environment variables for the kernel, beside the present ones.
 
     Raises
     ------
     NotebookFailed
-        If a cell raised or the kernel died.
+        If a cell raised or the kernel died; the message says where the executed part is.
     """
+    output = Path(output)
+    failed = output.with_name(f"{output.stem}-failed.ipynb")
+    for leftover in output.parent.glob(f".{output.stem}.*.partial.ipynb"):
+        leftover.unlink()  # of a process that was killed
+    partial = output.with_name(f".{output.stem}.{os.getpid()}.partial.ipynb")
+    if parameters.get("profile") in OFFLINE_PROFILES:
+        environment = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1"), **(environment or {})}
+    start_s = time.monotonic()
+    try:
+        with private_jupyter(environment or {}) as folder:
+            _papermill(Path(notebook), partial, parameters, Progress(label or output.stem), folder)
+        partial.replace(output)
+    except NotebookFailed as error:
+        partial.replace(failed)
+        raise NotebookFailed(f"{error}. Executed as far as it came: {failed}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    return round(time.monotonic() - start_s, 1)
+
+
+def _papermill(notebook: Path, output: Path, parameters: Mapping, progress: Progress, folder: Path) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
 
-    transport = "tcp" if os.name == "nt" else "ipc"  # ports can collide with another run's; sockets do not
-    with private_jupyter(environment or {}):
-        try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(output),
-                parameters=dict(parameters),
-                kernel_name=KERNEL,
-                language="python",
-                cwd=str(Path(notebook).parent),
-                progress_bar={"file": _Lines(progress.cell), "bar_format": "{n_fmt}/{total_fmt}"},
-                stdout_file=_Lines(progress.said),
-                stderr_file=_Lines(progress.said),
-                start_timeout=START_TIMEOUT_S,
-                config=Config({"KernelManager": {"transport": transport}}),
-            )
-        except papermill.PapermillExecutionError as error:
-            message = f"cell {error.cell_index + 1} raised {error.ename}: {error.evalue}"
-            raise NotebookFailed(message) from error
-        except DeadKernelError as error:
-            message = "its kernel stopped: interrupted, or out of memory. What is finished is kept; run again"
-            raise NotebookFailed(message) from error
+    manager = {}
+    if os.name != "nt":  # ports can collide with another run's; sockets in a folder of their own do not
+        manager = {"transport": "ipc", "ip": str(folder / "socket")}
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(output),
+            parameters=dict(parameters),
+            kernel_name=KERNEL,
+            language="python",
+            cwd=str(notebook.parent),
+            progress_bar={"file": progress, "bar_format": "cell {n_fmt}/{total_fmt}"},
+            stdout_file=progress,
+            stderr_file=progress,
+            start_timeout=START_TIMEOUT_S,
+            config=Config({"KernelManager": manager}),
+        )
+    except papermill.PapermillExecutionError as error:
+        raise NotebookFailed(f"cell {error.cell_index + 1} raised {error.ename}: {error.evalue}") from error
+    except DeadKernelError as error:
+        message = "its kernel stopped: interrupted, or out of memory. What is finished is kept; run again"
+        raise NotebookFailed(message) from error
+    finally:
+        progress.close()
 
 
 @contextlib.contextmanager
@@ -128,63 +154,32 @@ def private_jupyter(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 class Progress:
-    """A line that says which cell runs, for how long, and what was printed last; use it in a `with` block."""
+    """A file for papermill's bar and for what a notebook prints; the last line of both is shown, with the time.
+
+    What a cell prints shows that it is alive for the minutes that it may take; papermill's own bar would stand still.
+    """
 
     def __init__(self, label: str, stream: TextIO | None = None):
-        self.label, self.stream = label, sys.stdout if stream is None else stream
-        self.cells, self.last = "starting", ""
-        self.start_s = time.monotonic()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._tick, daemon=True)
-
-    def __enter__(self) -> Progress:
-        self._print(f"{self.label} ...")
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_error) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self.stream.isatty():
-            self.stream.write("\r\x1b[K")
-            self.stream.flush()
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the line was made."""
-        return time.monotonic() - self.start_s
-
-    def cell(self, count: str) -> None:
-        """Take note that `count` ("3/20") cells are complete."""
-        self.cells = f"cell {count}"
-
-    def said(self, line: str) -> None:
-        """Take note of the last line that the notebook printed."""
-        self.last = line
-
-    def line(self) -> str:
-        """Return the line as it stands."""
-        return f"{self.label}  {self.cells}  {self.elapsed_s:.0f} s  {self.last}"[:LINE_CHARS].rstrip()
-
-    def _tick(self) -> None:
-        while not self._stop.wait(REDRAW_S if self.stream.isatty() else REPEAT_S):
-            self._print(self.line())
-
-    def _print(self, line: str) -> None:
-        self.stream.write(f"\r\x1b[K{line}" if self.stream.isatty() else f"{line}\n")
-        self.stream.flush()
-
-
-class _Lines:
-    """A file to write to that hands on its last line."""
-
-    def __init__(self, hand_on: Callable[[str], None]):
-        self.hand_on = hand_on
+        self.label, self.stream, self.start_s = label, sys.stdout if stream is None else stream, time.monotonic()
+        self.is_terminal = self.stream.isatty()
+        self.shown_s = -REPEAT_S
+        self.write("starting")
 
     def write(self, text: str) -> None:
+        """Show the last line of `text`, unless another was shown a moment ago."""
         lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-        if lines:
-            self.hand_on(lines[-1])
+        elapsed_s = time.monotonic() - self.start_s
+        if lines and elapsed_s - self.shown_s >= (REDRAW_S if self.is_terminal else REPEAT_S):
+            self.shown_s = elapsed_s
+            line = f"{self.label}  {elapsed_s:.0f} s  {lines[-1]}"[:LINE_CHARS]
+            self.stream.write(f"\r\x1b[K{line}" if self.is_terminal else f"{line}\n")
+            self.stream.flush()
 
     def flush(self) -> None:
-        pass
+        """Part of being a file; every line is flushed as it is shown."""
+
+    def close(self) -> None:
+        """Clear the line on a terminal."""
+        if self.is_terminal:
+            self.stream.write("\r\x1b[K")
+            self.stream.flush()

@@ -5,7 +5,7 @@ executed copy goes to `<runs_dir>/<profile>/notebooks/`, under a hidden name unt
 lies `<name>.json`, which says what it was made from. A notebook is skipped when all that it reads is what it
 was: parameters, notebook, package, data, the notebooks before it; and when the runs it left are whole still.
 
-plan        : which executions a profile, concepts and seeds come to.
+executions  : which executions a profile, concepts and seeds come to.
 fingerprint : what an execution is made from, as one hash.
 execute     : one notebook, or nothing if it is done.
 run_study   : all of them, then the report.
@@ -34,8 +34,7 @@ NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 STUDY = "0[1-9]_*.ipynb"
 BACKBONE = "00_*.ipynb"  # how the pocket model is made; not needed to use it
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
-OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
-WITHOUT_EFFECT = {"study.py", "headless.py", "report.py", "report_clips.py", "narrative.py", "page.py"}
+WITHOUT_EFFECT = {"commands"}  # rooms that no notebook computes with
 # Executed copies are read without a kernel: figures also as HTML, which nbconvert and any browser can show.
 FIGURES = {"PLOTLY_RENDERER": "plotly_mimetype+notebook"}
 
@@ -57,13 +56,13 @@ def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_backbone: bool = False) ->
     FileNotFoundError
         If there is none.
     """
-    found = sorted([*Path(folder).glob(STUDY), *(Path(folder).glob(BACKBONE) if with_backbone else [])])
-    if not found:
+    notebooks = sorted([*Path(folder).glob(STUDY), *(Path(folder).glob(BACKBONE) if with_backbone else [])])
+    if not notebooks:
         raise FileNotFoundError(f"{folder} holds no notebook named like {STUDY}. Point --notebooks-dir at them.")
-    return found
+    return notebooks
 
 
-def plan(
+def executions(
     notebooks: Sequence[Path], profile: str, runs_dir: Path, concepts: Sequence[str], seeds: Sequence[int]
 ) -> list[Execution]:
     """Return the executions that cover all concepts and seeds.
@@ -72,25 +71,26 @@ def plan(
     takes the whole list; one that declares only `concept` or `seed` is executed once for each. With none
     given, the notebook's own values stand.
     """
-    executions = []
+    chosen = []
     for notebook in notebooks:
         declared = headless.declared_parameters(notebook)
         common = {"profile": profile, "runs_dir": str(runs_dir)}
         grid = [(notebook.stem, {key: value for key, value in common.items() if key in declared})]
         grid = _spread(grid, declared, "concept", list(concepts))
         grid = _spread(grid, declared, "seed", list(seeds))
-        executions += [Execution(notebook, name, parameters) for name, parameters in grid]
-    return executions
+        chosen += [Execution(notebook, name, parameters) for name, parameters in grid]
+    return chosen
 
 
 def fingerprint(execution: Execution, before: Sequence[str] = ()) -> str:
     """Return a hash of all that decides an execution; `before` holds those of the notebooks it follows."""
     package = PROJECT_DIR / "tmp_utils"
+    sources = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in WITHOUT_EFFECT]
     parts = {
         "parameters": execution.parameters,
         "profile": asdict(load_profile(execution.parameters.get("profile", "pocket"))),
         "notebook": _hash_files([execution.notebook]),
-        "package": _hash_files(p for p in package.rglob("*.py") if p.name not in WITHOUT_EFFECT),
+        "package": _hash_files(sources),
         "data": _hash_files(p for p in DATA_DIR.rglob("*") if p.suffix in HASHED_DATA),
         "recordings": [_hash_files(folder.rglob("*")) for folder in _concept_folders(execution)],
         "before": list(before),
@@ -111,21 +111,20 @@ def execute(execution: Execution, folder: Path, before: Sequence[str], label: st
     if not force and _is_done(output, record, print_hash, folder.parent):
         print(f"{label}: already done", flush=True)
         return print_hash
-    partial = folder / f".{execution.name}.{os.getpid()}.partial.ipynb"
+    figures = {name: os.environ.get(name, value) for name, value in FIGURES.items()}
     try:
-        elapsed_s = _run_notebook(execution, partial, label)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
-    found = find_runs(folder.parents[1], folder.parent.name)
-    runs = {str(run.relative_to(folder.parent)): _n_files(run) for run in found}
-    done = {
+        elapsed_s = headless.execute(execution.notebook, output, execution.parameters, label, figures)
+    except headless.NotebookFailed as failure:
+        raise headless.NotebookFailed(f"{label}: {failure}") from failure
+    finished = find_runs(folder.parents[1], folder.parent.name)
+    runs = {str(run.relative_to(folder.parent)): _n_files(run) for run in finished}
+    made_from = {
         "fingerprint": print_hash,
         "parameters": execution.parameters,
         "elapsed_s": elapsed_s,
         "runs": runs,
     }
-    write_json(record, {**done, **provenance()})
+    write_json(record, {**made_from, **provenance()})
     print(f"{label}: done in {elapsed_s:.0f} s", flush=True)
     return print_hash
 
@@ -156,13 +155,13 @@ def run_study(
     """
     folder = resolve_runs_dir(runs_dir) / slug(profile) / "notebooks"
     notebooks = find_notebooks(Path(notebooks_dir), with_backbone)
-    executions = plan(notebooks, profile, folder.parents[1], [_absolute(c) for c in concepts], seeds)
+    steps = executions(notebooks, profile, folder.parents[1], [_absolute(c) for c in concepts], seeds)
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     before: list[str] = []
     try:
-        for number, execution in enumerate(executions, start=1):
-            label = f"[{number}/{len(executions)}] {execution.name}"
+        for number, execution in enumerate(steps, start=1):
+            label = f"[{number}/{len(steps)}] {execution.name}"
             before.append(execute(execution, folder, before, label, force))
     except headless.NotebookFailed:
         try:
@@ -185,22 +184,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> None:
     """Run the study."""
     run_study(**vars(options))
-
-
-def _run_notebook(execution: Execution, partial: Path, label: str) -> float:
-    """Execute a notebook into `partial` and return the seconds; a failed one is kept and named so."""
-    offline = {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
-    environment = offline if execution.parameters.get("profile") in OFFLINE_PROFILES else {}
-    environment |= {name: os.environ.get(name, value) for name, value in FIGURES.items()}
-    failed = partial.with_name(f"{execution.name}-failed.ipynb")
-    try:
-        with headless.Progress(label) as progress:
-            headless.execute(execution.notebook, partial, execution.parameters, progress, environment)
-    except headless.NotebookFailed as failure:
-        partial.replace(failed)
-        raise headless.NotebookFailed(f"{label}: {failure}. Executed as far as it came: {failed}") from failure
-    failed.unlink(missing_ok=True)
-    return round(progress.elapsed_s, 1)
 
 
 def _is_done(output: Path, record: Path, print_hash: str, profile_dir: Path) -> bool:

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from tmp_utils.commands import NOT_ALL
+from tmp_utils.commands.grid.cells import NOTEBOOKS_DIR, cells, choose_setups
 from tmp_utils.commands.grid.engine import run_grid
-from tmp_utils.commands.grid.plan import NOTEBOOKS_DIR, choose_setups, plan
 
-LOST = "not finished: not started, for what comes before it failed, or killed (out of memory, time limit, node lost)."
+LOST = "not finished: what comes before it failed, or it was killed (out of memory, time limit, node lost)."
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +30,9 @@ def main(options: argparse.Namespace) -> int | None:
     settings = vars(options)
     concepts, setups, seeds = (settings.pop(key) for key in ("concepts", "setups", "seeds"))
     place = {key: settings[key] for key in ("profile", "runs_dir", "notebooks_dir")}
-    jobs = plan(concepts=concepts, setups=choose_setups(setups), seeds=seeds, **place)
-    missing = run_grid(jobs, **settings)
-    for job in missing:
-        print(f"{job.name}: {job.why_not or LOST}", file=sys.stderr)
+    chosen = cells(concepts=concepts, setups=choose_setups(setups), seeds=seeds, **place)
+    missing = run_grid(chosen, **settings)
+    for cell in missing:
+        print(f"{cell.name}: {cell.why_not or LOST}", file=sys.stderr)
     print(f"Grid: {len(missing)} jobs failed; run again to go on from there." if missing else "Grid: all done.")
     return NOT_ALL if missing else None

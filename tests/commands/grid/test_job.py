@@ -1,0 +1,79 @@
+"""One cell made: once, by whoever comes first, and from where a killed process left it."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from grid_stub import STEPS, cell_of, hold, steps, stub_place, wait_for
+
+from tmp_utils.commands import run
+from tmp_utils.commands.grid.job import make
+from tmp_utils.commands.headless import NotebookFailed
+
+
+@pytest.fixture
+def place(tmp_path):
+    return stub_place(tmp_path)
+
+
+def words(place) -> list[str]:
+    where = ["--runs-dir", str(place / "runs"), "--notebooks-dir", str(place / "notebooks")]
+    return ["grid-job", "TI-BL", "--concept", "sitar", *where]
+
+
+def start(place, **environment: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "tmp_utils", *words(place)]
+    return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_job_leaves_one_executed_notebook_and_then_has_nothing_to_do(place, capsys):
+    cell = cell_of(place, "TI-BL")
+    assert run(words(place)) == 0 and cell.done
+    made = cell.output.stat().st_mtime_ns
+    assert make(cell) and cell.output.stat().st_mtime_ns == made
+    assert "already done" in capsys.readouterr().out
+    assert sorted(p.name for p in cell.output.parent.glob("[!.]*")) == ["TI-BL-seed0.ipynb"]
+    assert sorted(p.name for p in cell.notebook.parent.iterdir()) == ["02_stub.ipynb", "03_stub.ipynb", "05_stub.ipynb"]
+
+
+def test_a_failed_job_says_why_and_where_and_only_a_lost_one_is_tried_twice(place, monkeypatch):
+    monkeypatch.setenv("GRID_BREAK", "1")
+    cell = cell_of(place, "TI-3-AC")
+    with pytest.raises(NotebookFailed, match="cell 3 raised ValueError: this setup is broken"):
+        make(cell)
+    failed = cell.output.with_name("TI-3-AC-seed0-failed.ipynb")
+    assert cell.why_not.startswith("cell 3 raised ValueError: this setup is broken") and str(failed) in cell.why_not
+    assert "this setup is broken" in failed.read_text()
+    monkeypatch.delenv("GRID_BREAK")
+    assert not make(cell, attempt=2) and not cell.done
+    assert make(cell, attempt=1) and cell.done
+    assert not failed.exists() and cell.why_not == ""
+
+
+def test_a_notebook_that_leaves_no_run_has_failed(place):
+    cell = cell_of(place, "TI-BL")
+    nbformat.write(nbformat.v4.new_notebook(cells=nbformat.read(cell.notebook, 4).cells[:1]), cell.notebook)
+    with pytest.raises(NotebookFailed, match="came to its end and left no finished run"):
+        make(cell)
+    assert "came to its end and left no finished run" in cell.why_not and not cell.done
+
+
+def test_two_jobs_of_one_cell_take_turns_and_one_that_was_killed_is_gone_on_with(place):
+    cell = cell_of(place, "TI-BL")
+    held = hold(place, 3)
+    killed = start(place, GRID_HOLD=str(held))
+    kernel = steps(wait_for(cell.run.parent, ".seed0.*.partial/trace.csv", lines=3)).process[0]
+    waits = start(place, GRID_HOLD=str(held))
+    assert "another process is making it; waiting for it" in waits.stdout.readline()
+    for process in (killed.pid, kernel):
+        os.kill(process, signal.SIGKILL)
+    killed.communicate()
+    hold(place, STEPS)
+    assert waits.wait(timeout=90) == 0 and cell.done
+    trace = steps(cell.run / "trace.csv")
+    assert list(trace.step) == list(range(STEPS)) and trace.process.nunique() == 2
+    assert list(cell.output.parent.glob(".*.partial.ipynb")) == []
+    assert start(place).communicate(timeout=90)[0].endswith("already done\n")

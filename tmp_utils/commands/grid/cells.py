@@ -1,0 +1,199 @@
+"""The cells of a grid: what each makes, and whether it is made.
+
+Conventions: a cell is a concept, a setup and a seed, named `<concept>/<method>-<setup>/seed<k>` as its run folder is.
+The setup `REFERENCE` is the untrained backbone, which needs no notebook and which every setup of a concept and seed is
+compared with. Notebook 05, which reads what all cells left, is a cell of its own: `METRICS`. A cell is done when its
+executed notebook, `<runs_dir>/<profile>/grid/<concept>/<setup>-seed<k>.ipynb`, and its run are there and nothing failed
+since; beside the notebook, `...-failed.txt` says why it failed.
+
+Cell          : one of them.
+cells         : concepts, setups and seeds -> cells.
+choose_setups : "all", "paper", "TI", "TI-BL" -> setups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from tmp_utils.files import slug
+from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
+from tmp_utils.inputs.profiles import Setup, list_setups, load_profile
+from tmp_utils.metrics.table import UNTRAINED
+from tmp_utils.runs.folder import MANIFEST, read_manifest, resolve_runs_dir, run_folder
+from tmp_utils.runs.identity import CLASS_NOUN, differing, settings_of
+from tmp_utils.runs.provenance import PROJECT_DIR
+
+NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
+PAPER_NOTE = "paper:"  # how data/setups.csv marks the paper's own setups
+REFERENCE = f"{UNTRAINED}-{CLASS_NOUN}"
+METRICS = "metrics"
+ALONE = ("TI", "DB")  # methods that need no other; notebook 03 shows the rest beside DB-BL
+BESIDE = "DB-BL"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the grid.
+
+    Attributes
+    ----------
+    profile, runs_dir, notebooks_dir : where it is made, and from what.
+    setup : "TI-BL", `REFERENCE` or `METRICS`.
+    concept : a name in the catalogue, or a folder; "" for `METRICS`.
+    """
+
+    profile: str
+    runs_dir: Path
+    notebooks_dir: Path
+    setup: str
+    concept: str = ""
+    seed: int = 0
+
+    @cached_property
+    def _concept(self) -> Concept:
+        return load_concept(self.concept)
+
+    @cached_property
+    def _setup(self) -> Setup | None:
+        return None if self.setup in (REFERENCE, METRICS) else choose_setups([self.setup])[0]
+
+    @property
+    def name(self) -> str:
+        """The run folder's name below the profile's."""
+        return METRICS if self.run is None else "/".join(self.run.parts[-3:])
+
+    @cached_property
+    def run(self) -> Path | None:
+        """The run that is finished afterwards; None for `METRICS`."""
+        if self.setup == METRICS:
+            return None
+        names = (self._setup.method, self._setup.setup) if self._setup else (UNTRAINED, CLASS_NOUN)
+        return run_folder(self.runs_dir, self.profile, self._concept.name, *names, self.seed)
+
+    @cached_property
+    def settings(self) -> dict:
+        """What the run's manifest must say: a finished run of other settings is not this cell's."""
+        return settings_of(load_profile(self.profile), self._concept, self.seed, self._setup)
+
+    @cached_property
+    def notebook(self) -> Path | None:
+        """The notebook that makes it; None for the reference."""
+        if self.setup == REFERENCE:
+            return None
+        number = "05" if self.setup == METRICS else "02" if self._setup.method == "TI" else "03"
+        notebooks = sorted(Path(self.notebooks_dir).glob(f"{number}_*.ipynb"))
+        if len(notebooks) != 1:
+            raise FileNotFoundError(
+                f"{self.notebooks_dir} holds {len(notebooks)} notebooks {number}_*.ipynb; the grid needs one."
+            )
+        return notebooks[0].resolve()
+
+    @property
+    def output(self) -> Path | None:
+        """The executed notebook; None for the reference."""
+        if self.notebook is None:
+            return None
+        folder, seed = grid_folder(self.runs_dir, self.profile), f"seed{self.seed}"
+        if self.run is None:
+            return folder / f"{self.notebook.stem}.ipynb"
+        return folder / self.run.parts[-3] / f"{self.run.parts[-2]}-{seed}.ipynb"
+
+    @property
+    def parameters(self) -> dict:
+        """What the notebook is given."""
+        common = {"profile": self.profile, "runs_dir": str(resolve_runs_dir(self.runs_dir))}
+        if self._setup is None:
+            return common
+        alone = self._setup.method in ALONE
+        setups, others = ([self._setup.setup], []) if alone else (["BL"], [self._setup.method])
+        given = {"concept": self.concept, "setups": setups, "others": others, "seeds": [self.seed]}
+        return common | given | {"in_depth": False}
+
+    @property
+    def first(self) -> list[str]:
+        """Setups of the same concept and seed that come before it: it reads what they make."""
+        if self._setup is None:
+            return []
+        return [REFERENCE] if self._setup.method in ALONE else [REFERENCE, BESIDE]
+
+    @property
+    def failure(self) -> Path:
+        """The file that says why it failed."""
+        made = self.output or self.run
+        return made.with_name(f"{made.stem}-failed.txt")
+
+    @property
+    def why_not(self) -> str:
+        """Why it failed; empty if it did not, as far as is known."""
+        return self.failure.read_text(encoding="utf-8").strip() if self.failure.exists() else ""
+
+    @property
+    def done(self) -> bool:
+        """Whether the executed notebook and the run are there, and nothing failed since."""
+        if (self.output is not None and not self.output.exists()) or self.failure.exists():
+            return False
+        if self.run is None:
+            return True
+        return (self.run / MANIFEST).exists() and not differing(read_manifest(self.run)["parameters"], self.settings)
+
+
+def grid_folder(runs_dir: Path, profile: str) -> Path:
+    """Where the executed notebooks of a grid are."""
+    return resolve_runs_dir(runs_dir) / slug(profile) / "grid"
+
+
+def cells(
+    profile: str,
+    concepts: Sequence[str],
+    setups: Sequence[Setup],
+    seeds: Sequence[int],
+    runs_dir: Path,
+    notebooks_dir: Path = NOTEBOOKS_DIR,
+) -> list[Cell]:
+    """Return the cells of a grid, each after those that come first; wrong names fail here, before anything runs."""
+    load_profile(profile)
+    names = [setup.name for setup in setups]
+    if any(setup.method not in ALONE for setup in setups):
+        names = [BESIDE, *names]
+    given = [name for word in concepts for name in (list_concepts() if word == "all" else [word])]
+    return [
+        Cell(profile, runs_dir, notebooks_dir, setup, concept, seed)
+        for concept in _distinct(given)
+        for seed in dict.fromkeys(seeds)
+        for setup in dict.fromkeys([REFERENCE, *names])
+    ]
+
+
+def _distinct(given: Sequence[str]) -> list[str]:
+    """Return concepts' names and the full paths of folders; two of one name would be one run."""
+    words = [str(Path(word).expanduser().resolve()) if Path(word).expanduser().is_dir() else word for word in given]
+    folders: dict[str, Path] = {}
+    for word in dict.fromkeys(words):
+        concept = load_concept(word)
+        folder = concept.clips[0].resolve().parent
+        if folders.setdefault(concept.name, folder) != folder:
+            raise ValueError(
+                f'{folders[concept.name]} and {folder} would both be "{concept.name}"; rename one of the folders.'
+            )
+    return list(dict.fromkeys(words))
+
+
+def choose_setups(words: Sequence[str]) -> list[Setup]:
+    """Return setups by name ("TI-BL"), by method ("TI"), the paper's own ("paper"), or "all".
+
+    Raises
+    ------
+    ValueError
+        If a word is none of these; the message lists them.
+    """
+    known, chosen = list_setups(), []
+    for word in words:
+        meant = [s for s in known if word in ("all", s.method, s.name) or (word == "paper" and PAPER_NOTE in s.note)]
+        if not meant:
+            names = ", ".join(s.name for s in known)
+            raise ValueError(f'unknown setup "{word}"; choose all, paper, a method such as TI, or of: {names}.')
+        chosen += [setup for setup in meant if setup not in chosen]
+    return chosen
