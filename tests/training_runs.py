@@ -14,7 +14,7 @@ def learn(backbone, concept, setup, profile, seed=0, **kwargs) -> Adapter:
     return personalise(backbone, concept, setup, seed, profile=profile, progress=False, **kwargs)
 
 
-def set_options(profile, method, **values):
+def with_hyperparameters(profile, method, **values):
     return replace(profile, methods={**profile.methods, method: {**profile.methods[method], **values}})
 
 
@@ -24,6 +24,6 @@ def same(one: Adapter, other: Adapter) -> bool:
     )
 
 
-def recipe_of(backbone, concept, method, **options):
-    options = Hyperparameters(**{"lr": 1e-3, "steps": 3, **options})
-    return METHODS[method](backbone, concept, load_setup(method, "BL"), options, 0), options
+def recipe_of(backbone, concept, method, **hyperparameters):
+    hyperparameters = Hyperparameters(**{"lr": 1e-3, "steps": 3, **hyperparameters})
+    return METHODS[method](backbone, concept, load_setup(method, "BL"), hyperparameters, 0), hyperparameters

@@ -15,6 +15,7 @@ from tmp_utils.commands.bench.full_size import blank_backbone, blank_run, full_s
 from tmp_utils.commands.bench.timing import PARTS, Ratio, alternating, step_parts
 from tmp_utils.model.device import OutOfMemory, explained
 from tmp_utils.model.generate import BATCH, generate
+from tmp_utils.personalize import loop
 from tmp_utils.personalize.recipe import Hyperparameters
 
 
@@ -157,10 +158,14 @@ def test_full_size_rows_are_made_at_reduced_width_on_a_cpu():
 
 
 def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(monkeypatch):
-    def full(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    step = loop.step
 
-    monkeypatch.setattr("tmp_utils.commands.bench.full_size.step_together", full)
+    def full(trainings):
+        if trainings[0].adapter.method == "TI":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(trainings)
+
+    monkeypatch.setattr(loop, "step", full)
     rows = list(full_size("tiny", "cpu", cases=(("fp32", False),), companies=(), clip_s=0.64, repeats=1))
     assert "batch_size=4" in rows[0]["status"] and "accumulation" in cli.full_size_line(rows[0])
     assert [row["status"] for row in rows[1:]] == ["ok", "ok"]

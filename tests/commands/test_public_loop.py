@@ -17,9 +17,9 @@ from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.generate import generate
 from tmp_utils.personalize import METHODS
 from tmp_utils.personalize.examples import make_examples
-from tmp_utils.personalize.loop import step_generator
-from tmp_utils.personalize.objective import Conditions, diffusion_loss
+from tmp_utils.personalize.loop import losses
 from tmp_utils.personalize.recipe import Hyperparameters
+from tmp_utils.personalize.training import Training, step_generator
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 
@@ -27,8 +27,9 @@ CLIP_S, BATCH = 1.28, 3
 
 
 def both(backbone, concept, method):
-    """Our recipe, examples and conditions, and the public loop that starts where it does."""
-    recipe = METHODS[method](backbone, concept, load_setup(method, "BL"), Hyperparameters(lr=1e-2, steps=3), 0)
+    """Our training, and the public loop that starts where it does."""
+    hyperparameters = Hyperparameters(lr=1e-2, steps=3, batch_size=BATCH)
+    recipe = METHODS[method](backbone, concept, load_setup(method, "BL"), hyperparameters, 0)
     examples = make_examples(backbone, concept, load_setup(method, "BL"), 0)
     asked = {"lr": 1e-2, "clip_s": CLIP_S}
     if method == "TI":
@@ -36,10 +37,11 @@ def both(backbone, concept, method):
         public = PublicTextualInversion(backbone, concept.clips, recipe.prompts, recipe.placeholder, first, **asked)
     else:
         public = PublicDreamBooth(backbone, concept.clips, recipe.prompts, **asked)
-    return recipe, examples, public
+    return Training(backbone, recipe, examples, hyperparameters, adapter=None), public
 
 
-def draw_of(backbone, recipe, examples, step=0):
+def draw_of(training, step=0):
+    backbone, recipe, examples = training.backbone, training.recipe, training.examples
     n_timesteps = backbone.scheduler.config.num_train_timesteps
     shape = tuple(examples.mean.shape[2:])
     return PublicDraw.of(step_generator(0, step), BATCH, len(recipe.prompts), len(examples.mean), shape, n_timesteps)
@@ -48,12 +50,12 @@ def draw_of(backbone, recipe, examples, step=0):
 @pytest.mark.parametrize("method", ["TI", "DB"])
 @pytest.mark.parametrize("step", [0, 1])
 def test_both_loops_have_the_same_loss_for_the_same_noise(backbone, concept, method, step):
-    recipe, examples, public = both(backbone, concept, method)
-    ours, _ = diffusion_loss(Conditions(backbone, recipe), examples, recipe.tensors, BATCH, step_generator(0, step))
-    theirs = public.loss(draw_of(backbone, recipe, examples, step))
+    training, public = both(backbone, concept, method)
+    ours, _ = losses([training], [step_generator(0, step)])
+    theirs = public.loss(draw_of(training, step))
     theirs = theirs.detach()
     assert float(ours.detach()) == pytest.approx(float(theirs), rel=1e-5)
-    other = public.loss(draw_of(backbone, recipe, examples, step + 2))
+    other = public.loss(draw_of(training, step + 2))
     assert float(other.detach()) != pytest.approx(float(theirs), rel=1e-3), "it must hear the noise"
 
 
@@ -77,27 +79,27 @@ def test_the_front_end_is_built_for_every_clip_unless_it_is_kept(backbone, conce
 
 
 def test_both_loops_have_the_same_gradient_of_the_new_word(backbone, concept):
-    recipe, examples, public = both(backbone, concept, "TI")
-    recipe.tensors[EMBEDDING].requires_grad_(True)
-    ours, _ = diffusion_loss(Conditions(backbone, recipe), examples, recipe.tensors, BATCH, step_generator(0, 0))
+    training, public = both(backbone, concept, "TI")
+    training.tensors[EMBEDDING].requires_grad_(True)
+    ours, _ = losses([training], [step_generator(0, 0)])
     ours.backward()
-    public.loss(draw_of(backbone, recipe, examples)).backward()
-    expected, found = public.table.grad[public.token], recipe.tensors[EMBEDDING].grad[0]
+    public.loss(draw_of(training)).backward()
+    expected, found = public.table.grad[public.token], training.tensors[EMBEDDING].grad[0]
     assert float(found.norm()) > 0
     assert float((found - expected).norm()) < 1e-3 * float(expected.norm())
 
 
 def test_the_public_step_moves_the_new_row_and_puts_the_others_back(backbone, concept):
-    recipe, examples, public = both(backbone, concept, "TI")
-    public.step(draw_of(backbone, recipe, examples))
+    training, public = both(backbone, concept, "TI")
+    public.step(draw_of(training))
     moved = (public.table.detach() != public.original).any(1)
     assert moved.nonzero().flatten().tolist() == [public.token]
 
 
 def test_the_public_dreambooth_step_trains_a_copy_and_leaves_the_backbone(backbone, concept):
-    recipe, examples, public = both(backbone, concept, "DB")
+    training, public = both(backbone, concept, "DB")
     before = backbone.unet.conv_in.weight.clone()
-    public.step(draw_of(backbone, recipe, examples))
+    public.step(draw_of(training))
     assert torch.equal(backbone.unet.conv_in.weight, before)
     assert not torch.equal(public.unet.conv_in.weight, before)
 

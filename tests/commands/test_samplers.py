@@ -101,7 +101,7 @@ def test_an_unknown_sampler_is_refused(backbone):
 
 def new_word(backbone, concept, seed: int) -> Adapter:
     names = {"method": "TI", "setup": "BL", "concept": concept.name, "class_noun": concept.class_noun, "rare_word": "z"}
-    home = {"backbone_id": backbone.id, "backbone_hash": backbone.hash, "settings": {}}
+    home = {"backbone_id": backbone.id, "backbone_hash": backbone.hash, "hyperparameters": {}}
     vector = torch.randn(1, backbone.words.shape[1], generator=torch.Generator().manual_seed(seed))
     asked = {"seed": seed, "placeholder": "<tones>", "words": "<tones>"}
     return Adapter(**names, **home, **asked, tensors={EMBEDDING: vector})

@@ -21,7 +21,7 @@ def blank_adapter(backbone):
         return Adapter(
             method="x", setup="x", concept="tones", class_noun="guitar", rare_word="zyx", seed=0,
             placeholder=placeholder, words=words, backbone_id=backbone.id, backbone_hash=backbone.hash,
-            settings={}, tensors=tensors,
+            hyperparameters={}, tensors=tensors,
         )  # fmt: skip
 
     return make

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_runs import learn, recipe_of, same, set_options
+from training_runs import learn, recipe_of, same, with_hyperparameters
 
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.model.adapter import Adapter
-from tmp_utils.personalize import METHODS, Diverged, load_adapter, loop
+from tmp_utils.personalize import METHODS, Diverged, load_adapter, loop, prepare
 from tmp_utils.personalize import examples as examples_module
 from tmp_utils.personalize.examples import MIX_VERSIONS, Examples, make_examples, prior_latents
-from tmp_utils.personalize.loop import step_generator, train
-from tmp_utils.personalize.objective import Conditions, diffusion_loss, noised_and_target
-from tmp_utils.personalize.recipe import Hyperparameters
+from tmp_utils.personalize.loop import losses, train
+from tmp_utils.personalize.objective import noised_and_target
+from tmp_utils.personalize.training import Training, step_generator
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 
@@ -34,17 +34,17 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not(backbone, conce
 @by_name
 def test_a_resumed_run_ends_with_the_same_bits(backbone, concept, setup, profile, tmp_path, monkeypatch):
     method, steps = setup.method, 4 if setup.method == "TI-DB" else 3
-    profile = set_options(profile, method, steps=steps, checkpoint_every=1)
+    profile = with_hyperparameters(profile, method, steps=steps, checkpoint_every=1)
     whole = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "whole")
-    step = loop.Training.step
+    step = loop.step
 
-    def interrupted(run, number):
-        if number == steps - 1:
+    def interrupted(trainings):
+        if trainings[0].adapter.steps == steps - 1:
             raise KeyboardInterrupt
-        return step(run, number)
+        step(trainings)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop.Training, "step", interrupted)
+        patch.setattr(loop, "step", interrupted)
         learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "part")
     assert [p.name for p in (tmp_path / "part").iterdir()] == [f"step-{steps - 1:06d}"]
     resumed = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "part")
@@ -52,7 +52,7 @@ def test_a_resumed_run_ends_with_the_same_bits(backbone, concept, setup, profile
 
 
 def test_a_checkpoint_is_an_adapter_and_earlier_ones_can_be_kept(backbone, concept, profile, tmp_path):
-    profile = set_options(profile, "TI", checkpoint_every=1, keep_checkpoints=True)
+    profile = with_hyperparameters(profile, "TI", checkpoint_every=1, keep_checkpoints=True)
     learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)
     assert [load_adapter(path).steps for path in sorted(tmp_path.iterdir())] == [1, 2, 3]
 
@@ -63,7 +63,7 @@ def test_a_checkpoint_of_another_run_is_refused(backbone, concept, profile, tmp_
     with pytest.raises(ValueError, match=r"another run: seed 0 \(now 7\)"):
         learn(backbone, concept, setup, profile, seed=7, checkpoint_dir=tmp_path)
     with pytest.raises(ValueError, match=r"lr 0.02 \(now 0.5\)"):
-        learn(backbone, concept, setup, set_options(profile, "TI", lr=0.5), checkpoint_dir=tmp_path)
+        learn(backbone, concept, setup, with_hyperparameters(profile, "TI", lr=0.5), checkpoint_dir=tmp_path)
 
 
 def test_a_checkpoint_without_its_optimiser_is_called_damaged(backbone, concept, profile, tmp_path):
@@ -77,7 +77,7 @@ def test_a_checkpoint_without_its_optimiser_is_called_damaged(backbone, concept,
 def test_more_steps_continue_where_fewer_ended(backbone, concept, profile, tmp_path):
     setup = load_setup("TI", "MW")
     learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
-    longer = set_options(profile, "TI", steps=5)
+    longer = with_hyperparameters(profile, "TI", steps=5)
     continued = learn(backbone, concept, setup, longer, checkpoint_dir=tmp_path)
     assert len(continued.history) == 5 and same(continued, learn(backbone, concept, setup, longer))
 
@@ -97,9 +97,9 @@ def test_targets_are_the_scheduler_s(kind):
 
 def test_the_loss_is_that_of_the_published_loop_for_the_same_noise(backbone, concept, profile):
     """Against the textbook loop: draw, add noise, predict, mean squared error."""
-    recipe, _ = recipe_of(backbone, concept, "DB")
-    examples = make_examples(backbone, concept, load_setup("DB", "BL"), 0)
-    conditions, draw = Conditions(backbone, recipe), step_generator(0, 0)
+    profile = with_hyperparameters(profile, "DB", batch_size=4)
+    training, draw = prepare(backbone, concept, load_setup("DB", "BL"), 0, profile), step_generator(0, 0)
+    recipe, examples = training.recipe, training.examples
     torch.randint(1, (4,), generator=draw)
     latents = examples.sample(4, draw)
     timesteps = torch.randint(1000, (4,), generator=draw)
@@ -108,25 +108,26 @@ def test_the_loss_is_that_of_the_published_loop_for_the_same_noise(backbone, con
     embeds = backbone.pipe._encode_prompt(recipe.prompts * 4, "cpu", 1, False)
     output = backbone.unet(noisy, timesteps, encoder_hidden_states=None, class_labels=embeds).sample
     expected = torch.nn.functional.mse_loss(output, backbone.scheduler.get_velocity(latents, noise, timesteps))
-    loss, _ = diffusion_loss(conditions, examples, recipe.tensors, 4, step_generator(0, 0))
+    loss, _ = losses([training], [step_generator(0, 0)])
     assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_training_fits_a_single_latent(backbone, concept):
-    recipe, options = recipe_of(backbone, concept, "DB", lr=2e-2, steps=60, weight_decay=0.0)
+    recipe, hyperparameters = recipe_of(backbone, concept, "DB", lr=2e-2, steps=60, weight_decay=0.0)
     latent = torch.randn(1, 1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     examples = Examples(latent, torch.zeros_like(latent), 1.0, "one")
     header = dict(method="DB", setup="BL", concept="x", class_noun="y", rare_word="z", seed=0, placeholder=None)
-    adapter = Adapter(**header, words="", backbone_id="", backbone_hash="", settings={})
-    losses = [row["loss"] for row in train(backbone, recipe, examples, options, adapter, progress=False).history]
-    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])
+    adapter = Adapter(**header, words="", backbone_id="", backbone_hash="", hyperparameters={})
+    train(backbone, [Training(backbone, recipe, examples, hyperparameters, adapter)], progress=False)
+    values = [row["loss"] for row in adapter.history]
+    assert sum(values[-10:]) < 0.6 * sum(values[:10])
 
 
 def test_gradients_are_the_same_with_gradient_checkpointing(backbone, concept, profile):
     """The recomputed activations must be those of the swapped weights, not of the backbone's own."""
     setup = load_setup("DB", "BL")
     plain = learn(backbone, concept, setup, profile)
-    saving = learn(backbone, concept, setup, set_options(profile, "DB", gradient_checkpointing=True))
+    saving = learn(backbone, concept, setup, with_hyperparameters(profile, "DB", gradient_checkpointing=True))
     for row, other in zip(plain.history, saving.history, strict=True):
         assert row["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
     assert not backbone.unet.is_gradient_checkpointing
@@ -134,17 +135,15 @@ def test_gradients_are_the_same_with_gradient_checkpointing(backbone, concept, p
 
 def test_accumulated_batches_count_as_one(backbone, concept, profile):
     setup = load_setup("TI", "MW")
-    row = learn(backbone, concept, setup, set_options(profile, "TI", accumulation=3, steps=1)).history[0]
-    examples, draw = make_examples(backbone, concept, setup, 0), step_generator(0, 0)
-    conditions = Conditions(backbone, METHODS["TI"](backbone, concept, setup, Hyperparameters(1, 1), 0))
-    tensors = conditions.recipe.tensors
-    losses = [float(diffusion_loss(conditions, examples, tensors, 2, draw)[0]) for _ in range(3)]
-    assert row["loss"] == pytest.approx(sum(losses) / 3, rel=1e-6)
+    row = learn(backbone, concept, setup, with_hyperparameters(profile, "TI", accumulation=3, steps=1)).history[0]
+    training, draw = prepare(backbone, concept, setup, 0, profile), step_generator(0, 0)
+    values = [float(losses([training], [draw])[0]) for _ in range(3)]
+    assert row["loss"] == pytest.approx(sum(values) / 3, rel=1e-6)
 
 
 def test_half_precision_trains_fp32_tensors(backbone, concept, profile):
     setup = load_setup("DB-CD", "BL")
-    half = learn(backbone, concept, setup, set_options(profile, "DB-CD", precision="bf16"))
+    half = learn(backbone, concept, setup, with_hyperparameters(profile, "DB-CD", precision="bf16"))
     full = learn(backbone, concept, setup, profile)
     assert {tensor.dtype for tensor in half.tensors.values()} == {torch.float32}
     assert half.history[0]["loss"] == pytest.approx(full.history[0]["loss"], rel=0.05)
@@ -203,7 +202,7 @@ def test_contradictory_setups_are_refused(backbone, concept, profile, monkeypatc
     with pytest.raises(ValueError, match='unknown method "XY"; expected one of TI, DB'):
         learn(backbone, concept, replace(load_setup("TI", "BL"), method="XY"), profile)
     with pytest.raises(ValueError, match="unknown hyperparameters rate; valid: lr, steps"):
-        learn(backbone, concept, load_setup("TI", "BL"), set_options(profile, "TI", rate=1))
+        learn(backbone, concept, load_setup("TI", "BL"), with_hyperparameters(profile, "TI", rate=1))
 
 
 @pytest.mark.parametrize("setup", [load_setup("TI", "MW"), load_setup("DB", "BL")], ids=lambda s: s.name)
@@ -231,7 +230,7 @@ def test_a_common_rare_word_is_warned_of(backbone, concept):
 
 
 def test_a_learning_rate_that_diverges_stops_with_advice_and_keeps_the_checkpoint(backbone, concept, profile, tmp_path):
-    profile = set_options(profile, "DB", lr=50.0, steps=20, checkpoint_every=1)
+    profile = with_hyperparameters(profile, "DB", lr=50.0, steps=20, checkpoint_every=1)
     with pytest.raises(Diverged, match="Try a tenth of the learning rate 50"):
         learn(backbone, concept, load_setup("DB", "BL"), profile, checkpoint_dir=tmp_path)
     (left,) = tmp_path.iterdir()

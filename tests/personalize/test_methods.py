@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_runs import learn, recipe_of, set_options
+from training_runs import learn, recipe_of, with_hyperparameters
 
 from tmp_utils.inputs.profiles import list_setups, load_setup
 from tmp_utils.model.adapter import full_weights
@@ -21,12 +21,12 @@ def test_a_new_word_starts_from_the_mean_it_is_said_to(backbone, concept, profil
 
 
 def recipe_start(backbone, concept, setup):
-    options = Hyperparameters(lr=1, steps=1, n_vectors=2)
-    return METHODS["TI"](backbone, concept, load_setup("TI", setup), options, 0).tensors["embedding"]
+    hyperparameters = Hyperparameters(lr=1, steps=1, n_vectors=2)
+    return METHODS["TI"](backbone, concept, load_setup("TI", setup), hyperparameters, 0).tensors["embedding"]
 
 
 def test_textual_inversion_trains_its_vectors_and_nothing_else(backbone, concept, profile):
-    adapter = learn(backbone, concept, load_setup("TI", "BL"), set_options(profile, "TI", n_vectors=3))
+    adapter = learn(backbone, concept, load_setup("TI", "BL"), with_hyperparameters(profile, "TI", n_vectors=3))
     assert {name: tuple(t.shape) for name, t in adapter.tensors.items()} == {"embedding": (3, 16)}
     assert adapter.phrase(concept) == "<tones>" and "<tones>" not in backbone.tokenizer.get_vocab()
     assert {"loss", "grad_norm", "embedding_norm", "cosine_drift"} <= adapter.history[-1].keys()

@@ -30,7 +30,7 @@ from tmp_utils.files import whole_folder
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.model.backbone import Backbone
 
-FORMAT = 1  # of adapter.json and its tensor names
+FORMAT = 2  # of adapter.json and its tensor names; 1 called the hyperparameters "settings"
 TENSORS_FILE, HEADER_FILE = "adapter.safetensors", "adapter.json"
 LORA_A, LORA_B, SHIFT, EMBEDDING = ".lora_A.weight", ".lora_B.weight", ".shift", "embedding"
 
@@ -45,7 +45,7 @@ class Adapter:
     placeholder : the token that "embedding" belongs to, or None.
     words : what stands in for "{}" of a prompt.
     backbone_id, backbone_hash : what it was learned on.
-    settings : hyperparameters and a digest of the clips.
+    hyperparameters : of the setup and its method, and a digest of the clips.
     steps : optimiser steps taken.
     history : one row per step.
     tensors : see the module's conventions; on the CPU.
@@ -62,7 +62,7 @@ class Adapter:
     words: str
     backbone_id: str
     backbone_hash: str
-    settings: dict
+    hyperparameters: dict
     steps: int = 0
     history: list[dict] = field(default_factory=list)
     tensors: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
@@ -183,8 +183,10 @@ def load_adapter(folder: str | Path) -> Adapter:
         tensors = load_file(folder / TENSORS_FILE)
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{damaged} ({error}).") from error
+    if header.get("format") == 1:
+        header |= {"format": FORMAT, "hyperparameters": header.pop("settings", None)}
     if header.get("format") != FORMAT:
-        raise ValueError(f"{folder}: adapter format {header.get('format')}; this version reads {FORMAT}.")
+        raise ValueError(f"{folder}: adapter format {header.get('format')}; this version reads 1 and {FORMAT}.")
     known = {f.name for f in fields(Adapter)} - {"tensors", "cost"}
     del header["format"]
     if odd := sorted(known ^ header.keys()):

@@ -1,17 +1,22 @@
-"""How a concept is learned: one loop, a few methods, adapters.
+"""How a concept is learned: training continues on a few clips of it, with everything else held fixed.
 
-Conventions: a method is a function that returns a `Recipe` (which tensors train, when, and which words
-condition them); the loop follows it; the adapter it returns goes on a backbone and comes off again.
+A clip becomes latents (the VAE's), noise is added, and the UNet predicts that noise from the noised latents and a
+prompt. The error of its prediction says how the trained tensors should change. A method is which tensors train: the
+vectors of one new word (Textual Inversion), the UNet's own weights (DreamBooth), or a small update of some of them.
+What was learned is an adapter: put on the backbone to generate, and taken off again.
 
-personalise       : concept + setup -> adapter.
-prepare           : what the loop needs to know of a run; `personalise` without the training.
-many              : several concepts' new words in one batch (`many.personalise_many`).
-load_adapter      : folder -> adapter.
-METHODS           : the methods by name.
-adapter           : what is kept, and `Adapter.applied`.
-recipe            : what a method says.
+Conventions: a method is a function that returns a `Recipe` (which tensors train, when, on which prompts); the one
+training loop follows it.
+
+personalise : concept + setup -> adapter.
+prepare     : the training, ready to start; several of them share a batch in `loop.train`.
+METHODS     : the methods by name.
+recipe      : what a method tells the loop, and its hyperparameters.
 textual_inversion, dreambooth, variants : the methods.
-examples, objective, loop, checkpoint   : what the loop is made of.
+examples    : clips -> latents.
+objective   : noise, prediction, error.
+loop        : the training loop.
+training, checkpoint : what one training keeps between steps, in memory and on disk.
 """
 
 from dataclasses import asdict
@@ -22,10 +27,11 @@ from tmp_utils.inputs.profiles import Profile, Setup
 from tmp_utils.model.adapter import Adapter, load_adapter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report
-from tmp_utils.personalize.examples import MIX_VERSIONS, Examples, make_examples, prior_latents
-from tmp_utils.personalize.loop import Diverged, train
-from tmp_utils.personalize.recipe import Hyperparameters, Recipe
+from tmp_utils.personalize.examples import MIX_VERSIONS, make_examples, prior_latents
+from tmp_utils.personalize.loop import train
+from tmp_utils.personalize.recipe import Hyperparameters
 from tmp_utils.personalize.textual_inversion import textual_inversion
+from tmp_utils.personalize.training import Diverged, Training
 from tmp_utils.personalize.variants import custom_diffusion, low_rank, pivotal, spectral_shifts
 
 METHODS = {
@@ -36,10 +42,10 @@ METHODS = {
     "DB-SV": spectral_shifts,
     "TI-DB": pivotal,
 }
-# Hyperparameters that change when a run stops or saves, but not what it learns.
+# Hyperparameters that change when a training stops or saves, but not what it learns.
 _INCIDENTAL = ("steps", "checkpoint_every", "keep_checkpoints")
 
-__all__ = ["METHODS", "Adapter", "Diverged", "load_adapter", "personalise", "prepare", "rare_word_report"]
+__all__ = ["METHODS", "Adapter", "Diverged", "load_adapter", "personalise", "prepare", "rare_word_report", "train"]
 
 
 def personalise(
@@ -67,26 +73,34 @@ def personalise(
     ValueError : an unknown method, a setup that contradicts itself, fewer clips than it asks for, a missing
         class noun or rare word, or a checkpoint of another run.
     RuntimeError : an adapter is applied to the backbone.
-    Diverged : the loss did.
+    Diverged : the loss grows without bound; the message says what to try.
     """
-    parts = prepare(backbone, concept, setup, seed, profile, cache_dir)
-    return train(backbone, *parts, checkpoint_dir, progress)
+    training = prepare(backbone, concept, setup, seed, profile, checkpoint_dir=checkpoint_dir, cache_dir=cache_dir)
+    (adapter,) = train(backbone, [training], progress=progress)
+    return adapter
 
 
 def prepare(
-    backbone: Backbone, concept: Concept, setup: Setup, seed: int, profile: Profile, cache_dir: Path | None = None
-) -> tuple[Recipe, Examples, Hyperparameters, Adapter]:
-    """What the loop needs to know of a run; arguments and errors are those of `personalise`."""
+    backbone: Backbone,
+    concept: Concept,
+    setup: Setup,
+    seed: int,
+    profile: Profile,
+    *,
+    checkpoint_dir: Path | None = None,
+    cache_dir: Path | None = None,
+) -> Training:
+    """The training of a concept, ready to start; parameters and errors are those of `personalise`."""
     if backbone.adapter is not None:
         raise RuntimeError(f"{backbone.adapter} is applied to this backbone; leave its `with` block, then train.")
     if setup.method not in METHODS:
         raise ValueError(f'unknown method "{setup.method}"; expected one of {", ".join(METHODS)}.')
-    options = Hyperparameters.of(setup.method, profile.method(setup.method))
-    recipe = METHODS[setup.method](backbone, concept, setup, options, seed)
+    hyperparameters = Hyperparameters.of(setup.method, profile.method(setup.method))
+    recipe = METHODS[setup.method](backbone, concept, setup, hyperparameters, seed)
     examples = make_examples(backbone, concept, setup, seed)
     if recipe.prior_prompt:
-        shape = tuple(examples.mean.shape[2:])
-        examples.prior = prior_latents(backbone, recipe.prior_prompt, shape, options.prior_clips, profile, cache_dir)
+        shape, n = tuple(examples.mean.shape[2:]), hyperparameters.prior_clips
+        examples.prior = prior_latents(backbone, recipe.prior_prompt, shape, n, profile, cache_dir)
     adapter = Adapter(
         method=setup.method,
         setup=setup.setup,
@@ -98,14 +112,14 @@ def prepare(
         words=recipe.words,
         backbone_id=backbone.id,
         backbone_hash=backbone.hash,
-        settings=_settings(options, setup, examples.digest),
+        hyperparameters=_decisive(hyperparameters, setup, examples.digest),
     )
-    return recipe, examples, options, adapter
+    return Training(backbone, recipe, examples, hyperparameters, adapter, checkpoint_dir)
 
 
-def _settings(options: Hyperparameters, setup: Setup, clips_digest: str) -> dict:
+def _decisive(hyperparameters: Hyperparameters, setup: Setup, clips_digest: str) -> dict:
     """What decides the result besides concept, seed and backbone; JSON values."""
     varied = {name: value for name, value in asdict(setup).items() if name not in ("method", "setup", "note")}
-    learned = {name: value for name, value in asdict(options).items() if name not in _INCIDENTAL}
+    learned = {name: value for name, value in asdict(hyperparameters).items() if name not in _INCIDENTAL}
     mix = {"mix_versions": MIX_VERSIONS} if setup.mix_snr_db is not None else {}
     return {**varied, **mix, **learned, "clips": clips_digest}

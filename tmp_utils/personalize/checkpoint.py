@@ -58,8 +58,8 @@ def restore(path: Path, adapter: Adapter, tensors: dict[str, torch.Tensor], opti
     ------
     ValueError : it is of another run, or damaged.
     """
-    found = load_adapter(path)
-    ours, theirs = _identity(adapter), _identity(found)
+    saved = load_adapter(path)
+    ours, theirs = _identity(adapter), _identity(saved)
     if ours != theirs:
         keys = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
         differing = ", ".join(f"{k} {theirs.get(k)!r} (now {ours.get(k)!r})" for k in keys)
@@ -70,17 +70,17 @@ def restore(path: Path, adapter: Adapter, tensors: dict[str, torch.Tensor], opti
         moments = load_file(path / OPTIMIZER_FILE)
     except (SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{path}: a damaged checkpoint ({error}). Delete it; training starts before it.") from error
-    for name, tensor in found.tensors.items():
+    for name, tensor in saved.tensors.items():
         tensors[name].copy_(tensor)
     for key, value in moments.items():
         moment, _, name = key.partition("/")
         on_cpu = moment == "step" and not optimizer.defaults["fused"]
         optimizer.state[tensors[name]][moment] = value if on_cpu else value.to(tensors[name].device)
-    adapter.steps, adapter.history, adapter.tensors = found.steps, found.history, found.tensors
+    adapter.steps, adapter.history, adapter.tensors = saved.steps, saved.history, saved.tensors
 
 
 def _identity(adapter: Adapter) -> dict:
     """What makes a run that run: all but how far it is."""
     header = adapter.header()
-    settings = header.pop("settings")
-    return {k: v for k, v in {**header, **settings}.items() if k not in ("steps", "history", "backbone_id")}
+    hyperparameters = header.pop("hyperparameters")
+    return {k: v for k, v in {**header, **hyperparameters}.items() if k not in ("steps", "history", "backbone_id")}

@@ -27,17 +27,23 @@ COMMON_RANK = 20_000  # of RoBERTa's 50,265 tokens; a small vocabulary holds com
 TEXT_PARTS = ("text_model.", "text_projection.")  # a MusicLDM text encoder also holds an audio tower
 
 
-def dreambooth(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
+def dreambooth(
+    backbone: Backbone, concept: Concept, setup: Setup, hyperparameters: Hyperparameters, seed: int
+) -> Recipe:
     """Train every parameter of the UNet, and with TE those of the text encoder."""
     names = [f"unet.{name}" for name, _ in backbone.unet.named_parameters()]
     if setup.text_encoder:
         text = (name for name, _ in backbone.text_encoder.named_parameters())
         names += [f"text_encoder.{name}" for name in text if name.startswith(TEXT_PARTS)]
-    return dreambooth_recipe(backbone, concept, setup, options, copies(backbone, names))
+    return dreambooth_recipe(backbone, concept, setup, hyperparameters, copies(backbone, names))
 
 
 def dreambooth_recipe(
-    backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, tensors: dict[str, torch.Tensor]
+    backbone: Backbone,
+    concept: Concept,
+    setup: Setup,
+    hyperparameters: Hyperparameters,
+    tensors: dict[str, torch.Tensor],
 ) -> Recipe:
     """Train `tensors` on the prompt of the rare word and the class noun.
 
@@ -59,7 +65,7 @@ def dreambooth_recipe(
     template = reconstruction_prompt().template
     return Recipe(
         tensors=tensors,
-        phases=[Phase(list(tensors), options.lr, 0, options.steps, options.weight_decay)],
+        phases=[Phase(list(tensors), hyperparameters.lr, 0, hyperparameters.steps, hyperparameters.weight_decay)],
         words=f"{rare} {noun}",
         prompts=[fill(template, f"{rare} {noun}")],
         prior_prompt=fill(template, noun) if setup.prior_weight else None,

@@ -1,216 +1,168 @@
-"""The training loop, the only one: every method is a `Recipe` that it follows.
+"""The training loop, the only one: draw, add noise, predict, measure the error, step.
 
-Conventions: trained tensors and their AdamW moments are fp32; a GPU computes in half precision around them.
-What is drawn in a step depends on (seed, step) alone, so a resumed run repeats the same bits (on a CPU), and
-the backbone's own parameters are never written to.
+Conventions: a step serves one training or, for new words, several: the backbone is frozen, so they share a pass
+through the text encoder and the UNet. Each keeps its own clips, prompts, noise, seed, optimiser, history and
+checkpoints, so that a training may begin alone and end in a batch, or the other way round. Shared passes keep every
+bit only where the library sums the rows of a matrix product alike whatever their number; otherwise the gradients of
+a first step differ by 1e-6 of their size.
 
-train          : backbone + recipe + examples -> adapter.
-step_generator : one step's randomness.
-prepared_unet  : gradient checkpointing and compilation, on and off again.
-Diverged       : raised when the loss does.
+train         : trainings -> adapters.
+step          : one optimiser step of each training.
+losses        : the error of one random batch of each.
+prepared_unet : gradient checkpointing and compilation, switched on and off again.
 """
 
-import hashlib
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
-from torch.nn.functional import cosine_similarity
 from tqdm.auto import tqdm
 
-from tmp_utils.model.adapter import EMBEDDING, Adapter, full_weights, is_parameter
+from tmp_utils.model.adapter import EMBEDDING, Adapter, full_weights
 from tmp_utils.model.backbone import Backbone
-from tmp_utils.model.device import explained, precision
-from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
-from tmp_utils.personalize.examples import Examples
-from tmp_utils.personalize.objective import Conditions, diffusion_loss
-from tmp_utils.personalize.recipe import Hyperparameters, Recipe
-
-DIVERGED = 10  # times the loss of always predicting 0, which is that of a model that knows nothing
-
-FUSED = ("cpu", "cuda")  # devices that have AdamW in one kernel
-
-
-class Diverged(RuntimeError):
-    """The loss is not finite, or far above that of a model that knows nothing.
-
-    adapter : whose training it was.
-    finished : of several runs together, the adapters of those that did not diverge, None for those that did.
-    """
-
-    def __init__(self, message: str, adapter: Adapter | None = None):
-        super().__init__(message)
-        self.adapter, self.finished = adapter, ()
-
-
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """The CPU generator of one step."""
-    digest = hashlib.sha256(f"{seed}/{step}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+from tmp_utils.model.device import explained
+from tmp_utils.personalize.objective import Draw, draw_batch, encode_drawn, squared_errors
+from tmp_utils.personalize.recipe import Hyperparameters
+from tmp_utils.personalize.training import Diverged, Training, step_generator
 
 
 def train(
-    backbone: Backbone,
-    recipe: Recipe,
-    examples: Examples,
-    options: Hyperparameters,
-    adapter: Adapter,
-    checkpoint_dir: Path | None = None,
-    progress: bool = True,
-) -> Adapter:
-    """Follow a recipe to its end, from the last checkpoint where there is one.
+    backbone: Backbone, trainings: Sequence[Training], *, together: int = 1, progress: bool = True
+) -> list[Adapter]:
+    """Train to the end, each from its last checkpoint where it has one.
 
     Parameters
     ----------
-    recipe : its tensors are trained in place.
-    adapter : who learns what, with no tensors yet; filled and returned.
-    checkpoint_dir : where checkpoints go, each an adapter with its optimiser's moments; None writes none.
+    trainings : as `prepare` makes them; their tensors are trained in place.
+    together : how many share a batch, so `together * batch_size` latents. Above 1 only new words (TI) can.
+
+    Returns
+    -------
+    one adapter for each training, in their order; its seconds per step are its share of the time.
 
     Raises
     ------
-    ValueError : the last checkpoint is of another run.
-    Diverged : the message says what to try.
+    ValueError : no trainings, `together` below 1, trainings that cannot share a batch, a checkpoint of another run.
+    Diverged : of the first training that did, once all others are finished.
+    OutOfMemory : the message names the settings to reduce.
     """
-    run = Training(backbone, recipe, examples, options, adapter)
-    if found := last_checkpoint(checkpoint_dir):
-        restore(found, adapter, run.tensors, run.optimizer)
-    first, began = adapter.steps, time.perf_counter()
-    bar = tqdm(total=recipe.steps, initial=first, desc=adapter.name, disable=not progress, leave=False)
-    with prepared_unet(backbone, options), explained(out_of_memory(options)), bar:
-        for step in range(first, recipe.steps):
-            adapter.history.append(run.step(step))
-            adapter.steps = step + 1
-            bar.set_postfix(loss=f"{adapter.history[-1]['loss']:.3f}", refresh=False)
-            bar.update()
-            due = adapter.steps % options.checkpoint_every == 0 or adapter.steps == recipe.steps
-            if checkpoint_dir and due:
-                adapter.tensors = run.learned()
-                write_checkpoint(checkpoint_dir, adapter, run.tensors, run.optimizer, options.keep_checkpoints)
-    adapter.tensors = run.learned()
-    adapter.cost = run.cost((time.perf_counter() - began) / max(adapter.steps - first, 1))
-    return adapter
+    hyperparameters = _shared_hyperparameters(trainings, together)
+    for training in trainings:
+        training.resume()
+    first_steps, began = sum(training.adapter.steps for training in trainings), time.perf_counter()
+    name = trainings[0].adapter.name if len(trainings) == 1 else f"{len(trainings)} trainings"
+    total = sum(training.recipe.steps for training in trainings)
+    bar = tqdm(total=total, initial=first_steps, desc=name, disable=not progress, leave=False)
+    with prepared_unet(backbone, hyperparameters), explained(out_of_memory(hyperparameters, together)), bar:
+        while unfinished := [training for training in trainings if not training.ended]:
+            for start in range(0, len(unfinished), together):
+                batch = unfinished[start : start + together]
+                step(batch)
+                for training in batch:
+                    training.save_checkpoint()
+                bar.update(len(batch))
+    steps = sum(training.adapter.steps for training in trainings) - first_steps
+    seconds_per_step = (time.perf_counter() - began) / max(steps, 1)
+    adapters = [training.result(seconds_per_step) for training in trainings]
+    for error in (training.diverged for training in trainings if training.diverged):
+        error.finished = tuple(adapters)
+        raise error
+    return adapters
 
 
-@dataclass
-class Training:
-    """One run of the loop: what it was given, and what it keeps between steps."""
+def step(trainings: Sequence[Training]) -> None:
+    """Take one optimiser step of each training, with one pass through the backbone for each batch.
 
-    backbone: Backbone
-    recipe: Recipe
-    examples: Examples
-    options: Hyperparameters
-    adapter: Adapter
-    spectra: dict = field(default_factory=dict)
+    A training that diverges takes no step and keeps the error in `diverged`; the others take theirs without it.
+    """
+    for training in trainings:
+        training.require_gradients()
+    generators = [step_generator(training.adapter.seed, training.adapter.steps) for training in trainings]
+    try:
+        batches = [accumulate(trainings, generators) for _ in range(trainings[0].hyperparameters.accumulation)]
+    except Diverged:
+        others = [training for training in trainings if not training.diverged]
+        if not others:
+            return
+        for training in others:
+            training.optimizer.zero_grad()
+        return step(others)  # draws the same again
+    for training, values in zip(trainings, zip(*batches, strict=True), strict=True):
+        training.update(values)
 
-    def __post_init__(self):
-        device, self.tensors = self.backbone.device.type, self.recipe.tensors
-        self.first_embedding = self.tensors[EMBEDDING].clone() if self.recipe.placeholder else None
-        self.dtype = precision(self.options.precision, device)
-        self.conditions = Conditions(self.backbone, self.recipe)
-        self.scaler = torch.amp.GradScaler(device, enabled=self.dtype == torch.float16)
-        groups = [
-            {
-                "params": [self.tensors[n] for n in phase.names],
-                "lr": phase.lr,
-                "weight_decay": phase.weight_decay,
-            }
-            for phase in self.recipe.phases
-        ]
-        # The fused kernel needs no temporary copies of the gradients, and one pass over memory instead of ten.
-        self.optimizer = torch.optim.AdamW(groups, fused=device in FUSED)
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
 
-    def step(self, step: int) -> dict:
-        """Take one optimiser step; its row of the history."""
-        self.activate(step)
-        generator = step_generator(self.adapter.seed, step)
-        return self.update(step, [self.accumulate(generator) for _ in range(self.options.accumulation)])
+def accumulate(trainings: Sequence[Training], generators: Sequence[torch.Generator]) -> list[float]:
+    """Add the gradients of one batch to every training; their losses. Raises `Diverged`."""
+    backbone, weights = trainings[0].backbone, {}
+    for training in trainings:
+        weights |= full_weights(backbone, training.tensors, training.spectra)
+    with backbone.swapped(weights):  # until the backward pass is over: gradient checkpointing computes them again
+        batch_losses, zero_losses = losses(trainings, generators)
+        values, zeros = torch.stack([batch_losses.detach(), zero_losses]).tolist()
+        for training, value, zero in zip(trainings, values, zeros, strict=True):
+            training.check(value, zero)
+        parts = zip(trainings, batch_losses, strict=True)
+        scaled = [training.scaler.scale(loss / training.hyperparameters.accumulation) for training, loss in parts]
+        torch.stack(scaled).sum().backward()
+    return values
 
-    def activate(self, step: int) -> None:
-        """Ask for the gradients of what trains in a step."""
-        active = set(self.recipe.active(step))
-        for name, tensor in self.tensors.items():
-            tensor.requires_grad_(name in active)
 
-    def update(self, step: int, losses: list[float]) -> dict:
-        """Let the optimiser use the gradients of a step; its row of the history."""
-        self.scaler.unscale_(self.optimizer)
-        trained = [tensor for tensor in self.tensors.values() if tensor.requires_grad]
-        norm = float(torch.nn.utils.clip_grad_norm_(trained, self.options.max_grad_norm))
-        if not (math.isfinite(norm) or self.scaler.is_enabled()):  # the scaler skips such a step by itself
-            raise Diverged(self.advice(f"the gradient's norm is {norm}"), self.adapter)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad()
-        return {"step": step + 1, "loss": sum(losses) / len(losses), "grad_norm": norm, **self.drift()}
+def losses(trainings: Sequence[Training], generators: Sequence[torch.Generator]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The mean squared error of one random batch of each training, and that of always answering 0.
 
-    def accumulate(self, generator: torch.Generator) -> float:
-        """Add one batch's gradients; its loss."""
-        with self.backbone.swapped(full_weights(self.backbone, self.tensors, self.spectra)):
-            with torch.autocast(self.backbone.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                loss, ignorant = diffusion_loss(
-                    self.conditions, self.examples, self.tensors, self.options.batch_size, generator
-                )
-            self.check(float(loss.detach()), ignorant)
-            self.scaler.scale(loss / self.options.accumulation).backward()
-        return float(loss.detach())
+    Parameters
+    ----------
+    trainings : the backbone has their `full_weights` swapped in.
+    generators : one for each training, on the CPU, so that a GPU draws the same.
 
-    def check(self, loss: float, ignorant: float) -> None:
-        """Stop a run whose loss is not finite, or far above `ignorant`, that of always answering 0."""
-        if not loss <= DIVERGED * ignorant:  # NaN too
-            what = f"the loss is {loss:.3g}, where always answering 0 would give {ignorant:.3g}"
-            raise Diverged(self.advice(what), self.adapter)
+    Returns
+    -------
+    two (len(trainings),); with prior preservation, `prior_weight` times the error of as many class clips is added.
+    """
+    backbone, dtype = trainings[0].backbone, trainings[0].dtype
+    n_timesteps = backbone.scheduler.config.num_train_timesteps
+    draws = [
+        draw_batch(training.recipe, training.examples, n_timesteps, training.hyperparameters.batch_size, generator)
+        for training, generator in zip(trainings, generators, strict=True)
+    ]
+    with torch.autocast(backbone.device.type, dtype, enabled=dtype != torch.float32):
+        condition = encode_drawn([training.conditions for training in trainings], draws)
+        errors, squares = squared_errors(backbone, Draw.joined(draws), condition)
+    sizes = [len(draw.rows) for draw in draws]
+    parts = zip(trainings, errors.split(sizes), squares.split(sizes), strict=True)
+    weighted = [
+        (training.weighted(of_errors), training.weighted(of_squares)) for training, of_errors, of_squares in parts
+    ]
+    batch_losses, zero_losses = zip(*weighted, strict=True)
+    return torch.stack(batch_losses), torch.stack(zero_losses)
 
-    def drift(self) -> dict[str, float]:
-        """Of a new word: its vectors' mean norm, and 1 - cosine to where they started."""
-        if not self.recipe.placeholder:
-            return {}
-        now = self.tensors[EMBEDDING].detach()
-        return {
-            "embedding_norm": float(now.norm(dim=1).mean()),
-            "cosine_drift": float(1 - cosine_similarity(now, self.first_embedding).mean()),
-        }
 
-    def learned(self) -> dict[str, torch.Tensor]:
-        """The adapter's tensors, without parameters that are what they were."""
-        return {
-            name: tensor.detach().cpu()
-            for name, tensor in self.tensors.items()
-            if not (is_parameter(name) and torch.equal(tensor, self.backbone.parameter(name)))
-        }
-
-    def cost(self, seconds_per_step: float) -> dict:
-        """Trainable parameters, seconds per step, and peak GPU memory in MB (None on a CPU, where it is not
-        known)."""
-        on_gpu = self.backbone.device.type == "cuda"
-        return {
-            "trainable_parameters": sum(tensor.numel() for tensor in self.tensors.values()),
-            "seconds_per_step": seconds_per_step,
-            "peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else None,
-        }
-
-    def advice(self, what: str) -> str:
-        """A message for `Diverged`."""
-        rates = ", ".join(f"{phase.lr:g}" for phase in self.recipe.phases)
-        half = "" if self.dtype == torch.float32 else ', or precision="fp32"'
-        return (
-            f"{self.adapter.name}: training diverged at step {self.adapter.steps + 1}: {what}. Try a "
-            f"tenth of the learning rate {rates}, a max_grad_norm below {self.options.max_grad_norm:g}{half}. The "
-            "last checkpoint is as it was."
+def _shared_hyperparameters(trainings: Sequence[Training], together: int) -> Hyperparameters:
+    """Those of all trainings; ValueError where they cannot be trained side by side."""
+    if not trainings or together < 1:
+        raise ValueError(
+            f"{len(trainings)} trainings, together={together}; give at least one training, and together=1 or more."
         )
+    names = {f"{t.adapter.method}-{t.adapter.setup}" for t in trainings if t.tensors.keys() != {EMBEDDING}}
+    if names and together > 1:
+        raise ValueError(
+            f"{', '.join(sorted(names))}: only Textual Inversion leaves the backbone as it is, so that a batch can "
+            "share it. Use together=1."
+        )
+    if any(training.hyperparameters != trainings[0].hyperparameters for training in trainings):
+        raise ValueError(
+            "trainings side by side need the same hyperparameters. Train the others in a call of their own."
+        )
+    return trainings[0].hyperparameters
 
 
 @contextmanager
-def prepared_unet(backbone: Backbone, options: Hyperparameters) -> Iterator[None]:
-    """Let the UNet recompute its activations in the backward pass, or be compiled, as the options say."""
-    if options.gradient_checkpointing:
+def prepared_unet(backbone: Backbone, hyperparameters: Hyperparameters) -> Iterator[None]:
+    """Let the UNet recompute its activations in the backward pass, or be compiled, as the hyperparameters say."""
+    if hyperparameters.gradient_checkpointing:
         backbone.unet.enable_gradient_checkpointing()
-    if options.compile:
+    if hyperparameters.compile:
         backbone.unet.compile()
     try:
         yield
@@ -219,10 +171,11 @@ def prepared_unet(backbone: Backbone, options: Hyperparameters) -> Iterator[None
         backbone.unet._compiled_call_impl = None  # torch has no public way back from Module.compile
 
 
-def out_of_memory(options: Hyperparameters) -> str:
+def out_of_memory(hyperparameters: Hyperparameters, together: int = 1) -> str:
     """What to try when the GPU's memory does not hold a step."""
+    fewer = f"; or lower together={together}" if together > 1 else ""
     return (
-        f"training with batch_size={options.batch_size}, gradient_checkpointing={options.gradient_checkpointing}. Set "
-        "gradient_checkpointing = true (the same result, a third more time), or halve batch_size and double "
-        "accumulation, in data/profiles.toml"
+        f"training with batch_size={hyperparameters.batch_size}, "
+        f"gradient_checkpointing={hyperparameters.gradient_checkpointing}. Set gradient_checkpointing = true (the same "
+        "result, a third more time), or halve batch_size and double accumulation, in data/profiles.toml" + fewer
     )

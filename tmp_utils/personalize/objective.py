@@ -1,20 +1,22 @@
-"""The training objective: what the UNet is asked, and how wrong its answer is.
+"""The training objective: the UNet predicts the noise in a noised latent, and the error is squared.
 
 Conventions: latents are scaled VAE samples (b, c, t, f). The loss is the mean squared error of what the
 scheduler says the UNet predicts: the noise ("epsilon", Ho et al. 2020, https://arxiv.org/abs/2006.11239), the
 velocity ("v_prediction", Salimans and Ho 2022, https://arxiv.org/abs/2202.00512) or the clean latents
 ("sample").
 
-diffusion_loss    : loss of one random batch.
-draw_batch        : what is random in it.
-squared_errors    : how wrong the UNet's answers are, one number a latent.
-noised_and_target : latents at a noise level, and what the UNet should answer.
-Conditions        : training prompts -> conditions, from a table wherever they are constant.
+noised_and_target : latents at a noise level, and what the UNet should predict.
+Draw, draw_batch  : what is random in a batch.
+squared_errors    : the UNet's error, one number a latent.
+Conditions        : the training prompts as token ids, and their conditions where they are constant.
+encode_drawn      : drawn prompts -> conditions.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import torch
+import torch.nn.functional as F
 
 from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.backbone import Backbone
@@ -23,7 +25,7 @@ from tmp_utils.personalize.recipe import Recipe
 
 
 def noised_and_target(scheduler, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor):
-    """Latents at a noise level, and what the UNet should answer.
+    """Latents at a noise level, and what the UNet should predict.
 
     Parameters
     ----------
@@ -43,27 +45,6 @@ def noised_and_target(scheduler, latents: torch.Tensor, noise: torch.Tensor, tim
     return signal * latents + sigma * noise, targets[kind]
 
 
-class Conditions:
-    """Conditions of a recipe's prompts: through the text encoder while it or a new word trains, else a table."""
-
-    def __init__(self, backbone: Backbone, recipe: Recipe):
-        sizes = {recipe.placeholder: len(recipe.tensors[EMBEDDING])} if recipe.placeholder else {}
-        prompts = recipe.prompts + ([recipe.prior_prompt] if recipe.prior_prompt else [])
-        self.backbone, self.recipe, self.table = backbone, recipe, None
-        self.ids, self.mask = backbone.tokenise(prompts, sizes)
-
-    def __call__(self, rows: torch.Tensor, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-        """(b, d) of prompts `rows`."""
-        bears = [t for name, t in tensors.items() if name == EMBEDDING or name.startswith("text_encoder.")]
-        if any(tensor.requires_grad for tensor in bears):
-            self.table = None
-            return self.backbone.encode(self.ids[rows], self.mask[rows], tensors.get(EMBEDDING))
-        if self.table is None:
-            with torch.no_grad():
-                self.table = self.backbone.encode(self.ids, self.mask, tensors.get(EMBEDDING))
-        return self.table[rows]
-
-
 @dataclass(frozen=True)
 class Draw:
     """What is random in a batch: prompts `rows` int (b,), `latents` and `noise` (b, c, t, f), `timesteps` int (b,)."""
@@ -72,6 +53,11 @@ class Draw:
     latents: torch.Tensor
     timesteps: torch.Tensor
     noise: torch.Tensor
+
+    @classmethod
+    def joined(cls, draws: Sequence["Draw"]) -> "Draw":
+        """Several draws as one batch; `rows` count within each draw's own prompts."""
+        return cls(*(torch.cat([getattr(draw, name) for draw in draws]) for name in (f.name for f in fields(cls))))
 
 
 def draw_batch(recipe: Recipe, examples: Examples, n_timesteps: int, n: int, generator: torch.Generator) -> Draw:
@@ -86,35 +72,54 @@ def draw_batch(recipe: Recipe, examples: Examples, n_timesteps: int, n: int, gen
 
 
 def squared_errors(backbone: Backbone, draw: Draw, condition: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean squared error (b,) of the UNet's answers under `condition` (b, d), and that of always answering 0."""
+    """Mean squared error (b,) of the UNet's predictions under `condition` (b, d), and that of always predicting 0."""
     latents, timesteps, noise = (x.to(backbone.device) for x in (draw.latents, draw.timesteps, draw.noise))
     noised, target = noised_and_target(backbone.scheduler, latents, noise, timesteps)
     output = backbone.unet(noised, timesteps, None, class_labels=condition).sample
     return (output.float() - target).square().mean((1, 2, 3)), target.square().mean((1, 2, 3))
 
 
-def diffusion_loss(
-    conditions: Conditions,
-    examples: Examples,
-    tensors: dict[str, torch.Tensor],
-    n: int,
-    generator: torch.Generator,
-) -> tuple[torch.Tensor, float]:
-    """Loss of a random batch of `n`, and what always answering 0 would cost.
+class Conditions:
+    """The prompts of a recipe: `ids` and `mask`, int (prompts, length), the prompt of the prior last."""
 
-    Parameters
-    ----------
-    tensors : the recipe's, as they are now; the backbone has their `full_weights` swapped in.
-    generator : on the CPU, so that a GPU draws the same.
+    def __init__(self, backbone: Backbone, recipe: Recipe):
+        sizes = {recipe.placeholder: len(recipe.tensors[EMBEDDING])} if recipe.placeholder else {}
+        prompts = recipe.prompts + ([recipe.prior_prompt] if recipe.prior_prompt else [])
+        self.backbone, self.tensors, self._constant = backbone, recipe.tensors, None
+        self.ids, self.mask = backbone.tokenise(prompts, sizes)
 
-    Returns
-    -------
-    the mean squared error, plus `prior_weight` times that of `n` class clips; and the same of the answer 0.
-    """
-    backbone, recipe = conditions.backbone, conditions.recipe
-    draw = draw_batch(recipe, examples, backbone.scheduler.config.num_train_timesteps, n, generator)
-    errors, squares = squared_errors(backbone, draw, conditions(draw.rows.to(backbone.device), tensors))
-    weights = torch.ones_like(errors) / n
-    weights[n:] *= recipe.prior_weight
-    ignorant = float((weights * squares).sum())
-    return (weights * errors).sum(), ignorant  # a product of vectors would be rounded under autocast
+    @property
+    def vectors(self) -> torch.Tensor | None:
+        """(n_vectors, d) of the new word, or None."""
+        return self.tensors.get(EMBEDDING)
+
+    @property
+    def train(self) -> bool:
+        """Whether the new word or the text encoder trains now, so that the conditions change with every step."""
+        names = (name for name, tensor in self.tensors.items() if tensor.requires_grad)
+        return any(name == EMBEDDING or name.startswith("text_encoder.") for name in names)
+
+    def constant(self) -> torch.Tensor:
+        """(prompts, d), computed once; only while they do not train."""
+        if self._constant is None:
+            with torch.no_grad():
+                self._constant = self.backbone.encode(self.ids, self.mask, self.vectors)
+        return self._constant
+
+
+def encode_drawn(conditions: Sequence[Conditions], draws: Sequence[Draw]) -> torch.Tensor:
+    """Conditions (sum of b, d) of the drawn prompts, each training's new word spliced into its own prompts."""
+    backbone, rows = conditions[0].backbone, [draw.rows.to(conditions[0].ids.device) for draw in draws]
+    if not conditions[0].train:
+        return torch.cat([of.constant()[drawn] for of, drawn in zip(conditions, rows, strict=True)])
+    length, ids, masks, offset = max(of.ids.shape[1] for of in conditions), [], [], 0
+    for of, drawn in zip(conditions, rows, strict=True):
+        of._constant = None  # what trains now may be constant later, with other values
+        padding = (0, length - of.ids.shape[1])
+        # Every training counts its new words from the same id; in one batch they need different ones.
+        shifted = torch.where(of.ids >= len(backbone.tokenizer), of.ids + offset, of.ids)[drawn]
+        ids.append(F.pad(shifted, padding, value=backbone.tokenizer.pad_token_id))
+        masks.append(F.pad(of.mask[drawn], padding))
+        offset += 0 if of.vectors is None else len(of.vectors)
+    vectors = [of.vectors for of in conditions if of.vectors is not None]
+    return backbone.encode(torch.cat(ids), torch.cat(masks), torch.cat(vectors) if vectors else None)

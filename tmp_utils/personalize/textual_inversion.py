@@ -21,7 +21,7 @@ from tmp_utils.personalize.recipe import Hyperparameters, Phase, Recipe
 
 
 def textual_inversion(
-    backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int
+    backbone: Backbone, concept: Concept, setup: Setup, hyperparameters: Hyperparameters, seed: int
 ) -> Recipe:
     """Train the placeholder's vectors on neutral prompts.
 
@@ -36,8 +36,8 @@ def textual_inversion(
         )
     placeholder = placeholder_for(backbone, concept)
     return Recipe(
-        tensors={EMBEDDING: first_embedding(backbone, concept, setup, options.n_vectors)},
-        phases=[Phase([EMBEDDING], options.lr, 0, options.steps, weight_decay=0.0)],
+        tensors={EMBEDDING: first_embedding(backbone, concept, setup, hyperparameters.n_vectors)},
+        phases=[Phase([EMBEDDING], hyperparameters.lr, 0, hyperparameters.steps, weight_decay=0.0)],
         words=placeholder,
         placeholder=placeholder,
         prompts=[fill(template, placeholder) for template in training_templates()],

@@ -25,7 +25,7 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 CONDITIONED = ("class_embedding", "time_emb_proj")
 
 
-def low_rank(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
+def low_rank(backbone: Backbone, concept: Concept, setup: Setup, hyperparameters: Hyperparameters, seed: int) -> Recipe:
     """Add B A of rank `setup.rank` to the attention's four matrices; A starts at random, B at 0, as in peft.
 
     Raises
@@ -42,10 +42,12 @@ def low_rank(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperp
             torch.nn.init.kaiming_uniform_(first, a=5**0.5, generator=generator)
             tensors[f"unet.{name}{LORA_A}"] = first.to(backbone.device)
             tensors[f"unet.{name}{LORA_B}"] = module.weight.new_zeros(module.out_features, setup.rank)
-    return dreambooth_recipe(backbone, concept, setup, options, tensors)
+    return dreambooth_recipe(backbone, concept, setup, hyperparameters, tensors)
 
 
-def custom_diffusion(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
+def custom_diffusion(
+    backbone: Backbone, concept: Concept, setup: Setup, hyperparameters: Hyperparameters, seed: int
+) -> Recipe:
     """Train only the layers that see the condition.
 
     Custom Diffusion trains the keys and values of cross-attention, where a text-to-image UNet meets its text.
@@ -56,10 +58,12 @@ def custom_diffusion(backbone: Backbone, concept: Concept, setup: Setup, options
     """
     modules = (name for name, _ in backbone.unet.named_parameters())
     names = [f"unet.{name}" for name in modules if name.rpartition(".")[0].endswith(CONDITIONED)]
-    return dreambooth_recipe(backbone, concept, setup, options, copies(backbone, names))
+    return dreambooth_recipe(backbone, concept, setup, hyperparameters, copies(backbone, names))
 
 
-def spectral_shifts(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
+def spectral_shifts(
+    backbone: Backbone, concept: Concept, setup: Setup, hyperparameters: Hyperparameters, seed: int
+) -> Recipe:
     """Train one shift per singular value of every matrix and kernel of the UNet, a kernel's last axes taken
     as one."""
     tensors = {
@@ -67,18 +71,18 @@ def spectral_shifts(backbone: Backbone, concept: Concept, setup: Setup, options:
         for name, weight in backbone.unet.named_parameters()
         if weight.ndim > 1
     }
-    return dreambooth_recipe(backbone, concept, setup, options, tensors)
+    return dreambooth_recipe(backbone, concept, setup, hyperparameters, tensors)
 
 
-def pivotal(backbone: Backbone, concept: Concept, setup: Setup, options: Hyperparameters, seed: int) -> Recipe:
+def pivotal(backbone: Backbone, concept: Concept, setup: Setup, hyperparameters: Hyperparameters, seed: int) -> Recipe:
     """Train the placeholder for `ti_steps` at `ti_lr`, then the UNet for `steps` at `lr` with the placeholder
     fixed."""
-    recipe = textual_inversion(backbone, concept, setup, options, seed)
+    recipe = textual_inversion(backbone, concept, setup, hyperparameters, seed)
     unet = copies(backbone, [f"unet.{name}" for name, _ in backbone.unet.named_parameters()])
-    word, pivot, end = list(recipe.tensors), options.ti_steps, options.ti_steps + options.steps
+    word, pivot, end = list(recipe.tensors), hyperparameters.ti_steps, hyperparameters.ti_steps + hyperparameters.steps
     recipe.tensors |= unet
     recipe.phases = [
-        Phase(word, options.ti_lr, 0, pivot, weight_decay=0.0),
-        Phase(list(unet), options.lr, pivot, end, options.weight_decay),
+        Phase(word, hyperparameters.ti_lr, 0, pivot, weight_decay=0.0),
+        Phase(list(unet), hyperparameters.lr, pivot, end, hyperparameters.weight_decay),
     ]
     return recipe

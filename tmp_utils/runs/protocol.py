@@ -34,8 +34,7 @@ from tmp_utils.metrics.table import UNTRAINED, score_references
 from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate_clips
-from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise
-from tmp_utils.personalize.many import Job, personalise_many
+from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
 from tmp_utils.runs import folder as runs
 from tmp_utils.runs.identity import CLASS_NOUN, settings_of
 from tmp_utils.runs.score import score_run
@@ -168,8 +167,8 @@ def run_setups(
 
     Parameters
     ----------
-    together : how many new words (setups and seeds of Textual Inversion) learn in one batch, as `personalise_many` has
-        it: worth its memory on a GPU that one word does not fill. Their clips are generated and scored one by one.
+    together : how many new words (setups and seeds of Textual Inversion) learn in one batch, as `loop.train` has it:
+        worth its memory on a GPU that one word does not fill. Their clips are generated and scored one by one.
     """
     seeds = list(dict.fromkeys(seeds))
     asked = [(load_setup(method, setup), seed) for seed in seeds for setup in dict.fromkeys(setups)]
@@ -201,10 +200,13 @@ def _learn_together(lab: Lab, concept: Concept, parts: list[tuple], together: in
     new = [part for part in parts if not part[0].done and not (part[0].path / COST).exists()]
     if not new:
         return None
-    jobs = [Job(concept, setup, seed, run.path / CHECKPOINTS) for run, setup, seed in new]
     diverged, adapters, began = None, [], time.monotonic()
     try:
-        adapters = personalise_many(lab.backbone, jobs, profile=lab.profile, together=together)
+        trainings = [
+            prepare(lab.backbone, concept, setup, seed, lab.profile, checkpoint_dir=run.path / CHECKPOINTS)
+            for run, setup, seed in new
+        ]
+        adapters = train(lab.backbone, trainings, together=together)
     except Diverged as error:
         diverged, adapters = error, error.finished
     finally:

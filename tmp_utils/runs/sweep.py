@@ -155,7 +155,7 @@ def run_sweep(
         "concept": concept.name,
         "method": "transfer",
         "setup": f"{adapter.method}-{setup}",
-        "adapter": adapter.header()["settings"] | {"seed": adapter.seed, "name": adapter.name},
+        "adapter": adapter.hyperparameters | {"seed": adapter.seed, "name": adapter.name},
         "sources": {name: hashlib.sha256(clip.tobytes()).hexdigest()[:12] for name, clip in clips_in.items()},
         "strengths": [float(s) for s in strengths],
         "methods": list(methods),

@@ -24,7 +24,7 @@ from tmp_utils.commands.bench.public_loop import (
     public_generate,
     public_scores,
 )
-from tmp_utils.commands.bench.timing import REPEATS, Ratio, alternating, step_parts
+from tmp_utils.commands.bench.timing import REPEATS, Ratio, alternating, step_of, step_parts
 from tmp_utils.inputs.audio import load_clip, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile, load_setup
@@ -34,9 +34,8 @@ from tmp_utils.metrics.similarity import clap_audio_similarity, clap_text_simila
 from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.generate import generate
-from tmp_utils.personalize import prepare
-from tmp_utils.personalize.loop import Training, step_generator
-from tmp_utils.personalize.objective import diffusion_loss
+from tmp_utils.personalize import loop, prepare
+from tmp_utils.personalize.training import step_generator
 
 N_CLIPS = 4  # generated in a turn
 SEED = 0
@@ -44,16 +43,16 @@ SEED = 0
 
 def training_runs(backbone: Backbone, concept: Concept, method: str, profile: Profile, clip_s: float, **kwargs):
     """Our run of a method in setup BL, the public loop on the same clips, and a draw of step k for the latter."""
-    run = Training(backbone, *prepare(backbone, concept, load_setup(method, "BL"), SEED, profile))
-    recipe, options, shape = run.recipe, run.options, tuple(run.examples.mean.shape[2:])
+    run = prepare(backbone, concept, load_setup(method, "BL"), SEED, profile)
+    recipe, hyperparameters, shape = run.recipe, run.hyperparameters, tuple(run.examples.mean.shape[2:])
     files = concept.clips[: len(run.examples.mean)]
     if method == "TI":
         first = recipe.tensors[EMBEDDING][0]
-        asked = (recipe.placeholder, first, options.lr)
+        asked = (recipe.placeholder, first, hyperparameters.lr)
         public = PublicTextualInversion(backbone, files, recipe.prompts, *asked, clip_s=clip_s, **kwargs)
     else:
-        public = PublicDreamBooth(backbone, files, recipe.prompts, options.lr, clip_s=clip_s, **kwargs)
-    numbers = (options.batch_size, len(recipe.prompts), len(files), shape)
+        public = PublicDreamBooth(backbone, files, recipe.prompts, hyperparameters.lr, clip_s=clip_s, **kwargs)
+    numbers = (hyperparameters.batch_size, len(recipe.prompts), len(files), shape)
 
     def draw(step: int) -> PublicDraw:
         return PublicDraw.of(step_generator(SEED, step), *numbers, backbone.scheduler.config.num_train_timesteps)
@@ -78,11 +77,11 @@ def training_row(
     values = {**profile.method(method), "n_vectors": 1}  # the public loop has no more
     profile = replace(profile, methods={**profile.methods, method: values})
     run, public, draw = training_runs(backbone, concept, method, profile, clip_s, keep_front_end=keep_front_end)
-    asked = (run.conditions, run.examples, run.tensors, run.options.batch_size, step_generator(SEED, 0))
-    losses = {"loss_ours": float(diffusion_loss(*asked)[0]), "loss_public": float(public.loss(draw(0)).detach())}
+    ours, _ = loop.losses([run], [step_generator(SEED, 0)])
+    losses = {"loss_ours": float(ours), "loss_public": float(public.loss(draw(0)).detach())}
     ours, theirs = itertools.count(), itertools.count()
     actions = {
-        "ours": lambda: run.step(next(ours) % run.recipe.steps),
+        "ours": lambda: step_of(run, next(ours) % run.recipe.steps),
         "public": lambda: public.step(draw(next(theirs))),
     }
     times = alternating(actions, repeats)

@@ -19,16 +19,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tmp_utils.commands.bench.timing import alternating, seconds_of
 from tmp_utils.model.adapter import full_weights
-from tmp_utils.personalize.loop import Training, step_generator
 from tmp_utils.personalize.objective import draw_batch, squared_errors
+from tmp_utils.personalize.training import Training, step_generator
 
 SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}  # of the square matrices whose product is timed
 
 
 def unet_pass(run: Training) -> Callable[[], None]:
     """The UNet's answers to one batch and their gradients, of whatever the run trains."""
-    run.activate(0)
-    backbone, n = run.backbone, run.options.batch_size
+    run.require_gradients()
+    backbone, n = run.backbone, run.hyperparameters.batch_size
     draw = draw_batch(run.recipe, run.examples, backbone.scheduler.config.num_train_timesteps, n, step_generator(0, 0))
     condition = backbone.null_condition.expand(len(draw.rows), -1).clone()
     condition.requires_grad_(run.recipe.placeholder is not None)

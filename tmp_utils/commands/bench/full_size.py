@@ -5,7 +5,7 @@ memory. A row that does not fit says so and the next one is tried.
 
 CASES, COMPANIES : methods, precisions and compilation that are timed; how many concepts share a batch.
 blank_backbone   : size -> Backbone with random weights, in memory.
-blank_run        : backbone + method + options -> a run of the loop on noise.
+blank_run        : backbone + method + hyperparameters -> a run of the loop on noise.
 full_size        : all rows, each as soon as it is known.
 """
 
@@ -20,6 +20,7 @@ from tmp_utils.commands.bench.timing import seconds_of
 from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import load_profile, load_setup
+from tmp_utils.model import device as devices
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.blank import blank_pipeline
@@ -28,9 +29,9 @@ from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import COMPONENTS
 from tmp_utils.personalize import METHODS, loop
 from tmp_utils.personalize.examples import Examples
-from tmp_utils.personalize.loop import Training, out_of_memory, prepared_unet
-from tmp_utils.personalize.many import step_together
+from tmp_utils.personalize.loop import out_of_memory, prepared_unet
 from tmp_utils.personalize.recipe import Hyperparameters
+from tmp_utils.personalize.training import Training
 
 HALF = "half"  # the half precision that a run takes by itself on this device: bf16, or fp16 where there is none
 CASES = (("fp32", False), (HALF, False), (HALF, True))  # precision, compiled
@@ -47,16 +48,18 @@ def blank_backbone(size: str, device: str) -> Backbone:
     return Backbone(f"blank:{size}", f"blank:{size}", Path(), pipe)
 
 
-def blank_run(backbone: Backbone, method: str, options: Hyperparameters, clip_s: float, index: int = 0) -> Training:
+def blank_run(
+    backbone: Backbone, method: str, hyperparameters: Hyperparameters, clip_s: float, index: int = 0
+) -> Training:
     """A run of the loop in setup BL, on latents of noise; `index` tells several apart."""
     concept = Concept(f"noise-{index}", "guitar", "zyx", "own recordings", (), False, True, True)
-    recipe = METHODS[method](backbone, concept, load_setup(method, "BL"), options, index)
+    recipe = METHODS[method](backbone, concept, load_setup(method, "BL"), hyperparameters, index)
     mean = torch.randn(N_CLIPS, 1, *backbone.latent_shape(clip_s), generator=torch.Generator().manual_seed(index))
     header = {name: "" for name in ("backbone_id", "backbone_hash", "words")}
     header |= {"method": method, "setup": "BL", "concept": concept.name, "class_noun": concept.class_noun}
     header |= {"rare_word": concept.rare_word, "placeholder": recipe.placeholder}
-    adapter = Adapter(**header, seed=index, settings={})
-    return Training(backbone, recipe, Examples(mean, torch.zeros_like(mean), 1.0, "noise"), options, adapter)
+    adapter = Adapter(**header, seed=index, hyperparameters={})
+    return Training(backbone, recipe, Examples(mean, torch.zeros_like(mean), 1.0, "noise"), hyperparameters, adapter)
 
 
 def full_size(
@@ -94,34 +97,40 @@ def full_size(
 
 def half_precision(device: str) -> str:
     """The name of what "auto" computes in on a GPU; bf16 elsewhere."""
-    kind = loop.precision("auto", device) if device == "cuda" else torch.bfloat16
+    kind = devices.precision("auto", device) if device == "cuda" else torch.bfloat16
     return next(name for name, known in PRECISIONS.items() if known == kind)
 
 
 def _row(
-    backbone, method: str, options: Hyperparameters, concepts: int, clip_s: float, repeats: int, peaks: dict
+    backbone, method: str, hyperparameters: Hyperparameters, concepts: int, clip_s: float, repeats: int, peaks: dict
 ) -> dict:
-    row = {"what": f"{method} step", "precision": options.precision, "compiled": options.compile, "concepts": concepts}
-    row |= {"gradient_checkpointing": options.gradient_checkpointing, "latents": concepts * options.batch_size}
+    row = {
+        "what": f"{method} step",
+        "precision": hyperparameters.precision,
+        "compiled": hyperparameters.compile,
+        "concepts": concepts,
+    }
+    row |= {
+        "gradient_checkpointing": hyperparameters.gradient_checkpointing,
+        "latents": concepts * hyperparameters.batch_size,
+    }
     device = backbone.device.type
     try:
-        with peak_memory(device) as memory, prepared_unet(backbone, options), explained(out_of_memory(options)):
-            runs = [blank_run(backbone, method, options, clip_s, index) for index in range(concepts)]
-            step = (lambda: step_together(runs)) if method == "TI" else (lambda: _own_step(runs[0]))
+        with (
+            peak_memory(device) as memory,
+            prepared_unet(backbone, hyperparameters),
+            explained(out_of_memory(hyperparameters)),
+        ):
+            runs = [blank_run(backbone, method, hyperparameters, clip_s, index) for index in range(concepts)]
             for _ in range(2):  # compilation, and the memory that is kept
-                step()
-            seconds = statistics.median(seconds_of(step) for _ in range(repeats))
+                loop.step(runs)
+            seconds = statistics.median(seconds_of(lambda: loop.step(runs)) for _ in range(repeats))
     except OutOfMemory as error:
         return {**row, "status": str(error)}
     latents = (row["latents"], *backbone.latent_shape(clip_s))
     flops = training_flops(backbone.unet, latents, trained=method == "DB")
-    rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peaks[options.precision]}
+    rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peaks[hyperparameters.precision]}
     return {**row, "seconds": seconds, "seconds_per_concept": seconds / concepts, **rates, **memory, "status": "ok"}
-
-
-def _own_step(run: Training) -> None:
-    run.step(run.adapter.steps)
-    run.adapter.steps += 1
 
 
 def _generation_row(backbone: Backbone, precision: str, clip_s: float, n: int = 4, steps: int = 50) -> dict:

@@ -4,6 +4,7 @@ Conventions: those of the package. An action is called without arguments.
 
 alternating : seconds of several actions, called in turns.
 Ratio       : theirs over ours, with its range.
+step_of     : one step of a training.
 step_parts  : where a training step's time goes.
 """
 
@@ -17,8 +18,8 @@ from unittest.mock import patch
 
 import torch
 
-from tmp_utils.personalize import objective
-from tmp_utils.personalize.loop import Training
+from tmp_utils.personalize import loop
+from tmp_utils.personalize.training import Training
 
 REPEATS = 5
 PARTS = ("draws", "text encoder", "UNet forward", "backward", "optimiser", "rest")
@@ -65,15 +66,21 @@ def alternating(actions: Mapping[str, Callable[[], object]], repeats: int = REPE
     return {name: [turn[name] for turn in turns] for name in actions}
 
 
+def step_of(run: Training, number: int) -> None:
+    """Take the step of a number, counted from 0, again if it was taken before."""
+    run.adapter.steps = number
+    loop.step([run])
+
+
 def step_parts(run: Training, repeats: int = REPEATS) -> dict[str, float]:
     """Mean seconds by part of a training step, "total" among them; `PARTS` add up to it.
 
     "backward" is what autograd does; "optimiser" the clipping, AdamW, and the row of the history.
     """
-    run.step(0)
+    step_of(run, 0)
     with _watched(run) as seconds:
         for step in range(1, repeats + 1):
-            seconds["total"] += seconds_of(lambda step=step: run.step(step % run.recipe.steps))
+            seconds["total"] += seconds_of(lambda step=step: step_of(run, step % run.recipe.steps))
     found = {part: seconds[part] / repeats for part in (*PARTS[:-1], "total")}
     return {**found, "rest": found["total"] - sum(found[part] for part in PARTS[:-1])}
 
@@ -96,7 +103,7 @@ def _watched(run: Training) -> Iterator[dict[str, float]]:
         return wrapper
 
     watched = (
-        ("draws", objective, "draw_batch"),
+        ("draws", loop, "draw_batch"),
         ("text encoder", run.backbone, "encode"),
         ("UNet forward", run.backbone.unet, "forward"),
         ("backward", torch.Tensor, "backward"),
