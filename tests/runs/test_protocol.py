@@ -94,12 +94,12 @@ def replace_runs(lab, folder):
 
 
 def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, concept, monkeypatch):
-    step = loop.Training.update
+    update = loop.Training.update
 
-    def interrupted(run, number, losses):
-        if number == 2:
+    def interrupted(training, losses):
+        if training.adapter.steps == 2:
             raise KeyboardInterrupt
-        return step(run, number, losses)
+        update(training, losses)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop.Training, "update", interrupted)
