@@ -14,6 +14,7 @@ CLUSTER ?=
 CORES ?=
 THREADS ?= 1
 ENGINE ?=
+REPOSITORY ?=
 
 # `python3.11` may be a launcher that knows no 3.11, so it is asked for its version.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python,\
@@ -92,8 +93,8 @@ clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a ne
 fake-paper-backbone: $(INSTALLED)  ## write a random-weight AudioLDM-M, and the profile that runs PROFILE=paper with it
 	@$(PY) -m tmp_utils fake-backbone "$(RUNS)/fake-paper"
 
-colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook
-	@$(PY) -m tmp_utils colab
+colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook; REPOSITORY=https://... says from where
+	@$(PY) -m tmp_utils colab $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
 clean:  ## delete caches; .venv and runs/ stay (delete them by hand)
 	@rm -rf .pytest_cache .ruff_cache build dist

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import nbformat
@@ -28,39 +29,34 @@ def on_colab() -> dict[str, str]:
     return {canonicalize_name(line.name): str(line.specifier)[2:] for line in lines}
 
 
-def names(lines) -> set[str]:
-    return {canonicalize_name(Requirement(line).name) for line in lines}
+@pytest.fixture(scope="module")
+def needed() -> dict[str, Requirement]:
+    """What pip is asked for: the declared dependencies, without extras, that mean something on Colab's Linux."""
+    declared = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]["dependencies"]
+    lines = [Requirement(line) for line in declared]
+    linux = {"sys_platform": "linux", "platform_machine": "x86_64", "python_version": "3.13"}
+    return {canonicalize_name(r.name): r for r in lines if r.marker is None or r.marker.evaluate(linux)}
 
 
-def test_colab_lacks_only_what_measures_music(on_colab):
-    assert names(colab.missing(colab.requirements(), on_colab)) == LACKING
+def test_colab_lacks_only_what_measures_music(on_colab, needed):
+    assert needed.keys() - on_colab.keys() == LACKING
 
 
-def test_what_colab_has_does_for_the_project_so_nothing_is_replaced(on_colab):
-    wanted = {canonicalize_name(Requirement(line).name): Requirement(line) for line in colab.requirements()}
+def test_what_colab_has_does_for_the_project_so_pip_replaces_nothing(on_colab, needed):
     assert set(on_colab) >= UNTOUCHED
-    for name in set(wanted) & set(on_colab):
-        assert wanted[name].specifier.contains(on_colab[name], prereleases=True), name
-
-
-def test_a_package_that_does_not_do_stops_the_set_up_instead_of_being_replaced(on_colab):
-    with pytest.raises(RuntimeError, match=r"Colab has torch 1\.13\.0, and torch>=2\.2 is needed"):
-        colab.missing(["torch>=2.2"], on_colab | {"torch": "1.13.0"})
-
-
-def test_a_requirement_for_another_system_is_not_missing():
-    assert colab.missing(["nothing-like-it>=1; sys_platform == 'nowhere'"], {}) == []
+    for name in needed.keys() & on_colab.keys():
+        assert needed[name].specifier.contains(on_colab[name], prereleases=True), name
 
 
 @pytest.mark.skipif(not os.environ.get("TMP_TEST_INDEX"), reason="asks a package index; set TMP_TEST_INDEX=1")
-def test_pip_plans_to_install_nothing_that_colab_has(on_colab, tmp_path):
-    asked = colab.missing(colab.requirements(), on_colab)
+def test_pip_plans_to_install_nothing_that_colab_has(on_colab, needed, tmp_path):
     held = tmp_path / "held.txt"  # an index has no builds for CUDA: those of the same number stand for them
     held.write_text("".join(f"{name}=={version.partition('+')[0]}\n" for name, version in on_colab.items()))
     report = tmp_path / "report.json"
     target = ["--target", str(tmp_path / "x"), "--python-version", "3.13", "--only-binary", ":all:"]
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--report", str(report), *target]
-    answer = subprocess.run([*command, "--constraint", str(held), *asked], capture_output=True, text=True)
+    lines = [f"{needed[name].name}{needed[name].specifier}" for name in sorted(LACKING)]
+    answer = subprocess.run([*command, "--constraint", str(held), *lines], capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     planned = {
         canonicalize_name(p["metadata"]["name"]): p["metadata"]["version"]
@@ -71,46 +67,14 @@ def test_pip_plans_to_install_nothing_that_colab_has(on_colab, tmp_path):
     assert moved == {}
 
 
-def test_set_up_holds_every_installed_package_at_its_version(monkeypatch):
-    seen = {}
-
-    def pip(command, **_options):
-        seen["command"], held = command, command[command.index("--constraint") + 1]
-        seen["held"] = Path(held).read_text().splitlines()
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    there = colab.installed() | {"numpy": "2.1.3"}
-    there.pop("pyloudnorm")
-    monkeypatch.setattr(colab, "installed", lambda: there)
-    monkeypatch.setattr(colab.subprocess, "run", pip)
-    assert names(colab.set_up()) == {"pyloudnorm"}
-    assert seen["command"][-1] == "pyloudnorm>=0.1.1"
-    assert "numpy==2.1.3" in seen["held"] and len(seen["held"]) == len(there)
-
-
-def test_what_pip_says_is_in_the_error(monkeypatch):
-    failed = subprocess.CompletedProcess([], 1, "", "No space left")
-    monkeypatch.setattr(colab, "installed", dict)
-    monkeypatch.setattr(colab.subprocess, "run", lambda *a, **k: failed)
-    with pytest.raises(RuntimeError, match=r"(?s)pip could not install .*pyloudnorm.*No space left"):
-        colab.set_up()
-
-
 def run_cell(text: str, folder: Path, on_colab: bool) -> subprocess.CompletedProcess:
-    """Run the cell in a fresh Python in `folder`, where only git and the standard library can be had."""
-    before = "import sys, types\nsys.modules['google.colab'] = types.ModuleType('colab')\n" if on_colab else ""
+    """Run the cell in a fresh Python in `folder`; on Colab, pip only says what it would install."""
+    pip = "import subprocess, sys, types\nsys.modules['google.colab'] = types.ModuleType('colab')\n"
+    pip += "call = subprocess.run\n"
+    pip += "subprocess.run = lambda c, **k: call(c, **k) if isinstance(c, str) else print(*c[1:])\n"
     after = "\nimport sys\nprint('subprocess' in sys.modules, sys.path[0])"
-    command = [sys.executable, "-I", "-c", before + text + after]
+    command = [sys.executable, "-I", "-S", "-c", on_colab * pip + text + after]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True)
-
-
-def make_project(folder: Path) -> Path:
-    commands = folder / "tmp_utils" / "commands"
-    commands.mkdir(parents=True)
-    for package in (folder / "tmp_utils", commands):
-        (package / "__init__.py").touch()
-    (commands / "colab.py").write_text("def set_up(project):\n    print('set up', project.name)\n")
-    return folder
 
 
 def test_the_cell_does_nothing_outside_colab(tmp_path):
@@ -119,31 +83,34 @@ def test_the_cell_does_nothing_outside_colab(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("where", ["notebooks", ".", ".."])
-def test_the_cell_finds_an_uploaded_project_from_inside_it_and_from_above(tmp_path, where):
-    project = make_project(tmp_path / "my copy")
-    (project / "notebooks").mkdir()
-    answer = run_cell(colab.setup_cell(""), project / where, on_colab=True)
-    assert answer.stdout.startswith("set up my copy"), answer.stderr
-    assert answer.stdout.rstrip().endswith(str(project))
-
-
-def test_the_cell_fetches_the_project_from_its_address_once(tmp_path):
-    origin, session = make_project(tmp_path / "origin"), tmp_path / "session"
+def test_the_cell_fetches_the_project_from_its_address_once_and_has_pip_install_it(tmp_path):
+    origin, session = tmp_path / "origin", tmp_path / "session"
+    (origin / "tmp_utils").mkdir(parents=True)
+    (origin / "tmp_utils" / "__init__.py").touch()
     session.mkdir()
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "core.hooksPath=/dev/null"]
     for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "all"]):
         subprocess.run([*git, *command], cwd=origin, check=True)
     for _again in range(2):
         answer = run_cell(colab.setup_cell(origin.as_uri()), session, on_colab=True)
-        assert answer.stdout.startswith("set up project"), answer.stderr
+        assert answer.stdout == "-m pip install --quiet --editable project\nTrue project\n", answer.stderr
     assert (session / "project" / "tmp_utils").is_dir()
 
 
-def test_the_cell_says_what_to_do_where_there_is_no_project(tmp_path):
+def test_the_cell_stops_where_there_is_no_project(tmp_path):
     answer = run_cell(colab.setup_cell(""), tmp_path, on_colab=True)
-    assert answer.returncode == 1
-    assert "Upload the project's folder here, or give its git address" in answer.stderr
+    assert answer.returncode == 1 and "repository '' does not exist" in answer.stderr
+
+
+def test_the_address_is_written_into_pyproject_and_nowhere_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(colab, "PYPROJECT", tmp_path / "pyproject.toml")
+    colab.PYPROJECT.write_text('[project]\nname = "x"\n\n[project.optional-dependencies]\nlab = []\n')
+    for address in ("https://github.com/a/b", "https://github.com/c/d"):
+        colab.set_repository(address)
+        assert colab.repository() == address
+    assert colab.PYPROJECT.read_text().count("project.urls") == 1
+    with pytest.raises(ValueError, match="is no git address"):
+        colab.set_repository("x'; rm -r /")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
