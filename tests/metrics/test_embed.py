@@ -1,5 +1,6 @@
 """One clip has one embedding, whatever is embedded beside it, before it, or again."""
 
+import shutil
 import sys
 import types
 
@@ -206,6 +207,29 @@ class FakeClapModule(torch.nn.Module):
     def get_text_embedding(self, x, use_tensor):
         self.rows.append(len(x))
         return np.array([[len(prompt), 1.0] for prompt in x])
+
+
+def test_a_judge_whose_weights_are_not_all_there_is_refused(judge, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(judge, tmp_path / "judge")
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    tensors = load_file(path)
+    del tensors["audio_projection.linear1.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"embedder .*missing keys: audio_projection.linear1.weight.*Copy the folder"):
+        load_embedder(f"clap:{folder}")
+    path.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match=r"embedder .*cannot be loaded.*Copy the folder"):
+        load_embedder(f"clap:{folder}")
+
+
+def test_a_laion_checkpoint_that_was_cut_is_refused(monkeypatch, checkpoint):
+    monkeypatch.setitem(sys.modules, "laion_clap", types.SimpleNamespace(CLAP_Module=FakeClapModule))
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"embedder .*music.pt\) cannot be loaded"):
+        load_embedder(f"laion-clap:{checkpoint}")
 
 
 @pytest.fixture

@@ -4,5 +4,6 @@ audio      : sound files -> clips, log-mel spectrograms, mixing, loudness.
 concepts   : the catalogue of concepts, and folders of your own recordings.
 prompts    : training, reconstruction and editability prompts.
 profiles   : the sizes of the study (pocket, paper, smoke), and its setups.
+weights    : model weights loaded whole, or refused with what is missing.
 parameters : a notebook's parameters as a command line gives them.
 """

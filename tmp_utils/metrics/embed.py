@@ -26,6 +26,7 @@ import numpy as np
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.weights import load_whole, readable
 
 BATCH_SIZE = 16
 MIN_REST = 0.5  # what is left after the last whole window counts from half a window on
@@ -152,9 +153,10 @@ class ClapEmbedder(Embedder):
         folder = next((f for f in (Path(source).expanduser(), DATA_DIR / source) if f.is_dir()), None)
         place = str(folder or source)
         try:
-            self.model = transformers.ClapModel.from_pretrained(place).eval().to(device)
-            self.extractor = transformers.AutoFeatureExtractor.from_pretrained(place)
-            self.tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+            self.model = load_whole(transformers.ClapModel, place, "embedder").eval().to(device)
+            with readable(place, "embedder"):
+                self.extractor = transformers.AutoFeatureExtractor.from_pretrained(place)
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(place)
         except OSError as error:
             raise FileNotFoundError(
                 f"embedder {str(source)!r}: no such folder here or under {DATA_DIR}, and no such model "
@@ -289,11 +291,11 @@ class LaionClapEmbedder(Embedder):
         self.module = _laion_clap().CLAP_Module(enable_fusion=False, device=device, amodel="HTSAT-base")
         # The checkpoint is a pickle; only tensors and plain numbers of it are let in.
         numpy_scalars = [np.dtype, type(np.dtype("float64")), np.float64(0).__reduce__()[0]]
-        with torch.serialization.safe_globals(numpy_scalars):
+        with readable(path, "embedder"), torch.serialization.safe_globals(numpy_scalars):
             weights = torch.load(path, map_location="cpu", weights_only=True)
-        weights = {k.removeprefix("module."): v for k, v in weights.get("state_dict", weights).items()}
-        weights.pop(UNUSED, None)
-        self.module.model.load_state_dict(weights)
+            weights = {k.removeprefix("module."): v for k, v in weights.get("state_dict", weights).items()}
+            weights.pop(UNUSED, None)
+            self.module.model.load_state_dict(weights)
         self.module.eval()
         self.name = f"laion-clap:{path.name}@{sha256_of(path)[:HASH_CHARS]}"
         self.cache_dir = cache_dir

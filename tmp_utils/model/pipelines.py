@@ -11,6 +11,7 @@ vocoder_choice  : which vocoder a folder asks for.
 """
 
 import hashlib
+import importlib
 import inspect
 import json
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.weights import load_whole, readable
 
 PIPELINES = ("AudioLDMPipeline", "MusicLDMPipeline")
 COMPONENTS = ("text_encoder", "unet", "vae", "vocoder")
@@ -76,19 +78,28 @@ def open_pipeline(folder: Path, scheduler: str | None = None):
 
     Raises
     ------
-    ValueError : a pipeline of another class, or an unknown scheduler.
+    ValueError : a pipeline of another class, an unknown scheduler, or weights that are damaged or not all there.
     """
     import diffusers
 
-    kind = json.loads((folder / "model_index.json").read_text(encoding="utf-8")).get("_class_name")
+    with readable(folder, "pipeline"):
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        kind = index.get("_class_name")
+        classes = {part: _class_of(*index[part]) for part in COMPONENTS} if kind in PIPELINES else {}
     if kind not in PIPELINES:
         raise ValueError(f"{folder.name}: a pipeline of class {kind}; expected {' or '.join(PIPELINES)}.")
     with quiet():
-        pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True)
+        parts = {part: load_whole(of, folder / part, part, local_files_only=True) for part, of in classes.items()}
+        with readable(folder, "tokenizer or scheduler"):
+            pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, **parts)
         pipe.to(torch.float32)
     if scheduler is not None:
         pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
     return pipe
+
+
+def _class_of(library: str, name: str) -> type:
+    return getattr(importlib.import_module(library), name)
 
 
 def make_scheduler(name: str, own):

@@ -1,0 +1,73 @@
+"""Loading a model's weights whole: a library's `from_pretrained`, with its report read.
+
+Conventions: the libraries only log keys that a weights file lacks, and give those parameters random values. Here that
+is an error, as are keys that nothing reads, shapes that differ, values that are not finite, and matrices of zeros.
+
+load_whole : class + folder -> model.
+readable   : what a library raises about a damaged file, as one error.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REMEDY = (
+    "The files are damaged or incomplete. Copy the folder afresh from where it came from (git restores data/pocket; a "
+    "folder in the Hugging Face cache is downloaded again once it is deleted)."
+)
+FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+HARMLESS = "position_ids"  # a buffer of older transformers versions, computed anew by later ones
+SHOWN = 5
+
+
+def load_whole(kind: type, place: str | Path, part: str, **kwargs):
+    """Load a model by `kind.from_pretrained(place)`.
+
+    Parameters
+    ----------
+    kind : a model class of transformers or diffusers.
+    place : its folder, or a Hugging Face id.
+    part : what the model is, for messages: "text_encoder".
+
+    Raises
+    ------
+    ValueError : weights that are damaged, or not all there; the message names the part and the keys.
+    OSError : a Hugging Face id that cannot be reached.
+    """
+    with readable(place, part):
+        model, report = kind.from_pretrained(place, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+    faults = {fault.replace("_", " "): sorted(map(str, report.get(fault) or ())) for fault in FAULTS}
+    faults["unexpected keys"] = [key for key in faults["unexpected keys"] if not key.endswith(HARMLESS)]
+    if not any(faults.values()):
+        faults = _impossible(model)
+    lines = [f"{fault}: {_shortened(names)}" for fault, names in faults.items() if names]
+    if lines:
+        raise ValueError(f"{part} ({place}): {'; '.join(lines)}. {REMEDY}")
+    return model
+
+
+@contextmanager
+def readable(place: str | Path, part: str) -> Iterator[None]:
+    """Turn whatever a library raises about damaged local files into a ValueError that names it and the remedy."""
+    try:
+        yield
+    except Exception as error:  # a dozen kinds, by file and library
+        if not Path(place).exists():  # an id of Hugging Face: the caller knows more
+            raise
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise ValueError(f"{part} ({place}) cannot be loaded: {reason}. {REMEDY}") from error
+
+
+def _impossible(model) -> dict[str, list[str]]:
+    """Names of parameters whose values no training leaves."""
+    weights = dict(model.named_parameters())
+    matrices = {name: value for name, value in weights.items() if name.endswith(".weight") and value.ndim > 1}
+    return {
+        "not finite": [name for name, value in weights.items() if not value.isfinite().all()],
+        "only zeros": [name for name, value in matrices.items() if not value.any()],
+    }
+
+
+def _shortened(names: list[str]) -> str:
+    more = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
