@@ -3,7 +3,10 @@
 Conventions: a file is written beside its place under a hidden temporary name, flushed to disk and renamed.
 JSON is UTF-8, indented and ends with a newline; not-a-number is written as null. CSV has no index column.
 
-write_text, write_json, write_csv : write a file whole or not at all.
+write_bytes, write_text, write_json, write_csv : write a file whole or not at all.
+whole_folder : the same for a folder.
+remove_temporary : clear what killed processes left half-written.
+file_sha256 : a file's SHA-256.
 explain_os_errors : no space, no permission: which folder, and the next move.
 plain : what JSON can hold of a value.
 slug  : a name that is safe as a folder.
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_NAME_CHARS = 80
+TEMPORARY = ".tmp"  # ends the hidden name of a file that is being written
 DENIED = "no permission to write in {folder}. Choose another runs_dir, or ask the folder's owner for access."
 EXPLAINED = {
     errno.ENOSPC: "no space left for {folder}. Free some, or choose another runs_dir; what was finished is "
@@ -89,20 +93,32 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{value!r} is a {type(value).__name__}; JSON holds text, numbers, lists and mappings of them.")
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Write `text` to `path`, whole or not at all; what was there before stays until then."""
+def write_bytes(path: str | Path, data: bytes) -> Path:
+    """Write `data` to `path`, whole or not at all; an earlier file stays until the new one is on the disk."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
     with explain_os_errors(path.parent):
         try:
-            with temporary.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with temporary.open("wb") as file:
+                file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # an unreachable disk must not hide the error above
+                temporary.unlink(missing_ok=True)
     return path
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write `text` to `path` as UTF-8, whole or not at all."""
+    return write_bytes(path, text.encode())
+
+
+def remove_temporary(folder: str | Path) -> None:
+    """Remove what killed processes left half-written anywhere below `folder`."""
+    for path in sorted(Path(folder).rglob(f".*{TEMPORARY}")):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, data: Any) -> Path:
@@ -117,6 +133,12 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> Path:
     return write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
 
 
+def file_sha256(path: str | Path) -> str:
+    """Return a file's SHA-256 in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def slug(name: str) -> str:
     """Return a name that is safe as a folder on every system; a name that had to change ends in a hash.
 
@@ -129,9 +151,6 @@ def slug(name: str) -> str:
         return safe
     digest = hashlib.sha256(unicodedata.normalize("NFC", str(name)).encode()).hexdigest()[:6]
     return f"{safe}-{digest}" if safe else digest
-
-
-# MOVED from personalize.adapter
 
 
 @contextmanager

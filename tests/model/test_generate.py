@@ -103,6 +103,30 @@ def test_an_interrupted_run_of_clips_is_finished_and_not_repeated(backbone, conc
     assert calls == [2, 2, 2], "nothing is left to do"
 
 
+DAMAGES = {
+    "cut": lambda data: data[: len(data) // 2],
+    "emptied": lambda data: b"",
+    "zeroed": lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
+    "one bit": lambda data: data[:-1] + bytes([data[-1] ^ 1]),
+}
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, "removed"])
+@pytest.mark.parametrize("file", ["reconstruction-1.wav", "clips.csv", "SHA256SUMS"])
+def test_what_was_damaged_in_an_interrupted_run_is_made_again(backbone, concept, small, tmp_path, file, damage):
+    whole = generate_clips(backbone, None, concept, small, 0, tmp_path, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    if damage == "removed":
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(DAMAGES[damage](before[file]))
+    again = generate_clips(backbone, None, concept, small, 0, tmp_path, progress=False)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".wav"} == {
+        name: data for name, data in before.items() if name.endswith(".wav")
+    }
+    pd.testing.assert_frame_equal(again, whole, check_dtype=False, check_exact=True)
+
+
 def test_clips_of_another_seed_in_the_folder_are_refused(backbone, concept, small, tmp_path):
     generate_clips(backbone, None, concept, small, 0, tmp_path, progress=False)
     with pytest.raises(ValueError, match="Give this run a folder of its own"):

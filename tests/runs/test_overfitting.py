@@ -26,6 +26,7 @@ def test_a_path_has_both_similarities_at_every_stop_with_n_and_interval(lab, con
     assert sorted(set(path["step"])) == [0, 1, 2, 3] and set(path["metric"]) == {"clap_a", "clap_t"}
     assert (path["ci_low"] <= path["value"]).all() and set(path["embedder"]) == {"clap:tones"}
     assert set(path.loc[path["metric"] == "clap_a", "n"]) == {overfitting.PATH_CLIPS}
+    assert [file.name for file in (tmp_path / "paths").rglob("*") if file.is_file()] == ["path.csv"]
 
 
 def test_a_path_is_read_again_only_where_nothing_that_decides_it_changed(lab, concept, tmp_path, monkeypatch):

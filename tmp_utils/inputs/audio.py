@@ -15,9 +15,9 @@ loudness_lufs  : integrated loudness.
 match_loudness : gain to a loudness.
 """
 
+import io
 import os
 import struct
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +30,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soundfile
 import soxr
+
+from tmp_utils.files import write_bytes
 
 if TYPE_CHECKING:
     import torch
@@ -150,15 +152,11 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
             said = f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower."
             warnings.warn(said, stacklevel=2)
         clip = clip / peak
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
-    try:
-        with soundfile.SoundFile(temporary, "w", rate_hz, 1, _SUBTYPES[path.suffix.lower()]) as sound:
-            for block in np.array_split(clip, ceil(len(clip) / rate_hz)):  # vorbis overflows on one long write
-                sound.write(block)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    suffix, data = path.suffix.lower(), io.BytesIO()
+    with soundfile.SoundFile(data, "w", rate_hz, 1, _SUBTYPES[suffix], format=suffix[1:].upper()) as sound:
+        for block in np.array_split(clip, ceil(len(clip) / rate_hz)):  # vorbis overflows on one long write
+            sound.write(block)
+    return write_bytes(path, data.getvalue())
 
 
 @contextmanager

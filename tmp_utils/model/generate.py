@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
+from tmp_utils.files import file_sha256, write_bytes, write_text
 from tmp_utils.inputs.audio import CLIP_S, loudness_lufs, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile
@@ -31,7 +32,7 @@ from tmp_utils.model.device import explained
 from tmp_utils.model.device import precision as compute_type
 from tmp_utils.model.pipelines import make_scheduler
 
-MANIFEST = "clips.csv"
+MANIFEST, CHECKSUMS = "clips.csv", "SHA256SUMS"
 RECONSTRUCTION = "reconstruction"
 BATCH = 4
 
@@ -159,12 +160,12 @@ def generate_clips(
     batch_size: int = BATCH,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Write a run's clips and their manifest; clips that are there already are kept.
+    """Write a run's clips and their manifest; clips that are there already, and undamaged, are kept.
 
     Parameters
     ----------
     adapter : None asks the untrained backbone for the class noun.
-    folder : where the wavs and `clips.csv` go.
+    folder : where the wavs, `clips.csv` and their checksums go; the wavs are on the disk before they are listed.
 
     Returns
     -------
@@ -178,7 +179,8 @@ def generate_clips(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     plan = planned_clips(profile, adapter.phrase(concept) if adapter else concept.class_noun, seed)
-    done = _done(folder, plan)
+    done, wavs = _done(folder, plan)
+    order = {file: k for k, file in enumerate(plan["file"])}
     todo = plan[~plan["file"].isin(done["file"])]
     with adapter.applied(backbone) if adapter else nullcontext():
         for first in tqdm(range(0, len(todo), batch_size), desc=f"{concept.name} clips", disable=not progress):
@@ -195,19 +197,26 @@ def generate_clips(
             )
             measured = part.assign(**_measures(clips, backbone.vocoder.config.sampling_rate))
             for file, clip in zip(part["file"], clips, strict=True):
-                save_clip(folder / file, clip)
+                wavs.add((file_sha256(save_clip(folder / file, clip)), file))
             done = pd.concat([done, measured]) if len(done) else measured
-            _write_table(done, folder / MANIFEST)
-    order = {file: k for k, file in enumerate(plan["file"])}
-    return done.sort_values("file", key=lambda files: files.map(order)).reset_index(drop=True)
+            done = done.sort_values("file", key=lambda files: files.map(order))
+            _write_manifest(folder, done, wavs)
+    return done.reset_index(drop=True)
 
 
-def _done(folder: Path, plan: pd.DataFrame) -> pd.DataFrame:
-    """Rows of an earlier manifest whose files are there; they must be of this plan."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return pd.DataFrame({"file": []})
-    rows = pd.read_csv(path)
+def _done(folder: Path, plan: pd.DataFrame) -> tuple[pd.DataFrame, set[tuple[str, str]]]:
+    """Rows of an earlier manifest whose files are as they were written, and the (SHA-256, name) of each.
+
+    A damaged manifest, or one without checksums, lists nothing, so that its clips are made again.
+
+    Raises
+    ------
+    ValueError : the manifest is whole and of another plan.
+    """
+    path, checksums = folder / MANIFEST, _read_checksums(folder)
+    if not path.is_file() or (file_sha256(path), MANIFEST) not in checksums:
+        return pd.DataFrame({"file": []}), set()
+    rows = pd.read_csv(path, float_precision="round_trip")
     same = rows[list(plan.columns)].merge(plan, how="left", indicator=True)["_merge"] == "both"
     if not same.all():
         odd = rows[~same.to_numpy()].iloc[0]
@@ -215,7 +224,30 @@ def _done(folder: Path, plan: pd.DataFrame) -> pd.DataFrame:
             f'{path}: holds {odd["file"]} of prompt "{odd["prompt"]}", seed {odd["seed"]}, which this run does not '
             "ask for. Give this run a folder of its own."
         )
-    return rows[[(folder / file).is_file() for file in rows["file"]]]
+    wavs = {(file_sha256(folder / file), file) for file in rows["file"] if (folder / file).is_file()} & checksums
+    return rows[rows["file"].isin([file for _, file in wavs])], wavs
+
+
+def _read_checksums(folder: Path) -> set[tuple[str, str]]:
+    path = folder / CHECKSUMS
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    return {(digest, file) for digest, _, file in (line.partition("  ") for line in text.splitlines())}
+
+
+def _write_manifest(folder: Path, rows: pd.DataFrame, wavs: set[tuple[str, str]]) -> None:
+    """Write `clips.csv` and then drop the earlier one's checksum: killed in between, either is known to be whole."""
+    path, new = folder / MANIFEST, rows.to_csv(index=False, lineterminator="\n").encode()
+    earlier = {(file_sha256(path), MANIFEST)} if path.is_file() else set()
+    current = wavs | {(hashlib.sha256(new).hexdigest(), MANIFEST)}
+    _write_checksums(folder, current | earlier)
+    write_bytes(path, new)
+    _write_checksums(folder, current)
+
+
+def _write_checksums(folder: Path, checksums: set[tuple[str, str]]) -> None:
+    """Write `SHA256SUMS`, as `sha256sum --check` reads it."""
+    rows = sorted(checksums, key=lambda row: row[::-1])
+    write_text(folder / CHECKSUMS, "".join(f"{digest}  {file}\n" for digest, file in rows))
 
 
 def _measures(clips: list[np.ndarray], rate_hz: int) -> dict[str, list[float]]:
@@ -224,9 +256,3 @@ def _measures(clips: list[np.ndarray], rate_hz: int) -> dict[str, list[float]]:
         "peak": [float(np.abs(clip).max()) for clip in clips],
         "level_lufs": [loudness_lufs(clip, rate_hz) for clip in clips],
     }
-
-
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    part = path.with_suffix(".part")
-    table.to_csv(part, index=False)
-    part.replace(path)

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, slug, write_json
+from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, remove_temporary, slug, write_json
 from tmp_utils.files import write_csv as write_csv  # so that a run needs one import
 from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 
@@ -128,6 +128,7 @@ class RunFolder:
         if self.done:
             return self.folder
         with explain_os_errors(self.folder):
+            remove_temporary(self.path)
             self._write_manifest("complete")
             self.path.rename(self.folder)
         self.path, self.done = self.folder, True
@@ -253,7 +254,11 @@ def collect(runs_dir: str | Path, profile: str | None = None, name: str = "metri
     """Return the tables `name` of all finished runs, one below the other; empty if there are none."""
     import pandas as pd
 
-    tables = [pd.read_csv(folder / name) for folder in find_runs(runs_dir, profile) if (folder / name).exists()]
+    tables = [
+        pd.read_csv(folder / name, float_precision="round_trip")
+        for folder in find_runs(runs_dir, profile)
+        if (folder / name).exists()
+    ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -11,6 +11,7 @@ language_drift : does the bare class noun sound like the concept afterwards?
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.runs.folder import HASH_CHARS, settings_hash
-from tmp_utils.runs.protocol import Lab, run_settings
+from tmp_utils.runs.protocol import CHECKPOINTS, Lab, run_settings
 
 STOPS = 5
 PATH_CLIPS = 4
@@ -46,7 +47,7 @@ def learning_path(
     study, concept, setup, seed
         As in ``protocol.run_setup``.
     folder : pathlib.Path
-        Checkpoints and the result are kept below it; a path that is there is read.
+        The result is kept below it, and checkpoints while it is made; a path that is there is read.
     stops : int
         How many steps are looked at, evenly spread; step 0, the untrained model, comes first.
 
@@ -60,18 +61,22 @@ def learning_path(
     asked = run_settings(lab, concept, setup, seed) | {"backbone": lab.backbone.hash, "stops": stops}
     name = f"{concept.name}-{setup.name}-seed{seed}-{settings_hash(asked)[:HASH_CHARS]}"
     folder = Path(folder) / name  # another for other clips, words or hyperparameters
-    if (folder / "path.csv").exists():
-        return pd.read_csv(folder / "path.csv")
+    if not (folder / "path.csv").exists():
+        write_csv(folder / "path.csv", pd.DataFrame(_trained_path(lab, concept, setup, seed, folder, every)))
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # nothing reads them again; they fill a study's disk
+    return pd.read_csv(folder / "path.csv", float_precision="round_trip")
+
+
+def _trained_path(lab: Lab, concept: Concept, setup: Setup, seed: int, folder: Path, every: int) -> list[dict]:
     methods = lab.profile.methods
-    kept = methods | {setup.method: methods[setup.method] | {"checkpoint_every": every, "keep_checkpoints": True}}
-    profile = replace(lab.profile, methods=kept)
-    personalise(lab.backbone, concept, setup, seed, profile=profile, checkpoint_dir=folder / "checkpoints")
+    checkpointed = methods[setup.method] | {"checkpoint_every": every, "keep_checkpoints": True}
+    profile = replace(lab.profile, methods=methods | {setup.method: checkpointed})
+    personalise(lab.backbone, concept, setup, seed, profile=profile, checkpoint_dir=folder / CHECKPOINTS)
     rows = measure_adapter(lab, concept, None, seed, 0)
-    for checkpoint in sorted((folder / "checkpoints").glob("step-*")):
+    for checkpoint in sorted((folder / CHECKPOINTS).glob("step-*")):
         adapter = load_adapter(checkpoint)
         rows += measure_adapter(lab, concept, adapter, seed, adapter.steps)
-    write_csv(folder / "path.csv", pd.DataFrame(rows))
-    return pd.DataFrame(rows)
+    return rows
 
 
 def path_in_words(path: pd.DataFrame) -> str:

@@ -30,7 +30,7 @@ from tmp_utils.inputs.audio import overs_counted
 from tmp_utils.inputs.concepts import Concept, own_folder
 from tmp_utils.inputs.profiles import Profile, Setup, load_profile, load_setup
 from tmp_utils.metrics.embed import Embedder, load_embedder
-from tmp_utils.metrics.table import UNTRAINED, score_references
+from tmp_utils.metrics.table import UNTRAINED, read_table, score_references
 from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate_clips
@@ -177,7 +177,7 @@ def run_setups(
         folders += [run_setup(lab, concept, setup, seed, say) for setup, seed in asked]
     else:
         folders += _run_together(lab, concept, asked, together, say)
-    return pd.concat([pd.read_csv(folder / METRICS) for folder in folders], ignore_index=True)
+    return pd.concat([read_table(folder / METRICS) for folder in folders], ignore_index=True)
 
 
 def _run_together(lab: Lab, concept: Concept, asked: list[tuple], together: int, say: Callable) -> list[Path]:

@@ -181,7 +181,7 @@ def run_sweep(
                     rows = _keep(clips, strengths, run.path / CLIPS, (name, method, seed))
                     with run.timed("scoring_s"):
                         runs.write_csv(part, rows.assign(**measure(clips, source, target, lab.embedder)))
-                parts.append(pd.read_csv(part))
+                parts.append(pd.read_csv(part, float_precision="round_trip"))
         curves = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
         runs.write_csv(run.path / CURVES, curves)
         identity = {"profile": profile.name, "concept": concept.name, "method": adapter.method, "seed": seed}
@@ -226,6 +226,6 @@ def read_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
     """Return the curves of several sweeps below each other, ``file`` as a whole path."""
     tables = []
     for folder in map(Path, folders):
-        table = pd.read_csv(folder / CURVES)
+        table = pd.read_csv(folder / CURVES, float_precision="round_trip")
         tables.append(table.assign(file=[str(folder / CLIPS / file) for file in table["file"]]))
     return pd.concat(tables, ignore_index=True)
