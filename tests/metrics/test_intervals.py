@@ -3,9 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_1samp
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import proportion_confint
+from scipy.stats import t
 
 from tmp_utils.metrics.intervals import (
     bootstrap_mean,
@@ -128,10 +126,14 @@ def test_few_concepts_with_two_seeds_are_covered_and_chance_is_not_an_effect(n_c
     assert np.mean([interval.p_value < 0.01 for interval in drawn]) <= 0.025
 
 
-def test_few_concepts_have_students_p_value_and_under_three_the_interval_is_theirs_alone():
+def test_few_concepts_have_students_interval_and_p_value_and_under_three_the_interval_is_theirs_alone():
     table = nested_table(np.random.default_rng(0), n_concepts=5)
     means = table.groupby("concept")["value"].mean()
-    assert mean_over_units(table, levels=["concept"]).p_value == pytest.approx(ttest_1samp(means, 0).pvalue)
+    result, error = mean_over_units(table, levels=["concept"]), means.std() / np.sqrt(5)
+    # 2.776445 is the 97.5 % quantile of Student's t with 4 degrees of freedom, from printed tables.
+    assert [result.ci_low, result.ci_high] == pytest.approx(means.mean() + np.array([-1, 1]) * 2.776445 * error)
+    assert result.p_value == pytest.approx(2 * t.sf(abs(means.mean()) / error, 4))
+    assert result.excludes_zero == (result.p_value < 0.05)
     two = table[table["concept"] < 2]
     assert mean_over_units(two, levels=["concept"]) == hierarchical_mean(two, levels=["concept"])
 
@@ -159,7 +161,7 @@ def test_the_interval_of_a_share_stays_between_none_and_all():
     bounded = mean_over_units(table, levels=["concept"], bounds=(0, 1))
     assert bounded.ci_low == 0 and bounded.ci_high <= 1
     assert (share_of([0, 0, 0]).ci_low, share_of([1, 1]).ci_high) == (0, 1)
-    assert share_of([0, 0, 0]).ci_high == pytest.approx(proportion_confint(0, 3, method="wilson")[1])
+    assert share_of([0, 0, 0]).ci_high == pytest.approx(1.959964**2 / (3 + 1.959964**2))  # Wilson's, of none
     with pytest.raises(ValueError, match="zeros and ones"):
         share_of([0.5, 1])
 
@@ -173,11 +175,11 @@ def test_no_effect_is_rarely_called_one():
     assert np.mean([p_value(k) < 0.05 for k in range(150)]) < 0.12
 
 
-def test_holm_agrees_with_statsmodels_and_leaves_nan_alone():
-    p_values = [0.01, 0.04, 0.03, 0.005, 0.5]
-    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1])
+def test_holm_is_the_step_down_rule_and_leaves_nan_alone():
+    # 5 x .005, 4 x .01, 3 x .03, then the larger of 2 x .04 and the one before, then 1 x .5
+    assert holm([0.01, 0.04, 0.03, 0.005, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.025, 0.5])
     assert holm([0.01, np.nan, 0.04])[[0, 2]] == pytest.approx([0.02, 0.04])
-    assert np.isnan(holm([0.01, np.nan, 0.04])[1])
+    assert np.isnan(holm([0.01, np.nan, 0.04])[1]) and np.isnan(holm([np.nan])).all()
 
 
 def test_wilson_is_the_published_interval():

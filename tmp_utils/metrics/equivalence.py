@@ -70,12 +70,11 @@ def paired_equivalence(a: Sequence[float], b: Sequence[float], margin: float, al
     ------
     ValueError : fewer than two pairs, values that are not finite, or a margin that is not positive.
     """
-    from scipy.stats import t
+    from statsmodels.stats.weightstats import DescrStatsW
 
     differences = _pairs(a, b, margin)
-    n, mean = len(differences), float(differences.mean())
-    reach = float(t.ppf(1 - alpha, n - 1) * differences.std(ddof=1) / np.sqrt(n))
-    return Equivalence(mean, mean - reach, mean + reach, float(margin), n)
+    low, high = DescrStatsW(differences).tconfint_mean(2 * alpha)
+    return Equivalence(float(differences.mean()), float(low), float(high), float(margin), len(differences))
 
 
 def distance_equivalence(

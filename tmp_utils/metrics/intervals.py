@@ -4,13 +4,13 @@ Conventions: a table has one row a value and one column a level (concept, seed, 
 two-sided with coverage ``level`` (0.95). All randomness comes from ``seed``; the same table and seed give the
 same interval, whatever the order of the rows.
 
-The interval is the percentile bootstrap, widened by sqrt(n / (n - 1)) about its mean at every resampled level:
-plain percentiles are too narrow at the 4 to 32 units this study has, by just that factor (Hesterberg 2015, "What
-teachers should know about the bootstrap", section 4). BCa corrects skewness instead, needs a jackknife that is
-not defined over nested levels, and wants larger n; means of bounded scores are hardly skewed. Over concepts it is
-widened by Student's t as well, and p-values are Student's: at 3 to 6 concepts the spread itself is hardly known,
+Over concepts, interval and p-value are Student's one-sample t: at 3 to 6 concepts the spread itself is hardly known,
 and a bootstrap that takes it for known calls chance an effect up to eighty times too often after Holm's correction.
-A share of clips has Wilson's interval, since resampling clips that all agree would claim certainty.
+Over clips, seeds and prompts of one concept the interval is the percentile bootstrap, widened by sqrt(n / (n - 1))
+about its mean at every resampled level: plain percentiles are too narrow at the 4 to 32 units this study has, by just
+that factor (Hesterberg 2015, "What teachers should know about the bootstrap", section 4). BCa corrects skewness
+instead, needs a jackknife that is not defined over nested levels, and wants larger n; means of bounded scores are
+hardly skewed. A share of clips has Wilson's interval, since resampling clips that all agree would claim certainty.
 
 bootstrap_mean      : mean of independent values with its interval.
 hierarchical_mean   : the same for nested values: concepts, then seeds, then clips.
@@ -161,7 +161,7 @@ def mean_over_units(
     n_resamples: int = N_RESAMPLES,
     bounds: tuple[float, float] | None = None,
 ) -> Interval:
-    """Return the mean over the outermost level's units with an interval and p-value for the next unit's like.
+    """Return the mean over the outermost level's units, with an interval and p-value that hold for other such units.
 
     Parameters
     ----------
@@ -172,13 +172,13 @@ def mean_over_units(
 
     Notes
     -----
-    The units' means are resampled, and the resamples stretched by Student's t over the normal quantile; the p-value
-    is Student's. What lies below a unit (seeds, clips) is in the spread of the units' means already: resampling it
-    too counts it twice (Ren et al. 2010, "Nonparametric bootstrapping for hierarchical data"). Units that all have the
-    same value show no spread to judge by, as shares of few clips often do: the p-value is then that of the sign test,
-    and within ``bounds`` the interval is Wilson's, with every unit as one answer.
+    Interval and p-value are both Student's one-sample t over the units' means, so that they always agree. What lies
+    below a unit (seeds, clips) is in the spread of the units' means already: resampling it too counts it twice (Ren
+    et al. 2010, "Nonparametric bootstrapping for hierarchical data"). Units that all have the same value show no
+    spread to judge by, as shares of few clips often do: the p-value is then that of the sign test, and within
+    ``bounds`` the interval is Wilson's, with every unit as one answer.
     """
-    from scipy.stats import norm, t
+    from scipy.stats import ttest_1samp
 
     units = np.array([_mean(group) for group in _nested_by(table, value, levels).values()])
     mean, n = float(units.mean()), len(units)
@@ -187,11 +187,9 @@ def mean_over_units(
     if np.ptp(units) < NO_SPREAD:
         p_value = 1.0 if abs(mean) < NO_SPREAD else min(1.0, 2 * 0.5**n)
         return Interval(mean, *_of_equals(mean, n, bounds, level), n, p_value)
-    stretch = np.sqrt(n / (n - 1)) * t.ppf((1 + level) / 2, n - 1) / norm.ppf((1 + level) / 2)
-    drawn = units[np.random.default_rng(seed).integers(0, n, size=(n_resamples, n))].mean(1)
-    low, high = np.quantile(mean + (drawn - mean) * stretch, [(1 - level) / 2, (1 + level) / 2])
-    p_value = 2 * t.sf(abs(mean) / (units.std(ddof=1) / np.sqrt(n)), n - 1)
-    return within(Interval(mean, float(low), float(high), n, float(p_value)), bounds)
+    test = ttest_1samp(units, 0.0)
+    low, high = test.confidence_interval(level)
+    return within(Interval(mean, float(low), float(high), n, float(test.pvalue)), bounds)
 
 
 def within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
@@ -215,16 +213,13 @@ def _of_equals(mean: float, n: int, bounds: tuple[float, float] | None, level: f
 
 def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     """Return Wilson's score interval (Wilson 1927) of `count` of `n`; (nan, nan) for n = 0."""
-    from scipy.stats import norm
+    from statsmodels.stats.proportion import proportion_confint
 
     if n == 0:
         return float("nan"), float("nan")
-    z = norm.ppf((1 + level) / 2)
-    share = count / n
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
     # At none and all the ends are 0 and 1, but for rounding that would leave the share outside.
-    return float(centre - half) if count else 0.0, float(centre + half) if count < n else 1.0
+    return float(low) if count else 0.0, float(high) if count < n else 1.0
 
 
 def share_of(values: Sequence[float], level: float = LEVEL) -> Interval:
@@ -268,10 +263,11 @@ def paired_difference(
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return p-values adjusted by Holm's step-down rule (Holm 1979); nan stays nan and does not count."""
+    from statsmodels.stats.multitest import multipletests
+
     p_values = np.asarray(p_values, dtype=np.float64)
+    known = ~np.isnan(p_values)
     adjusted = np.full(p_values.shape, np.nan)
-    known = np.flatnonzero(~np.isnan(p_values))
-    order = known[np.argsort(p_values[known], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    if known.any():
+        adjusted[known] = multipletests(p_values[known], method="holm")[1]
     return adjusted
