@@ -126,6 +126,51 @@ def test_a_damaged_adapter_is_called_so(adapters, tmp_path):
         load_adapter(tmp_path / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("steps", "x"), ("steps", -3), ("seed", -1), ("seed", True), ("class_noun", " "), ("words", ""), ("history", {})],
+)
+def test_a_header_with_a_value_that_cannot_be_is_refused(adapters, tmp_path, field, value):
+    folder = adapters["TI-BL"].save(tmp_path / "adapter")
+    header = json.loads((folder / "adapter.json").read_text())
+    (folder / "adapter.json").write_text(json.dumps({**header, field: value}))
+    with pytest.raises(ValueError, match=rf"damaged.*adapter.json: {field} = .*expected"):
+        load_adapter(folder)
+
+
+def test_tensors_that_cannot_be_are_refused(adapters, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    def changed(name, change):
+        folder = adapters[name].save(tmp_path / f"adapter-{len(list(tmp_path.iterdir()))}")
+        tensors = load_file(folder / "adapter.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "adapter.safetensors")
+        return folder
+
+    lora = next(name for name in adapters["DB-LoRA-BL"].tensors if name.endswith("lora_A.weight"))
+    with pytest.raises(ValueError, match=r"lora_B.weight without .*lora_A.weight"):
+        load_adapter(changed("DB-LoRA-BL", lambda tensors: tensors.pop(lora)))
+    with pytest.raises(ValueError, match="embedding holds values that are not finite"):
+        load_adapter(changed("TI-BL", lambda tensors: tensors["embedding"].fill_(float("nan"))))
+
+
+@pytest.mark.parametrize("name", ["TI-BL", "DB-BL", "DB-LoRA-BL", "DB-SV-BL"])
+def test_a_tensor_of_a_wrong_shape_or_name_is_refused(adapters, backbone, name):
+    from dataclasses import replace
+
+    whole = adapters[name].tensors
+    key = next(iter(whole))
+    wrong = replace(adapters[name], tensors={**whole, key: torch.zeros(3, 5, 7)})
+    with pytest.raises(ValueError, match=r"has shape \(3, 5, 7\); this backbone expects \("), wrong.applied(backbone):
+        pass
+    stranger = replace(adapters[name], tensors={**whole, "unet.nothing.weight": torch.zeros(2)})
+    message = r"unet\.nothing\.weight has shape \(2,\); this backbone expects None"
+    with pytest.raises(ValueError, match=message), stranger.applied(backbone):
+        pass
+    assert backbone.adapter is None
+
+
 def test_an_adapter_of_the_first_format_is_read(adapters, tmp_path):
     """It called the hyperparameters "settings"."""
     folder = adapters["TI-BL"].save(tmp_path / "adapter")

@@ -32,6 +32,14 @@ from tmp_utils.model.backbone import Backbone
 
 FORMAT = 2  # of adapter.json and its tensor names; 1 called the hyperparameters "settings"
 TENSORS_FILE, HEADER_FILE = "adapter.safetensors", "adapter.json"
+# Types of the header's values, and the lowest number; no text may be empty.
+HEADER = {
+    **dict.fromkeys(("method", "setup", "concept", "class_noun", "words"), ((str,), None)),
+    **dict.fromkeys(("backbone_id", "backbone_hash"), ((str,), None)),
+    **dict.fromkeys(("rare_word", "placeholder"), ((str, type(None)), None)),
+    **dict.fromkeys(("seed", "steps"), ((int,), 0)),
+    **{"hyperparameters": ((dict,), None), "history": ((list,), None)},
+}
 LORA_A, LORA_B, SHIFT, EMBEDDING = ".lora_A.weight", ".lora_B.weight", ".shift", "embedding"
 
 
@@ -101,7 +109,7 @@ class Adapter:
 
         Raises
         ------
-        ValueError : the adapter was learned on another backbone.
+        ValueError : the adapter was learned on another backbone, or its tensors do not fit this one.
         RuntimeError : an adapter is applied already.
         """
         if backbone.adapter is not None:
@@ -114,6 +122,7 @@ class Adapter:
                 f"{self.name}: learned on {self.backbone_id} ({self.backbone_hash[:12]}), but this backbone "
                 f"is {backbone.id} ({backbone.hash[:12]}). Load that one, or learn the concept again on this."
             )
+        _check_shapes(self, backbone)
         tensors = {name: tensor.to(backbone.device) for name, tensor in self.tensors.items()}
         with torch.no_grad():
             weights = full_weights(backbone, tensors)
@@ -171,7 +180,7 @@ def load_adapter(folder: str | Path) -> Adapter:
     Raises
     ------
     FileNotFoundError : no adapter there.
-    ValueError : a file of it is damaged, or it is of another format.
+    ValueError : a file of it is damaged, a value is out of range, or it is of another format.
     """
     folder = Path(folder)
     for name in (HEADER_FILE, TENSORS_FILE):
@@ -183,6 +192,8 @@ def load_adapter(folder: str | Path) -> Adapter:
         tensors = load_file(folder / TENSORS_FILE)
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{damaged} ({error}).") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{damaged} ({HEADER_FILE} is no table).")
     if header.get("format") == 1:
         header |= {"format": FORMAT, "hyperparameters": header.pop("settings", None)}
     if header.get("format") != FORMAT:
@@ -191,9 +202,63 @@ def load_adapter(folder: str | Path) -> Adapter:
     del header["format"]
     if odd := sorted(known ^ header.keys()):
         raise ValueError(f"{damaged} (its header lacks or adds {', '.join(odd)}).")
-    if bool(header["placeholder"]) != (EMBEDDING in tensors):
-        raise ValueError(f"{damaged} (placeholder and embedding do not go together).")
+    if fault := _header_fault(header):
+        raise ValueError(f"{damaged} ({HEADER_FILE}: {fault}).")
+    if fault := _tensor_fault(header["placeholder"], tensors):
+        raise ValueError(f"{damaged} ({TENSORS_FILE}: {fault}).")
     return Adapter(**header, tensors=tensors)
+
+
+def _header_fault(header: dict) -> str | None:
+    """Which value of a header cannot be, and what is expected; or None."""
+    for name, (kinds, lowest) in HEADER.items():
+        value = header[name]
+        whole = isinstance(value, kinds) and not isinstance(value, bool) and (lowest is None or value >= lowest)
+        if not whole or (isinstance(value, str) and not value.strip()):
+            what = {str: "a text that is not empty", int: f"a whole number of at least {lowest}", dict: "a table"}
+            return f"{name} = {value!r}; expected {what.get(kinds[0], 'a list')}"
+    return None
+
+
+def _tensor_fault(placeholder: str | None, tensors: dict[str, torch.Tensor]) -> str | None:
+    """What is wrong with an adapter's tensors by themselves, or None."""
+    if bool(placeholder) != (EMBEDDING in tensors):
+        return "placeholder and embedding do not go together"
+    for name, tensor in tensors.items():
+        if not (tensor.is_floating_point() and tensor.isfinite().all()):
+            return f"{name} holds values that are not finite numbers"
+        for end, other in ((LORA_A, LORA_B), (LORA_B, LORA_A)):
+            partner = name.removesuffix(end) + other
+            if name.endswith(end) and partner not in tensors:
+                return f"{name} without {partner}"
+    return None
+
+
+def _check_shapes(adapter: Adapter, backbone: Backbone) -> None:
+    """Raise ValueError where a tensor does not fit the backbone."""
+    for name, tensor in adapter.tensors.items():
+        expected = _expected_shape(name, adapter.tensors, backbone)
+        if tuple(tensor.shape) != expected:
+            raise ValueError(
+                f"{adapter.name}: {name} has shape {tuple(tensor.shape)}; this backbone expects {expected}. The "
+                "adapter is damaged: train it again, or copy its folder afresh."
+            )
+
+
+def _expected_shape(name: str, tensors: dict[str, torch.Tensor], backbone: Backbone) -> tuple[int, ...] | None:
+    """The shape that a tensor of a name must have; None where the backbone has no such parameter."""
+    if name == EMBEDDING:
+        return max(1, len(tensors[name])) if tensors[name].ndim else 1, backbone.words.shape[1]
+    try:
+        if name.endswith((LORA_A, LORA_B)):
+            module = name.removesuffix(LORA_A).removesuffix(LORA_B)
+            n_out, n_in = backbone.parameter(f"{module}.weight").shape
+            rank = tensors[module + LORA_A].shape[0]
+            return (rank, n_in) if name.endswith(LORA_A) else (n_out, rank)
+        weight = backbone.parameter(name.removesuffix(SHIFT))
+    except (AttributeError, KeyError, ValueError, IndexError):
+        return None
+    return (min(weight.flatten(1).shape),) if name.endswith(SHIFT) else tuple(weight.shape)
 
 
 def write_adapter(adapter: Adapter, folder: Path) -> None:

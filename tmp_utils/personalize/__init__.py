@@ -30,7 +30,7 @@ from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report
 from tmp_utils.personalize.examples import MIX_VERSIONS, make_examples, prior_latents
 from tmp_utils.personalize.loop import train
 from tmp_utils.personalize.recipe import Hyperparameters
-from tmp_utils.personalize.textual_inversion import textual_inversion
+from tmp_utils.personalize.textual_inversion import require_class_noun, textual_inversion
 from tmp_utils.personalize.training import Diverged, Training
 from tmp_utils.personalize.variants import custom_diffusion, low_rank, pivotal, spectral_shifts
 
@@ -95,6 +95,7 @@ def prepare(
         raise RuntimeError(f"{backbone.adapter} is applied to this backbone; leave its `with` block, then train.")
     if setup.method not in METHODS:
         raise ValueError(f'unknown method "{setup.method}"; expected one of {", ".join(METHODS)}.')
+    require_class_noun(concept)
     hyperparameters = Hyperparameters.of(setup.method, profile.method(setup.method))
     recipe = METHODS[setup.method](backbone, concept, setup, hyperparameters, seed)
     examples = make_examples(backbone, concept, setup, seed)

@@ -29,7 +29,7 @@ def write_checkpoint(
     optimizer: torch.optim.Optimizer,
     keep: bool,
 ) -> Path:
-    """Save a checkpoint; earlier ones go when it is complete, unless `keep`."""
+    """Save a checkpoint; earlier ones go when it is complete, or with `keep` only their optimiser's moments."""
     path = Path(folder) / f"step-{adapter.steps:06d}"
     moments = {
         f"{moment}/{name}": value.detach().cpu()
@@ -39,10 +39,13 @@ def write_checkpoint(
     with whole_folder(path) as part:
         write_adapter(adapter, part)
         save_file(moments, part / OPTIMIZER_FILE)
-    left_over = sorted(path.parent.glob(".step-*"))  # of a run that was killed while writing
-    earlier = [] if keep else [other for other in sorted(path.parent.glob("step-*")) if other != path]
-    for other in left_over + earlier:
-        shutil.rmtree(other)
+    for left_over in sorted(path.parent.glob(".step-*")):  # of a training that was killed while writing
+        shutil.rmtree(left_over)
+    for earlier in sorted(path.parent.glob("step-*")):
+        if earlier != path and keep:
+            (earlier / OPTIMIZER_FILE).unlink(missing_ok=True)
+        elif earlier != path:
+            shutil.rmtree(earlier)
     return path
 
 

@@ -1,23 +1,32 @@
-"""What a method asks of the training loop: which tensors train, when and how fast, and which words condition
-them.
+"""What a method tells the training loop: which tensors train, when and how fast, and on which prompts.
 
 Conventions: tensors are named as in `adapter`. Steps are optimiser steps, learning rates AdamW's.
 
-Hyperparameters : hyperparameters, those of a profile's method.
-Phase   : tensors that train together for a while.
-Recipe  : the whole of it; every method is a function that returns one.
+Hyperparameters : of a method, as a profile gives them, each within its range.
+Phase           : tensors that train together for a while.
+Recipe          : the whole of it; every method is a function that returns one.
 """
 
+import math
 from dataclasses import dataclass, fields
 
 import torch
 
 from tmp_utils.model.device import PRECISIONS
 
+# What a hyperparameter may be: its type, its lowest value, and whether that value itself is allowed.
+RANGES = {
+    **dict.fromkeys(("lr", "ti_lr", "max_grad_norm"), (float, 0, False)),
+    **dict.fromkeys(("steps", "batch_size", "accumulation", "checkpoint_every"), (int, 1, True)),
+    **dict.fromkeys(("n_vectors", "prior_clips"), (int, 1, True)),
+    **{"weight_decay": (float, 0, True), "ti_steps": (int, 0, True)},
+}
+FLAGS = ("gradient_checkpointing", "compile", "keep_checkpoints")
+
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Hyperparameters; those of a profile's method.
+    """Hyperparameters of a method, as a profile gives them; ValueError names one that is out of range.
 
     Attributes
     ----------
@@ -51,15 +60,30 @@ class Hyperparameters:
 
     def __post_init__(self):
         if self.precision not in ("auto", *PRECISIONS):
-            raise ValueError(f'precision "{self.precision}": expected auto, {", ".join(PRECISIONS)}.')
+            raise ValueError(f"precision = {self.precision!r}: expected one of auto, {', '.join(PRECISIONS)}.")
+        for name in FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: expected true or false.")
+        for name, (kind, lowest, included) in RANGES.items():
+            value = getattr(self, name)
+            number = isinstance(value, (int, kind)) and not isinstance(value, bool) and math.isfinite(value)
+            if not number or value < lowest or (value == lowest and not included):
+                what = "a whole number" if kind is int else "a number"
+                limit = f"of at least {lowest}" if included else f"above {lowest}"
+                raise ValueError(f"{name} = {value!r}: expected {what} {limit}.")
 
     @classmethod
     def of(cls, method: str, values: dict) -> "Hyperparameters":
-        """Hyperparameters of a profile's table; ValueError lists the valid keys."""
+        """Hyperparameters of a profile's table; ValueError names the method, and the value or the valid keys."""
         valid = [f.name for f in fields(cls)]
         if unknown := sorted(values.keys() - set(valid)):
             raise ValueError(f"{method}: unknown hyperparameters {', '.join(unknown)}; valid: {', '.join(valid)}.")
-        return cls(**values)
+        if lacking := sorted({"lr", "steps"} - values.keys()):
+            raise ValueError(f"{method}: no {' and no '.join(lacking)}; give it in the profile's methods.")
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise ValueError(f"{method} in the profile's methods: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -75,7 +99,7 @@ class Phase:
 
 @dataclass
 class Recipe:
-    """What a method asks of the loop.
+    """What a method tells the loop.
 
     Attributes
     ----------
