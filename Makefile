@@ -46,7 +46,7 @@ study: $(INSTALLED)  ## run the notebooks and write runs/<profile>/report/index.
 	@$(PY) -m tmp_utils study $(OPTIONS)
 
 test: $(INSTALLED)  ## run the tests
-	@$(PY) -m pytest -q
+	@$(PY) -m pytest -q --numprocesses=auto --dist=loadfile
 
 lint: $(INSTALLED)  ## check style, format and that notebooks have no outputs
 	@$(PY) -m ruff check $(CHECKED)
@@ -100,6 +100,9 @@ clean:  ## delete caches; .venv and runs/ stay (delete them by hand)
 	@rm -rf .pytest_cache .ruff_cache build dist
 	@find $(CHECKED) -depth \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
 
+# Torch comes first and unchecked, since a machine may have a build of its own; then every file of the lock is checked by
+# its hash. The last install adds what only some machines need: the libraries that torch wants for a GPU, at the versions
+# that it names, and a few packages for Windows or macOS.
 # The stamp is a copy of the lock, so that a checkout that only touches dates installs nothing.
 $(INSTALLED): requirements.lock
 	@if cmp -s $< $@; then touch $@; else $(MAKE) --no-print-directory install; fi
@@ -107,7 +110,7 @@ $(INSTALLED): requirements.lock
 # Snakemake's pins do not fit beside the study's, so it has an environment of its own.
 $(GRID_ENGINE): notebooks/grid.lock $(INSTALLED)
 	@test -x .venv-grid/bin/python || { echo "Creating .venv-grid for the grid's engine"; $(PYTHON) -m venv .venv-grid; }
-	@.venv-grid/bin/python -m pip install --quiet --disable-pip-version-check -r notebooks/grid.lock
+	@.venv-grid/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r notebooks/grid.lock
 	@cp $< $@
 
 .PHONY: install
@@ -118,6 +121,7 @@ install:
 	  'Install gcc or clang (build-essential on Debian, xcode-select --install on macOS).' >&2; exit 1; }
 	@test -x $(PY) || { echo "Creating $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@echo "Installing the packages of requirements.lock into $(VENV): some minutes, once"
-	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps $$(grep -o '^torch==[^ ]*' requirements.lock)
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check -e '.[lab,pocket,survey,clips,dev]'
 	@cp requirements.lock $(INSTALLED)

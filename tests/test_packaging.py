@@ -49,9 +49,15 @@ def everything() -> dict[str, Requirement]:
     return {canonicalize_name(r.name): r for r in requirements() + requirements("all")}
 
 
+def entries(lock: str = "requirements.lock") -> dict[str, list[str]]:
+    """Return the pins of a lock, each with its hashes."""
+    text = re.sub(r"^#.*\n", "", (ROOT / lock).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = [line.split(" --hash=") for line in re.sub(r" \\\n +", " ", text).splitlines() if line]
+    return {line[0]: line[1:] for line in lines}
+
+
 def pins() -> list[Requirement]:
-    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
-    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+    return list(map(Requirement, entries()))
 
 
 def lock() -> dict[str, str]:
@@ -72,10 +78,18 @@ def test_every_declared_package_is_locked_at_a_version_its_range_allows():
 
 
 def test_the_lock_names_no_place_and_no_installer():
-    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    assert not re.search(r"://|--|@|sha256|\bfile:|\+cpu", text)
+    assert not [pin for pin in entries() if re.search(r"://|@|\bfile:|\+", pin)]
     assert not set(lock()) & (NOT_IN_THE_LOCK | INSTALLERS)
     assert not [name for name in lock() if name.startswith(("nvidia", "triton"))]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "notebooks/grid.lock"])
+def test_every_package_of_a_lock_is_checked_by_its_sha256(lock):
+    for pin, hashes in entries(lock).items():
+        assert hashes and all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), pin
+    assert (
+        f"--require-hashes{' --no-deps' * (lock == 'requirements.lock')} -r {lock}" in (ROOT / "Makefile").read_text()
+    )
 
 
 @pytest.mark.skipif(Path(sys.prefix) != ROOT / ".venv", reason="not the environment that make creates")

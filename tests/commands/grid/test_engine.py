@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -113,11 +114,9 @@ def test_a_failed_job_does_not_stop_the_others_and_the_next_grid_mends_it(place,
 
 
 def test_the_engines_lock_and_the_studys_cannot_be_one():
-    root = engine.WORKFLOW.parents[1]
-    locks = {}
+    root, locks = engine.WORKFLOW.parents[1], {}
     for name in ("requirements.lock", "notebooks/grid.lock"):
-        lines = [x for x in (root / name).read_text().splitlines() if "==" in x and not x.startswith("#")]
-        locks[name] = dict(line.split(";")[0].strip().lower().split("==") for line in lines)
+        locks[name] = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (root / name).read_text().lower(), flags=re.MULTILINE))
     study, grid = locks.values()
     assert {"snakemake", "snakemake-executor-plugin-slurm"} <= set(grid)
     assert grid["packaging"] != study["packaging"]
