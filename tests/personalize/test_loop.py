@@ -169,11 +169,22 @@ def test_mix_makes_other_versions_at_the_asked_ratio(backbone, concept, profile,
 
 
 def test_class_clips_are_made_once(backbone, profile, tmp_path, monkeypatch):
-    asked = (backbone, "a recording of a guitar", (4, 16, 8), 5, profile)
-    first = prior_latents(*asked, tmp_path)
+    arguments = (backbone, "a recording of a guitar", (4, 16, 8), 5, profile)
+    first = prior_latents(*arguments, tmp_path)
     monkeypatch.setattr(backbone.unet, "forward", None)
-    assert torch.equal(prior_latents(*asked, tmp_path), first) and first.shape == (5, 4, 16, 8)
+    assert torch.equal(prior_latents(*arguments, tmp_path), first) and first.shape == (5, 4, 16, 8)
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+
+
+def test_damaged_class_clips_are_made_again_with_a_warning(backbone, profile, tmp_path):
+    arguments = (backbone, "a recording of a guitar", (4, 16, 8), 2, profile)
+    first = prior_latents(*arguments, tmp_path)
+    (path,) = tmp_path.iterdir()
+    for content in (b"", path.read_bytes()[:-8]):
+        path.write_bytes(content)
+        with pytest.warns(UserWarning, match="damaged .* made again"):
+            assert torch.equal(prior_latents(*arguments, tmp_path), first)
+    assert torch.equal(prior_latents(*arguments, tmp_path), first)
 
 
 def test_prior_preservation_adds_the_class_s_loss(backbone, concept, profile):

@@ -49,7 +49,7 @@ class Adapter:
 
     Attributes
     ----------
-    method, setup, concept, class_noun, rare_word, seed : what was asked; `concept` is its name.
+    method, setup, concept, class_noun, rare_word, seed : what was learned; `concept` is its name.
     placeholder : the token that "embedding" belongs to, or None.
     words : what stands in for "{}" of a prompt.
     backbone_id, backbone_hash : what it was learned on.

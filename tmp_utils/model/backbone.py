@@ -82,13 +82,13 @@ class Backbone:
         two (b, channels, frames / 8, 8) on the CPU. `latents = sample * vae.config.scaling_factor`.
         """
         waves = torch.as_tensor(np.stack([np.asarray(clip, dtype=np.float32) for clip in clips]))
-        found = []
-        for wave in waves:  # one at a time: little memory, and the same bits in any company
+        moments = []
+        for wave in waves:  # one at a time: little memory, and bits that do not depend on the other clips
             mel = log_mel(wave[None].to(self.device))
             mel = mel[:, : mel.shape[1] // self.pipe.vae_scale_factor * self.pipe.vae_scale_factor]
             posterior = self.vae.encode(mel[:, None]).latent_dist
-            found.append((posterior.mean.cpu(), posterior.std.cpu()))
-        means, stds = zip(*found, strict=True)
+            moments.append((posterior.mean.cpu(), posterior.std.cpu()))
+        means, stds = zip(*moments, strict=True)
         return torch.cat(means), torch.cat(stds)
 
     @torch.no_grad()

@@ -17,7 +17,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 class OutOfMemory(RuntimeError):
-    """The GPU's memory does not hold what was asked; the message says what to change."""
+    """The GPU's memory is too small for the work; the message says what to change."""
 
 
 @contextmanager
@@ -46,14 +46,14 @@ def _size() -> str:
 
 @contextmanager
 def peak_memory(device: str) -> Iterator[dict[str, float | None]]:
-    """Measure `found["peak_memory_mb"]` of the work within; None off the GPU, where it is not known."""
-    found: dict[str, float | None] = {"peak_memory_mb": None}
+    """Measure `memory["peak_memory_mb"]` of the work within; None off the GPU, where it is not known."""
+    memory: dict[str, float | None] = {"peak_memory_mb": None}
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    yield found
+    yield memory
     if device == "cuda":
-        found["peak_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
+        memory["peak_memory_mb"] = torch.cuda.max_memory_allocated() / 1e6
 
 
 def precision(name: str, device: str) -> torch.dtype:

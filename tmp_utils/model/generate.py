@@ -115,14 +115,14 @@ def _words_conditions(backbone: Backbone, prompts: list[str], adapters: Sequence
         raise ValueError(f"{len(prompts)} prompts and {len(adapters)} adapters; give one adapter for each prompt.")
     if odd := [adapter.name for adapter in adapters if set(adapter.tensors) != {EMBEDDING}]:
         raise ValueError(f"{odd[0]}: changes the backbone's weights, so its clips need batches of their own.")
-    found: list = [None] * len(prompts)
+    conditions: list = [None] * len(prompts)
     for adapter in {id(adapter): adapter for adapter in adapters}.values():
         places = [k for k, other in enumerate(adapters) if other is adapter]
         with adapter.applied(backbone):
-            own = _conditions(backbone, [prompts[k] for k in places])
-        for place, condition in zip(places, own, strict=True):
-            found[place] = condition
-    return found
+            rows = _conditions(backbone, [prompts[k] for k in places])
+        for place, condition in zip(places, rows, strict=True):
+            conditions[place] = condition
+    return conditions
 
 
 def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:

@@ -91,8 +91,8 @@ def magnitudes(mel: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     """
     target = mel.exp()
     target = torch.where(target > MEL_FLOOR * 1.001, target, 0)
-    found = (target @ torch.linalg.pinv(filters).T).clamp(min=1e-8)
+    magnitudes = (target @ torch.linalg.pinv(filters).T).clamp(min=1e-8)
     pulled = target @ filters
     for _ in range(N_REFINE):
-        found = found * (pulled / (found @ filters.T @ filters).clamp_(min=1e-12))
-    return found
+        magnitudes = magnitudes * (pulled / (magnitudes @ filters.T @ filters).clamp_(min=1e-12))
+    return magnitudes

@@ -148,10 +148,10 @@ def ddim_inversion(
     latents = [source]
     for i in reversed(range(denoiser.steps)):
         p, q = denoiser.coefficients(i)
-        found = latents[0]
+        earlier = latents[0]
         for _ in range(1 + refinements):
-            found = (latents[0] - q * denoiser.predict(found[None], i)[0]) / p
-        latents.insert(0, found)
+            earlier = (latents[0] - q * denoiser.predict(earlier[None], i)[0]) / p
+        latents.insert(0, earlier)
     return Trajectory(torch.stack(latents))
 
 

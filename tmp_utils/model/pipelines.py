@@ -102,7 +102,7 @@ def _class_of(library: str, name: str) -> type:
     return getattr(importlib.import_module(library), name)
 
 
-def make_scheduler(name: str, own):
+def make_scheduler(name: str, current):
     """Another scheduler for the noise levels and the prediction type that a pipeline was trained with.
 
     Parameters
@@ -110,7 +110,7 @@ def make_scheduler(name: str, own):
     name : a diffusers scheduler without its last word: "DDIM", "DPMSolverMultistep" (DPM-Solver++, Lu et al. 2022,
         https://arxiv.org/abs/2211.01095), "UniPCMultistep" (Zhao et al. 2023, https://arxiv.org/abs/2302.04867). One
         other than the pipeline's own spaces its steps evenly in log sigma where it can.
-    own : the pipeline's scheduler.
+    current : the pipeline's scheduler.
 
     Raises
     ------
@@ -121,13 +121,13 @@ def make_scheduler(name: str, own):
     chosen = getattr(diffusers, f"{name}Scheduler", None)
     if chosen is None:
         raise ValueError(f'scheduler "{name}": not one of diffusers\'; use DDIM, for example.')
-    if isinstance(own, chosen):
-        return chosen.from_config(own.config)
+    if isinstance(current, chosen):
+        return chosen.from_config(current.config)
     # Even steps in time end with one long step from a noise level of 0.35 to 0, which costs what a higher order gains:
     # on Gaussian data 15 steps are then no nearer the exact answer than DDIM's. Even in log sigma, they are ten times
     # nearer.
     evenly = "use_exponential_sigmas" in inspect.signature(chosen.__init__).parameters
-    return chosen.from_config(own.config, **({"use_exponential_sigmas": True} if evenly else {}))
+    return chosen.from_config(current.config, **({"use_exponential_sigmas": True} if evenly else {}))
 
 
 @contextmanager

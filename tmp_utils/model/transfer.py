@@ -77,10 +77,10 @@ def transfer(
     words = _words(prompt, adapter)
     if method not in INVERSIONS:
         raise ValueError(f'unknown method "{method}"; expected one of {", ".join(INVERSIONS)}.')
-    asked = [first_step(strength, steps) for strength in strengths]
-    if not asked:
+    first_steps = [first_step(strength, steps) for strength in strengths]
+    if not first_steps:
         raise ValueError("no strengths arrived; expected at least one number from 0 to 1.")
-    starts = sorted(set(asked))  # strengths that round to the same step are one row
+    starts = sorted(set(first_steps))  # strengths that round to the same step are one row
     samples = _checked(clip)
     offsets, window = window_starts(len(samples), window_s, overlap_s, _grain(backbone))
     with adapter.applied(backbone) if adapter else nullcontext():
@@ -93,7 +93,7 @@ def transfer(
                 trajectory = _trajectory(there, source, method, seed, offset // _grain(backbone), starts[0])
                 parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar)))
     clips = [cross_fade([part[k] for part in parts], offsets, overlap_s) for k in range(len(starts))]
-    return [clips[starts.index(start)][: len(samples)].copy() for start in asked]
+    return [clips[starts.index(start)][: len(samples)].copy() for start in first_steps]
 
 
 def round_trip(backbone: Backbone, clip: np.ndarray | str | Path) -> np.ndarray:
@@ -214,7 +214,7 @@ def _encode(backbone: Backbone, samples: np.ndarray) -> torch.Tensor:
 
 
 def _decode(backbone: Backbone, latents: torch.Tensor) -> list[np.ndarray]:
-    """Clips of latents (b, c, t, f), one at a time: the same bits in any company."""
+    """Clips of latents (b, c, t, f), one at a time, so that no clip's bits depend on the others."""
     return [backbone.decode(row[None])[0] for row in latents]
 
 

@@ -11,11 +11,13 @@ prior_latents : class noun -> latents that the backbone itself makes for it (Rui
 
 import hashlib
 import uuid
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from tmp_utils.inputs.audio import mix_at_snr
@@ -102,7 +104,7 @@ def prior_latents(
     shape : (c, t, f), that of the training latents, so that both are as long.
     cache_dir : where they are kept, under a name that says what they depend on; None keeps nothing.
     """
-    asked = (
+    decisive = (
         backbone.hash,
         prompt,
         shape,
@@ -111,10 +113,13 @@ def prior_latents(
         profile.guidance_scale,
         profile.scheduler,
     )
-    key = hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr(decisive).encode()).hexdigest()[:16]
     path = cache_dir / f"prior-{key}.safetensors" if cache_dir else None
     if path and path.is_file():
-        return load_file(path)["latents"]
+        try:
+            return load_file(path)["latents"]
+        except (SafetensorError, KeyError) as error:
+            warnings.warn(f"{path.name}: damaged ({error}); these class clips are made again.", stacklevel=2)
     noise = unit_noise(list(range(n)), shape)
     condition = backbone.embed_prompts([prompt])
     numbers = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale}

@@ -36,8 +36,8 @@ def noised_and_target(scheduler, latents: torch.Tensor, noise: torch.Tensor, tim
     ------
     ValueError : a prediction type that is none of the three.
     """
-    kept = scheduler.alphas_cumprod.to(latents.device)[timesteps][:, None, None, None]
-    signal, sigma = kept.sqrt(), (1 - kept).sqrt()
+    signal_power = scheduler.alphas_cumprod.to(latents.device)[timesteps][:, None, None, None]
+    signal, sigma = signal_power.sqrt(), (1 - signal_power).sqrt()
     targets = {"epsilon": noise, "v_prediction": signal * noise - sigma * latents, "sample": latents}
     kind = scheduler.config.prediction_type
     if kind not in targets:
