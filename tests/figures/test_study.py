@@ -144,7 +144,7 @@ def test_table_1_stands_beside_the_papers_numbers_and_says_what_failed(results):
     columns = [list(column) for column in table.cells.values]
     rows = {pair: i for i, pair in enumerate(zip(columns[0], columns[1], strict=True))}
     assert len(rows) == 10
-    assert columns[2][rows["DB", "BL"]].startswith("0.500  [")
+    assert columns[2][rows["DB", "BL"]].startswith("0.500 [")
     assert columns[3][rows["TI", "MIX"]] == "0.816"
     assert columns[5][rows["DB", "BL"]] == "12.37"
     assert columns[4][rows["DB", "TE"]] == "failed"

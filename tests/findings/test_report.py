@@ -43,7 +43,7 @@ def test_the_report_begins_with_what_was_found_and_folds_its_wide_tables(study):
     assert first.index("harp: DreamBooth BL") < first.index("harp: Textual Inversion BL") and first.count("<audio") == 3
     assert html.count("<figure>") == 1 and narrative.PLANE in first
     row = setup_cells(table, paper_table("table1")).iloc[0]
-    assert f"<td>{row['clap_a'].partition('  ')[0]} " in rest and f"paper {row['clap_a_paper']}" in rest
+    assert f"<td>{row['clap_a'].partition(' ')[0]} <span>[" in rest and f"paper {row['clap_a_paper']}" in rest
     tables = re.findall(r"(<details>|</details>|<div class='wide'>)", rest[: rest.index("<h2>Figures")])
     assert tables.count("<div class='wide'>") == 2
     assert all(tables[k - 1] == "<details>" for k, tag in enumerate(tables) if tag == "<div class='wide'>")

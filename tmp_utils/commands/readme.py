@@ -21,17 +21,20 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils import figures
+from tmp_utils.figures.look import in_order
+from tmp_utils.figures.tables import DASH, setup_cells
 from tmp_utils.files import explain_os_errors, write_text
 from tmp_utils.findings.comparisons import caption, has_values
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
 from tmp_utils.findings.verdicts import paper_table
+from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.provenance import PROJECT_DIR
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-COLUMNS = {"clap_a": ("CLAP-A ↑", 2), "clap_t": ("CLAP-T ↑", 2), "fad": ("FAD ↓", 2)}
+COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
 WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
 COMMIT_CHARS = 10
 
@@ -86,37 +89,15 @@ def markdown_table(results: pd.DataFrame) -> str:
     """
     if not has_values(results, "clap_a"):
         raise ValueError("no setup has a clap_a in this table; run `make study` first.")
-    table1 = paper_table("table1").set_index(["method", "setup"])
-    ours = {
-        metric: figures.summary(results, metric).set_index(["method", "setup"])
-        for metric in COLUMNS
-        if has_values(results, metric)
-    }
-    head = [f"{name} | paper" for name, _ in COLUMNS.values()]
+    cells = setup_cells(results, paper_table("table1"), DIGITS)
+    cells = cells[cells["clap_a"] != DASH]
+    cells = cells.iloc[sorted(range(len(cells)), key=lambda k: in_order(*cells.iloc[k][["method", "setup"]]))]
+    head = [f"{with_arrow(metric)} | paper" for metric in COLUMNS]
     lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|---:|" * len(COLUMNS)]
-    for setup in ours["clap_a"].index:
-        cells = [f"{_ours(ours.get(metric), setup, d)} | {_paper(table1, setup, metric)}" for metric, d in _digits()]
-        lines.append(f"| {' '.join(setup)} | {' | '.join(cells)} |")
+    for row in cells.to_dict("records"):
+        shown = [row[name] for metric in COLUMNS for name in (metric, f"{metric}_paper")]
+        lines.append(f"| {row['method']} {row['setup']} | {' | '.join(shown)} |")
     return "\n".join(lines)
-
-
-def _digits() -> list[tuple[str, int]]:
-    return [(metric, digits) for metric, (_, digits) in COLUMNS.items()]
-
-
-def _ours(table: pd.DataFrame | None, setup: tuple, digits: int) -> str:
-    if table is None or setup not in table.index:
-        return "–"
-    value, low, high = table.loc[setup, ["value", "ci_low", "ci_high"]]
-    ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if pd.notna(low) else ""
-    return f"{value:.{digits}f}{ends}"
-
-
-def _paper(table1: pd.DataFrame, setup: tuple, metric: str) -> str:
-    if setup not in table1.index:
-        return "–"
-    value = float(table1.loc[setup, metric])
-    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
 def write_png(fig: go.Figure, path: Path) -> Path:

@@ -17,22 +17,9 @@ from plotly.subplots import make_subplots
 
 from tmp_utils.figures.look import GREY, faded, in_order, method_colour, styled
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
+from tmp_utils.metrics.names import AGREEMENTS, TITLES
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
 
-METRIC_TITLES = {
-    "clap_a": "CLAP-A (cosine, higher is closer)",
-    "clap_t": "CLAP-T (cosine, higher is closer)",
-    "fad": "FAD (squared embedding distance, lower is closer)",
-    "kad": "KAD (100 × squared discrepancy, lower is closer)",
-    "nearest_training": "Cosine to the nearest training clip",
-}
-AGREEMENTS = {
-    "tempo_agreement": "Tempo<br>(5 BPM)",
-    "tempo_octave_agreement": "Tempo, octaves<br>allowed (4 %)",
-    "level_agreement": "Loudness<br>(2.5 LU)",
-    "key_agreement": "Key",
-    "scale_agreement": "Scale",
-}
 REFERENCES = {
     "ceiling_a": "ceiling ⌈A⌉",
     "ceiling_t": "ceiling ⌈T⌉",
@@ -110,8 +97,8 @@ def setups_dots(
             label = REFERENCES.get(name, name)
             fig.add_annotation(x=value, y=1, yref="paper", text=label, showarrow=False, yanchor="bottom")
     fig.update_yaxes(autorange="reversed", showgrid=False)
-    fig.update_xaxes(title=METRIC_TITLES.get(metric, metric))
-    fig = styled(fig, title or METRIC_TITLES.get(metric, metric).split(" (")[0], noted(note, runs_and_bars(table)))
+    fig.update_xaxes(title=TITLES.get(metric, metric))
+    fig = styled(fig, title or TITLES.get(metric, metric).split(" (")[0], noted(note, runs_and_bars(table)))
     top = fig.layout.margin.t + 14
     return fig.update_layout(showlegend=False, height=top + 90 + 30 * len(table), margin_t=top)
 
@@ -126,6 +113,7 @@ def music_agreement(results: pd.DataFrame, title: str = "What of the music is ke
     lines = [f"{method} {setup}" for method, setup in setups]
     fig = make_subplots(1, len(present), shared_yaxes=True, horizontal_spacing=0.02)
     for column, metric in enumerate(present, start=1):
+        name, tolerance = AGREEMENTS[metric]
         of_metric = tables[tables["metric"] == metric]
         for method, group in of_metric.groupby("method", sort=False):
             labels = [f"{method} {setup}" for setup in group["setup"]]
@@ -137,14 +125,24 @@ def music_agreement(results: pd.DataFrame, title: str = "What of the music is ke
                 mode="markers",
                 marker={"size": 9, "color": method_colour(method)},
                 name=method,
-                hovertemplate=f"%{{y}}: %{{x:.0f}} % of clips<extra>{AGREEMENTS[metric].replace('<br>', ' ')}</extra>",
+                hovertemplate=f"%{{y}}: %{{x:.0f}} % of clips<extra>{name} {tolerance}</extra>",
                 row=1,
                 col=column,
             )
-        fig.update_xaxes(title=AGREEMENTS[metric], range=[-4, 104], tickvals=[0, 50, 100], row=1, col=column)
+        fig.update_xaxes(
+            title=_in_two_lines(name, tolerance), range=[-4, 104], tickvals=[0, 50, 100], row=1, col=column
+        )
     fig.update_yaxes(autorange=None, range=[len(lines) - 0.5, -0.5], categoryorder="array", categoryarray=lines)
     most = tables.sort_values("n_concepts", ascending=False, kind="stable")  # tempo and key are asked of some concepts
     about = runs_and_bars(most.drop_duplicates(["method", "setup"]), of_shares=True)
     fig = styled(fig, title, noted(note, f"% of clips that agree with the concept; {about}"))
     top = fig.layout.margin.t
     return fig.update_layout(showlegend=False, height=top + 90 + 24 * len(lines))
+
+
+def _in_two_lines(name: str, tolerance: str) -> str:
+    """Return an axis title that fits under a narrow column."""
+    first, _, rest = name.partition(", ")
+    if not tolerance:
+        return first
+    return f"{first}, octaves<br>allowed ({tolerance})" if rest else f"{first}<br>({tolerance})"

@@ -15,10 +15,10 @@ import plotly.graph_objects as go
 
 from tmp_utils.figures.look import FAINT, INK, styled
 from tmp_utils.figures.study import summary
+from tmp_utils.metrics.names import TABLE_1, digits_of, short_name, with_arrow
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
 
-METRIC_NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
-COLUMNS = {"clap_a": "CLAP-A ↑", "fad": "FAD ↓", "clap_t": "CLAP-T ↑"}
+COLUMNS = {metric: with_arrow(metric) for metric in TABLE_1}
 VERDICT_COLOURS = {"reproduced": "#D7EFE6", "not reproduced": "#FBE3D2", "undecided at this n": "#F1F2F4"}
 HOW_JUDGED = "Intervals are of single claims; verdicts allow for judging all of them at once (Holm)."
 ROW_PX, LINE_PX = 30, 19
@@ -38,14 +38,10 @@ def _as_printed(value: float) -> str:
 def _with_interval(value: float, low: float, high: float, digits: int) -> str:
     if not np.isfinite(low):
         return _number(value, digits)
-    return f"{_number(value, digits)}  [{_number(low, digits)}, {_number(high, digits)}]"
+    return f"{_number(value, digits)} [{_number(low, digits)}, {_number(high, digits)}]"
 
 
-def _digits(metric: str) -> int:
-    return 3 if metric.startswith("clap") else 2
-
-
-def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame) -> list[str]:
+def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits: int) -> list[str]:
     """Return our cell of each setup: mean and interval, how many runs failed, or a dash where there is none."""
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN)]
     good = summary(results, metric).set_index(["method", "setup"]) if (rows["status"] == "ok").any() else None
@@ -55,18 +51,18 @@ def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame) -> list[str
         failed = int((mine["status"] == "failed").sum())
         cell = DASH
         if good is not None and (method, setup) in good.index:
-            found = good.loc[(method, setup)]
-            cell = _with_interval(found["value"], found["ci_low"], found["ci_high"], _digits(metric))
+            cell = _with_interval(*good.loc[(method, setup), ["value", "ci_low", "ci_high"]], digits)
         if failed:
-            cell = "failed" if failed == len(mine) else f"{cell}  ({failed} failed)"
+            cell = "failed" if failed == len(mine) else f"{cell} ({failed} failed)"
         cells.append(cell)
     return cells
 
 
-def setup_cells(results: pd.DataFrame, table1: pd.DataFrame) -> pd.DataFrame:
+def setup_cells(results: pd.DataFrame, table1: pd.DataFrame, digits: int | None = None) -> pd.DataFrame:
     """Return method and setup, and for each metric of `COLUMNS` our cell and the paper's ("<metric>_paper"), as text.
 
-    Setups that the paper does not have come last, with a dash in its columns.
+    Setups that the paper does not have come last, with a dash in its columns. ``digits`` are the decimals of our
+    numbers; by default as many as are worth reading (`names.digits_of`).
     """
     of_setups = results["metric"].isin(list(COLUMNS)) & ~results["method"].isin([REFERENCE, UNTRAINED])
     mine = results.loc[of_setups, ["method", "setup"]]
@@ -74,7 +70,7 @@ def setup_cells(results: pd.DataFrame, table1: pd.DataFrame) -> pd.DataFrame:
     theirs = setups.merge(table1, on=["method", "setup"], how="left")
     cells = setups.copy()
     for metric in COLUMNS:
-        cells[metric] = _cells(results, metric, setups)
+        cells[metric] = _cells(results, metric, setups, digits or digits_of(metric))
         cells[f"{metric}_paper"] = [_as_printed(value) for value in theirs[metric]]
     return cells
 
@@ -107,20 +103,20 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
     ``verdicts`` is the table of `findings.verdicts`.
     """
     note = "<br>".join(filter(None, [note, HOW_JUDGED]))
-    digits = [_digits(metric) for metric in verdicts["metric"]]
+    digits = [digits_of(metric) for metric in verdicts["metric"]]
 
     def pair(a: str, b: str) -> list[str]:
         sides = zip(verdicts[a], verdicts[b], digits, strict=True)
         return [f"{_number(x, d)} | {_number(y, d)}" if np.isfinite(x) else DASH for x, y, d in sides]
 
     ends = zip(verdicts["difference"], verdicts["ci_low"], verdicts["ci_high"], digits, strict=True)
-    differences = [_with_interval(*end).replace("  ", "<br>") for end in ends]
+    differences = [_with_interval(*end).replace(" [", "<br>[") for end in ends]
     n = [f"{c} / {r}" for c, r in zip(verdicts["n_concepts"], verdicts["n_runs"], strict=True)]
     sides = zip(verdicts["b"], verdicts["against"], strict=True)
     rivals = [f"{one} of {b}" if one and one != b else b for b, one in sides]
     compared = [f"{a}<br>{b}" for a, b in zip(verdicts["a"], rivals, strict=True)]
     header = ["Claim", "A<br>B", "Metric", "Paper: A | B", "Ours: A | B", "A − B, 95 %", "Concepts / runs", "Verdict"]
-    metric = _wrapped(verdicts["metric"].map(lambda name: METRIC_NAMES.get(name, name.replace("_", " "))), 11)
+    metric = _wrapped(verdicts["metric"].map(short_name), 11)
     claims = _wrapped(verdicts["claim"], CLAIM_CHARS)
     cells = [claims, compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
     spelled = [verdict.replace(" at", "<br>at") for verdict in verdicts["verdict"]]

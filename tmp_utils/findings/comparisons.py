@@ -24,10 +24,10 @@ from tmp_utils.figures.look import in_order
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.intervals import holm, paired_difference
+from tmp_utils.metrics.names import TABLE_1
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
 
 BASELINE = "BL"
-TABLE_1 = ("clap_a", "fad", "clap_t")
 
 
 def has_values(results: pd.DataFrame, *metrics: str) -> bool:

@@ -16,11 +16,11 @@ import pandas as pd
 
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, verdicts
 from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
 
 METHODS = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
-METRICS = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD"}
 ASPECTS = {  # by what the verdict on "DreamBooth's score is the higher one" would be
     "clap_a": {
         REPRODUCED: "comes closer to the concept",
@@ -118,7 +118,7 @@ def _compared(results: pd.DataFrame, setups: str) -> pd.DataFrame:
 
 def _difference(row) -> str:
     difference = _bracketed(row.difference, row.ci_low, row.ci_high)
-    numbers = f"{METRICS[row.metric]} {row.ours_a:.2f} against {row.ours_b:.2f}, difference {difference}"
+    numbers = f"{short_name(row.metric)} {row.ours_a:.2f} against {row.ours_b:.2f}, difference {difference}"
     return f"{ASPECTS[row.metric][row.verdict]} ({numbers})"
 
 
@@ -138,7 +138,7 @@ def _one_run(results: pd.DataFrame) -> pd.DataFrame | None:
 def _levels(run: pd.DataFrame, metric: str) -> str:
     db, ti = (run[(run["metric"] == metric) & (run["method"] == method)].iloc[0] for method in METHODS)
     sides = [_bracketed(side["value"], side["ci_low"], side["ci_high"]) for side in (db, ti)]
-    return f"{METRICS[metric]} {sides[0]} against {sides[1]}"
+    return f"{short_name(metric)} {sides[0]} against {sides[1]}"
 
 
 def _of(results: pd.DataFrame, over: str) -> str:
@@ -168,7 +168,7 @@ def _numbers(row) -> str:
     paper += ", unlike its own text" if row.paper_agrees == "no" else ""
     if not np.isfinite(row.difference):
         return f"{row.note or 'nothing to compare'}{paper}"
-    metric = METRICS.get(row.metric, row.metric.replace("_", " "))
+    metric = short_name(row.metric)
     rival = ", the rival least in the claim's favour," if row.b.startswith("each ") else ""
     sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
     return f"{metric} of {sides}, difference {_bracketed(row.difference, row.ci_low, row.ci_high)}{paper}"

@@ -117,7 +117,7 @@ def _setups(results: pd.DataFrame) -> str:
     for row in setup_cells(results, paper_table("table1")).to_dict("records"):
         cells = [f"<td>{escape(row['method'])} {escape(row['setup'])}</td>"]
         for metric in COLUMNS:
-            value, _, interval = escape(row[metric]).partition("  ")
+            value, _, interval = escape(row[metric]).partition(" ")
             below = f"<span>{interval}</span><span class='quiet'>paper {escape(row[f'{metric}_paper'])}</span>"
             cells.append(f"<td>{value} {below}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")

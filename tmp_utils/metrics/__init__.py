@@ -9,4 +9,5 @@ preservation : how much of its source a style transfer keeps.
 intervals    : confidence intervals and tests.
 equivalence  : whether two ways of generating score the same.
 table        : the results table: its columns, rows and files.
+names        : what each metric is called on an axis and in a table.
 """

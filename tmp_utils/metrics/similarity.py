@@ -1,16 +1,15 @@
-"""How close generated clips are to a concept's clips and to the prompts that asked for them.
+"""How close generated clips are to a concept's clips and to their prompts.
 
 Conventions: embeddings are float arrays (n, d), one unit-norm row a clip or prompt, all from one embedder.
 Scores are cosines in [-1, 1], higher is closer.
 
-clap_audio_similarity : CLAP-A, generated clips against the concept's clips (paper, section 3).
-clap_text_similarity  : CLAP-T, generated clips against the prompt that asked for them.
-audio_ceiling         : the concept's clips against each other, what CLAP-A can reach.
-nearest_training_clip : which training clip a generated one is closest to, and how close: is it a copy?
+clap_audio_similarity   : CLAP-A, generated clips against the concept's clips (paper, section 3).
+clap_text_similarity    : CLAP-T, generated clips against their prompts.
+audio_ceiling           : the concept's clips against each other, what CLAP-A can reach.
+nearest_within_training : how close each of the concept's clips is to the nearest other one.
 """
 
 import numpy as np
-import pandas as pd
 
 
 def _rows(embeddings: np.ndarray, what: str) -> np.ndarray:
@@ -53,17 +52,6 @@ def audio_ceiling(training: np.ndarray) -> float:
     if n < 2:
         return float("nan")
     return float((similarity_matrix(training, training).sum() - n) / (n * (n - 1)))
-
-
-def text_floor(training: np.ndarray, prompts: np.ndarray) -> float:
-    """Return the mean cosine of every training clip with every editability prompt."""
-    return float(similarity_matrix(training, prompts).mean())
-
-
-def nearest_training_clip(generated: np.ndarray, training: np.ndarray) -> pd.DataFrame:
-    """Return, for each generated clip, the index of its nearest training clip and the cosine to it."""
-    cosines = similarity_matrix(generated, training)
-    return pd.DataFrame({"nearest": cosines.argmax(1), "similarity": cosines.max(1)})
 
 
 def nearest_within_training(training: np.ndarray) -> np.ndarray:
