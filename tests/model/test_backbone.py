@@ -178,3 +178,12 @@ def test_the_fake_paper_profile_loads_its_own_backbone(tmp_path, monkeypatch):
     paper = load_profile("paper")
     assert all(values["steps"] == 2 for values in paper.methods.values())
     assert load_backbone(paper, "cpu").id == paper.backbone == str(path.parent / "tiny")
+
+
+def test_new_words_stand_in_prompts_only_within_their_block(backbone):
+    vector, prompt = backbone.words[-1:] + 1, "a recording of a <new>"
+    before = backbone.embed_prompts([prompt])
+    with backbone.with_words({"<new>": vector}):
+        inside = backbone.embed_prompts([prompt])
+    assert torch.equal(inside, backbone.embed_prompts([prompt], {"<new>": vector}))
+    assert torch.equal(backbone.embed_prompts([prompt]), before) and not torch.equal(inside, before)

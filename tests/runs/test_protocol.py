@@ -21,6 +21,10 @@ from tmp_utils.runs.sweep import find_adapter
 pytestmark = pytest.mark.usefixtures("short_clips")
 
 
+def setups_of(method, names):
+    return [load_setup(method, name) for name in names]
+
+
 @pytest.fixture
 def lab(backbone, profile, tmp_path, monkeypatch):
     use_quick_ears(monkeypatch)
@@ -69,11 +73,11 @@ def test_a_run_interrupted_while_it_generated_keeps_what_it_learned_and_what_tha
 
 def test_words_that_learn_together_end_in_the_runs_of_words_that_learn_alone(lab, concept, tmp_path):
     setups, seeds = ["BL", "1-AC"], [0, 1]
-    alone = run_setups(lab, concept, "TI", setups, seeds)
+    alone = run_setups(lab, concept, setups_of("TI", setups), seeds)
     company = replace_runs(lab, tmp_path / "together")
     done = run(company, concept)  # one of the four is there already
     before, began = (done / "run.json").read_bytes(), time.monotonic()
-    together = run_setups(company, concept, "TI", setups, seeds, together=3)
+    together = run_setups(company, concept, setups_of("TI", setups), seeds, together=3)
     took_s = time.monotonic() - began
     names = ["method", "setup", "seed", "prompt", "metric"]
     assert (done / "run.json").read_bytes() == before
@@ -103,25 +107,25 @@ def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, 
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop.Training, "update", interrupted)
-        run_setups(lab, concept, "TI", ["BL", "MW"], [0], together=2)
+        run_setups(lab, concept, setups_of("TI", ["BL", "MW"]), [0], together=2)
     left = sorted((lab.runs_dir / "smoke" / "tones").glob("TI-*/.seed0.*.partial/checkpoints/*"))
     assert [path.name for path in left] == ["step-000002", "step-000002"]
     assert all(seconds_of(path.parents[1])["training_s"] > 0 for path in left)
     told = []
-    run_setups(lab, concept, "TI", ["BL", "MW"], [0], together=2, say=told.append)
+    run_setups(lab, concept, setups_of("TI", ["BL", "MW"]), [0], together=2, say=told.append)
     assert sum("going on with what it finished" in line for line in told) == 2
     assert len(list((lab.runs_dir / "smoke" / "tones").glob("TI-*/seed0/run.json"))) == 2
 
 
 def test_only_new_words_learn_together(lab, concept):
     with pytest.raises(ValueError, match="DB-BL: only Textual Inversion"):
-        run_setups(lab, concept, "DB", ["BL"], [0], together=2)
+        run_setups(lab, concept, setups_of("DB", ["BL"]), [0], together=2)
 
 
 def test_a_setup_that_is_named_twice_is_run_once(lab, concept):
-    once = run_setups(lab, concept, "TI", ["BL"], [0])
+    once = run_setups(lab, concept, setups_of("TI", ["BL"]), [0])
     again = Lab(lab.profile, lab.backbone, lab.embedder, lab.runs_dir.parent / "again")
-    twice = run_setups(again, concept, "TI", ["BL", "BL"], [0, 0], together=2)
+    twice = run_setups(again, concept, setups_of("TI", ["BL", "BL"]), [0, 0], together=2)
     assert len(once) == len(twice)
 
 
@@ -133,7 +137,7 @@ def test_a_word_that_diverges_leaves_the_others_finished_and_is_told_at_the_end(
 
     monkeypatch.setattr(loop.Training, "check", checked)
     with pytest.raises(Diverged, match="TI-MW, seed 0: training diverged at step 1"):
-        run_setups(lab, concept, "TI", ["BL", "MW", "1-AC"], [0], together=3)
+        run_setups(lab, concept, setups_of("TI", ["BL", "MW", "1-AC"]), [0], together=3)
     finished = {folder.parent.name for folder in runs.find_runs(lab.runs_dir)}
     assert finished == {"TI-BL", "TI-1-AC", "untrained-class-noun"}
 

@@ -221,6 +221,15 @@ class Backbone:
         return getattr(self.pipe, component).get_submodule(path), leaf
 
     @contextmanager
+    def with_words(self, vectors: dict[str, torch.Tensor]) -> Iterator[None]:
+        """Let prompts contain new words: vectors (n_vectors, d) by placeholder; afterwards prompts are as before."""
+        before, self.overrides = self.overrides, vectors
+        try:
+            yield
+        finally:
+            self.overrides = before
+
+    @contextmanager
     def swapped(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
         """Let `weights` stand in for the parameters of the same names; the parameters themselves are not
         written to.

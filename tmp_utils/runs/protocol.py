@@ -25,10 +25,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from tmp_utils.files import slug
 from tmp_utils.inputs import concepts, prompts
 from tmp_utils.inputs.audio import overs_counted
 from tmp_utils.inputs.concepts import Concept, own_folder
-from tmp_utils.inputs.profiles import Profile, Setup, load_profile, load_setup
+from tmp_utils.inputs.profiles import Profile, Setup, load_profile
 from tmp_utils.metrics.embed import Embedder, load_embedder
 from tmp_utils.metrics.table import UNTRAINED, read_table, score_references
 from tmp_utils.model.adapter import write_adapter
@@ -45,14 +46,14 @@ CACHE = ".cache"
 
 @dataclass(eq=False)
 class Lab:
-    """What every run of a profile shares; load it once.
+    """What all runs of a profile share: backbone, embedder and place; load it once.
 
     Attributes
     ----------
     profile : Profile
     backbone : Backbone
     embedder : Embedder
-        Hears the clips; never the CLAP that conditions the pocket backbone.
+        Scores the clips; never the CLAP that conditions the pocket backbone.
     runs_dir : Path
     """
 
@@ -72,9 +73,22 @@ class Lab:
         return cls(profile, backbone, embedder, folder)
 
     @property
+    def folder(self) -> Path:
+        """Everything that this profile writes."""
+        return self.runs_dir / self.profile.name
+
+    @property
     def cache_dir(self) -> Path:
         """Where embeddings and class clips are kept between runs."""
-        return self.runs_dir / self.profile.name / CACHE
+        return self.folder / CACHE
+
+    def figures_dir(self, concept: Concept) -> Path:
+        """Where the figures of a concept go."""
+        return self.folder / "figures" / slug(concept.name)
+
+    def run_folder(self, concept: Concept, setup: Setup, seed: int) -> Path:
+        """Where the run of a concept, setup and seed is kept."""
+        return runs.run_folder(self.runs_dir, self.profile.name, concept.name, setup.method, setup.setup, seed)
 
 
 def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable = print) -> Path:
@@ -106,8 +120,13 @@ def run_settings(lab: Lab, concept: Concept, setup: Setup | None, seed: int) -> 
 
 
 def _open(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable) -> runs.RunFolder:
-    folder = runs.run_folder(lab.runs_dir, lab.profile.name, concept.name, setup.method, setup.setup, seed)
-    return runs.open_run(folder, run_settings(lab, concept, setup, seed), lab.backbone, say, own_folder(concept))
+    return runs.open_run(
+        lab.run_folder(concept, setup, seed),
+        run_settings(lab, concept, setup, seed),
+        lab.backbone,
+        say,
+        own_folder(concept),
+    )
 
 
 def _finish(lab: Lab, run: runs.RunFolder, concept: Concept, setup: Setup, seed: int, say: Callable) -> Path:
@@ -157,13 +176,12 @@ def run_reference(lab: Lab, concept: Concept, seed: int, say: Callable = print) 
 def run_setups(
     lab: Lab,
     concept: Concept,
-    method: str,
-    setups: Iterable[str],
+    setups: Iterable[Setup],
     seeds: Iterable[int],
     together: int = 1,
     say: Callable = print,
 ) -> pd.DataFrame:
-    """RunFolder several setups of one method, and the reference, for several seeds; return their rows.
+    """Run several setups, and the untrained reference, for several seeds; return their rows.
 
     Parameters
     ----------
@@ -171,7 +189,7 @@ def run_setups(
         worth its memory on a GPU that one word does not fill. Their clips are generated and scored one by one.
     """
     seeds = list(dict.fromkeys(seeds))
-    asked = [(load_setup(method, setup), seed) for seed in seeds for setup in dict.fromkeys(setups)]
+    asked = [(setup, seed) for seed in seeds for setup in dict.fromkeys(setups)]
     folders = [run_reference(lab, concept, seed, say) for seed in seeds]
     if together == 1:
         folders += [run_setup(lab, concept, setup, seed, say) for setup, seed in asked]
