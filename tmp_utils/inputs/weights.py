@@ -1,15 +1,24 @@
-"""Loading a model's weights whole: a library's `from_pretrained`, with its report read.
+"""Loading a model's weights whole and unchanged: a library's `from_pretrained`, with its report read.
 
 Conventions: the libraries only log keys that a weights file lacks, and give those parameters random values. Here that
 is an error, as are keys that nothing reads, shapes that differ, values that are not finite, and matrices of zeros.
 
-load_whole : class + folder -> model.
-readable   : what a library raises about a damaged file, as one error.
+A Hugging Face id may name a commit, `id@revision`; a file from elsewhere is the one that was there at its first use,
+whose SHA-256 is kept beside it.
+
+load_whole     : class + folder -> model.
+readable       : what a library raises about a damaged file, as one error.
+split_revision : `id@revision` -> both.
+check_recorded : a file's SHA-256 is what it was.
 """
 
+import hashlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tmp_utils.files import write_text
 
 REMEDY = (
     "The files are damaged or incomplete. Copy the folder afresh from where it came from (git restores data/pocket; a "
@@ -56,6 +65,41 @@ def readable(place: str | Path, part: str) -> Iterator[None]:
             raise
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise ValueError(f"{part} ({place}) cannot be loaded: {reason}. {REMEDY}") from error
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """Split a Hugging Face id into the repository and the commit, tag or branch after "@"; None if there is none."""
+    repository, _, revision = name.partition("@")
+    return repository, revision or None
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_recorded(path: Path) -> str:
+    """Return a file's SHA-256, which is kept in `<name>.sha256` beside it when it is first used.
+
+    Raises
+    ------
+    ValueError
+        If it is another than at the first use.
+    """
+    record, digest = path.with_name(f"{path.name}.sha256"), sha256_of(path)
+    if not record.exists():
+        try:
+            write_text(record, f"{digest}  {path.name}\n")
+        except OSError as error:
+            warnings.warn(f"{record} cannot be written ({error}), so a later change goes unnoticed.", stacklevel=2)
+            return digest
+    if (first := record.read_text(encoding="utf-8").partition(" ")[0].strip()) != digest:
+        raise ValueError(
+            f"{path}: its SHA-256 is {digest}, and was {first} when it was first used. If you replaced it on purpose, "
+            f"delete {record.name} beside it; else copy the file afresh from where it came from."
+        )
+    return digest
 
 
 def _impossible(model) -> dict[str, list[str]]:

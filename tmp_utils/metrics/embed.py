@@ -26,7 +26,7 @@ import numpy as np
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.inputs.weights import load_whole, readable
+from tmp_utils.inputs.weights import check_recorded, load_whole, readable, split_revision
 
 BATCH_SIZE = 16
 MIN_REST = 0.5  # what is left after the last whole window counts from half a window on
@@ -153,10 +153,14 @@ class ClapEmbedder(Embedder):
         folder = next((f for f in (Path(source).expanduser(), DATA_DIR / source) if f.is_dir()), None)
         place = str(folder or source)
         try:
-            self.model = load_whole(transformers.ClapModel, place, "embedder").eval().to(device)
+            place, revision = (place, None) if folder else split_revision(place)
+            pinned = {"revision": revision} if revision else {}
+            self.model = load_whole(transformers.ClapModel, place, "embedder", **pinned).eval().to(device)
+            # Of one commit, also where a branch has moved since the model was fetched.
+            pinned = {} if folder else {"revision": self.model.config._commit_hash or revision}
             with readable(place, "embedder"):
-                self.extractor = transformers.AutoFeatureExtractor.from_pretrained(place)
-                self.tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+                self.extractor = transformers.AutoFeatureExtractor.from_pretrained(place, **pinned)
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(place, **pinned)
         except OSError as error:
             raise FileNotFoundError(
                 f"embedder {str(source)!r}: no such folder here or under {DATA_DIR}, and no such model "
@@ -203,7 +207,7 @@ class VggishEmbedder(Embedder):
         from tmp_utils.metrics import vggish
 
         self.network = vggish.load_vggish(weights, **kwargs).to(device)
-        self.name = f"vggish@{vggish.sha256_of(Path(weights))[:HASH_CHARS]}"
+        self.name = f"vggish@{check_recorded(Path(weights))[:HASH_CHARS]}"
         self.device, self.cache_dir = device, cache_dir
         self.rate_hz, self.window = vggish.RATE_HZ, vggish.PATCH_FRAMES * vggish.HOP_SAMPLES
 
@@ -280,14 +284,13 @@ class LaionClapEmbedder(Embedder):
     def __init__(self, checkpoint: str | Path, device: str = "cpu", cache_dir: str | Path | None = None):
         import torch
 
-        from tmp_utils.metrics.vggish import sha256_of
-
         path = Path(checkpoint).expanduser()
         if not path.is_file():
             raise FileNotFoundError(
                 f"{path}: no laion-clap checkpoint there. The paper's is {CHECKPOINT}, from "
                 "https://huggingface.co/lukewys/laion_clap; fetch it and give 'laion-clap:<path>'."
             )
+        digest = check_recorded(path)
         self.module = _laion_clap().CLAP_Module(enable_fusion=False, device=device, amodel="HTSAT-base")
         # The checkpoint is a pickle; only tensors and plain numbers of it are let in.
         numpy_scalars = [np.dtype, type(np.dtype("float64")), np.float64(0).__reduce__()[0]]
@@ -297,7 +300,7 @@ class LaionClapEmbedder(Embedder):
             weights.pop(UNUSED, None)
             self.module.model.load_state_dict(weights)
         self.module.eval()
-        self.name = f"laion-clap:{path.name}@{sha256_of(path)[:HASH_CHARS]}"
+        self.name = f"laion-clap:{path.name}@{digest[:HASH_CHARS]}"
         self.cache_dir = cache_dir
 
     def _embed_batch(self, windows: list[np.ndarray]) -> np.ndarray:

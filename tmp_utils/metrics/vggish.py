@@ -7,11 +7,10 @@ Google's https://github.com/tensorflow/models/tree/master/research/audioset/vggi
 
 log_mel_patches : clip -> patches.
 VGGish          : patches -> embeddings; its parameters carry the names of the torch port's weight file.
-load_vggish     : the network with its weights, from a file whose hash is checked.
+load_vggish     : the network with its weights, from a file whose hash is what it was at first use.
 download_vggish : fetches that file, only when called.
 """
 
-import hashlib
 import tempfile
 import urllib.error
 import urllib.request
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from tmp_utils.inputs.weights import check_recorded, sha256_of
 
 RATE_HZ = 16000
 WINDOW_SAMPLES, HOP_SAMPLES, N_FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
@@ -28,7 +29,7 @@ PATCH_FRAMES = 96  # 0.96 s, not overlapping
 PATCH_SAMPLES = (PATCH_FRAMES - 1) * HOP_SAMPLES + WINDOW_SAMPLES
 EMBEDDING_SIZE = 128
 WEIGHTS_URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
-WEIGHTS_SHA256 = "10086976"  # the hash's beginning, which the file carries in its name
+WEIGHTS_SHA256 = "10086976"  # the hash's beginning, which the file carries in its name; all of it is kept at first use
 DOWNLOAD_TIMEOUT_S = 30
 
 
@@ -86,12 +87,6 @@ class VGGish(torch.nn.Module):
         return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # TensorFlow's order: height, width, channel
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _check_hash(path: Path, sha256: str, source: str) -> None:
     if not (found := sha256_of(path)).startswith(sha256):
         raise ValueError(
@@ -122,6 +117,7 @@ def load_vggish(path: str | Path, sha256: str = WEIGHTS_SHA256, hidden: int = 40
             f"or by hand from {WEIGHTS_URL}; without a network use the CLAP embeddings for FAD instead."
         )
     _check_hash(path, sha256, str(path))
+    check_recorded(path)
     network = VGGish(hidden)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network.eval()
@@ -140,6 +136,7 @@ def download_vggish(path: str | Path, url: str = WEIGHTS_URL, sha256: str = WEIG
     path = Path(path)
     if path.is_file():
         _check_hash(path, sha256, str(path))
+        check_recorded(path)
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".vggish-") as folder:
@@ -158,4 +155,5 @@ def download_vggish(path: str | Path, url: str = WEIGHTS_URL, sha256: str = WEIG
             ) from error
         _check_hash(partial, sha256, url)
         partial.replace(path)
+    check_recorded(path)
     return path

@@ -50,6 +50,11 @@ class Backbone:
     adapter: str | None = None
     _tokenizers: dict = field(default_factory=dict, repr=False)
 
+    @property
+    def revision(self) -> str | None:
+        """The commit of the Hugging Face hub that it was downloaded from; None for a folder of one's own."""
+        return self.folder.name if self.folder.parent.name == "snapshots" else None
+
     unet = property(lambda self: self.pipe.unet)
     vae = property(lambda self: self.pipe.vae)
     text_encoder = property(lambda self: self.pipe.text_encoder)
@@ -262,7 +267,8 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
 
     Parameters
     ----------
-    source : a profile, a pipeline folder (a relative one may be under `DATA_DIR`), or a Hugging Face id.
+    source : a profile, a pipeline folder (a relative one may be under `DATA_DIR`), or a Hugging Face id, with
+        "@revision" behind it for one commit.
     device : "cpu", "cuda", "mps"; None or "auto" is the profile's choice, else a GPU where there is one.
 
     Raises

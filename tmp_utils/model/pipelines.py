@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.inputs.weights import load_whole, readable
+from tmp_utils.inputs.weights import load_whole, readable, split_revision
 
 PIPELINES = ("AudioLDMPipeline", "MusicLDMPipeline")
 COMPONENTS = ("text_encoder", "unet", "vae", "vocoder")
@@ -35,6 +35,7 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
 
     Parameters
     ----------
+    name : a folder, or a Hugging Face id; `id@revision` is one commit, tag or branch of it.
     gpu_expected : refuse a Hugging Face id, of which gigabytes may have to be downloaded, where there is no GPU.
 
     Raises
@@ -60,7 +61,8 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
     from diffusers import DiffusionPipeline
 
     try:
-        return Path(DiffusionPipeline.download(name))
+        repository, revision = split_revision(name)
+        return Path(DiffusionPipeline.download(repository, revision=revision))
     except (OSError, ValueError) as error:  # offline, and for ids that do not exist
         raise FileNotFoundError(
             f'backbone "{name}": not a folder, not in the Hugging Face cache, and not to be downloaded '

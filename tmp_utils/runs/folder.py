@@ -216,6 +216,8 @@ def open_run(
     """
     folder, settings = Path(folder), _identity(settings, backbone)
     made_by = None if backbone is None else {"id": str(backbone.id), "hash": str(backbone.hash)}
+    if getattr(backbone, "revision", None):  # of the Hugging Face hub, also where the profile names none
+        made_by["revision"] = backbone.revision
     run = RunFolder(folder, folder, settings, backbone=made_by, recordings=recordings and str(recordings))
     if is_done(folder, settings) or not run._begin():
         run.done = True
