@@ -171,6 +171,18 @@ def test_a_tensor_of_a_wrong_shape_or_name_is_refused(adapters, backbone, name):
     assert backbone.adapter is None
 
 
+@by_name
+def test_a_halved_adapter_gives_the_same_clips_to_rounding(adapters, backbone, tmp_path, setup):
+    whole = adapters[setup.name]
+    half = load_adapter(whole.halved(backbone).save(tmp_path / "half"))
+    exact = setup.method in ("TI", "DB-LoRA", "DB-SV")
+    assert half.stored == ("fp32" if exact else "fp16 differences")
+    one, other = clip_of(backbone, whole), clip_of(backbone, half)
+    assert np.array_equal(one, other) if exact else np.abs(one - other).max() < 0.01 * np.abs(one).max()
+    sizes = [sum(t.nbytes for t in adapter.tensors.values()) for adapter in (whole, half)]
+    assert exact or sizes[1] < 0.51 * sizes[0]
+
+
 def test_an_adapter_of_the_first_format_is_read(adapters, tmp_path):
     """It called the hyperparameters "settings"."""
     folder = adapters["TI-BL"].save(tmp_path / "adapter")

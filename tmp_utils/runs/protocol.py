@@ -144,7 +144,7 @@ def _finish(lab: Lab, run: runs.RunFolder, concept: Concept, setup: Setup, seed:
                 checkpoint_dir=run.path / CHECKPOINTS,
                 cache_dir=lab.cache_dir,
             )
-            _keep(run, adapter)
+            _keep(run, adapter.halved(lab.backbone))
     _generate_and_score(lab, run, load_adapter(run.path), concept, (setup.method, setup.setup), seed)
     shutil.rmtree(run.path / CHECKPOINTS, ignore_errors=True)  # they may be gone already, if it was stopped here before
     return run.finish()
@@ -233,7 +233,7 @@ def _learn_together(lab: Lab, concept: Concept, parts: list[tuple], together: in
             run.took("training_s", share_s)
     for (run, *_), adapter in zip(new, adapters, strict=True):
         if adapter is not None:
-            _keep(run, adapter)
+            _keep(run, adapter.halved(lab.backbone))
     return diverged
 
 
