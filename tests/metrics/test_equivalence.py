@@ -140,7 +140,10 @@ def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():
     assert set(table.embedder) == {load_embedder(profile.embedder).name}
 
 
-def test_samplers_are_measured_on_a_profiles_own_backbone():
+def test_samplers_are_measured_on_a_profiles_own_backbone(monkeypatch):
+    monkeypatch.setattr("tmp_utils.inputs.concepts.list_concepts", lambda: ["sitar"])  # five clips, not 145
+    monkeypatch.setattr("tmp_utils.commands.samplers.RESAMPLES", 10)  # each takes four roots of 512 x 512 matrices
+    monkeypatch.setattr("tmp_utils.commands.samplers.SCHEDULERS", ("DDIM",))
     table = measure_samplers("smoke", nouns=("guitar",), steps=(50,))
     same = table[table.scheduler == "DDIM"]
     assert set(same.metric) == {"clap_a", "clap_t", "fad"} and set(table.n) == {2}
