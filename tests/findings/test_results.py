@@ -14,6 +14,7 @@ from tmp_utils.metrics.distances import frechet_audio_distance
 from tmp_utils.metrics.table import RESULT_COLUMNS, read_table
 from tmp_utils.runs import folder as runs
 from tmp_utils.runs.collection import Collection
+from tmp_utils.runs.integrity import record
 
 
 def csv(study):
@@ -44,8 +45,18 @@ def test_rows_that_a_run_has_are_kept_as_they_are(study):
     table = read_table(folder / "metrics.csv")
     table.loc[table["metric"] == "clap_a", "value"] += 1
     runs.write_csv(folder / "metrics.csv", table)
+    record(folder, "metrics.csv")
     kept = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert kept["value"].item() == rows(table, metric="clap_a")["value"].item()
+
+
+@pytest.mark.parametrize("cut", [0, 40, 400, -1, -30])
+def test_a_cut_table_of_scores_is_not_read_but_made_again(study, cut):
+    whole, intact = collect(study), csv(study)
+    path = clip(study).parents[1] / "metrics.csv"
+    path.write_bytes(path.read_bytes()[:cut])
+    pd.testing.assert_frame_equal(collect(study), whole)
+    assert csv(study) == intact
 
 
 def test_a_deleted_clip_fails_its_rows_and_changes_no_others_and_its_return_mends_them(study):
@@ -149,6 +160,7 @@ def test_two_embedders_in_one_table_are_refused_and_naming_one_scores_all_runs_w
     collect(study)
     path = clip(study).parents[1] / "metrics.csv"
     path.write_text(path.read_text().replace("judge@1", "judge@2"))
+    record(path.parent, "metrics.csv")
     with pytest.raises(ValueError, match=r"2 embedders.*judge@1.*judge@2"):
         collect(study)
     table = collect(study, embedder="clap:other")

@@ -35,6 +35,7 @@ from tmp_utils.metrics.table import (
 )
 from tmp_utils.runs import folder as runs
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, heard_by
+from tmp_utils.runs.integrity import damages, record, recorded
 from tmp_utils.runs.score import RECONSTRUCTION, failed_run, score_run
 
 SCORED = "scored.json"
@@ -116,7 +117,7 @@ def _digest(folder: Path) -> str:
 
 def _is_current(folder: Path, digest: str, embedder: str) -> bool:
     """Whether a run's rows were made from the clips that are there (and by `embedder`, if one is named)."""
-    if not (folder / METRICS).is_file():
+    if not (folder / METRICS).is_file() or damages(folder, recorded(folder), [METRICS]):
         return False
     if embedder and any(name != embedder for name in heard_by(folder)):
         return False
@@ -140,6 +141,7 @@ def _score_again(collection: Collection, folder: Path, digest: str) -> None:
     sweep = folder.parent.name.startswith(SWEEP)
     write_csv(folder / METRICS, _failed_sweep(folder) if sweep else _scored(collection, folder))
     write_json(folder / SCORED, {"clips": digest})
+    record(folder, METRICS)
 
 
 def _failed_whole(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 A run is one concept learned in one setup with one seed.
 
 folder      : a run's folder: opening, resuming and finishing it.
+integrity   : whether a run's files are still as they were written.
 identity    : what makes a run this run.
 provenance  : the code, the packages and the machine that made it.
 protocol    : one run: learn, generate, score, keep.

@@ -19,6 +19,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -30,12 +31,12 @@ from filelock import FileLock, Timeout
 
 from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, remove_temporary, slug, write_json
 from tmp_utils.files import write_csv as write_csv  # so that a run needs one import
+from tmp_utils.runs.integrity import MANIFEST, damages, fingerprint, fingerprints, recorded
 from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MANIFEST = "run.json"
 HASH_CHARS = 10
 
 
@@ -87,6 +88,8 @@ class RunFolder:
     path : the folder to write in (hidden until finished), or the finished folder.
         done : True if the same settings were finished before; there is nothing to do.
         resumed : True if `path` may hold what an interrupted run left.
+        files : what was entered by `keep` and is still as it was, with its size, time and SHA-256.
+        damaged : the files that were not, and why; they were removed.
     """
 
     folder: Path
@@ -97,6 +100,8 @@ class RunFolder:
     backbone: dict | None = None
     recordings: str | None = None
     timings: dict[str, float] = field(default_factory=dict)
+    files: dict[str, dict] = field(default_factory=dict)
+    damaged: dict[str, str] = field(default_factory=dict)
     _lock: Any = field(default=None, repr=False)
 
     def __enter__(self) -> RunFolder:
@@ -123,12 +128,18 @@ class RunFolder:
         if not self.done:
             self._write_manifest("running")
 
+    def keep(self, *names: str) -> None:
+        """Enter finished files, named by their path below the run's folder; a resumed run has them only if whole."""
+        self.files |= {name: fingerprint(self.path / name) for name in names}
+        self._write_manifest("running")
+
     def finish(self) -> Path:
         """Complete the manifest and give the folder its name; returns the finished folder."""
         if self.done:
             return self.folder
         with explain_os_errors(self.folder):
             remove_temporary(self.path)
+            self.files = fingerprints(self.path, self.files)
             self._write_manifest("complete")
             self.path.rename(self.folder)
         self.path, self.done = self.folder, True
@@ -149,18 +160,31 @@ class RunFolder:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _take_lock(self.folder)
             try:
-                if is_done(self.folder, self.settings):
-                    self.close()
-                    return False
                 self.path = self.folder.with_name(name)
+                if is_done(self.folder, self.settings):
+                    if not damages(self.folder, recorded(self.folder)):
+                        self.close()
+                        return False
+                    shutil.rmtree(self.path, ignore_errors=True)
+                    self.folder.rename(self.path)
                 self.resumed = (self.path / MANIFEST).exists()
                 self.path.mkdir(exist_ok=True)
-                self.timings = read_manifest(self.path)["timings"] if self.resumed else {}
+                if self.resumed:
+                    self._take_over()
                 self._write_manifest("running")
             except BaseException:
                 self.close()
                 raise
         return True
+
+    def _take_over(self) -> None:
+        """Continue from what is there; what is damaged goes, so that it is made again."""
+        manifest = read_manifest(self.path)
+        self.timings, self.files = manifest["timings"], manifest.get("files", {})
+        self.damaged = damages(self.path, self.files)
+        for name in self.damaged:
+            del self.files[name]
+            (self.path / name).unlink(missing_ok=True)
 
     def _write_manifest(self, status: str) -> None:
         stages = [seconds for stage, seconds in self.timings.items() if stage != "total_s"]
@@ -172,6 +196,7 @@ class RunFolder:
             "backbone": self.backbone,
             "recordings": self.recordings,
             "timings": self.timings,
+            "files": self.files,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             **provenance(),
         }
@@ -219,9 +244,12 @@ def open_run(
     if getattr(backbone, "revision", None):  # of the Hugging Face hub, also where the profile names none
         made_by["revision"] = backbone.revision
     run = RunFolder(folder, folder, settings, backbone=made_by, recordings=recordings and str(recordings))
-    if is_done(folder, settings) or not run._begin():
-        run.done = True
+    if (is_done(folder, settings) and not damages(folder, recorded(folder))) or not run._begin():
+        run.done, run.path = True, folder
         say(f"{_short(folder)}: already done with these settings, nothing to do.")
+    elif run.damaged:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in run.damaged.items())
+        say(f"{_short(folder)}: damaged, and made again where it is ({reasons}).")
     elif run.resumed:
         say(f"{_short(folder)}: interrupted before; going on with what it finished.")
     return run

@@ -41,6 +41,7 @@ from tmp_utils.runs.identity import CLASS_NOUN, settings_of
 from tmp_utils.runs.score import score_run
 
 METRICS, HISTORY, COST, CLIPS, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "clips", "checkpoints"
+LEARNED = ("adapter.safetensors", "adapter.json", HISTORY, COST)
 CACHE = ".cache"
 
 
@@ -133,7 +134,7 @@ def _finish(lab: Lab, run: runs.RunFolder, concept: Concept, setup: Setup, seed:
     if run.done:
         return run.folder
     say(f"{concept.name} {setup.name}, seed {seed}: under way.")
-    if not (run.path / COST).exists():
+    if not _has_learned(run):
         with run.timed("training_s"):
             adapter = personalise(
                 lab.backbone,
@@ -155,6 +156,12 @@ def _keep(run: runs.RunFolder, adapter: Adapter) -> None:
     write_adapter(adapter, run.path)
     runs.write_csv(run.path / HISTORY, pd.DataFrame(adapter.history))
     runs.write_json(run.path / COST, adapter.cost)
+    run.keep(*LEARNED)
+
+
+def _has_learned(run: runs.RunFolder) -> bool:
+    """Whether a run has all that its training leaves, as it was written."""
+    return set(LEARNED) <= set(run.files)
 
 
 def run_reference(lab: Lab, concept: Concept, seed: int, say: Callable = print) -> Path:
@@ -206,7 +213,7 @@ def _run_together(lab: Lab, concept: Concept, asked: list[tuple], together: int,
         folders = [
             _finish(lab, run, concept, setup, seed, say)
             for run, setup, seed in parts
-            if not diverged or run.done or (run.path / COST).exists()
+            if not diverged or run.done or _has_learned(run)
         ]
         if diverged:
             raise diverged
@@ -215,7 +222,7 @@ def _run_together(lab: Lab, concept: Concept, asked: list[tuple], together: int,
 
 def _learn_together(lab: Lab, concept: Concept, parts: list[tuple], together: int) -> Diverged | None:
     """Bring all runs to the end of their training; returns what one that diverged said, when the others are done."""
-    new = [part for part in parts if not part[0].done and not (part[0].path / COST).exists()]
+    new = [part for part in parts if not part[0].done and not _has_learned(part[0])]
     if not new:
         return None
     diverged, adapters, began = None, [], time.monotonic()

@@ -38,6 +38,7 @@ from tmp_utils.model.inversion import INVERSIONS
 from tmp_utils.model.transfer import transfer
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.runs import folder as runs
+from tmp_utils.runs.integrity import check_files
 from tmp_utils.runs.protocol import Lab, run_settings
 
 STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's own sweep, and its sources
@@ -80,6 +81,8 @@ def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int,
     own = runs.run_folder(*names, "transfer", f"{method}-{setup}", seed).parent / f"adapter{seed}-{key}"
     if runs.is_done(finished, settings, lab.backbone) or own.is_dir():
         folder = finished if finished.is_dir() else own
+        if folder == finished:
+            check_files(finished, "adapter.safetensors", "adapter.json")
         adapter = load_adapter(folder)
         say(f"{adapter.name}: taken from {folder.relative_to(lab.runs_dir)}.")
         return adapter
@@ -173,7 +176,9 @@ def run_sweep(
         for name, source in clips_in.items():
             for method in methods:
                 part = run.path / PARTS / f"{runs.slug(name)}-{method}.csv"
-                if not part.is_file():
+                files = [f"{CLIPS}/{_wav(name, method, strength)}" for strength in strengths]
+                files.append(part.relative_to(run.path).as_posix())
+                if not set(files) <= set(run.files):
                     with run.timed("transfer_s"):
                         clips = transfer(
                             lab.backbone, source, strengths, adapter=adapter, method=method, seed=seed, **asked
@@ -181,6 +186,7 @@ def run_sweep(
                     rows = _keep(clips, strengths, run.path / CLIPS, (name, method, seed))
                     with run.timed("scoring_s"):
                         runs.write_csv(part, rows.assign(**measure(clips, source, target, lab.embedder)))
+                    run.keep(*files)
                 parts.append(pd.read_csv(part, float_precision="round_trip"))
         curves = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
         runs.write_csv(run.path / CURVES, curves)
@@ -198,10 +204,14 @@ def _keep(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path,
     source, method, seed = names
     rows = []
     for clip, strength in zip(clips, strengths, strict=True):
-        file = f"{runs.slug(source)}-{method}-{strength:g}.wav"
+        file = _wav(source, method, strength)
         save_clip(folder / file, clip)
         rows.append({"source": source, "transfer": method, "seed": seed, "strength": strength, "file": file})
     return pd.DataFrame(rows)
+
+
+def _wav(source: str, method: str, strength: float) -> str:
+    return f"{runs.slug(source)}-{method}-{strength:g}.wav"
 
 
 def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:

@@ -1,0 +1,81 @@
+"""Whether the files of a run are still as they were written.
+
+Conventions: a run's `run.json` holds, under "files", the size in bytes, the time of the last change (ns) and the
+SHA-256 of each of its files, named by their path below the run's folder. A file whose size and time are unchanged is
+taken to be whole; otherwise it is hashed. Runs made by earlier versions have no such list and are not checked.
+
+fingerprint : a file -> its size, time and SHA-256.
+damages     : a finished run -> what is wrong with its files.
+check_files : the same as an error, for whoever reads them.
+record      : enter files that were written after the run was finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tmp_utils.files import file_sha256, write_json
+
+MANIFEST = "run.json"
+
+
+def fingerprint(path: Path) -> dict:
+    """Return a file's size in bytes, time of the last change in ns and SHA-256."""
+    status = path.stat()
+    return {"bytes": status.st_size, "changed_ns": status.st_mtime_ns, "sha256": file_sha256(path)}
+
+
+def fingerprints(folder: Path, known: Mapping[str, dict]) -> dict[str, dict]:
+    """Return those of all files of a run but its manifest; `known` ones are not read again."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST]
+    names = {path.relative_to(folder).as_posix(): path for path in paths}
+    return {name: known.get(name) or fingerprint(path) for name, path in names.items()}
+
+
+def damage_of(path: Path, expected: Mapping) -> str:
+    """Return what is wrong with a file; empty where nothing is."""
+    if not path.is_file():
+        return "missing"
+    status = path.stat()
+    if status.st_size != expected["bytes"]:
+        return f"{status.st_size} bytes where {expected['bytes']} were written"
+    if status.st_mtime_ns != expected["changed_ns"] and file_sha256(path) != expected["sha256"]:
+        return "its content is not what was written"
+    return ""
+
+
+def damages(folder: Path, files: Mapping[str, dict], names: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the damaged files of a run (of `names`, where given) and what is wrong with each."""
+    chosen = files if names is None else {name: files[name] for name in names if name in files}
+    wrong = {name: damage_of(folder / name, expected) for name, expected in chosen.items()}
+    return {name: reason for name, reason in wrong.items() if reason}
+
+
+def recorded(folder: Path) -> dict[str, dict]:
+    """Return the files that a run's manifest lists."""
+    return json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("files", {})
+
+
+def check_files(folder: Path, *names: str) -> None:
+    """Check files of a finished run before they are read.
+
+    Raises
+    ------
+    ValueError
+        If one is not as it was written; the message names it and what to do.
+    """
+    for name, reason in damages(folder, recorded(folder), names).items():
+        raise ValueError(
+            f"{folder / name}: damaged ({reason}). Run the notebook that made it again: what is damaged is made anew "
+            "and the rest is kept."
+        )
+
+
+def record(folder: Path, *names: str) -> None:
+    """Enter files that were written into a finished run, such as new scores, into its manifest."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if "files" in manifest:
+        manifest["files"] |= {name: fingerprint(folder / name) for name in names}
+        write_json(folder / MANIFEST, manifest)
