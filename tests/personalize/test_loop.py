@@ -11,9 +11,8 @@ from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.personalize import METHODS, Diverged, load_adapter, loop, prepare
 from tmp_utils.personalize import examples as examples_module
-from tmp_utils.personalize.examples import MIX_VERSIONS, Examples, make_examples, prior_latents
+from tmp_utils.personalize.examples import Examples, make_examples
 from tmp_utils.personalize.loop import losses, train
-from tmp_utils.personalize.objective import noised_and_target
 from tmp_utils.personalize.training import Training, step_generator
 
 pytestmark = pytest.mark.usefixtures("short_clips")
@@ -49,69 +48,6 @@ def test_a_resumed_run_ends_with_the_same_bits(backbone, concept, setup, profile
     assert [p.name for p in (tmp_path / "part").iterdir()] == [f"step-{steps - 1:06d}"]
     resumed = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "part")
     assert same(whole, resumed) and whole.history == resumed.history
-
-
-def test_a_checkpoint_is_an_adapter_and_earlier_ones_can_be_kept(backbone, concept, profile, tmp_path):
-    profile = with_hyperparameters(profile, "TI", checkpoint_every=1, keep_checkpoints=True)
-    learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)
-    assert [load_adapter(path).steps for path in sorted(tmp_path.iterdir())] == [1, 2, 3]
-    states = sorted(tmp_path.glob("*/optimizer.safetensors"))
-    assert [path.parent.name for path in states] == ["step-000003"], "only the last is ever resumed from"
-
-
-def test_a_checkpoint_of_another_run_is_refused(backbone, concept, profile, tmp_path):
-    setup = load_setup("TI", "BL")
-    learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"another run: seed 0 \(now 7\)"):
-        learn(backbone, concept, setup, profile, seed=7, checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match=r"lr 0.02 \(now 0.5\)"):
-        learn(backbone, concept, setup, with_hyperparameters(profile, "TI", lr=0.5), checkpoint_dir=tmp_path)
-
-
-def test_a_checkpoint_without_its_optimiser_is_called_damaged(backbone, concept, profile, tmp_path):
-    setup = load_setup("TI", "BL")
-    learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
-    next(tmp_path.glob("*/optimizer.safetensors")).write_bytes(b"cut")
-    with pytest.raises(ValueError, match="damaged checkpoint"):
-        learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
-
-
-def test_more_steps_continue_where_fewer_ended(backbone, concept, profile, tmp_path):
-    setup = load_setup("TI", "MW")
-    learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
-    longer = with_hyperparameters(profile, "TI", steps=5)
-    continued = learn(backbone, concept, setup, longer, checkpoint_dir=tmp_path)
-    assert len(continued.history) == 5 and same(continued, learn(backbone, concept, setup, longer))
-
-
-@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
-def test_targets_are_the_scheduler_s(kind):
-    from diffusers import DDIMScheduler
-
-    scheduler = DDIMScheduler(beta_schedule="scaled_linear", prediction_type=kind)
-    latents, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
-    timesteps = torch.tensor([0, 500, 999])
-    noised, target = noised_and_target(scheduler, latents, noise, timesteps)
-    expected = {"epsilon": noise, "sample": latents, "v_prediction": scheduler.get_velocity(latents, noise, timesteps)}
-    torch.testing.assert_close(noised, scheduler.add_noise(latents, noise, timesteps))
-    torch.testing.assert_close(target, expected[kind])
-
-
-def test_the_loss_is_that_of_the_published_loop_for_the_same_noise(backbone, concept, profile):
-    """Against the textbook loop: draw, add noise, predict, mean squared error."""
-    profile = with_hyperparameters(profile, "DB", batch_size=4)
-    training, draw = prepare(backbone, concept, load_setup("DB", "BL"), 0, profile), step_generator(0, 0)
-    recipe, examples = training.recipe, training.examples
-    torch.randint(1, (4,), generator=draw)
-    latents = examples.sample(4, draw)
-    timesteps = torch.randint(1000, (4,), generator=draw)
-    noise = torch.randn(latents.shape, generator=draw)
-    noisy = backbone.scheduler.add_noise(latents, noise, timesteps)
-    embeds = backbone.pipe._encode_prompt(recipe.prompts * 4, "cpu", 1, False)
-    output = backbone.unet(noisy, timesteps, encoder_hidden_states=None, class_labels=embeds).sample
-    expected = torch.nn.functional.mse_loss(output, backbone.scheduler.get_velocity(latents, noise, timesteps))
-    loss, _ = losses([training], [step_generator(0, 0)])
-    assert float(loss) == pytest.approx(float(expected), rel=1e-5)
 
 
 def test_training_fits_a_single_latent(backbone, concept):
@@ -152,41 +88,6 @@ def test_half_precision_trains_fp32_tensors(backbone, concept, profile):
     assert not same(half, full)
 
 
-def test_mix_makes_other_versions_at_the_asked_ratio(backbone, concept, profile, tmp_path, monkeypatch):
-    import numpy as np
-
-    noise = np.random.default_rng(0).normal(size=163840).astype(np.float32)
-    monkeypatch.setattr(examples_module, "backgrounds", lambda recorded: [noise, noise[::-1]])
-    setup = load_setup("TI", "MIX")
-    versions = examples_module._versions(np.sin(np.arange(20480) / 9).astype(np.float32), setup, 0, 0, recorded=True)
-    clip = np.sin(np.arange(20480) / 9)
-    ratios = [10 * np.log10(np.mean(clip**2) / np.mean((version - clip) ** 2)) for version in versions]
-    assert len(ratios) == MIX_VERSIONS and np.allclose(ratios, setup.mix_snr_db, atol=0.1)
-    mixed = make_examples(backbone, concept, setup, 0)
-    assert mixed.mean.shape[:2] == (5, MIX_VERSIONS)
-    assert mixed.digest != make_examples(backbone, concept, setup, 1).digest
-    assert mixed.digest == make_examples(backbone, concept, setup, 0).digest
-
-
-def test_class_clips_are_made_once(backbone, profile, tmp_path, monkeypatch):
-    arguments = (backbone, "a recording of a guitar", (4, 16, 8), 5, profile)
-    first = prior_latents(*arguments, tmp_path)
-    monkeypatch.setattr(backbone.unet, "forward", None)
-    assert torch.equal(prior_latents(*arguments, tmp_path), first) and first.shape == (5, 4, 16, 8)
-    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
-
-
-def test_damaged_class_clips_are_made_again_with_a_warning(backbone, profile, tmp_path):
-    arguments = (backbone, "a recording of a guitar", (4, 16, 8), 2, profile)
-    first = prior_latents(*arguments, tmp_path)
-    (path,) = tmp_path.iterdir()
-    for content in (b"", path.read_bytes()[:-8]):
-        path.write_bytes(content)
-        with pytest.warns(UserWarning, match="damaged .* made again"):
-            assert torch.equal(prior_latents(*arguments, tmp_path), first)
-    assert torch.equal(prior_latents(*arguments, tmp_path), first)
-
-
 def test_prior_preservation_adds_the_class_s_loss(backbone, concept, profile):
     weights = {w: replace(load_setup("DB", "PP"), prior_weight=w) for w in (1.0, 3.0)}
     losses = {w: learn(backbone, concept, setup, profile).history[0]["loss"] for w, setup in weights.items()}
@@ -224,11 +125,6 @@ def test_an_empty_class_noun_is_refused(backbone, concept, profile, method, setu
         learn(backbone, replace(concept, class_noun=" "), load_setup(method, setup), profile)
 
 
-def test_too_few_clips_are_refused(backbone, concept, profile):
-    with pytest.raises(ValueError, match="2 clips, but TI-3-AC learns from 3"):
-        learn(backbone, replace(concept, clips=concept.clips[:2]), load_setup("TI", "3-AC"), profile)
-
-
 def test_a_placeholder_that_is_a_word_already_is_refused(backbone, concept, profile):
     with pytest.raises(ValueError, match="<mask> is in the tokenizer's vocabulary"):
         learn(backbone, replace(concept, name="mask"), load_setup("TI", "BL"), profile)
@@ -248,9 +144,3 @@ def test_a_learning_rate_that_diverges_stops_with_advice_and_keeps_the_checkpoin
         learn(backbone, concept, load_setup("DB", "BL"), profile, checkpoint_dir=tmp_path)
     (left,) = tmp_path.iterdir()
     assert all(torch.isfinite(tensor).all() for tensor in load_adapter(left).tensors.values())
-
-
-def test_what_a_killed_run_left_half_written_is_cleared(backbone, concept, profile, tmp_path):
-    (tmp_path / ".step-000002.deadbeef").mkdir()
-    learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000003"]

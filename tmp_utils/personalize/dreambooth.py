@@ -58,8 +58,8 @@ def dreambooth_recipe(
     if report["common"]:
         warnings.warn(
             f'"{rare}" is a common word here: token {report["ids"][0]} of {len(backbone.tokenizer)}. It turns '
-            f'the condition of "{noun}" by {report["pull"]:.2f} (1 - cosine), and what it means already will be '
-            "heard. Choose a rarer word.",
+            f'the condition of "{noun}" by {report["pull"]:.2f} (1 - cosine), and that meaning will be in the '
+            "clips. Choose a rarer word.",
             stacklevel=2,
         )
     template = reconstruction_prompt().template

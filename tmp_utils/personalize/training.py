@@ -49,7 +49,7 @@ class Training:
     """Attributes
     ----------
     recipe : its tensors are trained in place.
-    adapter : who learns what, with no tensors yet; filled step by step.
+    adapter : the result; its tensors and history are filled while training goes on.
     checkpoint_dir : where checkpoints go, each an adapter with its optimiser's moments; None writes none.
     diverged : why it ended early, or None.
     """
