@@ -7,6 +7,7 @@ write_bytes, write_text, write_json, write_csv : write a file whole or not at al
 whole_folder : the same for a folder.
 remove_temporary : clear what killed processes left half-written.
 file_sha256 : a file's SHA-256.
+below : a name from a table -> its path, which must be below the table's folder.
 explain_os_errors : no space, no permission: which folder, and the next move.
 plain : what JSON can hold of a value.
 slug  : a name that is safe as a folder.
@@ -131,6 +132,19 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> Path:
     import pandas as pd
 
     return write_text(path, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
+
+
+def below(folder: str | Path, name: str) -> Path:
+    """Return the path of a file that a table or manifest names; it must lie below the table's folder.
+
+    Raises
+    ------
+    ValueError
+        If the name is absolute or leads out of the folder.
+    """
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"{name!r} leads out of {folder}. Names in a file must lie below its folder; do not use it.")
+    return Path(folder) / name
 
 
 def file_sha256(path: str | Path) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tmp_utils.files import write_csv, write_json
+from tmp_utils.files import below, file_sha256, write_csv, write_json, write_text
 from tmp_utils.findings.published import RESULTS, publish
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
@@ -101,7 +101,7 @@ def _listing(folder: Path) -> Path:
 def _files(folder: Path) -> list[Path]:
     """Return the paths of a run's clips, there or not; none where its listing cannot be read."""
     try:
-        return [folder / "clips" / file for file in pd.read_csv(_listing(folder))["file"].astype(str)]
+        return [below(folder / "clips", file) for file in pd.read_csv(_listing(folder))["file"].astype(str)]
     except (FileNotFoundError, KeyError, ValueError):  # what is wrong is said where the run is scored
         return []
 
@@ -122,14 +122,21 @@ def _is_current(folder: Path, digest: str, embedder: str) -> bool:
     if embedder and any(name != embedder for name in heard_by(folder)):
         return False
     if (folder / SCORED).is_file():
-        scored = json.loads((folder / SCORED).read_text(encoding="utf-8"))
-        return scored["clips"] == digest and not _failed_whole(folder)
+        return _scored_clips(folder) == digest and not _failed_whole(folder)
     files = [_listing(folder), *_files(folder)]
     scored_s = _changed_s(folder / METRICS)
     if len(files) == 1 or not all(path.is_file() and _changed_s(path) <= scored_s for path in files):
         return False
     write_json(folder / SCORED, {"clips": digest})
     return True
+
+
+def _scored_clips(folder: Path) -> str:
+    """Return the digest of the clips that a run's rows were made from; empty where its file cannot be read."""
+    try:
+        return json.loads((folder / SCORED).read_text(encoding="utf-8"))["clips"]
+    except (ValueError, KeyError, TypeError):  # damaged: the run is scored again, which writes it anew
+        return ""
 
 
 def _changed_s(path: Path) -> float:
@@ -203,12 +210,25 @@ def _pooled(collection: Collection, digests: Sequence[str]) -> pd.DataFrame:
     own = [f"{name}:{concepts.clips_hash(concept)}" for name, concept in sorted(collection.own.items())]
     key = hashlib.sha256("".join([*digests, *map(str, collection.folders), *own, collection.pooled_spec]).encode())
     path = collection.folder / ".cache" / f"pooled-{key.hexdigest()[:16]}.csv"
-    if path.is_file() and not (kept := read_table(path))["status"].eq("failed").any():
-        return kept
+    cached = _cached(path)
+    if len(cached) and not cached["status"].eq("failed").any():
+        return cached
     from tmp_utils.findings.pooled import pooled_distances
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_csv(path, pooled_distances(collection))
+    write_text(path.with_suffix(".sha256"), file_sha256(path))
+    return read_table(path)
+
+
+def _cached(path: Path) -> pd.DataFrame:
+    """Return the pooled distances of the last time; none where their file is missing or not as it was written."""
+    digest = path.with_suffix(".sha256")
+    if not path.is_file():
+        return results_table([])
+    if not digest.is_file() or digest.read_bytes() != file_sha256(path).encode():
+        print(f"{path.name}: the cached pooled distances are damaged; measured again.")
+        return results_table([])
     return read_table(path)
 
 

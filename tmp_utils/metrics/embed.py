@@ -19,6 +19,7 @@ import hashlib
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -122,7 +123,11 @@ class Embedder:
     def _recall(self, clip: np.ndarray) -> np.ndarray | None:
         if self.cache_dir is None or not (path := self._cache_file(clip)).is_file():
             return None
-        return np.load(path, allow_pickle=False)
+        try:
+            return np.load(path, allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            warnings.warn(f"{path}: a damaged cached embedding ({error}); it is made again.", stacklevel=2)
+            return None
 
     def _keep(self, clip: np.ndarray, rows: np.ndarray) -> np.ndarray:
         if self.cache_dir is not None:

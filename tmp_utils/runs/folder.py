@@ -269,9 +269,12 @@ def read_manifest(folder: str | Path) -> dict:
             f"{folder} has no {MANIFEST}, so it is not a finished run. Move it elsewhere, or choose another runs_dir."
         )
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or not UTF-8
         raise ValueError(f"{path} is not JSON ({error}). Delete the folder it is in, and run it again.") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("parameters"), dict):
+        raise ValueError(f"{path} has no parameters. Delete the folder it is in, and run it again.")
+    return manifest
 
 
 def find_runs(runs_dir: str | Path, profile: str | None = None) -> list[Path]:

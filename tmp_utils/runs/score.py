@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tmp_utils.files import below
 from tmp_utils.inputs.audio import RATE_HZ, load_clip
 from tmp_utils.metrics import music
 from tmp_utils.metrics import similarity as metrics
@@ -48,7 +49,7 @@ def read_clips(manifest: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
     for row in manifest.itertuples():
         clip, reason = None, ""
         try:
-            clip = load_clip(Path(folder) / row.file)
+            clip = load_clip(below(folder, row.file))
         except FileNotFoundError:
             reason = f"{row.file}: missing"
         except (ValueError, OSError) as error:

@@ -1,0 +1,41 @@
+"""Manifests and caches that cannot be read: refused by name, or made again."""
+
+import pandas as pd
+import pytest
+from results_runs import PROFILE, clip, collect, make_run, rows
+
+from tmp_utils.files import below
+from tmp_utils.runs.folder import read_manifest
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"parameters": null}', '{"parameters": 3}'])
+def test_a_manifest_without_parameters_is_refused_by_name(tmp_path, content):
+    folder = make_run(tmp_path, "lute", "TI", "BL")
+    (folder / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=r"seed0/run\.json .*Delete the folder it is in, and run it again"):
+        read_manifest(folder)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../clip.wav", "a/../../clip.wav"])
+def test_a_name_that_leads_out_of_its_folder_is_refused_and_fails_the_run(study, name):
+    with pytest.raises(ValueError, match="leads out of"):
+        below("runs", name)
+    listing = clip(study, file="clips.csv")
+    listing.write_text(listing.read_text().replace("reconstruction-0.wav", name))
+    row = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
+    assert row["status"].item() == "failed" and "leads out of" in row["note"].item()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\xff{}"])
+@pytest.mark.parametrize("pattern", [".cache/pooled-*.csv", "lute/*/seed0/scored.json", ".cache/embeddings/*/*.npy"])
+@pytest.mark.filterwarnings("ignore:.*damaged cached embedding")
+def test_a_damaged_cache_is_made_again_with_the_same_numbers(study, pattern, damage):
+    whole = collect(study)
+    paths = sorted((study[0] / PROFILE).glob(pattern))
+    assert paths
+    for path in paths:
+        path.write_bytes(damage(path.read_bytes()))
+    if pattern.endswith("npy"):
+        for path in (study[0] / PROFILE).glob("*/*/seed0/metrics.csv"):
+            path.unlink()
+    pd.testing.assert_frame_equal(collect(study), whole)
