@@ -11,6 +11,7 @@ QUESTIONNAIRE ?=
 SURVEY ?=
 SETUPS ?= all
 CLUSTER ?=
+KEEP ?= all
 CORES ?=
 THREADS ?= 1
 ENGINE ?=
@@ -38,7 +39,7 @@ help:  ## list these commands
 	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
 	@echo '            RUNS=folder  STAGE=clap'
 	@echo '  Of the survey: SURVEY="--contact you@there.org --share"  SURVEY="--export answers.csv"  SURVEY=--help'
-	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm'
+	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm  KEEP=clips (no adapters)'
 
 setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
 
@@ -71,7 +72,7 @@ survey: $(INSTALLED)  ## build the listening study from the runs and serve its p
 	@$(PY) -m tmp_utils survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(QUESTIONNAIRE),--questionnaire "$(QUESTIONNAIRE)") $(SURVEY)
 
 grid: $(INSTALLED) $(GRID_ENGINE)  ## run many: CONCEPTS=all SETUPS=all N_SEEDS=2, on CORES=n or with CLUSTER=slurm
-	@$(PY) -m tmp_utils grid $(OPTIONS) --setups $(SETUPS) --threads $(THREADS) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \
+	@$(PY) -m tmp_utils grid $(OPTIONS) --setups $(SETUPS) --threads $(THREADS) --keep $(KEEP) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \
 	  $(if $(ENGINE),--engine-options='$(ENGINE)')
 
 test-slurm: $(INSTALLED) $(GRID_ENGINE)  ## run a small grid on a one-node SLURM and kill a worker; as root, on Debian

@@ -206,7 +206,10 @@ def load_adapter(folder: str | Path) -> Adapter:
     folder = Path(folder)
     for name in (HEADER_FILE, TENSORS_FILE):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder}: no {name}; expected a folder that Adapter.save wrote.")
+            raise FileNotFoundError(
+                f"{folder}: no {name}; expected a folder that Adapter.save wrote. A grid with "
+                "KEEP=clips deletes it; delete the run's folder and run again to train it anew."
+            )
     damaged = f"{folder}: a damaged adapter. Train it again, or copy the folder afresh"
     try:
         header = json.loads((folder / HEADER_FILE).read_text(encoding="utf-8"))

@@ -258,7 +258,8 @@ def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd
         manifest = runs.read_manifest(folder)
         asked = manifest["parameters"]
         if asked["concept"] == concept and asked["seed"] == seed and (folder / COST).exists():
-            size_mb = (folder / "adapter.safetensors").stat().st_size / 1e6
+            weights = folder / "adapter.safetensors"  # which a grid with KEEP=clips deletes
+            size_mb = weights.stat().st_size / 1e6 if weights.exists() else None
             cost = json.loads((folder / COST).read_text(encoding="utf-8"))
             times = {name: manifest["timings"].get(name) for name in ("training_s", "generation_s", "scoring_s")}
             rows[f"{asked['method']}-{asked['setup']}"] = {**cost, "adapter_mb": size_mb, **times}

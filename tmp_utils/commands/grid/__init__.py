@@ -6,6 +6,7 @@ files alone, so a killed grid goes on where it was. A job whose cell another gri
 
 cells   : concepts, setups and seeds -> cells.
 job     : one cell made, whoever else is at work (`python -m tmp_utils grid-job`).
+disk    : how much a grid will write, whether that fits, and adapters that are not kept.
 engine  : Snakemake, on this machine's cores or on SLURM.
 command : the command line.
 """

@@ -61,6 +61,11 @@ class Cell:
         return None if self.setup in (REFERENCE, METRICS) else choose_setups([self.setup])[0]
 
     @property
+    def method(self) -> str:
+        """The method that learns; "" for the reference and `METRICS`."""
+        return self._setup.method if self._setup else ""
+
+    @property
     def name(self) -> str:
         """The run folder's name below the profile's."""
         return METRICS if self.run is None else "/".join(self.run.parts[-3:])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tmp_utils.commands import NOT_ALL
 from tmp_utils.commands.grid.cells import NOTEBOOKS_DIR, cells, choose_setups
+from tmp_utils.commands.grid.disk import KEEP
 from tmp_utils.commands.grid.engine import run_grid
 
 LOST = "not finished: what comes before it failed, or it was killed (out of memory, time limit, node lost)."
@@ -19,6 +20,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(concepts=["all"], seeds=[0])
     parser.add_argument("--setups", nargs="+", default=["all"], help="all, paper, methods (TI) or names (TI-BL)")
     parser.add_argument("--notebooks-dir", type=Path, default=NOTEBOOKS_DIR, help="where the notebooks are")
+    parser.add_argument("--keep", choices=KEEP, default="all", help="clips: no adapter once its clips are scored (all)")
     parser.add_argument("--cluster", help="slurm, or a folder with a Snakemake profile; else this machine's cores")
     parser.add_argument("--cores", type=int, help="how many cores to use here (all)")
     parser.add_argument("--threads", type=int, default=1, help="how many for each job (1)")

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tmp_utils.commands.grid.cells import METRICS, NOTEBOOKS_DIR, Cell, grid_folder
+from tmp_utils.commands.grid.disk import check_room, drop_adapter
 from tmp_utils.files import explain_os_errors, write_json
 from tmp_utils.runs.folder import resolve_runs_dir
 from tmp_utils.runs.provenance import PROJECT_DIR
@@ -66,6 +67,7 @@ def run_grid(
     cores: int | None = None,
     threads: int = 1,
     engine_options: Sequence[str] = (),
+    keep: str = "all",
 ) -> list[Cell]:
     """Make the cells that are not done, then notebook 05 of what is there; return the cells that are still not done.
 
@@ -77,9 +79,13 @@ def run_grid(
         How many cores to use here, and how many for each job.
     engine_options : list of str
         Handed on to Snakemake.
+    keep : str
+        "clips" deletes each adapter once its clips are scored; "all" keeps them.
 
     Raises
     ------
+    OSError
+        If what is to be written does not fit.
     KeyboardInterrupt
         If it was interrupted; what is finished is kept.
     """
@@ -87,6 +93,8 @@ def run_grid(
     metrics = Cell(profile, runs_dir, notebooks_dir, METRICS)
     to_do = [cell for cell in cells if not cell.done]
     print(f"Grid: {len(cells)} jobs, {len(cells) - len(to_do)} already done", flush=True)
+    at_once = len(to_do) if cluster else (cores or len(os.sched_getaffinity(0))) // threads or 1
+    check_room(to_do, grid_folder(runs_dir, profile), keep, at_once)
     for cell in [*to_do, metrics]:
         cell.failure.unlink(missing_ok=True)
     state = _engine_folder(grid_folder(runs_dir, profile), [cell for cell in cells if cell not in to_do])
@@ -96,7 +104,13 @@ def run_grid(
         "concepts": {cell.name.split("/")[0]: cell.concept for cell in cells},
         "first": {cell.setup: cell.first for cell in cells},
     }
-    machine = {"python": sys.executable, "project": str(PROJECT_DIR), "threads": threads, "gpus": profile == "paper"}
+    machine = {
+        "keep": keep,
+        "python": sys.executable,
+        "project": str(PROJECT_DIR),
+        "threads": threads,
+        "gpus": profile == "paper",
+    }
     write_json(state / "config.json", {**place, **names, **machine})
     call = [*engine, "--snakefile", str(WORKFLOW), "--directory", str(state)]
     call += ["--configfile", str(state / "config.json")]
@@ -104,6 +118,10 @@ def run_grid(
         _follow(call)
     _follow([*call, "--", f"done/{METRICS}"])
     missing = [cell for cell in [*cells, metrics] if not cell.done]
+    if keep == "clips":
+        for cell in cells:
+            if cell.done:
+                drop_adapter(cell.run)
     if not missing:
         shutil.rmtree(state)
     return missing

@@ -16,19 +16,22 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tmp_utils.commands import NOT_ALL, headless
-from tmp_utils.commands.grid.cells import METRICS, NOTEBOOKS_DIR, Cell
+from tmp_utils.commands.grid.cells import BESIDE, METRICS, NOTEBOOKS_DIR, Cell
+from tmp_utils.commands.grid.disk import KEEP, drop_adapter
 from tmp_utils.files import write_text
 
 LOOK_S = 1.0  # how often a job that waits tries again
 
 
-def make(cell: Cell, attempt: int = 1) -> bool:
+def make(cell: Cell, attempt: int = 1, keep: str = "all") -> bool:
     """Make a cell; return whether it is done.
 
     Parameters
     ----------
     attempt : int
         From 1. A notebook that raised is not executed again by a later attempt; one whose process was lost is.
+    keep : str
+        "clips" deletes the adapter, unless other cells are shown beside it; the grid does that at its end.
     """
     label = cell.output or cell.run
     label.parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +49,8 @@ def make(cell: Cell, attempt: int = 1) -> bool:
             reason = str(error) if isinstance(error, headless.NotebookFailed) else f"{type(error).__name__}: {error}"
             write_text(cell.failure, f"{reason}\n")
             raise
+    if keep == "clips" and cell.run is not None and cell.setup != BESIDE:
+        drop_adapter(cell.run)
     print(f"{label}: done")
     return True
 
@@ -86,11 +91,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concept", default="", help="a name in data/concepts.csv, or a folder")
     parser.add_argument("--seed", type=int, default=0, help="which seed")
     parser.add_argument("--notebooks-dir", type=Path, default=NOTEBOOKS_DIR, help="where the notebooks are")
+    parser.add_argument("--keep", choices=KEEP, default="all", help="clips: delete the adapter at the end (all)")
     parser.add_argument("--attempt", type=int, default=1, help="which attempt this is, from 1")
 
 
 def main(options: argparse.Namespace) -> int | None:
     """Make the cell that the options name."""
     words = vars(options)
-    attempt = words.pop("attempt")
-    return None if make(Cell(**words), attempt) else NOT_ALL
+    attempt, keep = words.pop("attempt"), words.pop("keep")
+    return None if make(Cell(**words), attempt, keep) else NOT_ALL

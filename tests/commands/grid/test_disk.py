@@ -1,0 +1,59 @@
+"""What a grid will write is said before it starts, and adapters need not be kept."""
+
+from types import SimpleNamespace
+
+import pytest
+from grid_stub import cell_of, stub_place
+
+from tmp_utils.commands import run
+from tmp_utils.commands.grid import disk
+from tmp_utils.commands.grid.cells import REFERENCE
+from tmp_utils.commands.grid.job import make
+from tmp_utils.runs.folder import find_runs, open_run, read_manifest, run_folder
+
+
+@pytest.fixture
+def place(tmp_path):
+    return stub_place(tmp_path)
+
+
+def test_clips_are_counted_at_two_bytes_a_sample_and_adapters_by_the_largest_of_their_method(place):
+    cells = [cell_of(place, setup) for setup in (REFERENCE, "TI-BL", "DB-BL", "DB-MIX")]
+    before = disk.to_write(cells)
+    assert before.clips == 4 * (30 * 163840 * 2 + disk.OTHER_BYTES)  # pocket: 10 + 20 clips of 10.24 s at 16 kHz
+    with open_run(run_folder(place / "runs", "pocket", "sitar", "DB", "BL", 7), {"method": "DB"}) as made:
+        (made.path / disk.ADAPTER).write_bytes(bytes(1234))
+        made.finish()
+    after = disk.to_write(cells)
+    assert after.adapters == disk.SMALL_BYTES + 2 * 1234
+    assert before.adapters > after.adapters, "before there is one, it is counted with all its weights"
+    assert before.checkpoints > 0 and disk.to_write(cells[:2]).checkpoints == 0
+    assert disk.to_write(cells, n_jobs=8).checkpoints == 2 * before.checkpoints, "only two of the cells train it"
+
+
+def test_a_grid_that_does_not_fit_is_refused_before_it_starts(place, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=10_000_000))
+    monkeypatch.setattr("tmp_utils.commands.grid.engine.find_engine", lambda cluster: "snakemake")
+    where = ["--runs-dir", str(place / "runs"), "--notebooks-dir", str(place / "notebooks")]
+    assert run(["grid", "--concepts", "sitar", "--setups", "DB", *where]) == 2
+    error = capsys.readouterr().err
+    assert "it does not fit. Nothing was started. KEEP=clips deletes each adapter" in error and "0.0 GB free" in error
+    assert not (place / "runs/pocket/grid").exists()
+
+
+def test_a_run_without_its_adapter_is_done_and_says_that_it_was_dropped(place):
+    cell = cell_of(place, "TI-BL")
+    assert make(cell)
+    (cell.run / disk.ADAPTER).write_bytes(bytes(10))
+    disk.drop_adapter(cell.run)
+    assert cell.done and not (cell.run / disk.ADAPTER).exists()
+    assert read_manifest(cell.run)["dropped"] == [disk.ADAPTER] and cell.run in find_runs(place / "runs", "pocket")
+    disk.drop_adapter(cell.run)
+
+
+def test_a_job_that_keeps_clips_leaves_no_adapter_but_where_others_are_shown_beside_it(place):
+    for setup, left in (("TI-BL", False), ("DB-BL", True)):
+        cell = cell_of(place, setup)
+        leave = "(run.path / 'adapter.safetensors').touch(); run.finish()"
+        cell.notebook.write_text(cell.notebook.read_text().replace("run.finish()", leave))
+        assert make(cell, keep="clips") and (cell.run / disk.ADAPTER).exists() is left
