@@ -86,7 +86,8 @@ def training_row(
     }
     times = alternating(actions, repeats)
     ratio = asdict(Ratio.of(times["ours"], times["public"]))
-    measured = {"parts": step_parts(run, repeats), "unet": unet_rate(run, repeats)}
+    parts = step_parts(run, repeats)
+    measured = {"parts": parts, "unet": unet_rate(run, parts)}
     return {"what": f"{method} step" + ", front end kept" * keep_front_end, **ratio, **losses, **measured}
 
 

@@ -3,45 +3,22 @@
 Conventions: a multiplication and an addition are two operations (torch.utils.flop_counter's count). GFLOP/s are 10^9 a
 second. The peak is that of torch's own matrix product, in the precision that the step computes in.
 
-unet_pass      : run -> the UNet's part of a step, forward and backward, as an action.
 count_flops    : action -> operations.
-training_flops : UNet -> operations of that part without running it.
+training_flops : UNet -> operations of its part of a step, without running it.
 matmul_peak    : device and precision -> operations a second.
 unet_rate      : run -> achieved operations a second, and their share of the peak.
 """
 
-import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from tmp_utils.commands.bench.timing import alternating, seconds_of
-from tmp_utils.model.adapter import full_weights
-from tmp_utils.personalize.objective import draw_batch, squared_errors
-from tmp_utils.personalize.training import Training, step_generator
+from tmp_utils.commands.bench.timing import seconds_of
+from tmp_utils.personalize.training import Training
 
 SIDES = {"cpu": (512, 1024, 2048), "cuda": (4096, 8192)}  # of the square matrices whose product is timed
-
-
-def unet_pass(run: Training) -> Callable[[], None]:
-    """The UNet's answers to one batch and their gradients, of whatever the run trains."""
-    run.require_gradients()
-    backbone, n = run.backbone, run.hyperparameters.batch_size
-    draw = draw_batch(run.recipe, run.examples, backbone.scheduler.config.num_train_timesteps, n, step_generator(0, 0))
-    condition = backbone.null_condition.expand(len(draw.rows), -1).clone()
-    condition.requires_grad_(run.recipe.placeholder is not None)
-
-    def action() -> None:
-        with backbone.swapped(full_weights(backbone, run.tensors, run.spectra)):
-            with torch.autocast(backbone.device.type, run.dtype, enabled=run.dtype != torch.float32):
-                errors, _ = squared_errors(backbone, draw, condition)
-            errors.mean().backward()
-        condition.grad = None
-        run.optimizer.zero_grad()
-
-    return action
 
 
 def count_flops(action: Callable[[], object]) -> int:
@@ -75,17 +52,17 @@ def matmul_peak(device: str, dtype: torch.dtype, repeats: int = 5) -> float:
     return best
 
 
-def unet_rate(run: Training, repeats: int = 5) -> dict[str, float]:
-    """Achieved speed of the UNet's part of a training step.
+def unet_rate(run: Training, parts: Mapping[str, float]) -> dict[str, float]:
+    """Achieved speed of the UNet in a training step whose `parts` `step_parts` measured.
 
     Returns
     -------
-    gflop, seconds : of one pass, forward and backward.
+    gflop : of a step, forward and backward.
     gflop_per_s, peak_gflop_per_s, share : achieved, the machine's, and their quotient.
     """
-    action, device = unet_pass(run), run.backbone.device.type
-    flops = count_flops(action)
-    seconds = statistics.median(alternating({"pass": action}, repeats)["pass"])
-    peak = matmul_peak(device, run.dtype)
-    rates = {"gflop_per_s": flops / seconds / 1e9, "peak_gflop_per_s": peak / 1e9, "share": flops / seconds / peak}
-    return {"gflop": flops / 1e9, "seconds": seconds, **rates}
+    latents = (run.hyperparameters.batch_size, *run.examples.mean.shape[2:])
+    flops = training_flops(run.backbone.unet, latents, trained=run.recipe.placeholder is None)
+    speed = flops / (parts["UNet forward"] + parts["backward"])
+    peak = matmul_peak(run.backbone.device.type, run.dtype)
+    rates = {"gflop_per_s": speed / 1e9, "peak_gflop_per_s": peak / 1e9, "share": speed / peak}
+    return {"gflop": flops / 1e9, **rates}

@@ -10,19 +10,24 @@ step_parts  : where a training step's time goes.
 
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from unittest.mock import patch
 
 import torch
+from torch.profiler import ProfilerActivity, profile, record_function
 
 from tmp_utils.personalize import loop
 from tmp_utils.personalize.training import Training
 
 REPEATS = 5
-PARTS = ("draws", "text encoder", "UNet forward", "backward", "optimiser", "rest")
+EVENTS = {  # beginnings of the profiler's names, two of them ours
+    "text encoder": "text encoder",
+    "UNet forward": "UNet forward",
+    "autograd::engine::evaluate_function": "backward",
+    "Optimizer.step": "optimiser",
+}
+PARTS = (*EVENTS.values(), "rest")
 
 
 @dataclass(frozen=True)
@@ -73,43 +78,40 @@ def step_of(run: Training, number: int) -> None:
 
 
 def step_parts(run: Training, repeats: int = REPEATS) -> dict[str, float]:
-    """Mean seconds by part of a training step, "total" among them; `PARTS` add up to it.
+    """Mean seconds by part of a training step, as torch.profiler sees them, "total" among them; `PARTS` add up to it.
 
-    "backward" is what autograd does; "optimiser" the clipping, AdamW, and the row of the history.
+    On a GPU the parts are seconds of its kernels, and the rest is when it waits. "backward" is what autograd does;
+    "rest" are the draws, gradient clipping and the history. The profiler itself slows small steps by some percent.
     """
     step_of(run, 0)
-    with _watched(run) as seconds:
-        for step in range(1, repeats + 1):
-            seconds["total"] += seconds_of(lambda step=step: step_of(run, step % run.recipe.steps))
-    found = {part: seconds[part] / repeats for part in (*PARTS[:-1], "total")}
-    return {**found, "rest": found["total"] - sum(found[part] for part in PARTS[:-1])}
+    on_gpu = run.backbone.device.type == "cuda"
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
+    modules = {"text encoder": run.backbone.text_encoder.text_model, "UNet forward": run.backbone.unet}
+    with _labelled(modules), profile(activities=activities) as profiler:
+        total = seconds_of(lambda: [step_of(run, k % run.recipe.steps) for k in range(1, repeats + 1)])
+    seconds = dict.fromkeys(PARTS, 0.0)
+    for event in profiler.key_averages():
+        part = next((part for prefix, part in EVENTS.items() if event.key.startswith(prefix)), None)
+        if part:
+            seconds[part] += (event.device_time_total if on_gpu else event.cpu_time_total) / 1e6 / repeats
+    seconds["rest"] = total / repeats - sum(seconds.values())
+    return {**seconds, "total": total / repeats}
 
 
 @contextmanager
-def _watched(run: Training) -> Iterator[dict[str, float]]:
-    """Seconds by part, filled while steps are taken."""
-    seconds: dict[str, float] = defaultdict(float)
-
-    def timed(part: str, function: Callable) -> Callable:
-        def wrapper(*args, **kwargs):
-            synchronise()
-            start = time.perf_counter()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                synchronise()
-                seconds[part] += time.perf_counter() - start
-
-        return wrapper
-
-    watched = (
-        ("draws", loop, "draw_batch"),
-        ("text encoder", run.backbone, "encode"),
-        ("UNet forward", run.backbone.unet, "forward"),
-        ("backward", torch.Tensor, "backward"),
-        ("optimiser", run, "update"),
-    )
+def _labelled(modules: Mapping[str, torch.nn.Module]) -> Iterator[None]:
+    """Give the profiler a name for each module's forward passes."""
     with ExitStack() as stack:
-        for part, owner, name in watched:
-            stack.enter_context(patch.object(owner, name, timed(part, getattr(owner, name))))
-        yield seconds
+        for name, module in modules.items():
+            labels: list[record_function] = []
+
+            def enter(*_, name=name, labels=labels) -> None:
+                labels.append(record_function(name))
+                labels[-1].__enter__()
+
+            def leave(*_, labels=labels) -> None:
+                labels.pop().__exit__(None, None, None)
+
+            stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(module.register_forward_hook(leave).remove)
+        yield

@@ -1,3 +1,5 @@
+"""The public loop and ours are the same mathematics: the same loss for the same noise."""
+
 import numpy as np
 import pytest
 import torch

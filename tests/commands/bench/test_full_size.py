@@ -1,0 +1,70 @@
+"""Training at full size without the weights."""
+
+import pytest
+import torch
+
+from tmp_utils.commands import run as command
+from tmp_utils.commands.bench import command as cli
+from tmp_utils.commands.bench.full_size import blank_backbone, full_size, half_precision
+from tmp_utils.model.device import OutOfMemory, explained
+from tmp_utils.personalize import loop
+from tmp_utils.personalize.recipe import Hyperparameters
+
+
+def test_a_gpu_is_timed_in_the_half_precision_that_a_run_takes_on_it(monkeypatch):
+    for has_bf16, name in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has_bf16: has)
+        assert half_precision("cuda") == name
+    assert half_precision("cpu") == "bf16"
+
+
+def test_full_size_rows_are_made_at_reduced_width_on_a_cpu():
+    numbers = {"cases": (("fp32", False), ("bf16", False)), "companies": (1, 3), "clip_s": 0.64, "repeats": 1}
+    rows = list(full_size("tiny", "cpu", **numbers))
+    assert [row["what"].split()[0] for row in rows] == ["TI", "TI", "DB", "DB", "TI", "TI", "clip,", "clip,"]
+    assert [row["concepts"] for row in rows[:6]] == [1, 1, 1, 1, 1, 3]
+    assert all(row["status"] == "ok" and row["seconds"] > 0 and row["peak_memory_mb"] is None for row in rows)
+    assert rows[2]["gradient_checkpointing"] and not rows[0]["gradient_checkpointing"]
+    assert all("K=" in cli.full_size_line(row) for row in rows)
+
+
+def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(monkeypatch):
+    step = loop.step
+
+    def full(trainings):
+        if trainings[0].adapter.method == "TI":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(trainings)
+
+    monkeypatch.setattr(loop, "step", full)
+    rows = list(full_size("tiny", "cpu", cases=(("fp32", False),), companies=(), clip_s=0.64, repeats=1))
+    assert "batch_size=4" in rows[0]["status"] and "accumulation" in cli.full_size_line(rows[0])
+    assert [row["status"] for row in rows[1:]] == ["ok", "ok"]
+
+
+def test_without_a_gpu_the_command_says_where_to_run_it(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command(["bench", "--gpu"]) == 2
+    assert "no CUDA GPU here" in capsys.readouterr().err
+
+
+def test_a_compiled_unet_is_let_go_again(backbone):
+    from tmp_utils.personalize.loop import prepared_unet
+
+    with prepared_unet(backbone, Hyperparameters(lr=1, steps=1, compile=True)):
+        assert backbone.unet._compiled_call_impl is not None
+    assert backbone.unet._compiled_call_impl is None
+
+
+def test_other_errors_than_memory_pass_through():
+    with pytest.raises(KeyError), explained("anything"):
+        raise KeyError("x")
+    with pytest.raises(OutOfMemory, match="not enough for anything"), explained("anything"):
+        raise torch.OutOfMemoryError
+
+
+def test_blank_backbones_are_frozen_and_of_the_size_asked_for():
+    blank = blank_backbone("tiny", "cpu")
+    assert not any(p.requires_grad for p in blank.unet.parameters())
+    with pytest.raises(ValueError, match='size "huge": expected one of tiny, audioldm-m'):
+        blank_backbone("huge", "cpu")
