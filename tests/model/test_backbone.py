@@ -73,7 +73,7 @@ def test_an_unknown_backbone_says_where_it_was_looked_for(tmp_path):
 def test_without_a_network_the_message_names_the_profile_that_needs_none(monkeypatch):
     from diffusers import DiffusionPipeline
 
-    def offline(name):
+    def offline(name, **_):
         raise OSError("no network")
 
     monkeypatch.setattr(DiffusionPipeline, "download", offline)
@@ -84,7 +84,7 @@ def test_without_a_network_the_message_names_the_profile_that_needs_none(monkeyp
 def test_the_papers_model_is_not_downloaded_where_there_is_no_gpu(monkeypatch):
     from diffusers import DiffusionPipeline
 
-    monkeypatch.setattr(DiffusionPipeline, "download", lambda name: pytest.fail("downloaded"))
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **_: pytest.fail("downloaded"))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RuntimeError, match="Nothing was downloaded"):
         load_backbone(load_profile("paper"))

@@ -1,12 +1,16 @@
 """Style transfer on a backbone with random weights: what must hold whatever the weights are."""
 
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 from diffusers import DDIMScheduler
 
-from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.model.generate import generate
 from tmp_utils.model.inversion import INVERSIONS
@@ -14,6 +18,7 @@ from tmp_utils.model.transfer import cross_fade, first_step, round_trip, transfe
 from tmp_utils.personalize import personalise
 
 STEPS, GUIDANCE, PROMPT, GRAIN = 6, 2.5, "a jazz song", 1280
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_style_transfer.ipynb"
 SWEEP_TOLERANCE = 1e-4  # full scale is 1; a batch may round differently from a single clip
 SETTINGS = {"prompt": PROMPT, "steps": STEPS, "guidance_scale": GUIDANCE}
 
@@ -216,3 +221,19 @@ def test_a_missing_or_silent_file_is_named(backbone, tmp_path):
     soundfile.write(tmp_path / "still.wav", np.zeros(RATE_HZ), RATE_HZ)
     with pytest.raises(ValueError, match=r"still\.wav: silent"):
         transfer(backbone, tmp_path / "still.wav", [0.5], **SETTINGS)
+
+
+def test_notebook_04_transfers_as_the_package_does(either, concept, profile, clip, tmp_path):
+    """Its cell tagged "from-scratch" is executed as the notebook does, on another clip and backbone."""
+    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+    (source,) = ["".join(cell["source"]) for cell in cells if "from-scratch" in cell["metadata"].get("tags", [])]
+    adapter = personalise(either, concept, load_setup("TI", "MW"), 0, profile=profile, progress=False)
+    path = save_clip(tmp_path / "tone.wav", clip)
+    names = {"lab": SimpleNamespace(backbone=either, profile=profile), "adapter": adapter, "sources": {"tone": path}}
+    names |= {"seeds": [3], "n_steps": STEPS, "guidance_scale": GUIDANCE, "first_step": first_step}
+    exec(source, names)
+    sampling = {"steps": STEPS, "guidance_scale": GUIDANCE}
+    (packaged,) = transfer(either, names["original"], [0.5], adapter=adapter, seed=3, **sampling)
+    (other,) = transfer(either, names["original"], [0.8], adapter=adapter, seed=3, **sampling)
+    assert names["from_scratch"][: len(packaged)] == pytest.approx(packaged, abs=1e-6)
+    assert names["from_scratch"][: len(packaged)] != pytest.approx(other, abs=1e-6)

@@ -42,7 +42,6 @@ DECIDES_NOTHING = "One concept decides nothing about the next."
 PLANE = "Each point is a setup: further right is closer to the concept, higher up follows prompts better."
 FIGURES = {
     "What can be learned (notebook 01)": {
-        "concept_groups": "How many concepts there are of each kind of music: rendered stand-ins beside the paper's.",
         "two_clips": "Two clips of the concept, frequency over time: what they share is what has to be learned.",
         "mix": "A clip alone and with rain mixed in: the rain fills the gaps between the notes.",
     },
