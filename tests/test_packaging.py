@@ -167,7 +167,7 @@ def test_a_machine_without_python_3_11_is_told_so():
 
 
 def test_git_ignores_what_runs_and_installing_write():
-    for path in ["runs/pocket/run.json", ".venv/bin/python", "tmp_utils/__pycache__/x.pyc"]:
+    for path in ["runs/pocket/run.json", ".venv", ".venv/bin/python", "tmp_utils/__pycache__/x.pyc"]:
         answer = subprocess.run(["git", "check-ignore", "-q", "--no-index", path], cwd=ROOT)
         if answer.returncode == 128:
             pytest.skip("not a git checkout")

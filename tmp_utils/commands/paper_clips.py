@@ -12,7 +12,6 @@ is_online         : whether the videos' site can be reached.
 """
 
 import argparse
-import hashlib
 import importlib.util
 import shutil
 import socket
@@ -25,6 +24,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
+from tmp_utils.files import file_sha256, write_csv
 from tmp_utils.inputs.audio import load_clip, save_clip
 from tmp_utils.inputs.concepts import PAPER_CLIPS_DIR, PAPER_PREFIX, catalogue
 
@@ -97,7 +97,7 @@ def _concept_rows(concept: dict, folder: Path, run: Runner):
             "name": concept["name"],
             "file": path.relative_to(folder).as_posix(),
             "status": "fetched" if path.is_file() else "failed",
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "",
+            "sha256": file_sha256(path) if path.is_file() else "",
             "note": note,
         }
 
@@ -115,11 +115,11 @@ def _fetch(video_id: str, start_s: int, path: Path, run: Runner) -> str:
             done = run(command)
         except subprocess.TimeoutExpired:
             return f"no answer within {TIMEOUT_S} s"
-        found = sorted(Path(scratch).glob("clip.*"))
-        if done.returncode != 0 or not found:
+        files = sorted(Path(scratch).glob("clip.*"))
+        if done.returncode != 0 or not files:
             return (done.stderr.strip() or "yt-dlp left no file").splitlines()[-1][:200]
         try:
-            clip = load_clip(found[0], duration_s=CLIP_DURATION_S)
+            clip = load_clip(files[0], duration_s=CLIP_DURATION_S)
         except ValueError as error:
             return str(error)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,9 +133,7 @@ def _write_manifest(folder: Path, rows: list[dict]) -> None:
     if path.is_file():
         old = pd.read_csv(path, dtype=str, keep_default_na=False)
         new = pd.concat([old[~(old["name"] + old["file"]).isin(new["name"] + new["file"])], new])
-    temporary = path.with_suffix(".tmp")
-    new.sort_values(["name", "file"]).to_csv(temporary, index=False)
-    temporary.replace(path)
+    write_csv(path, new.sort_values(["name", "file"]))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -163,4 +161,4 @@ def main(options: argparse.Namespace) -> int:
 
 def _missing_tools() -> list[str]:
     has_yt_dlp, has_ffmpeg = importlib.util.find_spec("yt_dlp"), shutil.which("ffmpeg")
-    return [name for name, there in (("yt-dlp", has_yt_dlp), ("ffmpeg", has_ffmpeg)) if not there]
+    return [name for name, installed in (("yt-dlp", has_yt_dlp), ("ffmpeg", has_ffmpeg)) if not installed]

@@ -23,7 +23,7 @@ import plotly.graph_objects as go
 from tmp_utils import figures
 from tmp_utils.figures.look import in_order
 from tmp_utils.figures.tables import DASH, setup_cells
-from tmp_utils.files import explain_os_errors, write_text
+from tmp_utils.files import explain_os_errors, write_bytes, write_text
 from tmp_utils.findings.comparisons import caption, has_values
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
 from tmp_utils.findings.verdicts import paper_table
@@ -123,10 +123,7 @@ def write_png(fig: go.Figure, path: Path) -> Path:
     size = {"format": "png", "width": WIDTH_PX, "height": HEIGHT_PX, "scale": SCALE}
     # Chromium refuses its sandbox to root, as in a container; the page drawn is our own and loads nothing.
     image = kaleido.calc_fig_sync(fig, opts=size, kopts={"path": browser, "enable_sandbox": False})
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(image)
-    temporary.replace(path)
-    return path
+    return write_bytes(path, image)
 
 
 def replace_block(text: str, block: str) -> str:

@@ -1,8 +1,8 @@
 """With how few denoising steps does a profile's backbone score as it does with 50? Measured once and published.
 
-Conventions: `python -m tmp_utils samplers --profile pocket` asks the untrained backbone for the editability prompts of
-a few nouns with every candidate sampler, holds each against 50-step DDIM by `equivalence` (margins are stated in every
-row) and writes `data/published/samplers-<profile>.csv`. About ten minutes for the pocket profile on one core.
+Conventions: `python -m tmp_utils samplers --profile pocket` generates the editability prompts of a few nouns with the
+untrained backbone and each sampler, tests each for equivalence with 50-step DDIM (every row states its margin) and
+writes `data/published/samplers-<profile>.csv`. This takes about ten minutes for the pocket profile on one core.
 
 measure_samplers : profile + nouns -> the table of equivalences, with the backbone and embedder they hold for.
 read_samplers    : the published table of a profile, or None.
@@ -40,11 +40,11 @@ CANDIDATES = tuple((scheduler, steps) for scheduler in SCHEDULERS for steps in S
 def measure_samplers(
     profile: str, nouns: Sequence[str] = NOUNS, steps: Sequence[int] = PUBLISHED_STEPS
 ) -> pd.DataFrame:
-    """Hold every scheduler at every number of steps against 50-step DDIM.
+    """Compare every scheduler at every number of steps with 50-step DDIM.
 
     Parameters
     ----------
-    nouns : each is asked for in every editability prompt of the profile; n is their product.
+    nouns : each fills every editability prompt of the profile; n is their product.
     steps : numbers of denoising steps to try.
 
     Returns
@@ -62,14 +62,14 @@ def measure_samplers(
     rendered = [name for name in list_concepts() if are_stand_ins([name])]  # the model was trained on rendered music
     training = [clip for name in rendered for clip in load_clips(load_concept(name), 5)]
     prompts = editability_prompts(settings.n_editability_prompts)
-    asked = [(prompt.id, fill(prompt.template, noun)) for noun in nouns for prompt in prompts]
-    texts = [text for _, text in asked]
+    filled = [(prompt.id, fill(prompt.template, noun)) for noun in nouns for prompt in prompts]
+    texts = [text for _, text in filled]
     table = sampler_equivalence(
         backbone,
         embedder,
         texts,
         texts,
-        [clip_seed(0, name + text, 0) for name, text in asked],
+        [clip_seed(0, name + text, 0) for name, text in filled],
         training,
         candidates=[(scheduler, n) for n in steps for scheduler in SCHEDULERS],
         n_resamples=RESAMPLES,
@@ -94,7 +94,7 @@ def sampler_equivalence(
     n_resamples: int = FAD_RESAMPLES,
     **numbers,
 ) -> pd.DataFrame:
-    """Hold samplers against the paper's, on CLAP-A, CLAP-T and FAD.
+    """Compare samplers with the paper's, on CLAP-A, CLAP-T and FAD.
 
     Parameters
     ----------
@@ -112,24 +112,24 @@ def sampler_equivalence(
     """
     from tmp_utils.model.generate import generate
 
-    asked, known = embedder.embed_prompts(list(texts)), embedder.embed_clips(list(training))
+    wanted, known = embedder.embed_prompts(list(texts)), embedder.embed_clips(list(training))
 
-    def heard(sampler: tuple[str, int]) -> np.ndarray:
+    def embedded(sampler: tuple[str, int]) -> np.ndarray:
         scheduler, steps = sampler
         clips = generate(backbone, list(prompts), list(seeds), steps=steps, scheduler=scheduler, **numbers)
         return embedder.embed_clips(clips)
 
-    ours = heard(reference)
-    scores = _scores(ours, known, asked)
+    ours = embedded(reference)
+    scores = _scores(ours, known, wanted)
     own_fad = frechet_audio_distance(known, ours).value
     chosen = {**{name: SD_SHARE * float(np.std(v, ddof=1)) for name, v in scores.items()}, "fad": FAD_SHARE * own_fad}
     chosen |= margins or {}
     rows = []
     for sampler in candidates:
-        theirs = heard(sampler)
+        theirs = embedded(sampler)
         tests = {
             name: paired_equivalence(values, scores[name], chosen[name])
-            for name, values in _scores(theirs, known, asked).items()
+            for name, values in _scores(theirs, known, wanted).items()
         }
         tests["fad"] = distance_equivalence(known, theirs, ours, chosen["fad"], n_resamples=n_resamples)
         for name, test in tests.items():
@@ -138,10 +138,10 @@ def sampler_equivalence(
     return pd.DataFrame(rows)
 
 
-def _scores(generated: np.ndarray, training: np.ndarray, asked: np.ndarray) -> dict[str, np.ndarray]:
+def _scores(generated: np.ndarray, training: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
     """CLAP-A and CLAP-T (n,), a value a clip."""
     to_training = similarity_matrix(generated, training).mean(1)
-    return {"clap_a": to_training, "clap_t": np.diag(similarity_matrix(generated, asked)).copy()}
+    return {"clap_a": to_training, "clap_t": np.diag(similarity_matrix(generated, wanted)).copy()}
 
 
 def _row(sampler: tuple[str, int], metric: str, value: float, test: Equivalence) -> dict:

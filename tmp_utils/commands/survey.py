@@ -1,7 +1,7 @@
 """Build a listening study from runs, and serve it: `python -m tmp_utils survey`.
 
-The profile's newest study is served. Another is built where there is none, or where --variants, --n-per-kind,
---seed or --contact say what it should be; one that was built so before is found again, with its answers.
+The profile's newest questionnaire is served. A new one is built if there is none, or if --variants, --n-per-kind,
+--seed or --contact ask for another; one with the same options is reused, with its answers.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_questionnaire
 from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
 from tmp_utils.survey.store import Store
 
-SAID = ("variants", "n_per_kind", "seed", "contact")  # what makes it another study
+DECIDING = ("variants", "n_per_kind", "seed", "contact")  # options that make it another questionnaire
 
 
 def main(options: argparse.Namespace) -> None:
@@ -29,12 +29,12 @@ def main(options: argparse.Namespace) -> None:
 
 def _folder(options: argparse.Namespace) -> Path:
     """The newest study of the profile; one is built if there is none, or if anything is said about it."""
-    said = {name: getattr(options, name) for name in SAID if getattr(options, name) is not None}
+    given = {name: getattr(options, name) for name in DECIDING if getattr(options, name) is not None}
     newest = newest_questionnaire(options.runs_dir, options.profile)
-    if newest and not options.build and not said:
+    if newest and not options.build and not given:
         return newest.folder
-    own = own_concepts(options.runs_dir, options.profile, options.concepts)
-    questionnaire = build_questionnaire(options.runs_dir, options.profile, **said, concepts=own)
+    concepts = own_concepts(options.runs_dir, options.profile, options.concepts)
+    questionnaire = build_questionnaire(options.runs_dir, options.profile, **given, concepts=concepts)
     print(
         f"{questionnaire.folder}: {len(questionnaire.questions)} questions on {' and '.join(questionnaire.variants)}.",
         flush=True,

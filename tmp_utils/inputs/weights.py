@@ -12,13 +12,12 @@ split_revision : `id@revision` -> both.
 check_recorded : a file's SHA-256 is what it was.
 """
 
-import hashlib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tmp_utils.files import write_text
+from tmp_utils.files import file_sha256, write_text
 
 REMEDY = (
     "The files are damaged or incomplete. Copy the folder afresh from where it came from (git restores data/pocket; a "
@@ -73,12 +72,6 @@ def split_revision(name: str) -> tuple[str, str | None]:
     return repository, revision or None
 
 
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def check_recorded(path: Path) -> str:
     """Return a file's SHA-256, which is kept in `<name>.sha256` beside it when it is first used.
 
@@ -87,7 +80,7 @@ def check_recorded(path: Path) -> str:
     ValueError
         If it is another than at the first use.
     """
-    record, digest = path.with_name(f"{path.name}.sha256"), sha256_of(path)
+    record, digest = path.with_name(f"{path.name}.sha256"), file_sha256(path)
     if not record.exists():
         try:
             write_text(record, f"{digest}  {path.name}\n")

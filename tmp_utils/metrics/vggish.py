@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tmp_utils.inputs.weights import check_recorded, sha256_of
+from tmp_utils.files import file_sha256
+from tmp_utils.inputs.weights import check_recorded
 
 RATE_HZ = 16000
 WINDOW_SAMPLES, HOP_SAMPLES, N_FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
@@ -88,7 +89,7 @@ class VGGish(torch.nn.Module):
 
 
 def _check_hash(path: Path, sha256: str, source: str) -> None:
-    if not (found := sha256_of(path)).startswith(sha256):
+    if not (found := file_sha256(path)).startswith(sha256):
         raise ValueError(
             f"{source}: its SHA-256 begins {found[:16]}, expected {sha256}. It is broken or another "
             "file; delete it and fetch it again with download_vggish."

@@ -48,8 +48,8 @@ def training_runs(backbone: Backbone, concept: Concept, method: str, profile: Pr
     files = concept.clips[: len(run.examples.mean)]
     if method == "TI":
         first = recipe.tensors[EMBEDDING][0]
-        asked = (recipe.placeholder, first, hyperparameters.lr)
-        public = PublicTextualInversion(backbone, files, recipe.prompts, *asked, clip_s=clip_s, **kwargs)
+        word = (recipe.placeholder, first, hyperparameters.lr)
+        public = PublicTextualInversion(backbone, files, recipe.prompts, *word, clip_s=clip_s, **kwargs)
     else:
         public = PublicDreamBooth(backbone, files, recipe.prompts, hyperparameters.lr, clip_s=clip_s, **kwargs)
     numbers = (hyperparameters.batch_size, len(recipe.prompts), len(files), shape)
@@ -110,10 +110,10 @@ def metrics_row(embedder, clips: list, prompts: list[str], concept: Concept, fol
     def ours() -> tuple:
         generated = embedder.embed_clips([load_clip(path) for path in files])
         training = embedder.embed_clips([load_clip(path) for path in concept.clips])
-        asked = embedder.embed_prompts(prompts)
+        texts = embedder.embed_prompts(prompts)
         return (
             clap_audio_similarity(generated, training),
-            clap_text_similarity(generated, asked),
+            clap_text_similarity(generated, texts),
             frechet_audio_distance(training, generated),
         )
 

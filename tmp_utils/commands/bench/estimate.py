@@ -1,4 +1,4 @@
-"""What runs at AudioLDM-M's size will cost, by counting their operations: an estimate for a GPU that nobody has timed.
+"""What runs at AudioLDM-M's size will cost, by counting their operations: an estimate for a GPU that is not at hand.
 
 Conventions: PFLOP are 10^15 operations, counted on tensors without data as `flops` does, those that gradient
 checkpointing repeats among them; minutes are those at a rate that the reader assumes. The UNet, the VAE's decoder and

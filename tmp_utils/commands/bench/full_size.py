@@ -1,4 +1,4 @@
-"""Training at full size without the weights: seconds, memory and FLOP/s of an AudioLDM-M that has learned nothing.
+"""Training at full size without the weights: seconds, memory and FLOP/s of an AudioLDM-M with random weights.
 
 Conventions: those of the package. The weights are random and the latents are noise, which changes neither time nor
 memory. A row that does not fit says so and the next one is tried.

@@ -124,8 +124,8 @@ class _PublicLoop:
             truncation=True,
             return_tensors="pt",
         ).to(self.backbone.device)
-        found = self.text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
-        return F.normalize(found, dim=-1)
+        embedded = self.text_encoder(tokens.input_ids, attention_mask=tokens.attention_mask).text_embeds
+        return F.normalize(embedded, dim=-1)
 
     def loss(self, draw: PublicDraw) -> torch.Tensor:
         """Mean squared error of what the scheduler says the UNet predicts."""
@@ -218,12 +218,12 @@ def public_scores(embedder, files: Sequence[Path], training: Sequence[Path], pro
     generated, reference = (
         np.stack([embedder.embed_clips([load_clip(path)])[0] for path in paths]) for paths in (files, training)
     )
-    asked = np.stack([embedder.embed_prompts([prompt])[0] for prompt in prompts])
+    texts = np.stack([embedder.embed_prompts([prompt])[0] for prompt in prompts])
     covariances = [np.cov(part, rowvar=False) for part in (reference, generated)]
     shift = reference.mean(0) - generated.mean(0)
     root = np.real(sqrtm(covariances[0] @ covariances[1]))
     return {
         "clap_a": float((generated @ reference.T).mean()),
-        "clap_t": float((generated * asked).sum(1).mean()),
+        "clap_t": float((generated * texts).sum(1).mean()),
         "fad": float(shift @ shift + np.trace(covariances[0]) + np.trace(covariances[1]) - 2 * np.trace(root)),
     }
