@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tmp_utils.findings.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, transfer_rows, verdicts
+from tmp_utils.findings.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, verdicts
 from tmp_utils.metrics.preservation import transfer_balance
 from tmp_utils.metrics.table import RESULT_COLUMNS
+from tmp_utils.runs.sweep import balance_rows
 
 METRICS = ["clap_a", "clap_t", "fad"]
 SETUPS = [tuple(row) for row in paper_table("table1")[["method", "setup"]].to_numpy()]
@@ -216,14 +217,14 @@ def test_transfer_is_best_balanced_where_the_curves_cross():
         transfer_balance(pd.DataFrame(curves).iloc[[0, 10]])
 
 
-def test_transfer_rows_are_what_the_claim_on_transfer_reads():
+def test_a_sweep_s_rows_are_what_the_claim_on_transfer_reads():
     strength = np.tile(np.linspace(0, 1, 11), 2)
     curves = pd.DataFrame({"strength": strength, "source_similarity": 1 - strength, "target_similarity": strength})
     frames = []
     for concept in "abcdefgh":
-        identity = {"profile": "pocket", "concept": concept, "method": "TI", "setup": "MW", "seed": 0}
-        frames.append(transfer_rows(curves, identity, "clap:x@1"))
+        identity = {"profile": "pocket", "concept": concept, "method": "TI", "seed": 0}
+        frames.append(balance_rows(curves, identity, "MW", "clap:x@1"))
     assert frames[0]["setup"].tolist() == ["MW@0.4-0.6", "MW@elsewhere"]
-    assert frames[0]["n"].tolist() == [2, 2]
+    assert frames[0]["n"].tolist() == [22, 22]
     judged = verdicts(pd.concat(frames)).set_index("id").loc["transfer_sweet_spot"]
     assert (judged["verdict"], judged["n_concepts"]) == (REPRODUCED, 8)

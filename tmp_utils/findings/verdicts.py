@@ -9,11 +9,8 @@ corrected p-value is below 0.05, its interval excludes zero and there are three 
 difference is in its favour, "not reproduced" if it is against. All else is "undecided at this n".
 
 verdicts         : the findings table.
-transfer_balance : what the claim on style transfer is judged by.
-transfer_rows    : the same as rows of the results table.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +18,7 @@ import pandas as pd
 
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.intervals import MIN_UNITS, SHARE, Interval, holm, paired_difference
-from tmp_utils.metrics.preservation import transfer_balance
-from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share, result_row, results_table
+from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
 DIRECTIONS = ("higher", "lower", "not lower")
@@ -237,17 +233,3 @@ def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int)
         "favour": _favour(found.tested, claim["direction"]),
         "note": "; ".join(notes),
     }
-
-
-def transfer_rows(curves: pd.DataFrame, identity: Mapping, embedder: str) -> pd.DataFrame:
-    """Return the two results rows ``transfer_balance``, of the setups "<setup>@0.4-0.6" and "@elsewhere".
-
-    ``curves`` is as in `transfer_balance`, of one concept and seed, which ``identity`` names.
-    """
-    n = int(curves.groupby("strength").size().min())
-    rows = []
-    for part, value in transfer_balance(curves).items():
-        named = {**identity, "setup": f"{identity['setup']}@{part}"}
-        interval = Interval(float(value), float("nan"), float("nan"), n)
-        rows.append(result_row(named, "transfer_balance", interval, embedder))
-    return results_table(rows)
