@@ -14,6 +14,7 @@ readme    : the README's picture and table.
 colab     : the set-up cell of the notebooks.
 headless  : one notebook, with its progress on the terminal.
 recordings, packages : cut the shipped recordings again, out of Debian and npm packages.
+musicnn   : convert the weights of the second embedder from their package.
 paper_clips, survey : fetch the paper's clips; serve the listening study.
 """
 
@@ -64,6 +65,7 @@ COMMANDS = {
     "pocket": Command("pocket.command", "make the pocket model"),
     "stand-ins": Command("pocket.stand_ins", "render the stand-in concepts and backgrounds"),
     "recordings": Command("commands.recordings", "cut the shipped recordings again from their packages, and compare"),
+    "musicnn-weights": Command("commands.musicnn", "convert MusiCNN's weights from the package that ships them"),
     "simulate": Command("survey.simulate", "write the listening study's simulated answers"),
     "fake-backbone": Command("model.blank", "write an AudioLDM-M with random weights"),
     "colab": Command("commands.colab", "write the Colab set-up cell into every notebook"),

@@ -1,6 +1,8 @@
 """What is measured, and how sure each number is.
 
-embed        : clips and prompts -> embeddings (CLAP, VGGish).
+embed        : clips and prompts -> embeddings.
+clap         : the embedder of clips and prompts.
+musicnn      : a second embedder of clips, trained on other music than the first.
 vggish       : the network that FAD was defined on.
 similarity   : CLAP-A and CLAP-T.
 distances    : FAD and KAD.

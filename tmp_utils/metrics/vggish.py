@@ -7,20 +7,25 @@ Google's https://github.com/tensorflow/models/tree/master/research/audioset/vggi
 
 log_mel_patches : clip -> patches.
 VGGish          : patches -> embeddings; its parameters carry the names of the torch port's weight file.
-load_vggish     : the network with its weights, from a file whose hash is what it was at first use.
+load_vggish     : the network with its weights, from a file whose hash is the one of its first use.
 download_vggish : fetches that file, only when called.
+VggishEmbedder  : it, as an embedder of clips.
 """
 
-import tempfile
-import urllib.error
+import hashlib
+import http.client
 import urllib.request
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from transformers.audio_utils import mel_filter_bank
 
-from tmp_utils.files import file_sha256
+from tmp_utils.files import file_sha256, write_bytes
+from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.weights import check_recorded
+from tmp_utils.metrics.embed import HASH_CHARS, Embedder
 
 RATE_HZ = 16000
 WINDOW_SAMPLES, HOP_SAMPLES, N_FFT = 400, 160, 512  # 25 ms, 10 ms, the next power of two
@@ -32,20 +37,15 @@ EMBEDDING_SIZE = 128
 WEIGHTS_URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
 WEIGHTS_SHA256 = "10086976"  # the hash's beginning, which the file carries in its name; all of it is kept at first use
 DOWNLOAD_TIMEOUT_S = 30
+DEFAULT_WEIGHTS = DATA_DIR.parent / "runs" / "cache" / "vggish-10086976.pth"
 
 
+@lru_cache
 def mel_matrix() -> np.ndarray:
     """Return (257, 64): triangles of height 1, evenly spaced in HTK mel from 125 to 7500 Hz, without DC."""
-
-    def to_mel(hz):
-        return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
-
-    bins = to_mel(np.linspace(0.0, RATE_HZ / 2, N_FFT // 2 + 1))[:, None]
-    edges = np.linspace(to_mel(LOW_HZ), to_mel(HIGH_HZ), N_MELS + 2)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    matrix = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    matrix[0] = 0.0
-    return matrix
+    return mel_filter_bank(
+        *(N_FFT // 2 + 1, N_MELS, LOW_HZ, HIGH_HZ, RATE_HZ), mel_scale="kaldi", triangularize_in_mel_space=True
+    )
 
 
 def log_mel_patches(clip: np.ndarray) -> torch.Tensor:
@@ -88,10 +88,10 @@ class VGGish(torch.nn.Module):
         return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # TensorFlow's order: height, width, channel
 
 
-def _check_hash(path: Path, sha256: str, source: str) -> None:
-    if not (found := file_sha256(path)).startswith(sha256):
+def _check_hash(digest: str, sha256: str, source: str) -> None:
+    if not digest.startswith(sha256):
         raise ValueError(
-            f"{source}: its SHA-256 begins {found[:16]}, expected {sha256}. It is broken or another "
+            f"{source}: its SHA-256 begins {digest[:16]}, expected {sha256}. It is broken or another "
             "file; delete it and fetch it again with download_vggish."
         )
 
@@ -117,7 +117,7 @@ def load_vggish(path: str | Path, sha256: str = WEIGHTS_SHA256, hidden: int = 40
             f"{path}: no VGGish weights there. Fetch them once with tmp_utils.metrics.vggish.download_vggish "
             f"or by hand from {WEIGHTS_URL}; without a network use the CLAP embeddings for FAD instead."
         )
-    _check_hash(path, sha256, str(path))
+    _check_hash(file_sha256(path), sha256, str(path))
     check_recorded(path)
     network = VGGish(hidden)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
@@ -136,25 +136,32 @@ def download_vggish(path: str | Path, url: str = WEIGHTS_URL, sha256: str = WEIG
     """
     path = Path(path)
     if path.is_file():
-        _check_hash(path, sha256, str(path))
-        check_recorded(path)
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".vggish-") as folder:
-        partial = Path(folder) / path.name
+        _check_hash(file_sha256(path), sha256, str(path))
+    else:
         try:
-            with (
-                urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer,
-                partial.open("wb") as file,
-            ):
-                while block := answer.read(1 << 20):
-                    file.write(block)
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
+                data = answer.read()
+        except (OSError, http.client.HTTPException) as error:
             raise ConnectionError(
                 f"VGGish's weights could not be fetched from {url} ({error}). Try with a network, put the "
                 f"file at {path} by hand, or use the CLAP embeddings for FAD instead."
             ) from error
-        _check_hash(partial, sha256, url)
-        partial.replace(path)
+        _check_hash(hashlib.sha256(data).hexdigest(), sha256, url)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, data)
     check_recorded(path)
     return path
+
+
+class VggishEmbedder(Embedder):
+    """One row (128,) a patch of 0.96 s, neither rectified nor unit-norm."""
+
+    def __init__(self, weights: str | Path, device: str = "cpu", cache_dir: str | Path | None = None, **kwargs):
+        weights = Path(weights or DEFAULT_WEIGHTS)
+        self.network = load_vggish(weights, **kwargs).to(device)
+        self.name = f"vggish@{check_recorded(weights)[:HASH_CHARS]}"
+        self.device, self.cache_dir = device, cache_dir
+
+    def _embed(self, clips: list[np.ndarray]) -> list[np.ndarray]:
+        with torch.inference_mode():
+            return [self.network(log_mel_patches(clip).to(self.device)).cpu().numpy() for clip in clips]

@@ -1,0 +1,133 @@
+"""CLAP, which embeds clips and prompts in one space: through transformers, or the paper's checkpoint by laion-clap.
+
+Conventions: those of `embed`; windows are 10 s.
+
+ClapEmbedder      : transformers' ClapModel, from a folder or a Hugging Face id.
+LaionClapEmbedder : the paper's checkpoint, through the optional laion-clap.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+
+from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.weights import check_recorded, load_whole, readable, split_revision
+from tmp_utils.metrics.embed import HASH_CHARS, Embedder, unit_rows
+
+CHECKPOINT = "music_audioset_epoch_15_esc_90.14.pt"
+UNUSED = "text_branch.embeddings.position_ids"  # a buffer of old transformers versions
+
+
+def _folder_hash(folder: Path) -> str:
+    """Return a short hash of everything in the folder that decides an embedding."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".safetensors", ".bin", ".json", ".txt"):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:HASH_CHARS]
+
+
+class ClapEmbedder(Embedder):
+    """CLAP through transformers, at the rate and window length of its own feature extractor."""
+
+    def __init__(self, source: str | Path, device: str = "cpu", cache_dir: str | Path | None = None):
+        folder = next((f for f in (Path(source).expanduser(), DATA_DIR / source) if f.is_dir()), None)
+        place = str(folder or source)
+        try:
+            place, revision = (place, None) if folder else split_revision(place)
+            pinned = {"revision": revision} if revision else {}
+            self.model = load_whole(transformers.ClapModel, place, "embedder", **pinned).eval().to(device)
+            # Of one commit, also where a branch has moved since the model was fetched.
+            pinned = {} if folder else {"revision": self.model.config._commit_hash or revision}
+            with readable(place, "embedder"):
+                self.extractor = transformers.AutoFeatureExtractor.from_pretrained(place, **pinned)
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(place, **pinned)
+        except OSError as error:
+            raise FileNotFoundError(
+                f"embedder {str(source)!r}: no such folder here or under {DATA_DIR}, and no such model "
+                f"within reach on Hugging Face. Give a folder of a ClapModel with its processor, or an id."
+            ) from error
+        version = _folder_hash(folder) if folder else (self.model.config._commit_hash or "")[:HASH_CHARS]
+        self.name = f"clap:{source}@{version}"
+        self.device, self.cache_dir = device, cache_dir
+        self.rate_hz = self.extractor.sampling_rate
+        self.window = int(self.extractor.nb_max_samples)
+
+    def _embed_batch(self, windows: list[np.ndarray]) -> np.ndarray:
+        inputs = self.extractor(windows, sampling_rate=self.rate_hz, return_tensors="pt")
+        # The extractor of a fusion model marks one clip of a batch, at random, as longer than it is.
+        is_longer = torch.zeros_like(torch.as_tensor(inputs["is_longer"]), dtype=torch.bool)
+        with torch.inference_mode():
+            rows = self.model.get_audio_features(inputs["input_features"].to(self.device), is_longer)
+        return unit_rows(_pooled(rows).float().cpu().numpy())
+
+    def embed_prompts(self, prompts: Sequence[str]) -> np.ndarray:
+        if isinstance(prompts, str):
+            raise ValueError(f"one string {prompts!r} arrived; expected a list of prompts.")
+        tokens = self.tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            rows = self.model.get_text_features(
+                tokens["input_ids"].to(self.device), tokens["attention_mask"].to(self.device)
+            )
+        return unit_rows(_pooled(rows).float().cpu().numpy())
+
+
+def _pooled(features):
+    """Return the tensor of what get_*_features gives: transformers 5 wraps it, 4 did not."""
+    return getattr(features, "pooler_output", features)
+
+
+def _laion_clap():
+    try:
+        import laion_clap
+    except (ImportError, RuntimeError) as error:
+        raise ImportError(
+            f"the paper's CLAP checkpoint needs laion-clap, which does not load here ({error}). Install the "
+            "extra with pip install -e '.[laion]' (laion-clap, and a torchvision that matches torch; numpy "
+            "below 2, so Python 3.12 at most), or use 'clap:laion/larger_clap_music' and say so."
+        ) from error
+    except OSError as error:
+        raise ImportError(
+            f"laion-clap fetches the tokenizer of roberta-base when it is imported, and could not ({error}). "
+            "Run once with a network, or use the embedder 'clap:pocket/judge'."
+        ) from error
+    return laion_clap
+
+
+class LaionClapEmbedder(Embedder):
+    """laion-clap without its random crop: windows are at most 10 s."""
+
+    rate_hz, window = 48000, 480000
+
+    def __init__(self, checkpoint: str | Path, device: str = "cpu", cache_dir: str | Path | None = None):
+        path = Path(checkpoint).expanduser()
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}: no laion-clap checkpoint there. The paper's is {CHECKPOINT}, from "
+                "https://huggingface.co/lukewys/laion_clap; fetch it and give 'laion-clap:<path>'."
+            )
+        digest = check_recorded(path)
+        self.module = _laion_clap().CLAP_Module(enable_fusion=False, device=device, amodel="HTSAT-base")
+        # The checkpoint is a pickle; only tensors and plain numbers of it are let in.
+        numpy_scalars = [np.dtype, type(np.dtype("float64")), np.float64(0).__reduce__()[0]]
+        with readable(path, "embedder"), torch.serialization.safe_globals(numpy_scalars):
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+            weights = {k.removeprefix("module."): v for k, v in weights.get("state_dict", weights).items()}
+            weights.pop(UNUSED, None)
+            self.module.model.load_state_dict(weights)
+        self.module.eval()
+        self.name = f"laion-clap:{path.name}@{digest[:HASH_CHARS]}"
+        self.cache_dir = cache_dir
+
+    def _embed_batch(self, windows: list[np.ndarray]) -> np.ndarray:
+        return unit_rows(self.module.get_audio_embedding_from_data(x=windows, use_tensor=False))
+
+    def embed_prompts(self, prompts: Sequence[str]) -> np.ndarray:
+        # laion-clap squeezes a batch of one, so a single prompt is given twice.
+        prompts = list(prompts)
+        padded = prompts if len(prompts) > 1 else prompts * 2
+        return unit_rows(self.module.get_text_embedding(padded, use_tensor=False))[: len(prompts)]
