@@ -1,4 +1,4 @@
-"""The corpus of the pocket model: scores, sounds and captions that a seed decides."""
+"""The corpus of the pocket model: scores, sounds and captions, drawn from a seed."""
 
 import numpy as np
 import pretty_midi
@@ -12,21 +12,21 @@ from tmp_utils.pocket.instruments import BY_NAME, INSTRUMENTS, RESERVED, RESERVE
 from tmp_utils.pocket.render import find_soundfont, render_midi
 
 
-def soundfont_there() -> bool:
+def soundfont_installed() -> bool:
     try:
         return find_soundfont().is_file()
     except FileNotFoundError:
         return False
 
 
-rendering = pytest.mark.skipif(not soundfont_there(), reason="no FluidR3 SoundFont: rendering is optional")
+rendering = pytest.mark.skipif(not soundfont_installed(), reason="no FluidR3 SoundFont: rendering is optional")
 
 
 def noise(seconds: float, seed: int = 0) -> np.ndarray:
     return 0.1 * np.random.default_rng(seed).standard_normal(int(seconds * RATE_HZ)).astype(np.float32)
 
 
-def test_the_corpus_never_plays_what_is_reserved_for_the_concepts():
+def test_the_corpus_uses_no_instrument_reserved_for_the_concepts():
     assert len(INSTRUMENTS) >= 40
     assert not {instrument.program for instrument in INSTRUMENTS} & RESERVED
     played = {key for _, _, patterns in grooves.GROOVES.values() for key in patterns}
@@ -34,7 +34,7 @@ def test_the_corpus_never_plays_what_is_reserved_for_the_concepts():
     assert not (played | toms) & RESERVED_DRUM_KEYS
 
 
-def test_every_editability_prompt_is_a_context_of_the_corpus_in_its_own_words():
+def test_every_editability_prompt_is_a_context_of_the_corpus_with_the_same_wording():
     rng = np.random.default_rng(0)
     subject = captions.Subject("flute", "instrument", BY_NAME["flute"])
     for prompt in editability_prompts():
@@ -45,7 +45,7 @@ def test_every_editability_prompt_is_a_context_of_the_corpus_in_its_own_words():
     assert {prompt.id for prompt in editability_prompts()} <= drawn
 
 
-def test_a_melody_stays_in_its_key_and_range_and_its_seed_decides_it():
+def test_a_melody_stays_in_key_and_range_and_depends_on_the_seed_alone():
     flute, key = BY_NAME["flute"], scores.Key(2, scores.SCALES["minor"])
     parts = [scores.melody(flute, key, 100, 10, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     pitches = [[note.pitch for note in part.notes] for part in parts]
@@ -54,14 +54,14 @@ def test_a_melody_stays_in_its_key_and_range_and_its_seed_decides_it():
     assert flute.low <= min(pitches[0]) and max(pitches[0]) <= flute.high
 
 
-def test_a_groove_has_its_backbeat_at_the_tempo_it_was_given():
+def test_a_groove_has_its_backbeat_at_the_given_tempo():
     part = grooves.drum_part("rock", 120, 8, np.random.default_rng(0))
     snares = sorted(note.start for note in part.notes if note.pitch == grooves.SNARE and note.velocity > 70)
     assert np.median(np.diff(snares)) == pytest.approx(1.0, abs=0.02)  # two beats at 120 BPM
 
 
 @pytest.mark.parametrize("name", sorted(EFFECTS))
-def test_a_room_or_background_keeps_length_and_headroom_and_its_seed_decides_it(name):
+def test_a_room_or_background_keeps_length_and_headroom_and_depends_on_the_seed_alone(name):
     clip = noise(2)
     made = [EFFECTS[name](clip, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert made[0].shape == clip.shape and np.abs(made[0]).max() <= acoustics.PEAK + 1e-6
@@ -77,13 +77,13 @@ def test_a_cathedral_rings_longer_than_a_small_room():
     assert np.sum(tails[1] ** 2) > 100 * np.sum(tails[0] ** 2)
 
 
-def test_under_water_swallows_what_is_high():
+def test_under_water_removes_high_frequencies():
     spectrum = np.abs(np.fft.rfft(acoustics.under_water(noise(2), np.random.default_rng(0)))) ** 2
     hz = np.fft.rfftfreq(2 * RATE_HZ, 1 / RATE_HZ)
     assert spectrum[hz > 2000].sum() < 0.01 * spectrum[hz < 1000].sum()
 
 
-def test_a_missing_soundfont_says_what_to_install(monkeypatch, tmp_path):
+def test_a_missing_soundfont_is_an_error_that_names_the_package(monkeypatch, tmp_path):
     monkeypatch.setenv("TMP_SOUNDFONT", str(tmp_path / "none.sf2"))
     with pytest.raises(FileNotFoundError, match="fluid-soundfont-gm"):
         find_soundfont()
@@ -119,9 +119,9 @@ def test_a_corpus_is_rendered_once_and_read_back(tmp_path):
     assert (tmp_path / "corpus" / "clips.int16").stat().st_mtime_ns == written
     np.testing.assert_allclose(
         corpus.clip(1), render_clip(5, 1)[0], atol=1e-3
-    )  # 16 bits, and the synthesizer's dither, which is the process's own
+    )  # 16 bits, and the synthesizer's dither, which differs between processes
 
 
-def test_a_corpus_that_is_not_there_says_how_to_make_it(tmp_path):
+def test_a_missing_corpus_is_an_error_that_names_the_stage(tmp_path):
     with pytest.raises(FileNotFoundError, match="STAGE=corpus"):
         Corpus.open(tmp_path)

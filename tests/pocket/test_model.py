@@ -1,4 +1,4 @@
-"""The pocket model that is shipped: what it is made of, and that it is what the proof says."""
+"""The shipped pocket model: its files, its parts, and the floors of its proof."""
 
 import numpy as np
 import pandas as pd
@@ -29,7 +29,7 @@ def judge():
     return load_embedder(load_profile("pocket").embedder)
 
 
-def test_it_is_small_half_precision_and_without_pickles():
+def test_the_files_are_small_in_half_precision_and_without_pickles():
     files = [path for path in POCKET.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= SIZE_LIMIT_BYTES
     assert not [path for path in files if path.suffix in {".bin", ".pt", ".pkl", ".ckpt"}]
@@ -39,7 +39,7 @@ def test_it_is_small_half_precision_and_without_pickles():
         assert "F32" not in kinds, path.name
 
 
-def test_plain_diffusers_loads_it_and_generates():
+def test_plain_diffusers_loads_the_model_and_generates():
     from diffusers import AudioLDMPipeline
 
     with quiet():
@@ -66,7 +66,7 @@ def test_the_proof_covers_every_editability_prompt():
     assert set(proof[proof.family != "all"].family) == {prompt.id for prompt in editability_prompts()}
 
 
-def test_another_prompt_makes_another_clip_and_the_judge_hears_which(backbone, judge):
+def test_the_judge_scores_a_clip_higher_with_its_own_prompt_than_with_another(backbone, judge):
     texts = ["a recording of a piano", "a heavy metal song with a piano"]
     clips = generate(backbone, texts, [3, 3], steps=15, guidance_scale=2.5, progress=False)
     scores = judge.embed_clips(clips) @ judge.embed_prompts(texts).T
@@ -74,13 +74,13 @@ def test_another_prompt_makes_another_clip_and_the_judge_hears_which(backbone, j
     assert all(np.abs(clip).max() > 0.01 for clip in clips)
 
 
-def test_retrieval_of_the_proof_ranks_by_similarity_and_forgives_equal_captions():
+def test_retrieval_of_the_proof_ranks_by_similarity_and_accepts_equal_captions():
     rows = np.eye(3)
     assert _retrieval(rows, rows[[1, 0, 2]], ["a", "b", "c"], 1).tolist() == [False, False, True]
     assert _retrieval(rows, rows[[1, 0, 2]], ["a", "a", "c"], 1).all()
 
 
-def test_flatness_tells_a_tone_from_noise():
+def test_flatness_is_low_for_a_tone_and_that_of_exponential_power_for_noise():
     t = np.arange(RATE_HZ) / RATE_HZ
     tone = np.sin(2 * np.pi * 440 * t).astype(np.float32)
     noise = np.random.default_rng(0).standard_normal(RATE_HZ).astype(np.float32)
@@ -89,7 +89,7 @@ def test_flatness_tells_a_tone_from_noise():
     )
 
 
-def test_the_report_of_the_proof_names_every_measure_and_how_it_was_made():
+def test_the_report_of_the_proof_lists_measures_and_settings():
     rows = [("R@10", "all", 0.9), *[(m, "p", 0.5) for m in ("clap_t_generated", "clap_t_real", "clap_t_mismatched")]]
     rows.append(("right_family_first", "p", 1.0))
     table = pd.DataFrame(rows, columns=["measure", "family", "value"]).assign(n=4, ci_low=0.1, ci_high=0.95)

@@ -1,4 +1,4 @@
-"""The stand-ins' scores: what they may play, and that a seed decides how."""
+"""The stand-ins' scores: reserved programs, and dependence on the seed alone."""
 
 from itertools import pairwise
 
@@ -33,7 +33,7 @@ def test_the_catalogue_lists_exactly_the_stand_ins_that_can_be_rendered():
 
 
 @pytest.mark.parametrize("name", STAND_INS)
-def test_a_stand_in_plays_only_what_the_pocket_corpus_never_does(name):
+def test_a_stand_in_uses_only_what_is_reserved_from_the_pocket_corpus(name):
     for part in parts_of(name):
         if not part.is_drum:
             assert part.program in RESERVED
@@ -74,7 +74,7 @@ def test_ode_to_joy_begins_mi_mi_fa_sol():
     assert [pitch - pitches[0] for pitch in pitches] == [0, 0, 1, 3, 3, 1, 0, -2]
 
 
-def test_degrees_go_on_into_other_octaves():
+def test_degrees_continue_into_other_octaves():
     assert [pitch_of(d, 60, (0, 2, 3, 7, 8)) for d in (-1, 0, 4, 5)] == [56, 60, 68, 72]
     assert chord_pitches("Am") == (57, 60, 64, 69)
 
@@ -100,8 +100,8 @@ def test_all_takes_and_backgrounds_are_written_where_concepts_look_for_them(tmp_
     assert len(list((tmp_path / "backgrounds").iterdir())) == len(stand_ins.BACKGROUNDS) >= 6
 
 
-def test_an_unknown_stand_in_is_answered_with_the_names_there_are():
-    with pytest.raises(ValueError, match='unknown stand-in "theremin"; there are breakbeat'):
+def test_an_unknown_stand_in_is_an_error_that_lists_the_names():
+    with pytest.raises(ValueError, match='unknown stand-in "theremin"; expected one of breakbeat'):
         render_stand_in("theremin", 0)
 
 

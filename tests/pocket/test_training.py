@@ -1,4 +1,4 @@
-"""How the pocket model's parts are trained, on a few numbers."""
+"""The training loop and losses of the pocket model, on small data."""
 
 import numpy as np
 import pandas as pd
@@ -38,31 +38,31 @@ def quiet(*_):
     """Nothing on the terminal."""
 
 
-def test_a_stage_that_was_stopped_ends_with_the_same_bits(tmp_path, monkeypatch):
+def test_an_interrupted_stage_resumes_and_ends_with_the_same_weights(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CHECKPOINT_EVERY_S", 0.0)
-    whole, broken = Line(), Line(stop_at=7)
-    training.run_stage(whole, tmp_path / "whole", 20, log=quiet)
+    uninterrupted, interrupted = Line(), Line(stop_at=7)
+    training.run_stage(uninterrupted, tmp_path / "uninterrupted", 20, log=quiet)
     with pytest.raises(KeyboardInterrupt):
-        training.run_stage(broken, tmp_path / "broken", 20, log=quiet)
+        training.run_stage(interrupted, tmp_path / "interrupted", 20, log=quiet)
     resumed = Line()
-    training.run_stage(resumed, tmp_path / "broken", 20, log=quiet)
+    training.run_stage(resumed, tmp_path / "interrupted", 20, log=quiet)
     assert resumed.taken == 13
-    assert torch.equal(resumed.model.weight, whole.model.weight)
-    curves = [pd.read_csv(tmp_path / name / "curve.csv") for name in ("whole", "broken")]
+    assert torch.equal(resumed.model.weight, uninterrupted.model.weight)
+    curves = [pd.read_csv(tmp_path / name / "curve.csv") for name in ("uninterrupted", "interrupted")]
     assert curves[0].loss.tolist() == curves[1].loss.tolist()
 
 
-def test_a_stage_that_is_done_trains_no_more_and_says_so(tmp_path):
+def test_a_finished_stage_is_not_trained_again_and_logs_it(tmp_path):
     training.run_stage(Line(), tmp_path, 10, log=quiet)
-    said, again = [], Line()
-    training.run_stage(again, tmp_path, 10, log=said.append)
-    assert again.taken == 0 and "done already" in said[0]
+    lines, again = [], Line()
+    training.run_stage(again, tmp_path, 10, log=lines.append)
+    assert again.taken == 0 and "done already" in lines[0]
     assert again.model.weight.item() != pytest.approx(2.0, abs=1e-6)
 
 
-def test_a_stage_of_another_length_refuses_the_checkpoint(tmp_path):
+def test_a_checkpoint_of_another_number_of_steps_is_an_error(tmp_path):
     training.run_stage(Line(), tmp_path, 10, log=quiet)
-    with pytest.raises(ValueError, match="10 steps and 20"):
+    with pytest.raises(ValueError, match="10 steps, but the budget says 20"):
         training.run_stage(Line(), tmp_path, 20, log=quiet)
 
 
@@ -71,7 +71,7 @@ def test_the_learning_rate_rises_and_falls_to_zero():
     assert factors == pytest.approx([0, 0.5, 1, 0.5, 0], abs=1e-12)
 
 
-def test_a_moving_average_of_constant_weights_goes_to_them_geometrically():
+def test_a_moving_average_converges_geometrically_to_constant_weights():
     average, model = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
     start = average.weight.item() - model.weight.item()
     for _ in range(10):
@@ -79,7 +79,7 @@ def test_a_moving_average_of_constant_weights_goes_to_them_geometrically():
     assert average.weight.item() - model.weight.item() == pytest.approx(start * 0.9**10, rel=1e-4)
 
 
-def test_the_contrastive_loss_is_clip_s_for_distinct_captions_and_forgives_equal_ones():
+def test_the_contrastive_loss_is_that_of_clip_for_distinct_captions_and_counts_equal_ones_as_positives():
     torch.manual_seed(0)
     audio, text = (torch.nn.functional.normalize(torch.randn(4, 8), dim=1) for _ in range(2))
     logits, target = 10 * audio @ text.T, torch.arange(4)
@@ -98,7 +98,7 @@ def test_retrieval_counts_any_clip_with_the_same_caption():
     assert clap.retrieval(rows, swapped, ["a", "a", "c", "d"], (1,)) == {"R@1": 1.0}
 
 
-def test_the_fresh_vae_already_answers_with_the_mean_of_its_data():
+def test_an_untrained_vae_decodes_to_the_mean_of_its_data():
     mels = np.random.default_rng(0).normal(-6, 2, size=(64, 256, 64)).astype(np.float16)
     stage = vae.VaeStage(mels, mels, seed=0)
     with torch.no_grad():
@@ -106,7 +106,7 @@ def test_the_fresh_vae_already_answers_with_the_mean_of_its_data():
     assert made.mean().item() == pytest.approx(-6, abs=1.5)
 
 
-def test_the_parts_fit_together_and_into_the_size_that_is_shipped():
+def test_the_parts_fit_together_and_into_the_size_limit():
     tokenizer = architecture.train_tokenizer(["a recording of a flute", "a rock song with a flute"] * 3)
     assert tokenizer.decode(tokenizer("A Flute").input_ids, skip_special_tokens=True) == "a flute"
     parts = [architecture.build_clap(tokenizer), architecture.build_vae(), architecture.build_unet()]

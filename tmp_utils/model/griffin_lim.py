@@ -1,11 +1,11 @@
-"""Griffin-Lim behind the vocoder's interface: log-mel spectrograms to clips with nothing learned.
+"""A vocoder without trained weights: log-mel spectrograms to clips by Griffin-Lim.
 
 Conventions: mels are `audio.log_mel`'s, (batch, frames, 64); clips are (batch, frames * 160). Fast
 Griffin-Lim (Perraudin, Balazs and Sondergaard 2013, https://doi.org/10.1109/WASPAA.2013.6701851) on the same
 frames as `log_mel`, reflected edges included, so that log_mel(vocoder(mel)) comes back close to mel.
 
-GriffinLimVocoder : the module that stands where a pipeline has its HiFi-GAN.
-magnitudes        : log-mel -> the STFT magnitudes that it came from, as far as they can be known.
+GriffinLimVocoder : takes the place of a pipeline's HiFi-GAN.
+magnitudes        : log-mel -> an estimate of the STFT magnitudes.
 """
 
 from types import SimpleNamespace
@@ -23,23 +23,23 @@ EDGE = (N_FFT - HOP) // 2  # reflected samples on either side
 
 
 class GriffinLimVocoder(nn.Module):
-    """Phase by iteration.
+    """Clips from log-mels, with phases found by iteration.
 
     Parameters
     ----------
-    n_iter : iterations; more sound a little cleaner and take longer.
-    seed : of the phases it starts from, the same for every clip of a batch.
+    n_iter : iterations; more of them sound slightly cleaner and take longer.
+    seed : of the initial phases, which are the same for every clip of a batch.
     """
 
     def __init__(self, n_iter: int = N_ITER, seed: int = 0):
         super().__init__()
         self.n_iter, self.seed = n_iter, seed
-        # What a pipeline asks of a vocoder; upsample_rates multiply to the hop.
+        # A pipeline reads these values; the product of upsample_rates is the hop.
         self.config = SimpleNamespace(model_in_dim=N_MELS, sampling_rate=RATE_HZ, upsample_rates=[HOP])
         self.register_buffer("filters", torch.tensor(mel_filters()), persistent=False)
         self.register_buffer("window", torch.hann_window(N_FFT), persistent=False)
 
-    # A pipeline asks its parts for these.
+    # A pipeline reads these of each part.
     device = property(lambda self: self.window.device)
     dtype = property(lambda self: self.window.dtype)
 
@@ -48,7 +48,7 @@ class GriffinLimVocoder(nn.Module):
         """Clips (b, frames * 160), or (frames * 160,) for one mel without a batch."""
         if mel.ndim == 2:
             return self(mel[None])[0]
-        magnitude = magnitudes(mel.float(), self.filters)
+        magnitude = self.magnitudes(mel)
         generator = torch.Generator().manual_seed(self.seed)
         turns = torch.rand(magnitude.shape[1:], generator=generator).to(magnitude)
         spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))
@@ -59,6 +59,10 @@ class GriffinLimVocoder(nn.Module):
             ahead = consistent if before is None else torch.lerp(before, consistent, 1 + MOMENTUM)
             spectrum, before = ahead * (magnitude / ahead.abs().clamp_(min=1e-12)), consistent
         return self._synthesise(spectrum) / cover
+
+    def magnitudes(self, mel: torch.Tensor) -> torch.Tensor:
+        """STFT magnitudes (b, frames, 513) of log-mels (b, frames, 64)."""
+        return magnitudes(mel.float(), self.filters)
 
     def _analyse(self, clips: torch.Tensor) -> torch.Tensor:
         padded = F.pad(clips[:, None], (EDGE, EDGE), mode="reflect")[:, 0]
@@ -86,8 +90,8 @@ def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
 def magnitudes(mel: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
     """STFT magnitudes (b, frames, 513) >= 0 whose mel spectrum is nearest to a log-mel (b, frames, 64).
 
-    The pseudo-inverse of the filters, clipped at 0, then multiplicative updates, which keep it there (Lee and
-    Seung 2001). What lies at the clamp floor is silence, and exactly 0.
+    The pseudo-inverse of the filters, clipped at 0, then multiplicative updates, which cannot go below 0 (Lee and
+    Seung 2001). A mel at the clamp floor counts as silence, exactly 0.
     """
     target = mel.exp()
     target = torch.where(target > MEL_FLOOR * 1.001, target, 0)

@@ -6,6 +6,8 @@ corpus, captions, scores, grooves, instruments, render, acoustics : the rendered
 architecture : the shapes of its parts.
 clap, vae, vocoder, unet, training : the training of each part.
 assemble     : the parts -> one pipeline folder.
+arrays       : rows computed once for a corpus.
 proof        : what the finished model can do, measured.
+codec        : what VAE and vocoder keep of the music, each half measured.
 stand_ins, stand_in_beats, stand_in_solos, stand_in_tunes : the rendered concept clips.
 """

@@ -1,4 +1,4 @@
-"""Where and through what a clip is heard: rooms, water, an old gramophone, and sounds in the background.
+"""Recording conditions of a clip: rooms, water, an old gramophone, and sounds in the background.
 
 Conventions: clips are mono float32 (n,) at ``RATE_HZ``; every function takes ``(clip, rng)`` and returns a clip of the
 same length at about the same level, peak at most ``PEAK``. Randomness comes only from ``rng``.
@@ -7,7 +7,7 @@ furnished_room, small_room, cathedral : convolution with a decaying-noise impuls
                             reflections; the small room has bare walls, so it also flutters.
 under_water, gramophone   : filters, modulation, saturation and surface noise.
 rain, footsteps, crowd    : synthesised backgrounds (the sound alone: ``*_sound``), added at a stated level.
-RECORDING, BACKGROUND     : the two families by the word that the prompts use.
+RECORDING, BACKGROUND     : both families, by the prompts' word.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def _reverberate(clip, rng, decay_s: float, wet: float, damping_hz: float, prede
 
 
 def furnished_room(clip, rng):
-    """A furnished room, as a take at home: about 0.35 s of decay."""
+    """A furnished room at home: about 0.35 s of decay."""
     return _reverberate(clip, rng, rng.uniform(0.25, 0.45), 0.55, 4000, 0.004)
 
 
 def small_room(clip, rng):
-    """A small, bare room: about 0.6 s of decay, and walls 1.2 to 2 m apart that throw the sound to and fro."""
+    """A small, bare room: about 0.6 s of decay, and a flutter echo between walls 1.2 to 2 m apart."""
     delay = int(rng.uniform(0.007, 0.012) * RATE_HZ)
     flutter = signal.lfilter([1.0], np.concatenate([[1.0], np.zeros(delay - 1), [-rng.uniform(0.6, 0.75)]]), clip)
     return _reverberate(_settle(flutter, clip), rng, rng.uniform(0.5, 0.7), 0.6, 3500, 0.004)
@@ -66,7 +66,7 @@ def cathedral(clip, rng):
 
 
 def under_water(clip, rng):
-    """Everything above about 400 Hz swallowed, slow swelling, a few bubbles."""
+    """A low-pass at about 400 Hz, slow swelling, a few bubbles."""
     seconds = np.arange(len(clip)) / RATE_HZ
     muffled = _filter(clip, "lowpass", rng.uniform(350, 500))
     swell = 1 + 0.35 * np.sin(2 * np.pi * rng.uniform(0.4, 0.9) * seconds + rng.uniform(0, 6))

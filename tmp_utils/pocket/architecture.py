@@ -1,7 +1,7 @@
-"""The parts of the pocket AudioLDM: the same classes as AudioLDM's, at a few million parameters.
+"""The parts of the pocket AudioLDM: the same classes as AudioLDM's, with a few million parameters.
 
 Conventions: AudioLDM's audio geometry throughout (16 kHz, 64 mels, hop 160, 10.24 s). The VAE divides time and mels by
-8, so a clip's latents are (16, 128, 8). Nothing here is trained; every function returns fresh weights.
+8, so a clip's latents are (16, 128, 8). Every function returns untrained weights.
 
 train_tokenizer : a byte-level BPE over the captions, as a RoBERTa tokenizer.
 build_clap      : text and audio towers and the feature extractor (for the conditioning CLAP and for the judge).
@@ -28,7 +28,7 @@ def train_tokenizer(captions: list[str]):
     Parameters
     ----------
     captions : list of str
-        The corpus's captions; any other text still tokenises, into bytes if need be.
+        Of the corpus. Any other text can still be tokenised, if need be into bytes.
 
     Returns
     -------

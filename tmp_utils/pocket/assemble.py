@@ -1,10 +1,10 @@
-"""Trained parts become ``data/pocket``: a diffusers pipeline in half precision, and the judge beside it.
+"""Assembly of the trained parts into ``data/pocket``: a diffusers pipeline in half precision, and the judge.
 
-Conventions: weights are safetensors in float16 on disk; configs say float32, so every library loads them into single
-precision. ``vocoder_choice.json`` says which vocoder the study uses, and why.
+Conventions: weights are safetensors in float16 on disk; the configs name float32, so every library loads them in single
+precision. ``vocoder_choice.json`` names the vocoder that the study uses, with the comparison behind the choice.
 
-assemble : write the folder under a temporary name, compare the vocoders, rename.
-compare_vocoders : mel L1 and judged similarity of both on held-out clips.
+assemble : write the folder, with a comparison of the vocoders.
+compare_vocoders : mel L1 and CLAP similarity to the real clips, for each vocoder.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from tmp_utils.files import write_json
+from tmp_utils.files import whole_folder, write_json
 from tmp_utils.inputs.audio import log_mel
 from tmp_utils.model.griffin_lim import GriffinLimVocoder
 from tmp_utils.pocket import architecture, clap
 
 SIZE_LIMIT_BYTES = 25_000_000
 COMPARED_CLIPS = 48
+REPORTS = ("README.md", "proof.csv", "codec.csv")  # about the earlier model, until the stages that measure run again
 
 
 @torch.no_grad()
 def compare_vocoders(vocoders: dict, clips: np.ndarray, judge) -> dict[str, dict[str, float]]:
-    """How close each vocoder's clips are to the real ones whose mels it was given.
+    """Compare the clips that vocoders make from true mels with the real clips.
 
     Parameters
     ----------
@@ -41,16 +42,16 @@ def compare_vocoders(vocoders: dict, clips: np.ndarray, judge) -> dict[str, dict
     Returns
     -------
     dict
-        Per vocoder: ``mel_l1`` (natural log units) and ``similarity`` (mean cosine by the judge).
+        Per vocoder: ``mel_l1`` (natural log units) and ``similarity`` (mean cosine of the judge's embeddings).
     """
     waves = torch.from_numpy(clips)
     mels, real = log_mel(waves), embed_clips(judge, clips)
-    found = {}
+    measured = {}
     for name, vocoder in vocoders.items():
         made = torch.cat([vocoder(mel[None]).reshape(1, -1)[:, : waves.shape[1]] for mel in mels])
         similarity = (embed_clips(judge, made.numpy()) * real).sum(1).mean().item()
-        found[name] = {"mel_l1": (log_mel(made) - mels).abs().mean().item(), "similarity": similarity}
-    return found
+        measured[name] = {"mel_l1": (log_mel(made) - mels).abs().mean().item(), "similarity": similarity}
+    return measured
 
 
 def embed_clips(model, clips: np.ndarray) -> torch.Tensor:
@@ -64,7 +65,7 @@ def embed_clips(model, clips: np.ndarray) -> torch.Tensor:
 
 
 def _to_half(folder: Path) -> None:
-    """Rewrite every weight file under ``folder`` in float16."""
+    """Convert every weight file under ``folder`` to float16."""
     for path in sorted(folder.rglob("*.safetensors")):
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in load_file(path).items()}
         save_file(tensors, path, metadata={"format": "pt"})
@@ -78,7 +79,7 @@ def assemble(
     Parameters
     ----------
     target : pathlib.Path
-        Replaced as a whole, and only when everything is written.
+        Replaced when everything is written.
     scale : float
         The latents' ``scaling_factor``.
     clips : numpy.ndarray
@@ -100,30 +101,27 @@ def assemble(
         }
     )
     vae.register_to_config(scaling_factor=scale)
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
     scheduler = architecture.build_scheduler()
     pipe = AudioLDMPipeline(vae, text_encoder, tokenizer, unet, scheduler, vocoder)
-    pipe.save_pretrained(part, safe_serialization=True)
-    judge.save_pretrained(part / "judge")
-    ClapProcessor(architecture.build_feature_extractor(), tokenizer).save_pretrained(part / "judge")
-    _to_half(part)
-    found = compare_vocoders({"hifigan": vocoder.eval(), "griffin-lim": GriffinLimVocoder()}, clips, judge)
-    better = all(
-        found["hifigan"][key] * sign > found["griffin-lim"][key] * sign
-        for key, sign in (("similarity", 1), ("mel_l1", -1))
-    )
-    choice = {"vocoder": "hifigan" if better else "griffin-lim", "measured": found, "n_clips": len(clips)}
-    write_json(part / "vocoder_choice.json", choice)
-    size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
-    if size > SIZE_LIMIT_BYTES:
-        raise ValueError(
-            f"{part}: {size / 1e6:.1f} MB, more than the {SIZE_LIMIT_BYTES / 1e6:.0f} MB that are shipped."
+    with whole_folder(target) as part:
+        pipe.save_pretrained(part, safe_serialization=True)
+        judge.save_pretrained(part / "judge")
+        ClapProcessor(architecture.build_feature_extractor(), tokenizer).save_pretrained(part / "judge")
+        _to_half(part)
+        measured = compare_vocoders({"hifigan": vocoder.eval(), "griffin-lim": GriffinLimVocoder()}, clips, judge)
+        better = all(
+            measured["hifigan"][key] * sign > measured["griffin-lim"][key] * sign
+            for key, sign in (("similarity", 1), ("mel_l1", -1))
         )
-    for kept in ("README.md", "proof.csv"):
-        if (target / kept).exists():
-            shutil.copy2(target / kept, part / kept)
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
-    print(f"{target}: {size / 1e6:.1f} MB; vocoders: {json.dumps(found)}", flush=True)
+        choice = {"vocoder": "hifigan" if better else "griffin-lim", "measured": measured, "n_clips": len(clips)}
+        write_json(part / "vocoder_choice.json", choice)
+        size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
+        if size > SIZE_LIMIT_BYTES:
+            raise ValueError(
+                f"{part}: {size / 1e6:.1f} MB, more than the {SIZE_LIMIT_BYTES / 1e6:.0f} MB that are shipped."
+            )
+        for name in REPORTS:
+            if (target / name).exists():
+                shutil.copy2(target / name, part / name)
+    print(f"{target}: {size / 1e6:.1f} MB; vocoders: {json.dumps(measured)}", flush=True)
     return target

@@ -1,10 +1,10 @@
-"""What a clip of the pocket corpus is, in words: a subject, in a context.
+"""Captions of the pocket corpus: a subject, in a context.
 
-Conventions: a subject's ``noun`` is what the caption calls it. A context is the id of an editability prompt in
-``data/prompts.csv`` (so that the model learns the very words it will be asked in), ``"neutral"``, or one of the extra
-contexts that the prompts do not ask for.
+Conventions: ``noun`` is the word for the subject in the caption. A context is the id of an editability prompt in
+``data/prompts.csv`` (so that the model learns the exact words of the prompts), ``"neutral"``, or one of the extra
+contexts that are in no prompt.
 
-Subject       : who plays and what the caption calls it.
+Subject       : who plays, and the noun for it.
 draw_subject, draw_context : from the corpus's distribution.
 caption       : a subject and a context as an English sentence.
 """
@@ -46,7 +46,7 @@ PARAPHRASES = {
     "mood-happy": ("a happy {}", "happy music with a {}"),
     "mood-sad": ("a sad {}", "sad music with a {}"),
 }
-NEUTRAL_SHARE, EXTRA_SHARE, MAIN_WORDING_SHARE, OWN_NAME_SHARE = 0.26, 0.10, 0.6, 0.6
+NEUTRAL_SHARE, EXTRA_SHARE, MAIN_WORDING_SHARE, INSTRUMENT_NAME_SHARE = 0.26, 0.10, 0.6, 0.6
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Subject:
     Attributes
     ----------
     noun : str
-        What the caption calls it, without article.
+        As in the caption, without article.
     kind : str
         ``"instrument"``, ``"beat"``, ``"percussion"`` or ``"classical"``.
     instrument : Instrument or None
@@ -82,7 +82,7 @@ def draw_subject(rng) -> Subject:
     if kind == "classical":
         return Subject(str(rng.choice(["classical music", "classical orchestra"])), kind)
     instrument = INSTRUMENTS[int(rng.integers(len(INSTRUMENTS)))]
-    by_name = rng.random() < OWN_NAME_SHARE
+    by_name = rng.random() < INSTRUMENT_NAME_SHARE
     return Subject(instrument.name if by_name else str(rng.choice(instrument.nouns)), kind, instrument)
 
 
@@ -95,7 +95,7 @@ def draw_context(rng) -> str:
 
 
 def caption(subject: Subject, context: str, rng) -> str:
-    """The prompt's own wording six times in ten, otherwise a paraphrase."""
+    """Write the caption: with the wording of the prompt six times in ten, otherwise with a paraphrase."""
     if context == NEUTRAL:
         return fill(str(rng.choice(training_templates())), subject.noun)
     if context in EXTRA:

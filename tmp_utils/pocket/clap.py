@@ -1,10 +1,10 @@
-"""The pocket CLAPs: one conditions the model, another, trained apart, judges it.
+"""Training of the two pocket CLAPs: one conditions the denoiser, the other (the judge) only scores clips.
 
-Conventions: features are CLAP's own log-mels (frames, 64) of the first 10 s, standardised nowhere (HTSAT has a batch
-norm); captions are token ids. Aim and loss: Wu et al. 2023, except that two clips with one caption are both right
-answers for each other, not negatives.
+Conventions: features are the log-mels of CLAP's feature extractor, (frames, 64), of the first 10 s. They are not
+standardised, because HTSAT starts with a batch norm. Captions are token ids. Aim and loss follow Wu et al. 2023, except
+that clips with equal captions count as positives for each other.
 
-features     : clips to CLAP features, computed once and cached.
+features     : clips to CLAP features, computed once.
 ClapStage    : contrastive training.
 retrieval    : R@1 and R@10 of held-out captions, text to audio.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tqdm.auto import tqdm
 
 from tmp_utils.pocket import architecture
+from tmp_utils.pocket.arrays import cached_rows
 from tmp_utils.pocket.corpus import Corpus
 
 WINDOW_SAMPLES = architecture.CLAP_WINDOW_S * architecture.RATE_HZ
@@ -26,7 +26,7 @@ BATCH_SIZE, HIGHEST_LR, WEIGHT_DECAY = 48, 1e-3, 0.05
 LEVEL_RANGE_DB = 6.0
 
 
-def features(corpus: Corpus, cache: Path) -> np.ndarray:
+def features(corpus: Corpus, cache: Path, batch_size: int = 16) -> np.ndarray:
     """CLAP features of every clip of a corpus.
 
     Returns
@@ -34,22 +34,18 @@ def features(corpus: Corpus, cache: Path) -> np.ndarray:
     numpy.ndarray
         float16 (n_clips, frames, 64) log-mels in dB, memory-mapped from ``cache``.
     """
-    if not cache.exists():
-        extractor = architecture.build_feature_extractor()
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part = cache.with_suffix(".part.npy")
-        n_frames = WINDOW_SAMPLES // architecture.HOP + 1
-        out = np.lib.format.open_memmap(part, "w+", np.float16, (len(corpus.table), n_frames, architecture.N_MELS))
-        for k in tqdm(range(len(corpus.table)), desc="CLAP features"):
-            clip = corpus.clip(k)[:WINDOW_SAMPLES]
-            out[k] = extractor(clip, sampling_rate=architecture.RATE_HZ)["input_features"][0][0]
-        out.flush()
-        part.rename(cache)
-    return np.load(cache, mmap_mode="r")
+    extractor = architecture.build_feature_extractor()
+
+    def compute(batch: range) -> np.ndarray:
+        clips = [corpus.clip(k)[:WINDOW_SAMPLES] for k in batch]
+        return extractor(clips, sampling_rate=architecture.RATE_HZ)["input_features"][:, 0]
+
+    n_frames = WINDOW_SAMPLES // architecture.HOP + 1
+    return cached_rows(cache, (len(corpus.table), n_frames, architecture.N_MELS), compute, batch_size)
 
 
 def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
-    """Symmetric cross-entropy in which every clip with the same caption is an equally right answer.
+    """Symmetric cross-entropy in which all clips with the same caption are positives of equal weight.
 
     Parameters
     ----------
@@ -67,7 +63,7 @@ def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, scale: torch.Tenso
 
 @torch.no_grad()
 def retrieval(audio: torch.Tensor, text: torch.Tensor, captions: list[str], ks=(1, 10)) -> dict[str, float]:
-    """Text-to-audio recall: is a clip with this caption among the first k of all clips?
+    """Text-to-audio recall: the share of captions for which a clip with that caption is among the first k of all clips.
 
     Parameters
     ----------
@@ -95,11 +91,11 @@ class ClapStage:
     name : str
     tokenizer : transformers.RobertaTokenizerFast
     train, held_out : (list of str, numpy.ndarray)
-        Captions, and the features of the clips they belong to.
+        Captions, and the features of their clips.
     seed : int
     highest_lr : float
     model : transformers.ClapModel, optional
-        What to go on from; fresh weights if None.
+        Weights to start from; random ones if None.
     """
 
     validate_every = 100
@@ -114,7 +110,7 @@ class ClapStage:
         self.optimizers = {"clap": (adamw, highest_lr)}
 
     def _augment(self, mels: torch.Tensor, generator) -> torch.Tensor:
-        """Start anywhere in time, at another level."""
+        """Roll each clip by a random time and change its level by at most 3 dB."""
         starts = torch.randint(mels.shape[1], (len(mels),), generator=generator).tolist()
         levels_db = LEVEL_RANGE_DB * (torch.rand(len(mels), 1, 1, generator=generator) - 0.5)
         return torch.stack([mel.roll(start, 0) for mel, start in zip(mels, starts, strict=True)]) + levels_db

@@ -1,6 +1,6 @@
 """``python -m tmp_utils pocket STAGE ...``: make the pocket model, or one part of it.
 
-Without a stage, all of them in order. A stage that is done is skipped; one that was stopped goes on.
+Without a stage, all of them in order. A finished stage is skipped; an interrupted one is resumed.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tmp_utils.pocket.stages import STAGES, Recipe
+from tmp_utils.pocket.stages import STAGES, Budget
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what only this command takes."""
+    """Add the options of this command."""
     parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; none means all")
     parser.add_argument("--build", type=Path, default=Path("runs/pocket-build"), help="where the parts are made")
 
@@ -21,6 +21,6 @@ def main(options: argparse.Namespace) -> None:
     """Run the stages that are named."""
     for name in options.stages or STAGES:
         if name not in STAGES:
-            raise ValueError(f"no stage {name!r}; there are {', '.join(STAGES)}.")
+            raise ValueError(f"unknown stage {name!r}; expected one of {', '.join(STAGES)}.")
         print(f"== {name}", flush=True)
-        STAGES[name](options.build, Recipe())
+        STAGES[name](options.build, Budget())

@@ -1,11 +1,11 @@
-"""The pocket corpus: captioned music, rendered from scores that a seed draws.
+"""The pocket corpus: captioned music, rendered from scores that are drawn from a seed.
 
 Conventions: clip k of a corpus depends only on (seed, k), so any clip can be rendered again alone and the number of
-processes does not matter. Clips are ``CLIP_S`` long at ``RATE_HZ``; on disk int16 in one memory-mapped array.
+processes does not matter. Clips are ``CLIP_S`` long at ``RATE_HZ``. On disk they are int16, in one memory-mapped array.
 
 render_clip  : (seed, k, context=None) -> clip, caption, context.
 render_corpus: many clips to a folder, in parallel, resumable.
-Corpus       : what lies in such a folder.
+Corpus       : the clips and captions in such a folder.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pretty_midi
 from scipy import signal
 from tqdm.auto import tqdm
 
+from tmp_utils.files import write_csv, write_json
 from tmp_utils.inputs.audio import CLIP_S, HOP, RATE_HZ
 from tmp_utils.pocket import acoustics, captions, grooves, scores
 from tmp_utils.pocket.instruments import BY_NAME, Instrument
@@ -29,7 +30,7 @@ from tmp_utils.pocket.render import render_midi
 MAN = Instrument("man singing", (), 53, 43, 62, "sustain")
 OCTAVE = 12
 CLIP_SAMPLES = round(CLIP_S * RATE_HZ)
-HOLDOUT_OFFSET = 1_000_000  # held-out clips are numbered from here: never among the training clips
+HOLDOUT_OFFSET = 1_000_000  # held-out clips are numbered from here, so no training clip is among them
 PARTNERS = {
     "accompaniment-guitar": "classical guitar",
     "accompaniment-synth": "synth bass",
@@ -48,7 +49,7 @@ EFFECTS = {
 
 
 def _subject_parts(subject, key, tempo_bpm, rng, alone: bool) -> list:
-    """The subject's own part or parts, as they go under a band or alone."""
+    """The part or parts of the subject itself, for playing alone or with a band."""
     if subject.kind == "beat":
         return [grooves.drum_part(subject.groove, tempo_bpm, CLIP_S, rng, level=1.1)]
     if subject.kind == "percussion":
@@ -129,7 +130,7 @@ def _score(subject, context, rng) -> pretty_midi.PrettyMIDI:
 
 
 def _microphone(clip, rng) -> np.ndarray:
-    """Another microphone and another distance each time: a gentle tilt of the spectrum and a level."""
+    """Draw a microphone and its distance: a gentle tilt of the spectrum, and a level."""
     low = signal.sosfilt(signal.butter(1, 600, fs=RATE_HZ, output="sos"), clip)
     tilted = clip + rng.uniform(-0.4, 0.6) * low + rng.uniform(-0.3, 0.5) * (clip - low)
     peak = np.abs(tilted).max()
@@ -144,7 +145,7 @@ def render_clip(seed: int, k: int, context: str | None = None) -> tuple[np.ndarr
     seed, k : int
         The corpus and the clip within it.
     context : str, optional
-        Force a context (an editability prompt's id); drawn if None.
+        The context (the id of an editability prompt); drawn if None.
 
     Returns
     -------
@@ -179,7 +180,7 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
-        """Open what ``render_corpus`` finished; ``FileNotFoundError`` if it has not."""
+        """Open a corpus that ``render_corpus`` has finished; ``FileNotFoundError`` if there is none."""
         folder = Path(folder)
         if not (folder / "corpus.csv").exists():
             raise FileNotFoundError(f"No corpus in {folder}: run `make pocket STAGE=corpus` first.")
@@ -198,7 +199,7 @@ def _render_row(args) -> tuple[np.ndarray, str, str]:
 
 
 def render_corpus(folder: Path, n_clips: int, seed: int, first: int = 0, n_processes: int | None = None) -> Corpus:
-    """Render clips ``first`` to ``first + n_clips`` of a corpus into ``folder``; done already means nothing to do."""
+    """Render clips ``first`` to ``first + n_clips`` of a corpus into ``folder``, unless they are there already."""
     folder = Path(folder)
     request = {"seed": seed, "n_clips": n_clips, "first": first, "clip_samples": CLIP_SAMPLES, "hop": HOP}
     if (folder / "corpus.json").exists() and json.loads((folder / "corpus.json").read_text()) == request:
@@ -213,6 +214,6 @@ def render_corpus(folder: Path, n_clips: int, seed: int, first: int = 0, n_proce
             clips[k] = clip
             rows.append({"caption": text, "context": context})
     clips.flush()
-    pd.DataFrame(rows).to_csv(folder / "corpus.csv", index=False)
-    (folder / "corpus.json").write_text(json.dumps(request))
+    write_csv(folder / "corpus.csv", rows)
+    write_json(folder / "corpus.json", request)
     return Corpus.open(folder)

@@ -1,13 +1,13 @@
-"""Drum grooves of the pocket corpus, as step patterns that a seed varies.
+"""Drum grooves of the pocket corpus: step patterns with random variations.
 
 Conventions: a pattern is one bar of 16 steps in 4/4 (12 in swing); ``x`` is a stroke, ``o`` a quiet one, ``.`` none.
 Keys are General MIDI drum keys, kits programs of its drum bank.
 
 GROOVES  : style -> (lowest tempo, highest tempo, {key: pattern}).
-KITS     : style -> the kit it is played on.
+KITS     : style -> drum kit.
 drum_part: a groove as notes over a duration, with ghost notes, fills and human timing.
-tom_part : hand-played toms and claps, the corpus's "percussion".
-clap_part: hands that clap along.
+tom_part : toms and claps played by hand, the "percussion" of the corpus.
+clap_part: handclaps on the backbeat.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The General MIDI instruments that the pocket corpus plays, and the ones it never does.
+"""The General MIDI instruments of the pocket corpus, and those reserved for the concepts.
 
 Conventions: programs are 0-based General MIDI numbers, pitches are MIDI note numbers.
 
-Instrument  : name and class nouns as captions say them, program, comfortable range, how it is played.
-INSTRUMENTS : the corpus's own, over 50 programs.
-RESERVED    : programs kept for the stand-in concepts; a test checks that the two never meet.
+Instrument  : name and class nouns as in captions, program, comfortable range, how it is played.
+INSTRUMENTS : those of the corpus, over 50 programs.
+RESERVED    : programs of the stand-in concepts, which the corpus never uses (a test checks this).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Instrument:
     Attributes
     ----------
     name : str
-        As captions say it, without article.
+        As in captions, without article.
     nouns : tuple of str
         Class nouns that captions may use instead.
     program : int

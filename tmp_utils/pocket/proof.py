@@ -1,12 +1,12 @@
-"""Is the pocket model a real model? Measured on held-out clips, by the CLAP that did not condition it.
+"""Quality of the finished pocket model on held-out clips, scored by the judge (the CLAP that did not condition it).
 
 Conventions: every number is a row (measure, family, value, n, ci_low, ci_high, judge). A *family* is one editability
-prompt. Generated clips answer that prompt for subjects drawn as the corpus draws them; a clip is *right* when the judge
-ranks its own prompt first among the 20 prompts for the same subject (chance 5 %).
+prompt. Clips are generated from that prompt for subjects drawn from the distribution of the corpus. A clip is *right*
+when the judge ranks its prompt first among the 20 prompts for the same subject (chance 5 %).
 
-prove        : all measures, in order.
+prove        : all measures.
 proof_report : the table as the Markdown of ``data/pocket/README.md``.
-FLOORS       : what the model must reach to be shipped.
+FLOORS       : the values below which the model is not shipped.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def _row(measure: str, values, judge: str, family: str = ALL) -> dict:
 
 
 def _retrieval(audio: np.ndarray, text: np.ndarray, names: list[str], k: int) -> np.ndarray:
-    """For each caption: is a clip with this caption among the first ``k`` of all clips?"""
+    """For each caption, whether a clip with this caption is among the first ``k`` of all clips."""
     first = np.argsort(-(text @ audio.T), axis=1)[:, :k]
     return (np.array(names)[first] == np.array(names)[:, None]).any(axis=1)
 
 
 def round_trip(backbone: Backbone, clips: list[np.ndarray], batch_size: int = 8) -> list[np.ndarray]:
-    """Clips through the VAE's mean and the vocoder."""
+    """Encode clips to the mean of their latents and decode them again, with VAE and vocoder."""
     made = []
     for k in range(0, len(clips), batch_size):
         mean, _ = backbone.moments(clips[k : k + batch_size])
@@ -98,7 +98,7 @@ def _levels(clips: list[np.ndarray], what: str, judge: str) -> list[dict]:
 
 
 def _family_rows(backbone: Backbone, judge: Embedder, subjects: list[str], real: dict, steps: int, guidance: float):
-    """CLAP-T and rank of generated and real clips for each of the 20 prompts; also the generated clips."""
+    """Return CLAP-T and rank of generated and real clips for each of the 20 prompts, and the generated clips."""
     prompts = editability_prompts()
     rows, generated = [], []
     all_texts = {noun: judge.embed_prompts([fill(p.template, noun) for p in prompts]) for noun in subjects}
@@ -123,7 +123,7 @@ def _family_rows(backbone: Backbone, judge: Embedder, subjects: list[str], real:
 def prove(
     backbone: Backbone, judge: Embedder, held_out: Corpus, *, n_subjects: int, steps: int, guidance: float, log=print
 ) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    """Measure everything.
+    """Measure retrieval, the round trip, generated clips and levels.
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def prove(
     held_out : Corpus
         Clips that no part was trained on.
     n_subjects : int
-        Subjects a prompt is asked for; 20 times as many clips are generated.
+        Subjects per prompt; 20 times as many clips are generated.
     steps, guidance : int, float
         Of the generation.
 
@@ -163,23 +163,23 @@ def prove(
     }
     families, generated = _family_rows(backbone, judge, subjects, real, steps, guidance)
     rows += families
-    whole = pd.DataFrame(families)
+    per_family = pd.DataFrame(families)
     for measure in ("clap_t_generated", "clap_t_real", "clap_t_mismatched", "right_family_first"):
-        rows.append(_row(measure, whole[whole.measure == measure].value, judge.name))
+        rows.append(_row(measure, per_family[per_family.measure == measure].value, judge.name))
         log(measure, f"{rows[-1]['value']:.3f}")
     rows += _levels(clips, "real", judge.name) + _levels(generated, "generated", judge.name)
     return pd.DataFrame(rows), generated
 
 
 def proof_report(table: pd.DataFrame, settings: dict) -> str:
-    """The proof as Markdown: overall measures beside their floors, then the 20 families.
+    """Write the proof as Markdown: overall measures beside their floors, then the 20 families.
 
     Parameters
     ----------
     table : pandas.DataFrame
         From ``prove``.
     settings : dict
-        What to say about how it was made (commit, seed, steps ...).
+        How the model was made (seed, steps ...); listed at the end.
     """
     overall = table[table.family == ALL].set_index("measure")
     lines = [INTRODUCTION, "| measure | value | 95 % interval | n | floor |", "|---|---|---|---|---|"]

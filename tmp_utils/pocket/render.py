@@ -1,11 +1,11 @@
-"""Scores become sound: a General MIDI synthesizer plays each in one pass.
+"""Rendering of scores with a General MIDI synthesizer.
 
 Conventions: a score is a ``pretty_midi.PrettyMIDI`` (times in seconds); a clip is mono float32 (n,) in [-1, 1] at
-``RATE_HZ``. The synthesizer runs at twice that rate and is resampled down, because SoundFont playback does not
-band-limit. Its dither, about 80 dB down, is all that differs from process to process. Its own reverb and chorus are
-off: rooms are ``acoustics``' business, so a dry clip ends in silence.
+``RATE_HZ``. The synthesizer runs at twice that rate and its output is resampled, because SoundFont playback does not
+band-limit. Two processes render the same clip up to the synthesizer's dither, about 80 dB down. Its reverb and chorus
+are off, because rooms are simulated in ``acoustics``.
 
-find_soundfont : where the FluidR3 SoundFont (MIT licence, Frank Wen) lies on this machine.
+find_soundfont : path of the FluidR3 SoundFont (MIT licence, Frank Wen).
 render_midi    : one score to one clip.
 """
 
@@ -39,7 +39,7 @@ def find_soundfont() -> Path:
     Raises
     ------
     FileNotFoundError
-        With the package to install, if there is none.
+        If there is none; the message names the package to install.
     """
     places = [os.environ[SOUNDFONT_VARIABLE]] if os.environ.get(SOUNDFONT_VARIABLE) else SOUNDFONT_PLACES
     for place in map(Path, places):
@@ -53,7 +53,7 @@ def find_soundfont() -> Path:
 
 @contextmanager
 def _synthesizer():
-    """A fresh synthesizer that reads only the samples it plays: one used before would sound by what it had played."""
+    """A new synthesizer, since one that has played before renders differently; it reads only the samples it needs."""
     import fluidsynth
 
     synth = fluidsynth.Synth(samplerate=float(SYNTH_RATE_HZ), gain=SYNTH_GAIN)

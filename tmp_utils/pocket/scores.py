@@ -1,7 +1,7 @@
 """Scores of the pocket corpus: melodies, harmonies and arrangements drawn from a seed.
 
-Conventions: pitches are MIDI note numbers, times seconds, tempi quarter notes per minute; every function draws only
-from the ``rng`` it is given. A chord is a root degree of the scale (0-6).
+Conventions: pitches are MIDI note numbers, times seconds, tempi quarter notes per minute. All random numbers come from
+``rng``. A chord is a root degree of the scale (0-6).
 
 Key           : tonic and scale, and how degrees become pitches.
 melody, chords, arpeggio, bass_line : one part each.
@@ -85,7 +85,7 @@ def _add(part, pitch, start_s, end_s, velocity):
 
 
 def melody(instrument, key, tempo_bpm, duration_s, rng, density=1.0, legato=0.95, velocity=100):
-    """A phrase-wise random walk over the scale; phrases end on long notes and breathe.
+    """A random walk over the scale in phrases, which end on a long note and sometimes a rest.
 
     Parameters
     ----------

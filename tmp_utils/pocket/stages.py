@@ -1,10 +1,10 @@
-"""The stages that make ``data/pocket``, in order: corpus, clap, judge, vae, unet, vocoder, assemble.
+"""The stages that make ``data/pocket``, in order: corpus, clap, judge, vae, unet, vocoder, assemble, proof, codec.
 
-Conventions: everything a stage makes lies under one build folder (``runs/pocket-build``), so a stage that is done is
-found there and not repeated; each needs those named in its docstring. Sizes and steps are in ``Recipe``.
+Conventions: each stage writes below one build folder (``runs/pocket-build``); a stage whose results are there is not
+repeated. Docstrings name the stages that must be finished before. Sizes and steps are in ``Budget``.
 
-Recipe  : how much of everything, and the seed.
-STAGES  : name -> function of (build folder, recipe).
+Budget  : seed, clips and steps.
+STAGES  : name -> function of (build folder, budget).
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from tmp_utils.files import write_csv
+from tmp_utils.files import write_csv, write_text
+from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
 from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.model.backbone import load_backbone
-from tmp_utils.pocket import architecture, assemble, clap, proof, unet, vae, vocoder
+from tmp_utils.pocket import architecture, assemble, clap, codec, proof, unet, vae, vocoder
 from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus, render_corpus
 from tmp_utils.pocket.training import run_stage
 
@@ -30,8 +31,8 @@ CLAP_SECOND_LR = 5e-4
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What the shipped weights were made with.
+class Budget:
+    """Seed, clips and steps; the defaults are those of the shipped weights.
 
     Attributes
     ----------
@@ -42,7 +43,7 @@ class Recipe:
     clap_steps, clap_second_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, unet_second_steps,
     vocoder_steps : int
     n_subjects : int
-        For which each prompt is asked in the proof.
+        Subjects per prompt in the proof.
     """
 
     seed: int = 0
@@ -61,18 +62,18 @@ class Recipe:
     n_subjects: int = 10
 
 
-def _own_clips(recipe: Recipe) -> dict[str, tuple[int, int]]:
-    """For each CLAP, the first number and the number of the clips that it alone hears."""
-    after_judge = recipe.n_clips + recipe.n_judge_clips
-    return {"judge": (recipe.n_clips, recipe.n_judge_clips), "clap": (after_judge, recipe.n_clap_clips)}
+def _extra_clips(budget: Budget) -> dict[str, tuple[int, int]]:
+    """For each CLAP, the number of the first clip, and the count, of the clips that only it is trained on."""
+    after_judge = budget.n_clips + budget.n_judge_clips
+    return {"judge": (budget.n_clips, budget.n_judge_clips), "clap": (after_judge, budget.n_clap_clips)}
 
 
-def make_corpus(build: Path, recipe: Recipe) -> tuple[Corpus, Corpus]:
+def make_corpus(build: Path, budget: Budget) -> tuple[Corpus, Corpus]:
     """Render the training and the held-out clips (needs FluidSynth and FluidR3)."""
-    held_out = render_corpus(build / "corpus" / "holdout", recipe.n_held_out, recipe.seed, HOLDOUT_OFFSET)
-    for name, (first, n_clips) in _own_clips(recipe).items():
-        render_corpus(build / "corpus" / name, n_clips, recipe.seed, first)
-    return render_corpus(build / "corpus" / "train", recipe.n_clips, recipe.seed), held_out
+    held_out = render_corpus(build / "corpus" / "holdout", budget.n_held_out, budget.seed, HOLDOUT_OFFSET)
+    for name, (first, n_clips) in _extra_clips(budget).items():
+        render_corpus(build / "corpus" / name, n_clips, budget.seed, first)
+    return render_corpus(build / "corpus" / "train", budget.n_clips, budget.seed), held_out
 
 
 @functools.cache
@@ -93,66 +94,66 @@ def _corpora(build: Path) -> tuple[Corpus, Corpus]:
 def _captioned(build: Path, name: str) -> tuple[list[str], np.ndarray]:
     """Captions and CLAP features of a corpus."""
     corpus = Corpus.open(build / "corpus" / name)
-    return corpus.table.caption.tolist(), clap.features(corpus, build / "features" / f"{name}.npy")
+    return corpus.table.caption.tolist(), clap.features(corpus, build / "features" / name)
 
 
 def _train_clap(build: Path, name: str, shared: slice, n_steps: int, n_second_steps: int, seed: int, held_out):
-    """Train a CLAP on its half of the corpus, then also on the clips that it alone hears."""
+    """Train a CLAP on its half of the corpus, then also on its extra clips."""
     captions, features = _captioned(build, "train")
     half = captions[shared], features[shared]
     stage = clap.ClapStage(name, _tokenizer(build), half, held_out, seed)
     run_stage(stage, build / name, n_steps, seed)
-    own = _captioned(build, name)
-    both = half[0] + own[0], np.concatenate([half[1], own[1]])
+    extra = _captioned(build, name)
+    both = half[0] + extra[0], np.concatenate([half[1], extra[1]])
     second = f"{name}-2"
     stage = clap.ClapStage(second, _tokenizer(build), both, held_out, seed + 10, CLAP_SECOND_LR, stage.model)
     run_stage(stage, build / second, n_second_steps, seed + 10)
     return stage.model.eval()
 
 
-def train_clap(build: Path, recipe: Recipe):
-    """Train the conditioning CLAP, on the first half of the corpus and its own clips; needs the corpus."""
-    half, steps = slice(recipe.n_clips // 2), (recipe.clap_steps, recipe.clap_second_steps)
-    return _train_clap(build, "clap", half, *steps, recipe.seed, _captioned(build, "holdout"))
+def train_clap(build: Path, budget: Budget):
+    """Train the conditioning CLAP, on the first half of the corpus and its extra clips; needs the corpus."""
+    half, steps = slice(budget.n_clips // 2), (budget.clap_steps, budget.clap_second_steps)
+    return _train_clap(build, "clap", half, *steps, budget.seed, _captioned(build, "holdout"))
 
 
-def train_judge(build: Path, recipe: Recipe):
-    """Train the judge, with another seed, on the second half of the corpus and its own clips; needs the corpus.
+def train_judge(build: Path, budget: Budget):
+    """Train the judge, with another seed, on the second half of the corpus and its extra clips; needs the corpus.
 
-    No clip that the conditioning CLAP heard is among them.
+    The conditioning CLAP is trained on none of these clips.
     """
-    half, steps = slice(recipe.n_clips // 2, None), (recipe.judge_steps, recipe.judge_second_steps)
-    return _train_clap(build, "judge", half, *steps, recipe.seed + 1, _captioned(build, "holdout"))
+    half, steps = slice(budget.n_clips // 2, None), (budget.judge_steps, budget.judge_second_steps)
+    return _train_clap(build, "judge", half, *steps, budget.seed + 1, _captioned(build, "holdout"))
 
 
 def _mels(build: Path):
     return tuple(
-        vae.mels(corpus, build / "mels" / f"{name}.npy")
+        vae.mels(corpus, build / "mels" / name)
         for corpus, name in zip(_corpora(build), ("train", "holdout"), strict=True)
     )
 
 
-def train_vae(build: Path, recipe: Recipe):
+def train_vae(build: Path, budget: Budget):
     """Train the VAE; needs the corpus."""
-    stage = vae.VaeStage(*_mels(build), recipe.seed)
-    run_stage(stage, build / "vae", recipe.vae_steps, recipe.seed)
+    stage = vae.VaeStage(*_mels(build), budget.seed)
+    run_stage(stage, build / "vae", budget.vae_steps, budget.seed)
     return stage.vae.eval()
 
 
-def _latents(build: Path, recipe: Recipe) -> list[np.ndarray]:
-    """Latent moments of the training and the held-out clips, made once."""
-    trained = train_vae(build, recipe)
+def _latents(build: Path, budget: Budget) -> list[np.ndarray]:
+    """Latent moments of the training and the held-out clips, computed once."""
+    trained = train_vae(build, budget)
     named = zip(_mels(build), ("train", "holdout"), strict=True)
-    return [vae.moments(trained, mels, build / "latents" / f"{name}.npy") for mels, name in named]
+    return [vae.moments(trained, mels, build / "latents" / name) for mels, name in named]
 
 
-def _embeddings(build: Path, recipe: Recipe) -> dict[str, torch.Tensor]:
-    """CLAP embeddings of clips and captions, made once: audio, text, null, held_text."""
+def _embeddings(build: Path, budget: Budget) -> dict[str, torch.Tensor]:
+    """CLAP embeddings of clips and captions, computed once: audio, text, null, held_text."""
     cache = build / "clap" / "embeddings.safetensors"
     if not cache.exists():
-        model, tokenizer = train_clap(build, recipe), _tokenizer(build)
+        model, tokenizer = train_clap(build, budget), _tokenizer(build)
         train, held_out = _corpora(build)
-        audio = clap.embed_features(model, clap.features(train, build / "features" / "train.npy"))
+        audio = clap.embed_features(model, clap.features(train, build / "features" / "train"))
         captions = {
             "text": train.table.caption.tolist(),
             "null": [""],
@@ -163,22 +164,22 @@ def _embeddings(build: Path, recipe: Recipe) -> dict[str, torch.Tensor]:
     return load_file(cache)
 
 
-def train_unet(build: Path, recipe: Recipe):
+def train_unet(build: Path, budget: Budget):
     """Train the denoiser; needs the conditioning CLAP and the VAE. Returns the averaged weights."""
-    moments, held_moments = _latents(build, recipe)
+    moments, held_moments = _latents(build, budget)
     inputs = {"moments": moments, "held_moments": held_moments, "scale": vae.latent_scale(moments)}
-    inputs |= _embeddings(build, recipe)
-    stage = unet.DenoiserStage(**inputs, seed=recipe.seed)
-    run_stage(stage, build / "unet", recipe.unet_steps, recipe.seed)
-    stage = unet.DenoiserStage(**inputs, seed=recipe.seed + 1, first_pass=stage.average)
-    run_stage(stage, build / "unet-2", recipe.unet_second_steps, recipe.seed + 1)
+    inputs |= _embeddings(build, budget)
+    stage = unet.DenoiserStage(**inputs, seed=budget.seed)
+    run_stage(stage, build / "unet", budget.unet_steps, budget.seed)
+    stage = unet.DenoiserStage(**inputs, seed=budget.seed + 1, first_pass=stage.average)
+    run_stage(stage, build / "unet-2", budget.unet_second_steps, budget.seed + 1)
     return stage.average.eval()
 
 
-def train_vocoder(build: Path, recipe: Recipe):
+def train_vocoder(build: Path, budget: Budget):
     """Train the vocoder; needs the corpus."""
-    stage = vocoder.VocoderStage(*_corpora(build), recipe.seed)
-    run_stage(stage, build / "vocoder", recipe.vocoder_steps, recipe.seed)
+    stage = vocoder.VocoderStage(*_corpora(build), budget.seed)
+    run_stage(stage, build / "vocoder", budget.vocoder_steps, budget.seed)
     return stage.vocoder.eval()
 
 
@@ -193,34 +194,43 @@ def curves(build: Path) -> pd.DataFrame:
     return pd.concat(tables)[["stage", "step", "minutes", "measure", "value"]].round(4)
 
 
-def write_pocket(build: Path, recipe: Recipe) -> Path:
-    """Put the trained parts into ``data/pocket``; needs every stage before."""
+def write_pocket(build: Path, budget: Budget) -> Path:
+    """Put the trained parts into ``data/pocket``; needs every stage before this one."""
     held_out = _corpora(build)[1]
-    rows = range(0, recipe.n_held_out, recipe.n_held_out // assemble.COMPARED_CLIPS)
+    rows = range(0, budget.n_held_out, budget.n_held_out // assemble.COMPARED_CLIPS)
     folder = assemble.assemble(
         DATA_DIR / "pocket",
         tokenizer=_tokenizer(build),
-        clap_model=train_clap(build, recipe),
-        judge=train_judge(build, recipe),
-        vae=train_vae(build, recipe),
-        scale=vae.latent_scale(_latents(build, recipe)[0]),
-        unet=train_unet(build, recipe),
-        vocoder=train_vocoder(build, recipe),
+        clap_model=train_clap(build, budget),
+        judge=train_judge(build, budget),
+        vae=train_vae(build, budget),
+        scale=vae.latent_scale(_latents(build, budget)[0]),
+        unet=train_unet(build, budget),
+        vocoder=train_vocoder(build, budget),
         clips=np.stack([held_out.clip(k) for k in rows]),
     )
     write_csv(folder / "curves.csv", curves(build))
     return folder
 
 
-def write_proof(build: Path, recipe: Recipe) -> pd.DataFrame:
+def write_proof(build: Path, budget: Budget) -> pd.DataFrame:
     """Measure the assembled model on the held-out clips; writes ``proof.csv`` and ``README.md`` beside it."""
     folder, profile = DATA_DIR / "pocket", load_profile("pocket")
-    options = {"n_subjects": recipe.n_subjects, "steps": profile.inference_steps, "guidance": profile.guidance_scale}
+    options = {"n_subjects": budget.n_subjects, "steps": profile.inference_steps, "guidance": profile.guidance_scale}
     backbone, judge = load_backbone(profile), load_embedder(profile.embedder)
     table, _ = proof.prove(backbone, judge, _corpora(build)[1], **options, log=functools.partial(print, flush=True))
     write_csv(folder / "proof.csv", table)
-    settings = asdict(recipe) | options | {"backbone": backbone.hash[:12], "judge": judge.name}
-    (folder / "README.md").write_text(proof.proof_report(table, settings), encoding="utf-8")
+    settings = asdict(budget) | options | {"backbone": backbone.hash[:12], "judge": judge.name}
+    write_text(folder / "README.md", proof.proof_report(table, settings))
+    return table
+
+
+def write_codec(build: Path, budget: Budget) -> pd.DataFrame:
+    """Measure what the shipped codec keeps of the concepts' own clips; needs no other stage. Writes ``codec.csv``."""
+    concepts = [load_concept(name) for name in codec.CONCEPTS]
+    log = functools.partial(print, flush=True)
+    table = codec.codec_table(load_backbone(load_profile("pocket")), concepts, log=log)
+    write_csv(DATA_DIR / "pocket" / "codec.csv", table)
     return table
 
 
@@ -233,4 +243,5 @@ STAGES = {
     "vocoder": train_vocoder,
     "assemble": write_pocket,
     "proof": write_proof,
+    "codec": write_codec,
 }

@@ -1,8 +1,7 @@
-"""Drummers of the stand-in concepts: grooves, and how a seed varies them.
+"""Grooves of the stand-in concepts, and their random variations.
 
-Conventions: drum keys and programs are General MIDI's (0-based), times seconds, tempi beats per minute.
-Only grooves that the pocket corpus leaves alone, and but for the kits' kick, snare and cymbals only its
-reserved keys.
+Conventions: drum keys and programs are General MIDI's (0-based), times seconds, tempi beats per minute. The pocket
+corpus uses none of these grooves, and none of the keys except kick, snare and cymbals of the kits.
 
 Groove, GROOVES : percussion patterns, one stroke a step.
 beat            : a groove with its variations.
@@ -79,7 +78,7 @@ GROOVES = {
 
 
 def beat(groove: Groove, rng: np.random.Generator, duration_s: float) -> list[Instrument]:
-    """Play a groove for `duration_s`: its bars from one of `rng`'s choosing, with dropped and ghost strokes.
+    """Play a groove for `duration_s`, from a random bar on, with dropped and ghost strokes.
 
     Returns
     -------

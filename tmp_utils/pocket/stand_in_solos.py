@@ -1,11 +1,11 @@
-"""Melodic players of the stand-in concepts: what each plays, and how a seed makes it play.
+"""Melodic players of the stand-in concepts, and their random improvisations.
 
-Conventions: programs are General MIDI's (0-based), pitches MIDI note numbers, times seconds, tempi beats
-per minute. Only programs and scales that the pocket corpus leaves alone. A `style` generator is a concept's
-own, the same for all its clips; `rng` is one clip's.
+Conventions: programs are General MIDI's (0-based), pitches MIDI note numbers, times seconds, tempi beats per minute.
+The pocket corpus uses none of these programs and scales. The generator `style` is the same for all clips of a concept;
+`rng` differs between clips.
 
 Player, PLAYERS : instruments and their players' habits.
-solo            : a player's improvisation.
+solo            : an improvisation.
 pitch_of        : degree of a scale -> MIDI pitch.
 """
 
@@ -24,13 +24,19 @@ SIXTEENTHS = (0.25,) * 8
 class Player:
     """A melodic instrument and its player's habits.
 
-    Attributes ---------- program, tonic : General MIDI program; MIDI pitch of degree 0. scale : semitones
-    of the degrees above the tonic. bpm : beats per minute. cells : rhythms that phrases are made of, each
-    the beats of its notes. ornament : "plain", "glide", "vibrato", "grace", "cut", "double" (two notes),
-    "roll" (repeated) or "run" (glissando). low, high : the degrees it stays between. drone : pitches that
-    sound along, every `drone_beats` beats. figures : degrees above a chord's root, played as written;
-    without them the melody wanders. gate : part of its time that a note sounds. rubato : how far a phrase's
-    tempo strays, 0 to 1. rest : chance of a breath after a phrase.
+    Attributes
+    ----------
+    program, tonic : General MIDI program; MIDI pitch of degree 0.
+    scale : semitones of the degrees above the tonic.
+    bpm : beats per minute.
+    cells : rhythms of the phrases, each the beats of its notes.
+    ornament : "plain", "glide", "vibrato", "grace", "cut", "double" (two notes), "roll" (repeated), "run" (glissando).
+    low, high : range in degrees.
+    drone : pitches of a drone, struck every `drone_beats` beats.
+    figures : degrees above a chord's root; without figures the melody is a random walk.
+    gate : share of its length that a note sounds.
+    rubato : deviation of a phrase's tempo, 0 to 1.
+    rest : chance of a rest after a phrase.
     """
 
     program: int
@@ -95,7 +101,7 @@ PLAYERS = {
 
 
 def solo(player: Player, style: np.random.Generator, rng: np.random.Generator, duration_s: float) -> list[Instrument]:
-    """Improvise for `duration_s`: the player's licks (from `style`), in an order and at heights from `rng`.
+    """Improvise for `duration_s`: licks drawn from `style`, in an order and at pitches drawn from `rng`.
 
     Returns
     -------
@@ -112,17 +118,17 @@ def solo(player: Player, style: np.random.Generator, rng: np.random.Generator, d
         else:
             degrees = _wander(degree, steps, player)
         degree = int(degrees[-1])
-        for k, (here, length_s) in enumerate(zip(degrees, beats * stretch_s, strict=True)):
+        for k, (step_degree, length_s) in enumerate(zip(degrees, beats * stretch_s, strict=True)):
             velocity = (88 if k else 108) * rng.uniform(0.85, 1.1)
             start_s = time_s + abs(rng.normal(0, HUMAN_S))
-            _ornamented(lead, player, int(here), start_s, length_s, velocity, rng)
+            _ornamented(lead, player, int(step_degree), start_s, length_s, velocity, rng)
             time_s += length_s
         time_s += beat_s * (rng.random() < player.rest)
     return [lead, *_drone(player, beat_s, duration_s)]
 
 
 def _wander(degree: int, steps: tuple[int, ...], player: Player) -> list[int]:
-    """Degrees of a lick from `degree` on; a step that would leave the player's range goes the other way."""
+    """Degrees of a lick from `degree` on; a step out of the player's range is taken in the other direction."""
     degrees = []
     for step in steps:
         degree += step if player.low <= degree + step <= player.high else -step

@@ -1,8 +1,7 @@
 """Public-domain tunes of the multi-instrument stand-ins, and the small bands that play them.
 
-Conventions: a melody is a string of notes, "F#4:1.5" being a pitch and its beats ("R" a rest; no beats
-means one); chords are one a bar. Programs are General MIDI's, 0-based, and only those that the pocket
-corpus leaves alone.
+Conventions: a melody is a string of notes such as "F#4:1.5", a pitch and its beats ("R" is a rest; the default is one
+beat). There is one chord a bar. Programs are General MIDI's, 0-based; the pocket corpus uses none of them.
 
 Tune, TUNES : melody, chords, and who plays what.
 play        : a part of a tune.
@@ -24,9 +23,9 @@ class Tune:
     Attributes
     ----------
     bpm, beats_per_bar : of the melody's unit.
-    melody, chords : as the module's conventions say.
+    melody, chords : see the conventions above.
     band : (program, role, semitones up) of each part; a role is a key of `ROLES` or "melody".
-    first_bars : where its five clips begin.
+    first_bars : first bar of each of the five clips.
     drums : drum-channel or melodic strokes, (program or None, pitch, beats within the bar).
     speeds_up : factor of tempo from each clip to the next.
     """
@@ -134,7 +133,7 @@ def chord_pitches(name: str) -> tuple[int, ...]:
 
 
 def play(tune: Tune, index: int, rng: np.random.Generator, duration_s: float) -> list[Instrument]:
-    """Play clip `index` (0 to 4) of a tune for `duration_s`, from its own first bar on and round again.
+    """Play clip `index` (0 to 4) of a tune for `duration_s`, from the first bar of that clip on, repeated as needed.
 
     Returns
     -------

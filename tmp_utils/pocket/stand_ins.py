@@ -1,8 +1,7 @@
-"""The stand-in concepts: clips rendered for this project, so that the study needs nobody's recordings.
+"""The stand-in concepts: clips rendered for this project, which anyone may use and share.
 
-Conventions: a clip is mono float32 (n,) at 16 kHz, 10 s long. Five clips of one concept are five takes of
-one player: the same instrument, licks and habits; other phrases, and slightly other tempo, level, room and
-microphone.
+Conventions: a clip is mono float32 (n,) at 16 kHz, 10 s long. The five clips of a concept are five takes of one player,
+with the same instrument, licks and habits; the phrases differ, and slightly the tempo, level, room and microphone.
 
 render_stand_in   : one take of one concept.
 render_background : one environmental sound for the MIX setup.
@@ -46,10 +45,10 @@ def render_stand_in(name: str, index: int, seed: int = 0) -> np.ndarray:
 
     Raises
     ------
-    ValueError : no such stand-in (the message lists them).
+    ValueError : unknown name.
     """
     if name not in STAND_INS:
-        raise ValueError(f'unknown stand-in "{name}"; there are {", ".join(STAND_INS)}.')
+        raise ValueError(f'unknown stand-in "{name}"; expected one of {", ".join(STAND_INS)}.')
     concept_seed = [seed, zlib.crc32(name.encode())]
     rng = np.random.default_rng([*concept_seed, index])
     midi = pretty_midi.PrettyMIDI()
@@ -68,7 +67,7 @@ def _parts(name: str, index: int, style, rng) -> list[pretty_midi.Instrument]:
 
 
 def _playable(part: pretty_midi.Instrument) -> pretty_midi.Instrument:
-    """End a note where its pitch is struck again, as one string does; leave out what starts too late."""
+    """End each note where its pitch is struck again, as on a string; drop notes and bends after the end of the take."""
     part.notes = sorted((note for note in part.notes if note.start < TAKE_S), key=lambda note: note.start)
     part.pitch_bends = [bend for bend in part.pitch_bends if bend.time < TAKE_S]
     sounding: dict[int, pretty_midi.Note] = {}
@@ -81,10 +80,11 @@ def _playable(part: pretty_midi.Instrument) -> pretty_midi.Instrument:
 
 
 def microphone(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Hear a take through a slightly different room, distance and microphone: early sound stays most of it.
+    """Record a take in a slightly different room, with another distance and microphone; direct sound dominates.
 
-    Returns ------- float32 (n,): up to a quarter small room, tilted by at most 3 dB, with a noise floor at
-    -66 dB of full scale.
+    Returns
+    -------
+    float32 (n,): up to a quarter of it furnished room, tilted by at most 3 dB, with noise at -66 dB of full scale.
     """
     wet = rng.uniform(0.05, 0.25)
     roomy = (1 - wet) * clip + wet * acoustics.furnished_room(clip, rng)
@@ -110,7 +110,7 @@ def _room_hum(n: int, rng) -> np.ndarray:
 
 
 def _street(n: int, rng) -> np.ndarray:
-    """Cars that come and go over a steady rumble."""
+    """Passing cars over a steady rumble."""
     rumble = acoustics._filter(rng.standard_normal(n), "lowpass", 220, order=2)
     street, seconds = rumble / rumble.std(), np.arange(n) / RATE_HZ
     for _ in range(4):
@@ -156,7 +156,7 @@ def write_stand_ins(folder: Path, seed: int = 0, names: tuple[str, ...] = STAND_
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what only this command takes."""
+    """Add the options of this command."""
     parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ go")
     parser.add_argument("--seed", type=int, default=0, help="of the rendering (default: 0)")
 

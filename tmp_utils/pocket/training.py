@@ -1,16 +1,17 @@
-"""How every part of the pocket model is trained: steps, checkpoints, curves, and a word on the cost beforehand.
+"""The training loop of every part of the pocket model: steps, checkpoints, curves, and an estimate of the time.
 
-Conventions: a stage draws everything random from the generator it is handed, which depends on (seed, step) alone, so a
-run that was stopped goes on exactly as it would have. Learning rates follow one cycle: a linear rise over the first
-tenth, then a cosine to zero.
+Conventions: a stage draws all its random numbers from the generator that it is passed, which depends on (seed, step)
+alone, so a run that was interrupted and resumed ends with the same weights. Learning rates follow one cycle: a linear
+rise over the first tenth, then a cosine to zero.
 
-Stage     : what one part supplies: modules, optimizers, a step, a validation.
+Stage     : what each part defines: modules, optimizers, a step, a validation.
 run_stage : the loop.
 ema_update: exponential moving average of weights.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import time
@@ -20,7 +21,7 @@ from typing import Protocol
 import pandas as pd
 import torch
 
-from tmp_utils.files import write_csv
+from tmp_utils.files import write_bytes, write_csv, write_json
 
 RISE = 0.1
 CHECKPOINT_EVERY_S = 60.0
@@ -28,15 +29,15 @@ PROBE_STEPS = 3
 
 
 class Stage(Protocol):
-    """One part in training.
+    """The training of one part.
 
     Attributes
     ----------
     name : str
     modules : dict of str to torch.nn.Module
-        Everything a checkpoint must hold.
+        Their weights are saved in the checkpoint.
     optimizers : dict of str to (torch.optim.Optimizer, float)
-        Each with its highest learning rate.
+        Each optimizer with its highest learning rate.
     validate_every : int
     """
 
@@ -46,10 +47,10 @@ class Stage(Protocol):
     validate_every: int
 
     def step(self, generator: torch.Generator) -> dict[str, float]:
-        """One optimisation step; returns what to log."""
+        """Take one optimisation step; return the values to log."""
 
     def validate(self) -> dict[str, float]:
-        """Measures on held-out clips."""
+        """Return measures on held-out clips."""
 
 
 def one_cycle(progress: float) -> float:
@@ -72,22 +73,22 @@ def _save(stage: Stage, folder: Path, step: int, history: list[dict]) -> None:
         "modules": {name: module.state_dict() for name, module in stage.modules.items()},
         "optimizers": {name: optimizer.state_dict() for name, (optimizer, _) in stage.optimizers.items()},
     }
-    part = folder / "checkpoint.pt.part"
-    torch.save(state, part)
-    part.replace(folder / "checkpoint.pt")
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(folder / "checkpoint.pt", buffer.getvalue())
     write_csv(folder / "curve.csv", pd.DataFrame(history))
 
 
 def _resume(stage: Stage, folder: Path, n_steps: int) -> tuple[int, list[dict]]:
     settings = folder / "stage.json"
     if not (folder / "checkpoint.pt").exists():
-        settings.write_text(json.dumps({"name": stage.name, "n_steps": n_steps}))
+        write_json(settings, {"name": stage.name, "n_steps": n_steps})
         return 0, []
     before = json.loads(settings.read_text())
     if before["n_steps"] != n_steps:
         raise ValueError(
-            f"{folder} holds a run of {before['n_steps']} steps and {n_steps} were asked for; the learning-rate cycle "
-            f"depends on the number. Ask for {before['n_steps']}, or remove the folder to begin again."
+            f"{folder} holds a checkpoint of a training of {before['n_steps']} steps, but the budget says {n_steps}. "
+            f"The learning-rate cycle depends on it. Set {before['n_steps']}, or remove the folder to start again."
         )
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     for name, module in stage.modules.items():
@@ -98,7 +99,7 @@ def _resume(stage: Stage, folder: Path, n_steps: int) -> tuple[int, list[dict]]:
 
 
 def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print) -> pd.DataFrame:
-    """Train a stage, or go on where it was stopped.
+    """Train a stage, or resume it from its checkpoint.
 
     Parameters
     ----------
@@ -108,17 +109,17 @@ def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print
     n_steps : int
     seed : int
     log : callable
-        Where progress goes, a line of text at a time.
+        Called with each line of progress.
 
     Returns
     -------
     pandas.DataFrame
-        The curve: step, seconds, what the steps logged, and ``val_*`` where there was a validation.
+        The curve: step, seconds, the values that the steps logged, and ``val_*`` at the steps with a validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first, history = _resume(stage, folder, n_steps)
     if first >= n_steps:
-        log(f"{stage.name}: {n_steps} steps are done already ({folder})")
+        log(f"{stage.name}: all {n_steps} steps are done already ({folder})")
         return pd.DataFrame(history)
     started = saved = time.monotonic()
     for step in range(first, n_steps):

@@ -3,10 +3,10 @@
 Conventions: log-mels (batch, 1, frames, 64) in natural log; latents (batch, 16, frames/8, 8), unscaled. Trained on
 2.56 s crops with an L1 reconstruction loss and a small Kullback-Leibler term; applied at any length.
 
-mels         : the study's log-mels of every clip, computed once and cached.
+mels         : log-mels of every clip, computed once.
 VaeStage     : training.
 latent_scale : 1 / standard deviation of the latents, AudioLDM's ``scaling_factor``.
-moments      : mean and standard deviation of the latents of every clip, cached.
+moments      : mean and standard deviation of the latents of every clip, computed once.
 """
 
 from __future__ import annotations
@@ -15,43 +15,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from tmp_utils.inputs.audio import CLIP_FRAMES, N_MELS, log_mel
 from tmp_utils.pocket import architecture
+from tmp_utils.pocket.arrays import cached_rows, random_crops
 from tmp_utils.pocket.corpus import Corpus
 
 CROP_FRAMES, BATCH_SIZE, HIGHEST_LR, KL_WEIGHT = 256, 8, 2e-3, 2e-3
-GAIN_RANGE = 1.5  # natural log units: a clip is heard up to 13 dB louder or softer
+GAIN_RANGE = 1.5  # natural log units: crops are up to 13 dB louder or softer than their clip
 FLOOR = float(np.log(1e-5))
 
 
 def mels(corpus: Corpus, cache: Path, batch_size: int = 32) -> np.ndarray:
-    """Log-mels of every clip: float16 (n_clips, 1024, 64), memory-mapped from ``cache``."""
-    if not cache.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part = cache.with_suffix(".part.npy")
-        n = len(corpus.table)
-        out = np.lib.format.open_memmap(part, "w+", np.float16, (n, CLIP_FRAMES, N_MELS))
-        for k in tqdm(range(0, n, batch_size), desc="log-mels"):
-            rows = range(k, min(k + batch_size, n))
-            out[k : rows.stop] = log_mel(torch.from_numpy(np.stack([corpus.clip(row) for row in rows]))).numpy()
-        out.flush()
-        part.rename(cache)
-    return np.load(cache, mmap_mode="r")
+    """Return the log-mels of every clip: float16 (n_clips, 1024, 64), memory-mapped from ``cache``."""
 
+    def compute(batch: range) -> np.ndarray:
+        return log_mel(torch.from_numpy(np.stack([corpus.clip(k) for k in batch]))).numpy()
 
-def random_crops(array: np.ndarray, n: int, length: int, generator: torch.Generator) -> torch.Tensor:
-    """``n`` crops of ``length`` frames at random places of random clips: float32 (n, length, ...)."""
-    clips = torch.randint(len(array), (n,), generator=generator).tolist()
-    starts = torch.randint(array.shape[1] - length + 1, (n,), generator=generator).tolist()
-    return torch.from_numpy(
-        np.stack([array[c, s : s + length] for c, s in zip(clips, starts, strict=True)]).astype(np.float32)
-    )
+    return cached_rows(cache, (len(corpus.table), CLIP_FRAMES, N_MELS), compute, batch_size)
 
 
 def _standardise(vae, mean: float, std: float) -> None:
-    """Start where inputs are standardised and outputs have the data's mean and spread."""
+    """Set the first and last layer so that inputs are standardised and outputs have the data's mean and spread."""
     with torch.no_grad():
         first, last = vae.encoder.conv_in, vae.decoder.conv_out
         first.weight /= std
@@ -104,28 +89,24 @@ class VaeStage:
         return {"l1": (decoded - crops).abs().mean().item()}
 
 
-@torch.no_grad()
 def moments(vae, all_mels: np.ndarray, cache: Path, batch_size: int = 8) -> np.ndarray:
-    """Posterior mean and standard deviation of every clip: float16 (n, 2, 128, 16, 8), time second to last but one.
+    """Return the posterior mean and standard deviation of every clip: float16 (n, 128, 2, 16, 8), memory-mapped.
 
-    The time axis comes before the channels so that ``random_crops`` can cut along it: the layout on disk is
-    (n, frames/8, 2, 16, 8).
+    Axes: clips, frames/8, mean and standard deviation, channels, mels/8. Time comes second so that ``random_crops``
+    can cut along it.
     """
-    if not cache.exists():
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        part, n = cache.with_suffix(".part.npy"), len(all_mels)
-        shape = (n, CLIP_FRAMES // 8, 2, architecture.LATENT_CHANNELS, N_MELS // 8)
-        out = np.lib.format.open_memmap(part, "w+", np.float16, shape)
-        for k in tqdm(range(0, n, batch_size), desc="latents"):
-            batch = torch.from_numpy(np.asarray(all_mels[k : k + batch_size], np.float32))[:, None]
-            posterior = vae.encode(batch).latent_dist
-            out[k : k + batch_size] = torch.stack([posterior.mean, posterior.std], 1).permute(0, 3, 1, 2, 4).numpy()
-        out.flush()
-        part.rename(cache)
-    return np.load(cache, mmap_mode="r")
+
+    @torch.no_grad()
+    def compute(batch: range) -> np.ndarray:
+        posterior = vae.encode(torch.from_numpy(np.asarray(all_mels[batch.start : batch.stop], np.float32))[:, None])
+        posterior = posterior.latent_dist
+        return torch.stack([posterior.mean, posterior.std], 1).permute(0, 3, 1, 2, 4).numpy()
+
+    shape = (len(all_mels), CLIP_FRAMES // 8, 2, architecture.LATENT_CHANNELS, N_MELS // 8)
+    return cached_rows(cache, shape, compute, batch_size)
 
 
 def latent_scale(all_moments: np.ndarray) -> float:
-    """1 / standard deviation of sampled latents over the corpus, so that the diffusion sees unit variance."""
+    """Return 1 / standard deviation of sampled latents over the corpus, so that diffusion works at unit variance."""
     sample = np.asarray(all_moments[:512], np.float32)
     return float(1 / np.sqrt(sample[:, :, 0].var() + (sample[:, :, 1] ** 2).mean()))

@@ -2,7 +2,7 @@
 
 Conventions: log-mels (batch, frames, 64), waveforms (batch, frames x 160). Trained on 0.64 s crops with the
 multi-resolution STFT loss (Yamamoto et al. 2020) and a log-mel L1. ``assemble`` compares it with Griffin-Lim on
-held-out clips and writes down which of the two the pocket model speaks with.
+held-out clips and records which of the two the pocket model uses.
 
 VocoderStage : training.
 stft_loss    : spectral convergence and log-magnitude distance over three resolutions.
@@ -36,7 +36,7 @@ def stft_loss(made: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 
 
 class VocoderStage:
-    """Waveforms from the mels of the corpus."""
+    """Training on the mels of the corpus."""
 
     name, validate_every = "vocoder", 100
 

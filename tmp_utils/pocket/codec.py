@@ -1,0 +1,110 @@
+"""Key, scale, tempo and level after VAE and vocoder, and how much of the loss is due to each.
+
+Conventions: a *chain* turns clips (b, n) into clips of the same shape. The clips of every concept go through each chain
+and are compared with the concept's target, like generated clips in Figure 5. `real` is the ceiling: the clips
+unchanged. Levels are LUFS; flatness is `proof.spectral_flatness`.
+
+CHAINS      : real; true magnitudes, true mels and decoded mels, each through Griffin-Lim.
+codec_table : chains and concepts -> one row a chain and a measure.
+CONCEPTS    : the eight concepts of the published results.
+FLOORS      : values that the whole codec should reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tmp_utils.inputs.audio import RATE_HZ, log_mel
+from tmp_utils.inputs.concepts import Concept, load_clips
+from tmp_utils.metrics.intervals import bootstrap_mean
+from tmp_utils.metrics.music import MusicTarget, agreement, read_music
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.griffin_lim import GriffinLimVocoder
+from tmp_utils.pocket.proof import round_trip, spectral_flatness
+
+CONCEPTS = ("sitar", "breakbeat", "koto", "bagpipe", "greensleeves", "taiko", "fiddle", "ode_to_joy")
+FLOORS = {"key_agreement": 0.70, "scale_agreement": 0.65, "level_agreement": 0.90, "tempo_agreement": 0.85}
+WHOLE = "decoded mel"
+
+Chain = Callable[[Backbone, np.ndarray], np.ndarray]
+
+
+class _TrueMagnitudes(GriffinLimVocoder):
+    """Griffin-Lim from given magnitudes, to measure the phase iteration alone."""
+
+    def __init__(self, magnitude: torch.Tensor):
+        super().__init__()
+        self._given = magnitude
+
+    def magnitudes(self, mel: torch.Tensor) -> torch.Tensor:
+        return self._given
+
+
+def _true_magnitudes(backbone: Backbone, clips: np.ndarray) -> np.ndarray:
+    waves = torch.from_numpy(clips)
+    vocoder = _TrueMagnitudes(GriffinLimVocoder()._analyse(waves).abs())
+    return vocoder(log_mel(waves)).numpy()
+
+
+def _true_mel(backbone: Backbone, clips: np.ndarray) -> np.ndarray:
+    mels = log_mel(torch.from_numpy(clips)).to(backbone.device)
+    return backbone.vocoder(mels).reshape(len(clips), -1)[:, : clips.shape[1]].cpu().numpy()
+
+
+CHAINS: dict[str, Chain] = {
+    "real": lambda backbone, clips: clips,
+    "true magnitudes": _true_magnitudes,
+    "true mel": _true_mel,
+    WHOLE: lambda backbone, clips: np.stack(round_trip(backbone, list(clips))),
+}
+
+
+def codec_table(
+    backbone: Backbone, concepts: Sequence[Concept], chains: dict[str, Chain] = CHAINS, log=print
+) -> pd.DataFrame:
+    """Measure agreement, level and flatness after each chain.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        Its VAE and its vocoder are the codec.
+    concepts : sequence of Concept
+        Key and scale are measured on the harmonic ones, tempo on those with a constant tempo.
+    chains : dict of str to callable
+        (backbone, clips (b, n)) -> clips (b, n).
+
+    Returns
+    -------
+    pandas.DataFrame
+        chain, measure, value, n, ci_low, ci_high. The measures are the agreements of `music.agreement`,
+        ``level_difference_lu`` (to the real clip, negative is quieter) and ``spectral_flatness``.
+    """
+    rows = []
+    clips = [np.stack(load_clips(concept)).astype(np.float32) for concept in concepts]
+    real = [read_music(batch, RATE_HZ) for batch in clips]
+    for name, chain in chains.items():
+        measures = pd.concat(
+            _measures(chain(backbone, batch), readings, concept)
+            for concept, batch, readings in zip(concepts, clips, real, strict=True)
+        )
+        for measure in measures:
+            values = measures[measure].dropna()
+            if len(values):
+                interval = bootstrap_mean(values.to_numpy())
+                bounds = {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
+                rows.append({"chain": name, "measure": measure, "value": interval.value, "n": interval.n, **bounds})
+        log(name, *(f"{row['measure']} {row['value']:.3f}" for row in rows if row["chain"] == name))
+    return pd.DataFrame(rows)
+
+
+def _measures(clips: np.ndarray, real: pd.DataFrame, concept: Concept) -> pd.DataFrame:
+    """One row a clip."""
+    readings = read_music(clips, RATE_HZ)
+    table = agreement(readings, MusicTarget.of(real), tempo=concept.tempo_constant, harmony=concept.harmonic)
+    table["level_difference_lu"] = readings.level_lufs - real.level_lufs
+    table["spectral_flatness"] = [spectral_flatness(np.asarray(clip, np.float32)) for clip in clips]
+    return table
