@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tmp_utils.inputs.audio import match_loudness
 from tmp_utils.metrics.embed import cut_windows, load_embedder, unit_rows
 
 RATE_HZ = 16000
@@ -87,3 +88,21 @@ def test_no_clips_and_a_lone_string_are_refused(embedder):
 def test_an_unknown_embedder_is_refused_with_the_known_ones(spec):
     with pytest.raises(ValueError, match=r"expected .*clap:<folder.*vggish"):
         load_embedder(spec)
+
+
+def test_level_matched_clips_have_one_embedding_at_any_level_and_prompts_stay_the_same(
+    judge, embedder, clips, tmp_path
+):
+    matched = load_embedder(f"clap:{judge}+level", cache_dir=tmp_path)
+    assert matched.name == f"{embedder.name}+level"
+    rows = matched.embed_clips(clips)
+    assert rows == pytest.approx(matched.embed_clips([0.1 * clip for clip in clips]), abs=1e-5)
+    assert rows == pytest.approx(embedder.embed_clips([match_loudness(clip, -20.0) for clip in clips]), abs=1e-6)
+    assert not np.allclose(rows, embedder.embed_clips([0.1 * clip for clip in clips]), atol=1e-3)
+    assert np.array_equal(matched.embed_prompts(["a sitar"]), embedder.embed_prompts(["a sitar"]))
+    assert len(list(tmp_path.rglob("*.npy"))) >= 4  # in the cache of the embedder that it is made of
+
+
+def test_a_clip_too_short_for_a_level_is_refused_where_levels_are_matched(judge):
+    with pytest.raises(ValueError, match=r"no loudness; a clip must last 0.4 s"):
+        load_embedder(f"clap:{judge}+level").embed_clips([np.ones(1000)])

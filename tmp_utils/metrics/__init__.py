@@ -11,5 +11,6 @@ preservation : how much of its source a style transfer keeps.
 intervals    : confidence intervals and tests.
 equivalence  : whether two ways of generating score the same.
 table        : the results table: its columns, rows and files.
+scores       : from clips to its rows.
 names        : what each metric is called on an axis and in a table.
 """

@@ -1,20 +1,31 @@
 """What each metric is called, wherever a person reads it.
 
 Conventions: a metric's key is its name in the column ``metric`` of a results table; arrows point to the better values.
+Scores of two embedders, or of clips at their own and at matched levels, do not compare, so they have keys of their own.
 
 NAMES      : key -> short name, as in the paper's Table 1.
 TITLES     : key -> name with unit and direction, for an axis.
 AGREEMENTS : keys of Figure 5 -> name and tolerance, in the order of its columns.
 TABLE_1    : the keys of the paper's Table 1, in its order.
+key_of, metric_of : metric and embedder -> key, and back.
 short_name, with_arrow, digits_of : of any key.
 """
 
+SECOND, MATCHED = "musicnn_", "_matched"  # begins the keys of the second embedder; ends those of level-matched clips
+LEVEL = "+level"  # ends the name of an embedder of level-matched clips
 NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
+NAMES |= {"musicnn_a": "MusiCNN-A", "musicnn_fad": "FAD (MusiCNN)", "musicnn_kad": "KAD (MusiCNN)"}
+NAMES |= {"clap_a_matched": "CLAP-A, level matched", "musicnn_a_matched": "MusiCNN-A, level matched"}
 TITLES = {
     "clap_a": "CLAP-A (cosine, higher is closer)",
     "clap_t": "CLAP-T (cosine, higher is closer)",
     "fad": "FAD (squared embedding distance, lower is closer)",
     "kad": "KAD (100 × squared discrepancy, lower is closer)",
+    "musicnn_a": "MusiCNN-A (cosine, higher is closer)",
+    "musicnn_fad": "FAD by MusiCNN (squared embedding distance, lower is closer)",
+    "musicnn_kad": "KAD by MusiCNN (100 × squared discrepancy, lower is closer)",
+    "clap_a_matched": "CLAP-A, level matched (cosine, higher is closer)",
+    "musicnn_a_matched": "MusiCNN-A, level matched (cosine, higher is closer)",
     "nearest_training": "Cosine to the nearest training clip",
 }
 AGREEMENTS = {
@@ -28,6 +39,26 @@ TABLE_1 = ("clap_a", "fad", "clap_t")
 LOWER_IS_BETTER = ("fad", "kad")
 
 
+def key_of(metric: str, embedder: str) -> str:
+    """Return the key of a metric when an embedder of this name measures it.
+
+    >>> key_of("clap_a", "musicnn:MTT@49589384"), key_of("clap_a", "clap:pocket/judge@6101cea5+level")
+    ('musicnn_a', 'clap_a_matched')
+    """
+    if embedder.startswith("musicnn:"):
+        metric = SECOND + metric.removeprefix("clap_")
+    return metric + MATCHED if embedder.endswith(LEVEL) else metric
+
+
+def metric_of(key: str) -> str:
+    """Return the metric of a key, whatever the embedder: of "musicnn_a", "clap_a"."""
+    metric = key.removesuffix(MATCHED)
+    if not metric.startswith(SECOND):
+        return metric
+    metric = metric.removeprefix(SECOND)
+    return "clap_a" if metric == "a" else metric
+
+
 def short_name(metric: str) -> str:
     """Return a metric's short name; of one that has none, its key in words."""
     return NAMES.get(metric, metric.replace("_", " "))
@@ -35,9 +66,9 @@ def short_name(metric: str) -> str:
 
 def with_arrow(metric: str) -> str:
     """Return the short name with an arrow to the better values: "CLAP-A ↑", "FAD ↓"."""
-    return f"{short_name(metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}"
+    return f"{short_name(metric)} {'↓' if metric_of(metric) in LOWER_IS_BETTER else '↑'}"
 
 
 def digits_of(metric: str) -> int:
     """Return how many decimals of a metric are worth reading."""
-    return 3 if metric.startswith("clap") else 2
+    return 3 if metric_of(metric).startswith("clap") else 2

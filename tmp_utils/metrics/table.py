@@ -6,10 +6,11 @@ Conventions: the columns are `RESULT_COLUMNS`. The row of a whole run has the pr
 result_row, results_table : make rows and tables.
 read_table                : a table from its file, to the last digit.
 is_share, bounds_of       : which metrics are shares of clips, and which values a metric can have.
-share_rows                : the intervals of such rows.
+share_rows                : a table with the intervals of such rows.
 check_one_embedder        : refuses a table that mixes the scores of two embedders.
 score_references          : the rows about a concept's own clips.
 references                : the means of those rows over concepts.
+reference_values          : what the untrained model and the codec reach in a metric.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.metrics.intervals import SHARE, Interval, bootstrap_mean, wilson, within
+from tmp_utils.metrics.names import key_of, metric_of
 from tmp_utils.metrics.similarity import nearest_within_training, similarity_matrix
 
 RESULT_COLUMNS = (
@@ -33,8 +35,9 @@ IDENTITY = RESULT_COLUMNS[:5]
 COSINE = (-1.0, 1.0)
 COSINES = ("clap_a", "clap_t", "nearest_training", "nearest_within_training", "ceiling_a", "floor_t")
 WHOLE_RUN = "all"
-UNTRAINED = "untrained"  # method of a run of the plain model asked with the class noun: the CLAP-T ceiling
+UNTRAINED = "untrained"  # method of a run of the plain model prompted with the class noun: the CLAP-T ceiling
 REFERENCE = "reference"  # method of rows about the training clips themselves
+CODEC = "codec"  # setup of those about the training clips after the codec (VAE and vocoder)
 POOLED = "pooled"  # concept of rows about all concepts of a setup together
 
 
@@ -78,7 +81,7 @@ def bounds_of(metric: str) -> tuple[float, float] | None:
     """Return the least and the greatest value that a metric can have; None where there is no end."""
     if is_share(metric):
         return SHARE
-    return COSINE if metric in COSINES else None
+    return COSINE if metric_of(metric) in COSINES else None
 
 
 def is_share(metric: str) -> bool:
@@ -106,8 +109,8 @@ def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:
     ValueError
         If one metric was measured with two embedders: their scores do not compare.
     """
-    named = results[results["embedder"].astype(str).str.len() > 0]
-    for metric, group in named.groupby("metric"):
+    of_embedders = results[results["embedder"].astype(str).str.len() > 0]
+    for metric, group in of_embedders.groupby("metric"):
         if len(names := sorted(group["embedder"].unique())) > 1:
             raise ValueError(
                 f"{metric} was measured with {len(names)} embedders, {names}; their scores do not compare. "
@@ -117,57 +120,72 @@ def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_references(
-    training: np.ndarray, prompts: np.ndarray, identity: Mapping, embedder: str, seed: int = 0
+    training: np.ndarray, prompts: np.ndarray | None, identity: Mapping, embedder: str, seed: int = 0
 ) -> pd.DataFrame:
-    """Return the rows ceiling_a, floor_t and nearest_within_training of one concept.
+    """Return the rows ceiling_a, floor_t and nearest_within_training of one concept, under the embedder's keys.
 
     Parameters
     ----------
     training : numpy.ndarray
         Embeddings (n, d) of the concept's clips.
-    prompts : numpy.ndarray
-        Embeddings (m, d) of the editability prompts with the class noun.
+    prompts : numpy.ndarray, optional
+        Embeddings (m, d) of the editability prompts with the class noun; None of an embedder that takes sound only,
+        which has no floor_t.
     identity : mapping
         Profile, concept and seed; the method becomes "reference".
 
     Notes
     -----
-    The third reference, the CLAP-T ceiling, needs clips: it is ``clap_t`` of the plain model asked with the
-    class noun, a run like any other whose method is "untrained".
+    Two more references need clips. The CLAP-T ceiling is ``clap_t`` of the plain model prompted with the class noun,
+    a run like any other whose method is "untrained". What the codec leaves of a concept is in `scores.codec_rows`.
     """
     identity = {**identity, "method": REFERENCE, "setup": ""}
-    floor = bootstrap_mean(similarity_matrix(training, prompts).mean(1), seed)
-    rows = [result_row(identity, "floor_t", floor, embedder)]
+    rows = []
+    if prompts is not None:
+        floor = bootstrap_mean(similarity_matrix(training, prompts).mean(1), seed)
+        rows.append(result_row(identity, key_of("floor_t", embedder), floor, embedder))
+    ceiling, nearest = (key_of(name, embedder) for name in ("ceiling_a", "nearest_within_training"))
     if len(training) < 2:
         note = "one training clip has no other to compare with"
-        names = ("ceiling_a", "nearest_within_training")
-        return results_table(rows + [result_row(identity, name, None, embedder, note=note) for name in names])
+        return results_table(
+            rows + [result_row(identity, name, None, embedder, note=note) for name in (ceiling, nearest)]
+        )
     n = len(training)
     to_others = (similarity_matrix(training, training).sum(1) - 1) / (n - 1)
-    rows.append(result_row(identity, "ceiling_a", bootstrap_mean(to_others, seed), embedder))
-    nearest = bootstrap_mean(nearest_within_training(training), seed)
-    return results_table([*rows, result_row(identity, "nearest_within_training", nearest, embedder)])
+    rows.append(result_row(identity, ceiling, bootstrap_mean(to_others, seed), embedder))
+    closest = bootstrap_mean(nearest_within_training(training), seed)
+    return results_table([*rows, result_row(identity, nearest, closest, embedder)])
 
 
 def references(results: pd.DataFrame) -> dict[str, float]:
     """Return the means over concepts of ceiling_a, ceiling_t and floor_t; nan if absent."""
     whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
-    chosen = {name: whole[whole["metric"] == name] for name in ("ceiling_a", "floor_t")}
-    chosen["ceiling_t"] = whole[(whole["metric"] == "clap_t") & (whole["method"] == UNTRAINED)]
-    return {name: float(rows.groupby("concept")["value"].mean().mean()) for name, rows in chosen.items()}
+    rows = {name: whole[whole["metric"] == name] for name in ("ceiling_a", "floor_t")}
+    rows["ceiling_t"] = whole[(whole["metric"] == "clap_t") & (whole["method"] == UNTRAINED)]
+    return {name: float(of_name.groupby("concept")["value"].mean().mean()) for name, of_name in rows.items()}
+
+
+def reference_values(results: pd.DataFrame, metric: str) -> dict[str, float]:
+    """Return what the untrained model and the codec reach in a metric: means over concepts, nan if absent."""
+    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & (results["metric"] == metric)]
+    rows = {
+        "untrained": whole["method"] == UNTRAINED,
+        "codec": (whole["method"] == REFERENCE) & (whole["setup"] == CODEC),
+    }
+    return {name: float(whole[chosen].groupby("concept")["value"].mean().mean()) for name, chosen in rows.items()}
 
 
 def read_table(path: Path) -> pd.DataFrame:
     """Return a results table exactly as it was written: empty text stays text, numbers keep every digit."""
-    facts: dict[str, str] = {}
+    header: dict[str, str] = {}
     with path.open(encoding="utf-8") as file:
         while (line := file.readline()).startswith("# "):
             key, _, value = line[2:].partition(": ")
-            facts[key] = value.strip()
+            header[key] = value.strip()
     numbers = {name: [""] for name in NUMBER_COLUMNS}
     text = dict.fromkeys(TEXT_COLUMNS, str)
     table = pd.read_csv(
-        path, skiprows=len(facts), dtype=text, keep_default_na=False, na_values=numbers, float_precision="round_trip"
+        path, skiprows=len(header), dtype=text, keep_default_na=False, na_values=numbers, float_precision="round_trip"
     )
-    table.attrs = facts
+    table.attrs = header
     return table

@@ -1,0 +1,151 @@
+"""From clips to rows of the results table: one set of clips beside a concept's clips, by every metric of sound.
+
+Conventions: clips are mono float arrays (n,) at 16 kHz; `identity` is profile, concept, method, setup and seed. A row's
+key follows from the embedder (`names.key_of`), so rows of several embedders stand in one table. A distance between sets
+has no interval; the row says its n, and in the note what to read it with.
+
+audio_rows    : CLAP-A or MusiCNN-A, nearest training clip, FAD and KAD by one embedder.
+distance_rows : FAD and KAD alone, such as of all concepts pooled.
+music_rows    : tempo, level, key and scale agreement.
+codec_rows    : all of these for a concept's own clips after the codec, as a reference.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.metrics import music
+from tmp_utils.metrics.distances import equal_n, frechet_audio_distance, kernel_audio_distance
+from tmp_utils.metrics.embed import Embedder
+from tmp_utils.metrics.intervals import Interval, bootstrap_mean, share_of
+from tmp_utils.metrics.names import key_of
+from tmp_utils.metrics.similarity import similarity_matrix
+from tmp_utils.metrics.table import CODEC, REFERENCE, result_row, results_table
+
+MUSIC_TOOL = "essentia"
+DISTANCES = {"fad": frechet_audio_distance, "kad": kernel_audio_distance}
+READINGS = {"tempo": "tempo_bpm", "level": "level_lufs", "key": "key", "scale": "scale"}
+
+
+def audio_rows(
+    generated: Sequence[np.ndarray],
+    training: Sequence[np.ndarray],
+    embedder: Embedder,
+    identity: Mapping,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the rows clap_a, nearest_training, fad and kad of generated clips, under the embedder's keys.
+
+    With a second embedder these are musicnn_a, ...; with one of level-matched clips, clap_a_matched, ... Intervals are
+    over the generated clips.
+    """
+    cosines = similarity_matrix(embedder.embed_clips(generated), embedder.embed_clips(training))
+    rows = [
+        result_row(identity, key_of(metric, embedder.name), bootstrap_mean(values, seed), embedder.name)
+        for metric, values in (("clap_a", cosines.mean(1)), ("nearest_training", cosines.max(1)))
+    ]
+    distances = distance_rows(generated, training, embedder, identity, seed)
+    return pd.concat([results_table(rows), distances], ignore_index=True)
+
+
+def distance_rows(
+    generated: Sequence[np.ndarray],
+    training: Sequence[np.ndarray],
+    embedder: Embedder,
+    identity: Mapping,
+    seed: int = 0,
+    n: int | None = None,
+) -> pd.DataFrame:
+    """Return the rows fad and kad between the windows of two sets of clips, at equal n, which the row says.
+
+    Pool the clips of all concepts (with ``identity["concept"]`` saying so) for a FAD that is more than bias.
+    """
+    reference, other = equal_n(embedder.embed_windows(training), embedder.embed_windows(generated), seed, n)
+    rows = []
+    for metric, distance in DISTANCES.items():
+        key = key_of(metric, embedder.name)
+        try:
+            result = distance(reference, other)
+        except ValueError as error:
+            rows.append(result_row(identity, key, None, embedder.name, note=str(error)))
+            continue
+        interval = Interval(result.value, float("nan"), float("nan"), result.n)
+        rows.append(result_row(identity, key, interval, embedder.name, note=result.note))
+    return results_table(rows)
+
+
+def music_rows(
+    generated: Sequence[np.ndarray],
+    training: Sequence[np.ndarray],
+    identity: Mapping,
+    *,
+    tempo: bool,
+    harmony: bool,
+) -> pd.DataFrame:
+    """Return the rows of agreement in level and, where the concept has them, tempo, key and scale.
+
+    The value is the share of generated clips that agree, with Wilson's interval; a reading that is undefined
+    does not agree and is counted in the note. Where Essentia is missing the rows are failed and say how to get it.
+    """
+    try:
+        target = music.MusicTarget.of(music.read_music(training, RATE_HZ))
+        readings = music.read_music(generated, RATE_HZ)
+    except ImportError as error:
+        return failed_music_rows(identity, str(error), tempo=tempo, harmony=harmony)
+    rows = []
+    for name, agrees in music.agreement(readings, target, tempo=tempo, harmony=harmony).items():
+        if agrees.isna().any():
+            note = "the training clips themselves have no reading"
+            rows.append(result_row(identity, name, None, MUSIC_TOOL, note=note))
+            continue
+        undefined = int(readings[READINGS[name.split("_")[0]]].isna().sum())
+        note = f"{undefined} of {len(readings)} readings undefined, counted as no agreement" if undefined else ""
+        rows.append(result_row(identity, name, share_of(agrees), MUSIC_TOOL, note=note))
+    return results_table(rows)
+
+
+def failed_music_rows(identity: Mapping, note: str, *, tempo: bool, harmony: bool) -> pd.DataFrame:
+    """Return the rows of `music_rows`, failed, with the reason."""
+    names = music.agreement_names(tempo, harmony)
+    return results_table([result_row(identity, name, None, MUSIC_TOOL, note=note) for name in names])
+
+
+def codec_rows(
+    coded: Sequence[np.ndarray],
+    training: Sequence[np.ndarray],
+    embedders: Sequence[Embedder],
+    identity: Mapping,
+    *,
+    tempo: bool = False,
+    harmony: bool = False,
+    with_music: bool = True,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return what a perfect copy would score: the concept's own clips after the codec, rated like generated ones.
+
+    Parameters
+    ----------
+    coded : sequence of numpy.ndarray
+        The training clips after VAE and vocoder, in the same order.
+    training : sequence of numpy.ndarray
+        The concept's clips.
+    embedders : sequence of Embedder
+        Each gives its rows of `audio_rows`.
+    identity : mapping
+        Profile, concept and seed; the method becomes "reference" and the setup "codec".
+    tempo, harmony : whether the concept has a constant tempo, and whether it is harmonic.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many coded clips as training clips.
+    """
+    if len(coded) != len(training):
+        raise ValueError(f"{len(coded)} coded clips of {len(training)} training clips; expected each of them once.")
+    identity = {**identity, "method": REFERENCE, "setup": CODEC}
+    tables = [audio_rows(coded, training, embedder, identity, seed) for embedder in embedders]
+    if with_music:
+        tables.append(music_rows(coded, training, identity, tempo=tempo, harmony=harmony))
+    return pd.concat(tables, ignore_index=True)
