@@ -15,8 +15,9 @@ import pandas as pd
 from tmp_utils.commands.grid.cells import METRICS, Cell
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import load_profile
-from tmp_utils.runs import folder as runs
-from tmp_utils.runs.identity import settings_of
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.identity import identity_of
+from tmp_utils.runs.place import Place
 
 STEPS = 10
 BOTH = 'profile: str = "pocket"\nruns_dir: str = "runs"'
@@ -25,11 +26,13 @@ TRAIN = """
 import hashlib, os, time
 from pathlib import Path
 import pandas as pd
-from tmp_utils.runs import folder as runs
 
+from tmp_utils.files import write_csv
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import load_profile, load_setup
-from tmp_utils.runs.identity import settings_of
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.identity import identity_of
+from tmp_utils.runs.place import Place
 
 for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in others)]:
     if os.environ.get("GRID_BREAK") and (method, setup) == ("TI", "3-AC"):
@@ -37,8 +40,8 @@ for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in other
     hold = os.environ.get("GRID_HOLD") if (method, setup) == ("TI", "BL") else None
     for seed in seeds:
         cell = dict(profile=profile, concept=concept, method=method, setup=setup, seed=seed)
-        settings = settings_of(load_profile(profile), load_concept(concept), seed, load_setup(method, setup))
-        with runs.open_run(runs.run_folder(runs_dir, *cell.values()), settings) as run:
+        identity = identity_of(load_profile(profile), load_concept(concept), seed, load_setup(method, setup))
+        with open_run(Place(runs_dir, profile).run(*list(cell.values())[1:]), identity) as run:
             if run.done:
                 continue
             trace = run.path / "trace.csv"
@@ -49,15 +52,17 @@ for method, setup in [*((METHOD, s) for s in setups), *((m, "BL") for m in other
                     file.write(f"{step},{os.getpid()}\\n")
             digest = hashlib.sha256(repr(sorted(cell.items())).encode()).hexdigest()
             value = int(digest[:6], 16) / 16**6
-            runs.write_csv(run.path / "metrics.csv", pd.DataFrame([{**cell, "metric": "clap_a", "value": value}]))
+            write_csv(run.path / "metrics.csv", pd.DataFrame([{**cell, "metric": "clap_a", "value": value}]))
             run.finish()
 """
 COLLECT = """
-from tmp_utils.runs import folder as runs
+from tmp_utils.files import write_csv
+from tmp_utils.runs.place import Place
 
-table = runs.collect(runs_dir, profile)
+place = Place(runs_dir, profile)
+table = place.table()
 table = table.sort_values(["concept", "method", "setup", "seed"])
-runs.write_csv(runs.resolve_runs_dir(runs_dir) / profile / "results.csv", table)
+write_csv(place.folder / "results.csv", table)
 """
 
 
@@ -70,7 +75,7 @@ def stub_place(folder: Path) -> Path:
 
 def cell_of(place: Path, setup: str) -> Cell:
     """Return a cell of sitar, seed 0."""
-    return Cell("pocket", place / "runs", place / "notebooks", setup, "" if setup == METRICS else "sitar")
+    return Cell(Place(place / "runs", "pocket"), place / "notebooks", setup, "" if setup == METRICS else "sitar")
 
 
 def hold(place: Path, n: int) -> Path:
@@ -109,8 +114,8 @@ def write_references(runs_dir: Path, concepts: list[str], seeds: list[int], prof
     """Leave finished runs of the untrained backbone, which needs weights."""
     for concept in concepts:
         for seed in seeds:
-            folder = runs.run_folder(runs_dir, profile, concept, "untrained", "class-noun", seed)
-            with runs.open_run(folder, settings_of(load_profile(profile), load_concept(concept), seed)) as run:
+            folder = Place(runs_dir, profile).run(concept, "untrained", "class-noun", seed)
+            with open_run(folder, identity_of(load_profile(profile), load_concept(concept), seed)) as run:
                 if not run.done:
                     run.finish()
 

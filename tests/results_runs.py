@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from tmp_utils.files import write_csv
 from tmp_utils.findings import results
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
 from tmp_utils.metrics.embed import Embedder, unit_rows
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.place import Place
 
 PROFILE = "smoke"
 N_PROMPTS = 2
@@ -71,11 +73,11 @@ def make_concept(folder, name):
 
 def make_run(runs_dir, concept, method, setup, seed=0, hz=900):
     """Write a run as the study does, without its metrics."""
-    folder = runs.run_folder(runs_dir, PROFILE, concept, method, setup, seed)
+    folder = Place(runs_dir, PROFILE).run(concept, method, setup, seed)
     settings = {"concept": concept, "class_noun": "guitar", "rare_word": "sks", "method": method, "setup": setup}
     settings |= {"seed": seed, "embedder": "clap:pocket/judge@1", "n_editability_prompts": N_PROMPTS}
     settings |= {"reconstruction_clips": 2, "clips_per_prompt": 1}
-    with runs.open_run(folder, settings, say=lambda *_: None) as run, run.timed("generation_s"):
+    with open_run(folder, settings, say=lambda *_: None) as run, run.timed("generation_s"):
         (run.path / "clips").mkdir()
         rows = []
         for k, prompt in enumerate([reconstruction_prompt(), *editability_prompts(N_PROMPTS)]):
@@ -85,7 +87,7 @@ def make_run(runs_dir, concept, method, setup, seed=0, hz=900):
                 asked = {"file": file, "prompt_id": prompt.id, "kind": prompt.kind, "family": prompt.family}
                 asked |= {"prompt": prompt.template.format("sks guitar"), "index": index, "seed": seed}
                 rows.append({**asked, "duration_s": 1.0, "peak": 0.25, "level_lufs": -20.0})
-        runs.write_csv(run.path / "clips" / "clips.csv", pd.DataFrame(rows))
+        write_csv(run.path / "clips" / "clips.csv", pd.DataFrame(rows))
         run.finish()
     return folder
 
@@ -102,7 +104,7 @@ def make_study(folder, concepts=("lute", "harp"), setups=SETUPS, seeds=(0,)):
 
 def collect(study, **kwargs):
     """Return the table of a study that `make_study` made, without a word on the screen."""
-    return results.collect_results(study[0], PROFILE, study[1], say=lambda line: None, **kwargs)
+    return results.collect_results(Place(study[0], PROFILE), study[1], say=lambda line: None, **kwargs)
 
 
 def rows(table, **values):

@@ -7,7 +7,7 @@ from tmp_utils.files import write_csv, write_json
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
-from tmp_utils.runs.folder import run_folder
+from tmp_utils.runs.place import Place
 
 PROFILE = "smoke"
 
@@ -19,7 +19,7 @@ def sine(hz, duration_s=0.6, level=0.3):
 
 def make_run(runs_dir, concept, variant, n_prompts=3, n_clips=2, seed=0, duration_s=0.6, hz=400.0, noun="strange noun"):
     method, setup = variant.rsplit("-", 1)
-    folder = run_folder(runs_dir, PROFILE, concept, method, setup, seed)
+    folder = Place(runs_dir, PROFILE).run(concept, method, setup, seed)
     (folder / "clips").mkdir(parents=True)
     rows = []
     for k, prompt in enumerate([reconstruction_prompt(), *editability_prompts(n_prompts)]):

@@ -12,6 +12,7 @@ from tmp_utils.commands.readme import BEGIN, END
 from tmp_utils.findings import results
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.table import result_row, results_table
+from tmp_utils.runs.place import Place
 
 FACTS = {"commit": "0123456789abcdef", "command": "make study"}
 
@@ -107,7 +108,7 @@ def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_pat
     use_quick_ears(monkeypatch)
     use_tone_embedder(monkeypatch)
     runs_dir, own = make_study(tmp_path, ("lute",), (("DB", "BL"),))
-    results.collect_results(runs_dir, PROFILE, own, say=lambda line: None)
+    results.collect_results(Place(runs_dir, PROFILE), own, say=lambda line: None)
     for name, value in {"README": readme, "PICTURE": tmp_path / "p.png", "PROJECT_DIR": tmp_path}.items():
         monkeypatch.setattr(readme_figures, name, value)
     monkeypatch.setattr(readme_figures, "PUBLISHED_DIR", tmp_path)

@@ -14,8 +14,10 @@ import soundfile
 from survey_browser import browser
 
 from tmp_utils.commands import run, study
+from tmp_utils.files import write_csv, write_json
 from tmp_utils.findings import comparisons, report
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.place import Place
 
 METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "embedder": "judge"}
 
@@ -84,14 +86,15 @@ def test_what_a_notebook_reads_decides_whether_it_is_done(tmp_path):
 
 def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, capsys, monkeypatch):
     first = (
-        "from tmp_utils.runs import folder as runs\nfolder = runs.run_folder(runs_dir, profile, 'a', 'TI', 'BL', seed)"
+        "from tmp_utils.runs.folder import open_run\nfrom tmp_utils.runs.place import Place\n"
+        "folder = Place(runs_dir, profile).run('a', 'TI', 'BL', seed)"
     )
     write_notebook(
         tmp_path / "notebooks",
         "01_first.ipynb",
         'profile: str = "pocket"\nseed: int = 0\nruns_dir: str = "runs"',
         first,
-        "runs.open_run(folder, {'steps': 1}).finish()",
+        "open_run(folder, {'steps': 1}).finish()",
         "import sys, os\nprint(sys.executable, os.environ['HF_HUB_OFFLINE'])",
     )
     arguments = [
@@ -107,7 +110,7 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     executed = tmp_path / "runs/pocket/notebooks/01_first.ipynb"
     printed = nbformat.read(executed, as_version=4).cells[-1].outputs[0].text
     assert printed == f"{sys.executable} 1\n"
-    assert runs.find_runs(tmp_path / "runs", "pocket") == [tmp_path / "runs/pocket/a/TI-BL/seed3"]
+    assert Place(tmp_path / "runs", "pocket").runs() == [tmp_path / "runs/pocket/a/TI-BL/seed3"]
     assert "[1/1] 01_first: done in" in capsys.readouterr().out
     assert sorted(p.name for p in executed.parent.iterdir()) == ["01_first.ipynb", "01_first.json"]
 
@@ -139,7 +142,7 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
 def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):
     output, record = tmp_path / "x.ipynb", tmp_path / "x.json"
     output.write_text("{}")
-    runs.write_json(record, {"fingerprint": "f", "runs": {"a/TI-BL/seed0": 1}})
+    write_json(record, {"fingerprint": "f", "runs": {"a/TI-BL/seed0": 1}})
     clip = tmp_path / "a/TI-BL/seed0/clips/x.wav"
     clip.parent.mkdir(parents=True)
     clip.touch()
@@ -151,11 +154,11 @@ def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):
 
 @pytest.fixture
 def small_study(tmp_path) -> Path:
-    run = runs.open_run(runs.run_folder(tmp_path, "pocket", "<b>sitar</b>", "TI", "BL", 0), {"steps": 1})
+    run = open_run(Place(tmp_path, "pocket").run("<b>sitar</b>", "TI", "BL", 0), {"steps": 1})
     (run.path / "clips").mkdir()
     soundfile.write(run.path / "clips" / "a.wav", np.zeros(160), 16000)
     clips = {"file": ["a.wav"], "prompt_id": ["r"], "prompt": ["a recording of a <script>"]}
-    runs.write_csv(run.path / "clips.csv", pd.DataFrame(clips))
+    write_csv(run.path / "clips.csv", pd.DataFrame(clips))
     row = {
         **METRIC,
         "concept": "<b>sitar</b>",
@@ -164,7 +167,7 @@ def small_study(tmp_path) -> Path:
         "metric": "CLAP-A",
         "value": 0.75,
     }
-    runs.write_csv(run.path / "metrics.csv", pd.DataFrame([{**row, "ci_low": 0.7, "ci_high": 0.8}]))
+    write_csv(run.path / "metrics.csv", pd.DataFrame([{**row, "ci_low": 0.7, "ci_high": 0.8}]))
     run.finish()
     figures = tmp_path / "pocket" / "figures"
     figures.mkdir()
@@ -186,14 +189,14 @@ class Sources(HTMLParser):
 
 
 def test_the_report_is_one_page_that_loads_nothing_and_escapes_what_it_shows(small_study):
-    page = report.write_report(small_study, "pocket")
+    page = report.write_report(Place(small_study, "pocket"))
     html = page.read_text(encoding="utf-8")
     seen = Sources()
     seen.feed(html)
     assert page == small_study / "pocket" / "report" / "index.html"
     assert [source[:22] for source in seen.loads] == ["data:audio/wav;base64,"]
     sound = base64.b64decode(seen.loads[0].partition(",")[2])
-    assert sound == (runs.find_runs(small_study)[0] / "clips" / "a.wav").read_bytes()
+    assert sound == (Place(small_study, "pocket").runs()[0] / "clips" / "a.wav").read_bytes()
     assert "a recording of a &lt;script&gt;" in html and "&lt;b&gt;sitar&lt;/b&gt;" in html
     assert "0.750 [0.700, 0.800]" in html and "rendered stand-ins" in html
     assert html.count("plotly.js v") == 1 and seen.tags.count("figure") == 2
@@ -203,22 +206,22 @@ def test_the_report_is_one_page_that_loads_nothing_and_escapes_what_it_shows(sma
 
 def test_a_broken_figure_is_named_on_the_page_and_the_others_stay(small_study):
     (small_study / "pocket" / "figures" / "a_broken.json").write_text("{")
-    html = report.write_report(small_study, "pocket").read_text(encoding="utf-8")
+    html = report.write_report(Place(small_study, "pocket")).read_text(encoding="utf-8")
     assert "a_broken.json is not a plotly figure" in html
     assert html.count("<figure>") == 2 and html.count("plotly.js v") == 1
 
 
 def test_an_empty_study_says_what_is_missing(tmp_path):
     with pytest.raises(FileNotFoundError, match="make study"):
-        report.write_report(tmp_path, "pocket")
+        report.write_report(Place(tmp_path, "pocket"))
     (tmp_path / "pocket").mkdir()
-    html = report.write_report(tmp_path, "pocket").read_text(encoding="utf-8")
+    html = report.write_report(Place(tmp_path, "pocket")).read_text(encoding="utf-8")
     missing = ["comparison of", "plane of", "clips of both", "results", "measurements", "verdicts", "figures", "clips"]
     assert [part for part in missing if f"No {part}" not in html] == [] and html.count("yet: the") == 9
 
 
 def test_the_report_fits_a_phone_and_draws_its_figures_without_a_network(small_study):
-    page = report.write_report(small_study, "pocket")
+    page = report.write_report(Place(small_study, "pocket"))
     with browser() as chromium:
         phone = chromium.new_page(viewport={"width": 390, "height": 800}, offline=True)
         faults, asked = [], []

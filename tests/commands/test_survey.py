@@ -5,6 +5,7 @@ from survey_runs import PROFILE, make_run
 
 from tmp_utils.commands import run as run_command
 from tmp_utils.commands import survey as command
+from tmp_utils.runs.place import Place
 from tmp_utils.survey.pairs import build_questionnaire
 from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
 
@@ -38,8 +39,8 @@ def test_a_study_is_kept_when_runs_are_added(survey):
     questionnaire = survey("--n-per-kind", "1")
     for variant in ("DB-BL", "TI-BL"):
         make_run(survey.runs_dir, "taiko", variant, hz=500)
-    assert survey().version == newest_questionnaire(survey.runs_dir, PROFILE).version == questionnaire.version
-    assert build_questionnaire(survey.runs_dir, PROFILE, n_per_kind=1).version == survey().version
+    assert survey().version == newest_questionnaire(Place(survey.runs_dir, PROFILE)).version == questionnaire.version
+    assert build_questionnaire(Place(survey.runs_dir, PROFILE), n_per_kind=1).version == survey().version
     assert survey("--build", "--n-per-kind", "2").version != questionnaire.version
 
 

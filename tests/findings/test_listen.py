@@ -11,6 +11,7 @@ import soundfile
 from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
 
 from tmp_utils.findings import listen, results
+from tmp_utils.runs.place import Place
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def study(tmp_path, monkeypatch):
     use_quick_ears(monkeypatch)
     use_tone_embedder(monkeypatch)
     folder, own = make_study(tmp_path, ("lute", "harp"), (("DB", "BL"), ("TI", "BL")))
-    return folder, own, results.collect_results(folder, PROFILE, own, say=lambda line: None)
+    return folder, own, results.collect_results(Place(folder, PROFILE), own, say=lambda line: None)
 
 
 def sounds(html):
@@ -30,15 +31,15 @@ def content(study, concept, variant, file):
 
 
 def test_every_clip_of_every_run_is_listed(study):
-    clips = listen.run_clips(study[0], PROFILE)
+    clips = listen.run_clips(Place(study[0], PROFILE))
     assert len(clips) == 2 * 3 * (2 + 2)
     assert all(path.is_file() for path in clips["path"])
     with pytest.raises(FileNotFoundError, match="no clips in the runs of profile 'pocket'"):
-        listen.run_clips(study[0], "pocket")
+        listen.run_clips(Place(study[0], "pocket"))
 
 
 def test_the_browser_plays_the_cell_that_is_chosen_bit_for_bit(study):
-    browser = listen.table_browser(study[0], PROFILE, study[2], study[1])
+    browser = listen.table_browser(Place(study[0], PROFILE), study[2], study[1])
     menus, below = browser.children[0].children, browser.children[1]
     own = [(study[1][0] / f"{k}.wav").read_bytes() for k in range(2)]
     menus[0].value, menus[1].value, menus[3].value = "lute", "TI BL", "genre-jazz"
@@ -49,7 +50,7 @@ def test_the_browser_plays_the_cell_that_is_chosen_bit_for_bit(study):
 
 
 def test_the_scores_beside_a_cell_are_those_of_the_table(study):
-    browser = listen.table_browser(study[0], PROFILE, study[2], study[1])
+    browser = listen.table_browser(Place(study[0], PROFILE), study[2], study[1])
     menus, below = browser.children[0].children, browser.children[1]
     table = study[2].query("concept == 'harp' and method == 'DB' and setup == 'BL'")
     menus[0].value, menus[1].value, menus[3].value = "harp", "DB BL", "genre-jazz"
@@ -61,7 +62,7 @@ def test_the_scores_beside_a_cell_are_those_of_the_table(study):
 
 
 def test_a_choice_that_another_concept_has_too_is_kept(study):
-    browser = listen.table_browser(study[0], PROFILE, study[2], study[1])
+    browser = listen.table_browser(Place(study[0], PROFILE), study[2], study[1])
     menus = browser.children[0].children
     menus[0].value, menus[1].value, menus[3].value = "harp", "TI BL", "genre-jazz"
     menus[0].value = "lute"
@@ -69,18 +70,22 @@ def test_a_choice_that_another_concept_has_too_is_kept(study):
 
 
 def test_a_missing_clip_and_a_strange_prompt_are_words_on_the_page(study):
-    clips = listen.run_clips(study[0], PROFILE).query("concept == 'lute' and setup == 'MIX' or setup == 'BL'").head(1)
+    clips = (
+        listen.run_clips(Place(study[0], PROFILE))
+        .query("concept == 'lute' and setup == 'MIX' or setup == 'BL'")
+        .head(1)
+    )
     clips["path"].iloc[0].unlink()
     html = listen.cell_html(clips.assign(prompt="<script>"), study[2], study[1])
     assert "reconstruction-0.wav is missing" in html and "<script>" not in html
 
 
 def test_the_static_table_has_the_concepts_own_clip_and_one_of_every_setup(study):
-    shown = listen.players(listen.run_clips(study[0], PROFILE), own_concepts=study[1])
+    shown = listen.players(listen.run_clips(Place(study[0], PROFILE)), own_concepts=study[1])
     assert len(sounds(shown.data)) == 2 * (1 + 3)
     assert sounds(shown.data)[0] == (study[1][1] / "0.wav").read_bytes()
     with pytest.raises(ValueError, match="no clips of prompt 'x'"):
-        listen.players(listen.run_clips(study[0], PROFILE), "x")
+        listen.players(listen.run_clips(Place(study[0], PROFILE)), "x")
 
 
 def test_a_failed_cell_says_why(study):

@@ -6,15 +6,16 @@ import pytest
 import soundfile
 from results_runs import PROFILE, clip, collect, make_run, rows, tone
 
+from tmp_utils.files import write_csv, write_json
 from tmp_utils.findings import comparisons, pooled, published, results
 from tmp_utils.findings.verdicts import verdicts
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.metrics.distances import frechet_audio_distance
 from tmp_utils.metrics.table import RESULT_COLUMNS, read_table
-from tmp_utils.runs import folder as runs
 from tmp_utils.runs.collection import Collection
-from tmp_utils.runs.integrity import record
+from tmp_utils.runs.integrity import fingerprints, record
+from tmp_utils.runs.place import Place
 
 
 def csv(study):
@@ -28,7 +29,7 @@ def test_the_table_holds_every_run_its_references_and_the_pooled_distances(study
     assert len(whole) == 2 * 4 and set(whole["status"]) == {"ok"}
     assert set(table["metric"]) >= {"clap_t", "fad", "kad", "level_agreement", "ceiling_a", "floor_t", "pooled_fad"}
     assert len(rows(table, metric="clap_t", concept="lute", method="TI")) == 2 + 1
-    assert published.read_results(*(study[0], PROFILE)).equals(table.reset_index(drop=True))
+    assert published.read_results(Place(study[0], PROFILE)).equals(table.reset_index(drop=True))
 
 
 def test_collecting_again_changes_nothing_and_loads_nothing(study, loaded):
@@ -41,10 +42,9 @@ def test_collecting_again_changes_nothing_and_loads_nothing(study, loaded):
 def test_rows_that_a_run_has_are_kept_as_they_are(study):
     folder = clip(study).parents[1]
     collect(study)
-    (folder / "scored.json").unlink()
     table = read_table(folder / "metrics.csv")
     table.loc[table["metric"] == "clap_a", "value"] += 1
-    runs.write_csv(folder / "metrics.csv", table)
+    write_csv(folder / "metrics.csv", table)
     record(folder, "metrics.csv")
     kept = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert kept["value"].item() == rows(table, metric="clap_a")["value"].item()
@@ -77,14 +77,22 @@ def test_a_deleted_clip_fails_its_rows_and_changes_no_others_and_its_return_mend
     assert csv(study) == intact
 
 
-def test_a_changed_clip_is_scored_again_even_with_an_old_date(study):
+def test_a_clip_that_changed_after_its_run_finished_fails_its_rows_and_is_not_scored(study):
     before = collect(study)
     path = clip(study, file="genre-jazz-0.wav")
+    content = path.read_bytes()
     save_clip(path, tone(5000, 3))
     after = collect(study)
     changed = after.loc[before.compare(after).index]
-    assert set(changed["prompt"]) == {"all", "genre-jazz"} and set(changed["status"]) == {"ok"}
+    assert set(changed["prompt"]) == {"all", "genre-jazz"} and set(changed["status"]) == {"failed"}
     assert set(changed["metric"]) == {"clap_t"} and set(changed["concept"]) == {"lute"}
+    assert (
+        changed["note"]
+        .str.contains("genre-jazz-0.wav: damaged (its content is not what was written)", regex=False)
+        .all()
+    )
+    path.write_bytes(content)
+    pd.testing.assert_frame_equal(collect(study), before)
 
 
 @pytest.mark.parametrize(
@@ -92,18 +100,19 @@ def test_a_changed_clip_is_scored_again_even_with_an_old_date(study):
     [
         (np.zeros(RATE_HZ), "silent"),
         (np.r_[tone(500, 0)[:-1], np.nan], "NaN"),
-        (tone(500, 0, 0.7), "half-written, 0.70 s of 1.00 s"),
+        (tone(500, 0, 0.7), "cut short, 0.70 s of 1.00 s"),
     ],
 )
 def test_a_bad_clip_fails_its_run_with_the_reason_and_is_not_averaged_away(study, content, reason):
     soundfile.write(clip(study), content, RATE_HZ, subtype="FLOAT")
+    record(clip(study).parents[1], "clips/reconstruction-0.wav")
     table = collect(study)
     run = rows(table, concept="lute", method="DB", setup="BL", prompt="all")
     failed = run[run["status"] == "failed"]
     assert set(failed["metric"]) >= {"clap_a", "nearest_training", "fad", "kad"}
     assert failed["note"].str.contains(reason).all() and failed["value"].isna().all()
     pool = rows(table, concept="pooled", method="DB", setup="BL")
-    assert set(pool["status"]) == {"failed"} and pool["note"].str.contains("lute: 1 of 2 clips failed").all()
+    assert set(pool["status"]) == {"failed"} and pool["note"].str.contains("lute: 1 of 2 clips cannot be used").all()
     assert set(rows(table, concept="pooled", method="TI")["status"]) == {"ok"}
     assert comparisons.coverage(table).loc["lute", "DB BL"] == "1 (1 failed)"
 
@@ -111,6 +120,7 @@ def test_a_bad_clip_fails_its_run_with_the_reason_and_is_not_averaged_away(study
 def test_a_clip_that_the_listing_lost_fails_too(study):
     listing = clip(study, file="clips.csv")
     pd.read_csv(listing).iloc[1:].to_csv(listing, index=False)
+    record(listing.parents[1], "clips/clips.csv")
     failed = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert failed["status"].item() == "failed" and "reconstruction not in clips.csv" in failed["note"].item()
 
@@ -121,7 +131,8 @@ def test_tables_scored_before_shares_had_wilsons_interval_get_it_and_keep_all_el
     table = read_table(path)
     share = table["metric"].str.endswith("_agreement")
     table.loc[share, ["ci_low", "ci_high"]] = [-0.2, 1.1]
-    runs.write_csv(path, table)
+    write_csv(path, table)
+    record(path.parent, "metrics.csv")
     pd.testing.assert_frame_equal(collect(study), before)
     assert before.loc[before["metric"].str.endswith("_agreement"), ["ci_low", "ci_high"]].stack().between(0, 1).all()
 
@@ -150,7 +161,7 @@ def test_a_listing_that_is_gone_or_empty_fails_the_run(study):
 
 
 def test_a_concept_that_cannot_be_found_fails_and_says_where_to_name_it(study):
-    table = results.collect_results(study[0], PROFILE, study[1][:1], say=lambda line: None)
+    table = results.collect_results(Place(study[0], PROFILE), study[1][:1], say=lambda line: None)
     failed = rows(table, concept="harp")
     assert set(failed["status"]) == {"failed"} and failed["note"].str.contains("name it in `concepts`").all()
     assert set(rows(table, concept="lute", metric="clap_a")["status"]) == {"ok"}
@@ -172,30 +183,30 @@ def test_two_embedders_in_one_table_are_refused_and_naming_one_scores_all_runs_w
 
 def test_no_runs_or_only_references_say_what_to_run(tmp_path, loaded):
     with pytest.raises(FileNotFoundError, match=r"02_textual_inversion.*03_dreambooth.*make study"):
-        results.collect_results(tmp_path / "runs", PROFILE)
+        results.collect_results(Place(tmp_path / "runs", PROFILE))
     make_run(tmp_path / "runs", "lute", "untrained", "class-noun")
     with pytest.raises(FileNotFoundError, match="no finished runs of a setup"):
-        results.collect_results(tmp_path / "runs", PROFILE)
+        results.collect_results(Place(tmp_path / "runs", PROFILE))
 
 
 def test_a_run_without_scores_is_scored_and_one_that_is_unfinished_is_counted(study):
     told = []
     (study[0] / PROFILE / "lute" / "DB-TE" / ".seed0.abc.partial").mkdir(parents=True)
-    results.collect_results(study[0], PROFILE, study[1], say=told.append)
+    results.collect_results(Place(study[0], PROFILE), study[1], say=told.append)
     assert told == ["8 runs, 8 scored again, 1 unfinished and left out, 0 failed rows."]
 
 
 def test_pooled_fad_is_that_of_the_clips_of_all_concepts_at_equal_n(study):
     table = collect(study)
     found = rows(table, metric="pooled_fad", method="TI").iloc[0]
-    collection = Collection(study[0], PROFILE, study[1])
+    collection = Collection(Place(study[0], PROFILE), study[1])
     embedder = collection.pooled_embedder
     generated = [
         soundfile.read(clip(study, "TI-BL", f"reconstruction-{k}.wav", concept), dtype="float32")[0]
         for concept in ("harp", "lute")
         for k in range(2)
     ]
-    training = [c for name in ("harp", "lute") for c in results.concepts.load_clips(collection.own[name])]
+    training = [c for name in ("harp", "lute") for c in results.concepts.load_clips(collection.recordings[name])]
     draw = np.random.default_rng(0)
     reference = embedder.embed_windows(training)[np.sort(draw.choice(6, 4, replace=False))]
     expected = frechet_audio_distance(reference, embedder.embed_windows(generated)).value
@@ -222,14 +233,14 @@ def test_the_pooled_rows_count_as_no_concept(study):
 
 
 def test_a_sweep_whose_clips_are_gone_keeps_no_value(study):
-    folder = runs.run_folder(study[0], PROFILE, "lute", "transfer", "TI-MW", 0)
+    folder = Place(study[0], PROFILE).run("lute", "transfer", "TI-MW", 0)
     (folder / "clips").mkdir(parents=True)
     save_clip(folder / "clips" / "a.wav", tone(500, 0))
-    runs.write_csv(folder / "curves.csv", [{"file": "a.wav", "strength": 0.5}])
+    write_csv(folder / "curves.csv", [{"file": "a.wav", "strength": 0.5}])
     row = dict.fromkeys(RESULT_COLUMNS, "") | {"metric": "transfer_balance", "value": 0.5, "n": 3, "status": "ok"}
     row |= {"concept": "lute", "method": "TI", "setup": "MW@0.4-0.6", "seed": 0, "prompt": "all"}
-    runs.write_csv(folder / "metrics.csv", [row])
-    runs.write_json(folder / "run.json", {"parameters": {"seed": 0}})
+    write_csv(folder / "metrics.csv", [row])
+    write_json(folder / "run.json", {"parameters": {"seed": 0}, "files": fingerprints(folder, {})})
     assert rows(collect(study), metric="transfer_balance")["value"].item() == 0.5
     (folder / "clips" / "a.wav").unlink()
     gone = rows(collect(study), metric="transfer_balance")
@@ -241,8 +252,7 @@ def test_a_concept_that_is_named_the_next_time_is_scored_then_and_so_are_its_poo
     intact = csv(study)
     for folder in (study[0] / PROFILE).glob("harp/*/seed0"):
         (folder / "metrics.csv").unlink()
-        (folder / "scored.json").unlink(missing_ok=True)
-    without = results.collect_results(study[0], PROFILE, study[1][:1], say=lambda line: None)
+    without = results.collect_results(Place(study[0], PROFILE), study[1][:1], say=lambda line: None)
     assert set(rows(without, concept="harp")["status"]) == {"failed"}
     assert set(rows(without, concept="pooled")["status"]) == {"failed"}
     pd.testing.assert_frame_equal(collect(study), whole)

@@ -4,25 +4,25 @@ import shutil
 
 from results_runs import PROFILE, collect, make_run, rows, tone
 
+from tmp_utils.files import write_json
 from tmp_utils.findings import results
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import save_clip
-from tmp_utils.runs import folder as runs
-from tmp_utils.runs.collection import own_concepts
+from tmp_utils.runs.collection import user_concepts
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.place import Place
 
 
 def test_recordings_that_are_not_those_a_run_learned_from_fail_its_scores_and_say_so(study):
     collect(study)
     for folder in (study[0] / PROFILE).glob("lute/*/seed0"):
-        manifest = runs.read_manifest(folder)
+        manifest = read_manifest(folder)
         known = concepts.clips_hash(concepts.load_concept(study[1][0]))
-        runs.write_json(folder / "run.json", manifest | {"parameters": manifest["parameters"] | {"clips_hash": known}})
-        (folder / "scored.json").unlink()
+        write_json(folder / "run.json", manifest | {"parameters": manifest["parameters"] | {"clips_hash": known}})
         (folder / "metrics.csv").unlink()
     assert set(rows(collect(study), concept="lute")["status"]) == {"ok"}
     save_clip(study[1][0] / "1.wav", tone(333, 1))
     for folder in (study[0] / PROFILE).glob("lute/*/seed0"):
-        (folder / "scored.json").unlink()
         (folder / "metrics.csv").unlink()
     failed = rows(collect(study), concept="lute")
     assert set(failed["status"]) == {"failed"} and failed["note"].str.contains("other recordings than this run").all()
@@ -32,23 +32,23 @@ def remember(study, concept, folder, seed=0):
     """Let the runs of a concept know the folder and the recordings that they were made from."""
     known = concepts.clips_hash(concepts.load_concept(folder))
     for run in (study[0] / PROFILE).glob(f"{concept}/*/seed{seed}"):
-        manifest = runs.read_manifest(run)
+        manifest = read_manifest(run)
         asked = manifest["parameters"] | {"clips_hash": known}
-        runs.write_json(run / "run.json", manifest | {"parameters": asked, "recordings": str(folder)})
+        write_json(run / "run.json", manifest | {"parameters": asked, "recordings": str(folder)})
 
 
 def test_recordings_are_found_where_the_runs_remember_them_or_by_what_they_are_under_another_name(study):
     for folder in study[1]:
         remember(study, folder.name, folder)
-    found = results.collect_results(study[0], PROFILE, say=lambda line: None)
+    found = results.collect_results(Place(study[0], PROFILE), say=lambda line: None)
     assert set(found["status"]) == {"ok"}
     lute = study[1][0]
     moved = lute.rename(lute.with_name("renamed"))
-    own = own_concepts(study[0], PROFILE, [moved])
+    own = user_concepts(Place(study[0], PROFILE), [moved])
     assert own["lute"].clips[0].parent == moved and own["lute"].class_noun == "guitar" and "harp" in own
-    assert "lute" not in own_concepts(study[0], PROFILE)
+    assert "lute" not in user_concepts(Place(study[0], PROFILE))
     next(moved.glob("*.wav")).unlink()
-    assert "lute" not in own_concepts(study[0], PROFILE, [moved])
+    assert "lute" not in user_concepts(Place(study[0], PROFILE), [moved])
 
 
 def test_of_two_folders_the_one_with_a_runs_own_recordings_is_taken(study):
@@ -58,4 +58,4 @@ def test_of_two_folders_the_one_with_a_runs_own_recordings_is_taken(study):
     remember(study, "lute", study[1][0])
     remember(study, "lute", copy, seed=1)
     next(study[1][0].glob("*.wav")).unlink()
-    assert own_concepts(study[0], PROFILE)["lute"].clips[0].parent == copy
+    assert user_concepts(Place(study[0], PROFILE))["lute"].clips[0].parent == copy

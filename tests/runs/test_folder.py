@@ -16,54 +16,56 @@ import pandas as pd
 import pytest
 
 from tmp_utils import files
-from tmp_utils.runs import folder as runs
+from tmp_utils.files import slug, write_csv, write_json
+from tmp_utils.runs.folder import is_done, open_run, read_manifest
+from tmp_utils.runs.place import Place
 
 SETTINGS = {"method": "TI", "steps": 150, "lr": 0.02, "clips": ["a.wav", "b.wav"]}
 
 
 def folder_in(tmp_path: Path, seed: int = 0) -> Path:
-    return runs.run_folder(tmp_path, "pocket", "sitar", "TI", "BL", seed)
+    return Place(tmp_path, "pocket").run("sitar", "TI", "BL", seed)
 
 
 def finished(tmp_path: Path, seed: int = 0, settings: dict = SETTINGS) -> Path:
-    return runs.open_run(folder_in(tmp_path, seed), settings).finish()
+    return open_run(folder_in(tmp_path, seed), settings).finish()
 
 
 def test_a_run_lies_where_its_settings_say(tmp_path):
     expected = tmp_path / "pocket" / "sitar" / "DB-LoRA-BL" / "seed3"
-    assert runs.run_folder(tmp_path, "pocket", "sitar", "DB-LoRA", "BL", 3) == expected
+    assert Place(tmp_path, "pocket").run("sitar", "DB-LoRA", "BL", 3) == expected
     assert not expected.exists()
 
 
 def test_a_relative_runs_folder_does_not_depend_on_the_current_directory(tmp_path, monkeypatch):
-    before = runs.resolve_runs_dir("runs")
+    before = Place("runs", "pocket").runs_dir
     monkeypatch.chdir(tmp_path)
-    assert runs.resolve_runs_dir("runs") == before == Path(runs.__file__).parents[2] / "runs"
+    assert Place("runs", "pocket").runs_dir == before == Path(__file__).parents[2] / "runs"
 
 
 @pytest.mark.parametrize("name", ["ma flûte à bec", "../../etc", "尺八", "a/b", "drums ", "..", "x" * 200])
 def test_any_concept_name_becomes_one_safe_folder(tmp_path, name):
-    folder = runs.run_folder(tmp_path, "pocket", name, "TI", "BL", 0)
+    folder = Place(tmp_path, "pocket").run(name, "TI", "BL", 0)
     assert folder.parents[3] == tmp_path
     assert folder.resolve() == folder
     assert folder.parents[1].name.isascii() and " " not in folder.parents[1].name
 
 
 def test_names_that_read_alike_keep_apart_and_plain_names_stay():
-    assert len({runs.slug(name) for name in ["flute", "flûte", "my flute", "my-flute"]}) == 4
-    assert runs.slug("my-flute") == "my-flute"
-    assert runs.slug("flu\u0302te") == runs.slug("flûte")
+    assert len({slug(name) for name in ["flute", "flûte", "my flute", "my-flute"]}) == 4
+    assert slug("my-flute") == "my-flute"
+    assert slug("flu\u0302te") == slug("flûte")
 
 
 def test_a_seed_must_be_a_whole_number(tmp_path):
     with pytest.raises(ValueError, match="whole number"):
-        runs.run_folder(tmp_path, "pocket", "sitar", "TI", "BL", -1)
+        Place(tmp_path, "pocket").run("sitar", "TI", "BL", -1)
 
 
 def test_a_run_takes_its_name_only_when_finished(tmp_path):
     folder = folder_in(tmp_path)
-    with runs.open_run(folder, SETTINGS) as run:
-        runs.write_json(run.path / "history.json", [1, 2])
+    with open_run(folder, SETTINGS) as run:
+        write_json(run.path / "history.json", [1, 2])
         assert not folder.exists()
         run.finish()
     assert json.loads((folder / "history.json").read_text()) == [1, 2]
@@ -72,10 +74,10 @@ def test_a_run_takes_its_name_only_when_finished(tmp_path):
 
 def test_the_manifest_says_what_made_the_run(tmp_path):
     backbone = SimpleNamespace(id="data/pocket", hash="abc")
-    run = runs.open_run(folder_in(tmp_path), SETTINGS, backbone=backbone)
+    run = open_run(folder_in(tmp_path), {**SETTINGS, "backbone_hash": backbone.hash}, backbone)
     with run.timed("train_s"):
         time.sleep(0.01)
-    manifest = runs.read_manifest(run.finish())
+    manifest = read_manifest(run.finish())
     assert manifest["status"] == "complete"
     assert manifest["parameters"] == {**SETTINGS, "backbone_hash": "abc"}
     assert manifest["backbone"] == {"id": "data/pocket", "hash": "abc"}
@@ -88,7 +90,7 @@ def test_the_manifest_says_what_made_the_run(tmp_path):
 def test_the_same_settings_again_do_nothing_and_say_so(tmp_path, capsys):
     folder = finished(tmp_path)
     before = (folder / "run.json").stat().st_mtime_ns
-    again = runs.open_run(folder, dict(reversed(SETTINGS.items())))
+    again = open_run(folder, dict(reversed(SETTINGS.items())))
     assert again.done and again.path == folder
     assert again.finish() == folder
     assert (folder / "run.json").stat().st_mtime_ns == before
@@ -98,38 +100,38 @@ def test_the_same_settings_again_do_nothing_and_say_so(tmp_path, capsys):
 def test_tuples_and_numpy_numbers_are_the_same_settings(tmp_path):
     folder = finished(tmp_path)
     same = {**SETTINGS, "steps": np.int64(150), "clips": ("a.wav", "b.wav")}
-    assert runs.is_done(folder, same)
+    assert is_done(folder, same)
 
 
 def test_other_settings_in_a_finished_folder_name_what_differs(tmp_path):
     folder = finished(tmp_path)
     with pytest.raises(ValueError, match=r"steps was 150 and is now 10.*delete that folder") as caught:
-        runs.open_run(folder, {**SETTINGS, "steps": 10})
+        open_run(folder, {**SETTINGS, "steps": 10})
     assert "lr was" not in str(caught.value)
-    assert runs.read_manifest(folder)["parameters"]["steps"] == 150
+    assert read_manifest(folder)["parameters"]["steps"] == 150
 
 
 def test_another_backbone_is_another_run(tmp_path):
     folder = folder_in(tmp_path)
-    runs.open_run(folder, SETTINGS, backbone=SimpleNamespace(id="x", hash="1")).finish()
+    open_run(folder, {**SETTINGS, "backbone_hash": "1"}).finish()
     with pytest.raises(ValueError, match="backbone_hash was '1' and is now '2'"):
-        runs.open_run(folder, SETTINGS, backbone=SimpleNamespace(id="x", hash="2"))
+        open_run(folder, {**SETTINGS, "backbone_hash": "2"})
 
 
 def test_a_folder_without_a_manifest_is_not_taken_for_a_run(tmp_path):
     folder_in(tmp_path).mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"no run\.json.*choose another runs_dir"):
-        runs.open_run(folder_in(tmp_path), SETTINGS)
+        open_run(folder_in(tmp_path), SETTINGS)
 
 
 def test_an_interrupted_run_is_resumed_with_what_it_finished(tmp_path, capsys):
     folder = folder_in(tmp_path)
-    with pytest.raises(KeyboardInterrupt), runs.open_run(folder, SETTINGS) as run, run.timed("train_s"):
+    with pytest.raises(KeyboardInterrupt), open_run(folder, SETTINGS) as run, run.timed("train_s"):
         (run.path / "checkpoint.safetensors").write_bytes(b"half")
         raise KeyboardInterrupt
     assert not folder.exists()
-    assert runs.find_runs(tmp_path) == []
-    with runs.open_run(folder, SETTINGS) as again:
+    assert Place(tmp_path, "pocket").runs() == []
+    with open_run(folder, SETTINGS) as again:
         assert again.resumed and (again.path / "checkpoint.safetensors").read_bytes() == b"half"
         assert again.timings["train_s"] == run.timings["train_s"]
         again.finish()
@@ -138,20 +140,20 @@ def test_an_interrupted_run_is_resumed_with_what_it_finished(tmp_path, capsys):
 
 
 def test_what_an_interrupted_run_left_is_not_mixed_with_other_settings(tmp_path):
-    first = runs.open_run(folder_in(tmp_path), SETTINGS)
+    first = open_run(folder_in(tmp_path), SETTINGS)
     (first.path / "checkpoint.safetensors").write_bytes(b"half")
     first.close()
-    other = runs.open_run(folder_in(tmp_path), {**SETTINGS, "lr": 1.0})
+    other = open_run(folder_in(tmp_path), {**SETTINGS, "lr": 1.0})
     assert not other.resumed and not (other.path / "checkpoint.safetensors").exists()
     other.close()
-    assert runs.open_run(folder_in(tmp_path), SETTINGS).resumed
+    assert open_run(folder_in(tmp_path), SETTINGS).resumed
 
 
 def hold_in_another_process(folder: Path) -> subprocess.Popen:
     program = textwrap.dedent(f"""
         import time
-        from tmp_utils.runs import folder as runs
-        run = runs.open_run({str(folder)!r}, {SETTINGS!r}, say=lambda line: None)
+        from tmp_utils.runs.folder import open_run
+        run = open_run({str(folder)!r}, {SETTINGS!r}, say=lambda line: None)
         print("held", flush=True)
         time.sleep(60)
     """)
@@ -165,18 +167,18 @@ def test_a_second_process_is_told_who_writes_and_a_dead_one_holds_nothing(tmp_pa
     other = hold_in_another_process(folder)
     try:
         with pytest.raises(RuntimeError, match=f"written by process {other.pid} "):
-            runs.open_run(folder, SETTINGS)
+            open_run(folder, SETTINGS)
     finally:
         other.send_signal(signal.SIGKILL)
         other.communicate()
-    run = runs.open_run(folder, SETTINGS)
+    run = open_run(folder, SETTINGS)
     assert run.resumed
     assert run.finish() == folder
 
 
 def test_opening_twice_in_one_kernel_is_rerunning_a_cell_not_a_conflict(tmp_path):
-    first = runs.open_run(folder_in(tmp_path), SETTINGS)
-    second = runs.open_run(folder_in(tmp_path), SETTINGS)
+    first = open_run(folder_in(tmp_path), SETTINGS)
+    second = open_run(folder_in(tmp_path), SETTINGS)
     assert second.path == first.path
     assert second.finish() == folder_in(tmp_path)
 
@@ -195,16 +197,16 @@ def raising(number: int):
 def test_a_disk_that_refuses_is_named_with_the_next_move(tmp_path, monkeypatch, number, words, kind):
     monkeypatch.setattr(Path, "mkdir", raising(number))
     with pytest.raises(kind, match=words) as caught:
-        runs.open_run(folder_in(tmp_path), SETTINGS)
+        open_run(folder_in(tmp_path), SETTINGS)
     assert caught.value.errno == number
     assert str(folder_in(tmp_path)) in str(caught.value) and "choose another runs_dir" in str(caught.value).lower()
 
 
 def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_half_written(tmp_path, monkeypatch):
-    path = runs.write_json(tmp_path / "results.json", {"value": 1})
+    path = write_json(tmp_path / "results.json", {"value": 1})
     monkeypatch.setattr(os, "fsync", raising(errno.ENOSPC))
     with pytest.raises(OSError, match="no space left") as caught:
-        runs.write_json(path, {"value": 2})
+        write_json(path, {"value": 2})
     assert caught.value.errno == errno.ENOSPC
     assert json.loads(path.read_text()) == {"value": 1}
     assert list(tmp_path.iterdir()) == [path]
@@ -212,9 +214,9 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_half_written(tmp_p
 
 def test_a_full_disk_inside_a_run_is_explained_and_the_run_can_go_on(tmp_path):
     folder = folder_in(tmp_path)
-    with pytest.raises(OSError, match="running again goes on from there"), runs.open_run(folder, SETTINGS):
+    with pytest.raises(OSError, match="running again goes on from there"), open_run(folder, SETTINGS):
         raise OSError(errno.ENOSPC, "write failed")
-    assert runs.open_run(folder, SETTINGS).resumed
+    assert open_run(folder, SETTINGS).resumed
 
 
 def test_other_disk_errors_pass_unchanged(tmp_path):
@@ -224,19 +226,19 @@ def test_other_disk_errors_pass_unchanged(tmp_path):
 
 def test_json_keeps_numbers_and_refuses_what_it_cannot_hold(tmp_path):
     data = {"a": np.float32(0.5), "b": np.arange(2), "c": float("nan"), "d": tmp_path, "é": True}
-    kept = json.loads(runs.write_json(tmp_path / "x.json", data).read_text(encoding="utf-8"))
+    kept = json.loads(write_json(tmp_path / "x.json", data).read_text(encoding="utf-8"))
     assert kept == {"a": 0.5, "b": [0, 1], "c": None, "d": str(tmp_path), "é": True}
     with pytest.raises(TypeError, match="JSON holds"):
-        runs.write_json(tmp_path / "x.json", {"a": object()})
+        write_json(tmp_path / "x.json", {"a": object()})
 
 
 def test_runs_are_found_in_order_and_their_tables_joined(tmp_path):
     for seed in (10, 2, 0):
-        run = runs.open_run(folder_in(tmp_path, seed), SETTINGS)
-        runs.write_csv(run.path / "metrics.csv", pd.DataFrame({"seed": [seed], "value": [seed / 10]}))
+        run = open_run(folder_in(tmp_path, seed), SETTINGS)
+        write_csv(run.path / "metrics.csv", pd.DataFrame({"seed": [seed], "value": [seed / 10]}))
         run.finish()
-    runs.open_run(folder_in(tmp_path, 1), SETTINGS)  # left unfinished
-    assert [p.name for p in runs.find_runs(tmp_path, "pocket")] == ["seed0", "seed2", "seed10"]
-    assert runs.find_runs(tmp_path, "paper") == []
-    assert runs.collect(tmp_path, "pocket")["value"].tolist() == [0.0, 0.2, 1.0]
-    assert runs.collect(tmp_path, "paper").empty
+    open_run(folder_in(tmp_path, 1), SETTINGS)  # left unfinished
+    assert [p.name for p in Place(tmp_path, "pocket").runs()] == ["seed0", "seed2", "seed10"]
+    assert Place(tmp_path, "paper").runs() == []
+    assert Place(tmp_path, "pocket").table()["value"].tolist() == [0.0, 0.2, 1.0]
+    assert Place(tmp_path, "paper").table().empty

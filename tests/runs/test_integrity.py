@@ -7,6 +7,7 @@ from results_runs import ToneEmbedder
 
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.runs.integrity import check_files, record
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab, run_setup
 
 pytestmark = pytest.mark.usefixtures("short_clips")
@@ -28,7 +29,7 @@ def finished(backbone, concept, blank_folder, tmp_path_factory):
     methods = {**smoke.methods, "TI": {**smoke.methods["TI"], "steps": 2, "batch_size": 2}}
     counts = {"reconstruction_clips": 1, "clips_per_prompt": 1, "n_editability_prompts": 1, "inference_steps": 1}
     profile = replace(smoke, backbone=str(blank_folder), clip_s=1.28, methods=methods, **counts)
-    lab = Lab(profile, backbone, ToneEmbedder("clap:tones"), tmp_path_factory.mktemp("runs"))
+    lab = Lab(profile, backbone, ToneEmbedder("clap:tones"), Place(tmp_path_factory.mktemp("runs"), profile.name))
     messages = []
 
     def again():
@@ -56,7 +57,7 @@ def test_a_damaged_file_of_a_finished_run_is_named_and_made_again(finished, file
         check_files(folder, file)
     messages.clear()
     assert finished()[0] == folder
-    assert f"damaged, and made again where it is ({file}: " in messages[0]
+    assert f"damaged files are made again ({file}: " in messages[0]
     assert all(path.read_bytes() == data for path, data in whole.items())
     messages.clear()
     finished()

@@ -11,6 +11,7 @@ from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.personalize import personalise
 from tmp_utils.runs import overfitting
 from tmp_utils.runs.overfitting import language_drift, learning_path, path_in_words
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
 
 pytestmark = pytest.mark.usefixtures("short_clips")
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("short_clips")
 
 @pytest.fixture
 def lab(backbone, profile, tmp_path):
-    return Lab(profile, backbone, ToneEmbedder("clap:tones"), tmp_path / "runs")
+    return Lab(profile, backbone, ToneEmbedder("clap:tones"), Place(tmp_path / "runs", profile.name))
 
 
 def test_a_path_has_both_similarities_at_every_stop_with_n_and_interval(lab, concept, tmp_path):
@@ -36,10 +37,10 @@ def test_a_path_is_read_again_only_where_nothing_that_decides_it_changed(lab, co
         patch.setattr(overfitting, "personalise", None)
         pd.testing.assert_frame_equal(learning_path(lab, concept, row, 0, tmp_path / "paths", stops=1), first)
     faster = {**lab.profile.methods, "TI": {**lab.profile.methods["TI"], "lr": 2.0}}
-    changed = Lab(replace(lab.profile, methods=faster), lab.backbone, lab.embedder, lab.runs_dir)
+    changed = Lab(replace(lab.profile, methods=faster), lab.backbone, lab.embedder, lab.place)
     second = learning_path(changed, concept, row, 0, tmp_path / "paths", stops=1)
     assert not np.allclose(first["value"], second["value"])
-    other = Lab(lab.profile, lab.backbone, ToneEmbedder("clap:other"), lab.runs_dir)
+    other = Lab(lab.profile, lab.backbone, ToneEmbedder("clap:other"), lab.place)
     assert set(learning_path(other, concept, row, 0, tmp_path / "paths", stops=1)["embedder"]) == {"clap:other"}
 
 
@@ -67,6 +68,6 @@ def test_what_a_path_shows_is_said_from_its_intervals():
     ]
     said = path_in_words(pd.DataFrame(rows))
     assert "highest at step 5 of 9 (0.600, 0.500 at the end)" in said
-    assert "0.500 [0.500, 0.650], has fallen below that of step 5: 0.700 [0.700, 0.800]" in said
+    assert "0.500 [0.500, 0.650], is below that of step 5: 0.700 [0.700, 0.800]" in said
     rows[-1]["ci_high"] = 0.75
-    assert "is not told apart from that of step 5" in path_in_words(pd.DataFrame(rows))
+    assert "cannot be distinguished from that of step 5" in path_in_words(pd.DataFrame(rows))

@@ -13,8 +13,9 @@ from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.personalize import Diverged, load_adapter, loop
-from tmp_utils.runs import folder as runs
 from tmp_utils.runs import protocol
+from tmp_utils.runs.folder import RunFolder, read_manifest
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab, run_setup, run_setups
 from tmp_utils.runs.sweep import find_adapter
 
@@ -29,7 +30,9 @@ def setups_of(method, names):
 def lab(backbone, profile, tmp_path, monkeypatch):
     use_quick_ears(monkeypatch)
     methods = {**profile.methods, "TI": {**profile.methods["TI"], "checkpoint_every": 1}}
-    return Lab(replace(profile, methods=methods), backbone, ToneEmbedder("clap:tones"), tmp_path / "runs")
+    return Lab(
+        replace(profile, methods=methods), backbone, ToneEmbedder("clap:tones"), Place(tmp_path / "runs", profile.name)
+    )
 
 
 def interrupt(*_args, **_kwargs):
@@ -41,7 +44,7 @@ def run(lab, concept, setup="BL", **kwargs):
 
 
 def seconds_of(folder):
-    return runs.read_manifest(folder)["timings"]
+    return read_manifest(folder)["timings"]
 
 
 def test_a_run_holds_what_was_learned_heard_and_scored_and_is_made_once(lab, concept, monkeypatch):
@@ -61,7 +64,7 @@ def test_a_run_interrupted_while_it_generated_keeps_what_it_learned_and_what_tha
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(protocol, "generate_clips", interrupt)
         run(lab, concept)
-    (partial,) = (lab.runs_dir / "smoke" / "tones" / "TI-BL").glob(".seed0.*.partial")
+    (partial,) = (lab.place.folder / "tones" / "TI-BL").glob(".seed0.*.partial")
     learned, cost = load_adapter(partial), json.loads((partial / "cost.json").read_text())
     trained_s = seconds_of(partial)["training_s"]
     monkeypatch.setattr(protocol, "personalise", interrupt)
@@ -85,16 +88,16 @@ def test_words_that_learn_together_end_in_the_runs_of_words_that_learn_alone(lab
     assert len(both) == len(alone) == len(together)
     assert np.allclose(both["value"], both["value_together"], atol=0.02, equal_nan=True)
     for seed in seeds:
-        folders = [runs.run_folder(s.runs_dir, "smoke", "tones", "TI", "1-AC", seed) for s in (lab, company)]
+        folders = [s.place.run("tones", "TI", "1-AC", seed) for s in (lab, company)]
         one, other = (load_adapter(folder).tensors["embedding"] for folder in folders)
         assert float((one - other).norm() / other.norm()) < 1e-3
-    new = [folder for folder in runs.find_runs(company.runs_dir) if "TI-" in str(folder) and folder != done]
+    new = [folder for folder in company.place.runs() if "TI-" in str(folder) and folder != done]
     shares = {seconds_of(folder)["training_s"] for folder in new}
     assert len(new) == 3 and len(shares) == 1 and 0 < 3 * shares.pop() <= took_s
 
 
 def replace_runs(lab, folder):
-    return Lab(lab.profile, lab.backbone, lab.embedder, folder)
+    return Lab(lab.profile, lab.backbone, lab.embedder, Place(folder, lab.profile.name))
 
 
 def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, concept, monkeypatch):
@@ -108,13 +111,13 @@ def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(loop.Training, "update", interrupted)
         run_setups(lab, concept, setups_of("TI", ["BL", "MW"]), [0], together=2)
-    left = sorted((lab.runs_dir / "smoke" / "tones").glob("TI-*/.seed0.*.partial/checkpoints/*"))
+    left = sorted((lab.place.folder / "tones").glob("TI-*/.seed0.*.partial/checkpoints/*"))
     assert [path.name for path in left] == ["step-000002", "step-000002"]
     assert all(seconds_of(path.parents[1])["training_s"] > 0 for path in left)
     told = []
     run_setups(lab, concept, setups_of("TI", ["BL", "MW"]), [0], together=2, say=told.append)
-    assert sum("going on with what it finished" in line for line in told) == 2
-    assert len(list((lab.runs_dir / "smoke" / "tones").glob("TI-*/seed0/run.json"))) == 2
+    assert sum("continues from what it finished" in line for line in told) == 2
+    assert len(list((lab.place.folder / "tones").glob("TI-*/seed0/run.json"))) == 2
 
 
 def test_only_new_words_learn_together(lab, concept):
@@ -124,7 +127,7 @@ def test_only_new_words_learn_together(lab, concept):
 
 def test_a_setup_that_is_named_twice_is_run_once(lab, concept):
     once = run_setups(lab, concept, setups_of("TI", ["BL"]), [0])
-    again = Lab(lab.profile, lab.backbone, lab.embedder, lab.runs_dir.parent / "again")
+    again = Lab(lab.profile, lab.backbone, lab.embedder, Place(lab.place.runs_dir.parent / "again", lab.profile.name))
     twice = run_setups(again, concept, setups_of("TI", ["BL", "BL"]), [0, 0], together=2)
     assert len(once) == len(twice)
 
@@ -138,13 +141,13 @@ def test_a_word_that_diverges_leaves_the_others_finished_and_is_told_at_the_end(
     monkeypatch.setattr(loop.Training, "check", checked)
     with pytest.raises(Diverged, match="TI-MW, seed 0: training diverged at step 1"):
         run_setups(lab, concept, setups_of("TI", ["BL", "MW", "1-AC"]), [0], together=3)
-    finished = {folder.parent.name for folder in runs.find_runs(lab.runs_dir)}
+    finished = {folder.parent.name for folder in lab.place.runs()}
     assert finished == {"TI-BL", "TI-1-AC", "untrained-class-noun"}
 
 
 def test_a_run_that_was_stopped_at_its_very_end_can_be_finished(lab, concept, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(runs.RunFolder, "finish", interrupt)
+        patch.setattr(RunFolder, "finish", interrupt)
         run(lab, concept)
     assert (run(lab, concept) / "run.json").exists()
 
@@ -166,7 +169,7 @@ def test_another_recording_another_row_of_the_table_or_another_rate_is_another_r
     with pytest.raises(ValueError, match=r"other settings: varied was .*'n_clips': 5.* and is now .*'n_clips': 1"):
         run_setup(lab, first, replace(load_setup("TI", "BL"), n_clips=1), 0)
     faster = {**lab.profile.methods, "TI": {**lab.profile.methods["TI"], "lr": 0.5}}
-    changed = Lab(replace(lab.profile, methods=faster), lab.backbone, lab.embedder, lab.runs_dir)
+    changed = Lab(replace(lab.profile, methods=faster), lab.backbone, lab.embedder, lab.place)
     with pytest.raises(ValueError, match="other settings: hyperparameters was"):
         run(changed, first)
     with pytest.raises(ValueError, match="other settings: hyperparameters was"):

@@ -10,13 +10,16 @@ import torch
 
 from tmp_utils.commands.headless import declared_parameters
 from tmp_utils.commands.study import NOTEBOOKS_DIR
+from tmp_utils.files import write_json
 from tmp_utils.findings.listen import strength_browser
 from tmp_utils.inputs.audio import RATE_HZ, load_clip, log_mel, save_clip
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.metrics.embed import Embedder, unit_rows
-from tmp_utils.runs import folder as runs
 from tmp_utils.runs import sweep
-from tmp_utils.runs.protocol import Lab, run_settings
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import MANIFEST
+from tmp_utils.runs.place import Place
+from tmp_utils.runs.protocol import Lab
 from tmp_utils.runs.sweep import SOURCES, balance_rows, find_adapter, label_of, measure, read_curves, run_sweep
 
 STRENGTHS = [0.0, 0.5, 1.0]
@@ -34,7 +37,7 @@ class MelEmbedder(Embedder):
 
 @pytest.fixture
 def lab(backbone, profile, tmp_path):
-    return Lab(replace(profile, inference_steps=3), backbone, MelEmbedder(), tmp_path)
+    return Lab(replace(profile, inference_steps=3), backbone, MelEmbedder(), Place(tmp_path, profile.name))
 
 
 @pytest.fixture
@@ -60,8 +63,8 @@ def test_a_clip_that_is_the_source_or_the_target_measures_1():
 def test_a_sweep_keeps_a_clip_and_a_row_for_each_strength_and_method(lab, concept, source):
     adapter = find_adapter(lab, concept, "TI", "MW", 0, quiet)
     folder = run_sweep(lab, concept, adapter, {"a tune": source}, STRENGTHS, 4, say=quiet)
-    assert folder == lab.runs_dir / "smoke/tones/transfer-TI-MW/seed4"
-    asked = runs.read_manifest(folder)["parameters"]
+    assert folder == lab.place.folder / "tones/transfer-TI-MW/seed4"
+    asked = read_manifest(folder)["parameters"]
     assert [asked[name] for name in ("concept", "method", "setup", "seed")] == ["tones", "transfer", "TI-MW", 4]
     curves = read_curves([folder])
     assert list(curves.columns) == list(sweep.COLUMNS)
@@ -88,7 +91,7 @@ def test_what_an_interrupted_sweep_finished_is_not_done_again(lab, concept, sour
     monkeypatch.setattr(sweep, "transfer", counted)
     with pytest.raises(KeyboardInterrupt):
         run_sweep(*arguments, **settings)
-    assert runs.find_runs(lab.runs_dir) == []
+    assert lab.place.runs() == []
     monkeypatch.setattr(sweep, "transfer", lambda *a, **k: done.append(k["method"]) or transfer(*a, **k))
     folder = run_sweep(*arguments, **settings)
     assert run_sweep(*arguments, **settings) == folder
@@ -130,7 +133,7 @@ def test_a_silent_source_is_named_before_anything_is_computed(lab, concept, sour
     still = save_clip(tmp_path / "still.wav", np.zeros(RATE_HZ))
     with pytest.raises(ValueError, match=r"still\.wav: silent"):
         run_sweep(lab, concept, adapter, {"tune": source, "still": still}, STRENGTHS, 0, say=quiet)
-    assert not (lab.runs_dir / "smoke/tones/transfer-TI-MW/.seed0.lock").exists()
+    assert not (lab.place.folder / "tones/transfer-TI-MW/.seed0.lock").exists()
 
 
 def test_an_adapter_is_learned_once_and_then_found(lab, concept):
@@ -144,9 +147,9 @@ def test_an_adapter_is_learned_once_and_then_found(lab, concept):
 
 def finish(lab, concept, adapter, backbone_hash):
     """Keep an adapter as a finished run of setup MW."""
-    folder = adapter.save(lab.runs_dir / "smoke/tones/TI-MW/seed0")
-    parameters = run_settings(lab, concept, load_setup("TI", "MW"), 0) | {"backbone_hash": backbone_hash}
-    runs.write_json(folder / runs.MANIFEST, {"parameters": parameters})
+    folder = adapter.save(lab.place.folder / "tones/TI-MW/seed0")
+    parameters = lab.identity(concept, load_setup("TI", "MW"), 0) | {"backbone_hash": backbone_hash}
+    write_json(folder / MANIFEST, {"parameters": parameters})
 
 
 def test_a_finished_runs_adapter_comes_first(lab, concept):

@@ -8,6 +8,7 @@ import pytest
 
 from tmp_utils.figures import survey as figures
 from tmp_utils.metrics.intervals import wilson
+from tmp_utils.runs.place import Place
 from tmp_utils.survey import analysis, models, power
 from tmp_utils.survey.simulate import EXAMPLE_DIR, Rater, example_questions, simulate_answers, simulate_scores
 
@@ -163,7 +164,7 @@ def test_pair_scores_are_cosines_to_the_concept_or_to_the_prompt(tmp_path):
             return np.tile([0.6, 0.8], (len(prompts), 1))
 
     runs_dir, concepts = make_runs(tmp_path, names=("lute",), n_prompts=1)
-    questionnaire = build_questionnaire(runs_dir, PROFILE, n_per_kind=1, concepts=concepts)
+    questionnaire = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts)
     scores = analysis.pair_scores(questionnaire, Sign(), concepts).set_index("metric")
     assert scores.loc["CLAP-A", "score_first"] == pytest.approx(1.0)
     assert scores.loc["CLAP-T", "score_second"] == pytest.approx(0.6)

@@ -5,6 +5,7 @@ import concurrent.futures
 import pytest
 from survey_runs import PROFILE, make_runs
 
+from tmp_utils.runs.place import Place
 from tmp_utils.survey.pairs import build_questionnaire
 from tmp_utils.survey.session import Rules, Sessions
 from tmp_utils.survey.store import Store
@@ -13,7 +14,7 @@ from tmp_utils.survey.store import Store
 @pytest.fixture(scope="module")
 def questionnaire(tmp_path_factory):
     runs_dir, concepts = make_runs(tmp_path_factory.mktemp("app"))
-    return build_questionnaire(runs_dir, PROFILE, n_per_kind=3, concepts=concepts)
+    return build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=3, concepts=concepts)
 
 
 def test_thirty_four_participants_at_once_over_http_have_each_answer_stored_once(questionnaire, tmp_path):

@@ -8,6 +8,7 @@ from survey_runs import PROFILE, make_runs
 
 pytest.importorskip("gradio", reason="the page needs the survey extra")
 
+from tmp_utils.runs.place import Place
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.pairs import build_questionnaire
 from tmp_utils.survey.session import Rules
@@ -19,7 +20,9 @@ TIMEOUT_MS = 15_000
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     runs_dir, concepts = make_runs(tmp_path_factory.mktemp("site"))
-    questionnaire = build_questionnaire(runs_dir, PROFILE, n_per_kind=1, concepts=concepts, contact="study@example.org")
+    questionnaire = build_questionnaire(
+        Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts, contact="study@example.org"
+    )
     app, url = serve(questionnaire.folder, block=False, rules=Rules(required_s=0.5))
     with browser() as chromium:
         yield questionnaire, url, chromium

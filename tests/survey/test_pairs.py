@@ -9,6 +9,7 @@ import soundfile
 from survey_runs import PROFILE, make_run, make_runs
 
 from tmp_utils.inputs.audio import loudness_lufs
+from tmp_utils.runs.place import Place
 from tmp_utils.survey.pairs import build_questionnaire, find_pairs
 from tmp_utils.survey.questions import find_questionnaires, load_questionnaire, plan
 
@@ -90,7 +91,7 @@ def test_runs_of_different_seeds_are_no_pairs(tmp_path):
     make_run(tmp_path, "lute", "DB-BL", seed=0)
     make_run(tmp_path, "lute", "TI-BL", seed=1)
     with pytest.raises(ValueError, match="no pairs"):
-        find_pairs(tmp_path, PROFILE)
+        find_pairs(Place(tmp_path, PROFILE))
 
 
 @pytest.mark.filterwarnings("ignore:1 pairs were left out")
@@ -104,13 +105,13 @@ def test_missing_and_silent_clips_are_left_out_named_and_counted(tmp_path):
     assert len(questionnaire.left_out) == 2 and str(tmp_path) not in str(questionnaire.left_out)
     (ti / "reconstruction-1.wav").unlink()
     with pytest.raises(ValueError, match=r"0 usable reconstruction pairs, and 1 .* no such file"):
-        build_questionnaire(runs_dir, PROFILE, n_per_kind=1, concepts=concepts)
+        build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts)
 
 
 def _with_both_unusable(runs_dir, concepts):
     """A study whose draw met both unusable pairs."""
     for seed in range(30):
-        questionnaire = build_questionnaire(runs_dir, PROFILE, n_per_kind=1, seed=seed, concepts=concepts)
+        questionnaire = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, seed=seed, concepts=concepts)
         if len(questionnaire.left_out) == 2:
             return questionnaire
     raise AssertionError("no seed drew both")
@@ -119,14 +120,14 @@ def _with_both_unusable(runs_dir, concepts):
 def test_more_than_two_variants_are_compared_in_all_pairs(tmp_path):
     variants = ("DB-BL", "TI-BL", "DB-LoRA-BL")
     runs_dir, concepts = make_runs(tmp_path, variants, ("lute",))
-    questionnaire = build_questionnaire(runs_dir, PROFILE, variants, n_per_kind=3, concepts=concepts)
+    questionnaire = build_questionnaire(Place(runs_dir, PROFILE), variants, n_per_kind=3, concepts=concepts)
     compared = {(q.first, q.second) for q in questionnaire.questions if q.kind == "editability" and not q.catch}
     assert compared == {("DB-BL", "TI-BL"), ("DB-BL", "DB-LoRA-BL"), ("TI-BL", "DB-LoRA-BL")}
 
 
 def test_a_changed_or_damaged_study_is_refused(tmp_path):
     runs_dir, concepts = make_runs(tmp_path, names=("lute",))
-    folder = build_questionnaire(runs_dir, PROFILE, n_per_kind=1, concepts=concepts).folder
+    folder = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts).folder
     text = (folder / "study.json").read_text()
     (folder / "study.json").write_text(text.replace("strange noun", "kazoo"))
     with pytest.raises(ValueError, match="were changed since version"):
@@ -147,7 +148,7 @@ def test_a_run_without_its_manifest_is_named(tmp_path):
     runs_dir, _ = make_runs(tmp_path, names=("lute",), n_prompts=1)
     (runs_dir / PROFILE / "lute" / "TI-BL" / "seed0" / "clips" / "clips.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"TI-BL/seed0/clips/clips.csv: no such file"):
-        find_pairs(runs_dir, PROFILE)
+        find_pairs(Place(runs_dir, PROFILE))
 
 
 def test_the_manifest_that_generation_writes_is_the_one_that_pairs_are_made_from():

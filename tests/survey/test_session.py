@@ -7,6 +7,7 @@ import threading
 import pytest
 from survey_runs import PROFILE, make_runs
 
+from tmp_utils.runs.place import Place
 from tmp_utils.survey.analysis import read_answers
 from tmp_utils.survey.notebook import NotebookSession
 from tmp_utils.survey.pairs import build_questionnaire
@@ -32,7 +33,7 @@ class Clock:
 @pytest.fixture(scope="module")
 def questionnaire(tmp_path_factory):
     runs_dir, concepts = make_runs(tmp_path_factory.mktemp("session"))
-    return build_questionnaire(runs_dir, PROFILE, n_per_kind=3, concepts=concepts)
+    return build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=3, concepts=concepts)
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_resul
 from tmp_utils.findings.verdicts import paper_table
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -166,7 +167,8 @@ def main(options: argparse.Namespace) -> None:
         results = read_table(published)
         facts = dict(results.attrs)
     else:
-        results = read_results(options.runs_dir, options.profile)
-        facts = {"commit": ", ".join(commits(options.runs_dir, options.profile)), "command": "make study"}
+        place = Place(options.runs_dir, options.profile)
+        results = read_results(place)
+        facts = {"commit": ", ".join(commits(place)), "command": "make study"}
     make_readme_figures(results, facts, README, PICTURE)
     print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")

@@ -27,7 +27,7 @@ from tmp_utils.commands import headless
 from tmp_utils.files import explain_os_errors, slug, write_json
 from tmp_utils.findings import report
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
-from tmp_utils.runs.folder import find_runs, resolve_runs_dir
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
@@ -63,18 +63,18 @@ def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_backbone: bool = False) ->
 
 
 def executions(
-    notebooks: Sequence[Path], profile: str, runs_dir: Path, concepts: Sequence[str], seeds: Sequence[int]
+    notebooks: Sequence[Path], place: Place, concepts: Sequence[str], seeds: Sequence[int]
 ) -> list[Execution]:
     """Return the executions that cover all concepts and seeds.
 
     A notebook is given the values it declares in its parameters cell. One that declares `concepts` or `seeds`
     takes the whole list; one that declares only `concept` or `seed` is executed once for each. With none
-    given, the notebook's own values stand.
+    given, the notebook's values stand.
     """
     chosen = []
     for notebook in notebooks:
         declared = headless.declared_parameters(notebook)
-        common = {"profile": profile, "runs_dir": str(runs_dir)}
+        common = {"profile": place.profile, "runs_dir": str(place.runs_dir)}
         grid = [(notebook.stem, {key: value for key, value in common.items() if key in declared})]
         grid = _spread(grid, declared, "concept", list(concepts))
         grid = _spread(grid, declared, "seed", list(seeds))
@@ -116,7 +116,7 @@ def execute(execution: Execution, folder: Path, before: Sequence[str], label: st
         elapsed_s = headless.execute(execution.notebook, output, execution.parameters, label, figures)
     except headless.NotebookFailed as failure:
         raise headless.NotebookFailed(f"{label}: {failure}") from failure
-    finished = find_runs(folder.parents[1], folder.parent.name)
+    finished = Place(folder.parents[1], folder.parent.name).runs()
     runs = {str(run.relative_to(folder.parent)): _n_files(run) for run in finished}
     made_from = {
         "fingerprint": print_hash,
@@ -145,17 +145,18 @@ def run_study(
     profile : str
         A profile of `data/profiles.toml`: "pocket", "paper" or "smoke".
     concepts : names or folders
-        The notebooks' own if empty.
+        The notebooks' values if empty.
     seeds : whole numbers
-        The notebooks' own if empty.
+        The notebooks' values if empty.
     with_backbone : bool
         Also execute notebook 00, which shows how the pocket model is made.
     force : bool
         Execute also what is done; finished runs are still not repeated.
     """
-    folder = resolve_runs_dir(runs_dir) / slug(profile) / "notebooks"
+    place = Place(runs_dir, profile)
+    folder = place.folder / "notebooks"
     notebooks = find_notebooks(Path(notebooks_dir), with_backbone)
-    steps = executions(notebooks, profile, folder.parents[1], [_absolute(c) for c in concepts], seeds)
+    steps = executions(notebooks, place, [_absolute(c) for c in concepts], seeds)
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     before: list[str] = []
@@ -165,11 +166,11 @@ def run_study(
             before.append(execute(execution, folder, before, label, force))
     except headless.NotebookFailed:
         try:
-            print(f"Report of what was finished: {report.write_report(folder.parents[1], profile)}", flush=True)
+            print(f"Report of what was finished: {report.write_report(place)}", flush=True)
         except (ValueError, OSError, RuntimeError) as reason:  # the notebook's failure is what has to be told
             print(f"No report of what was finished: {reason}", file=sys.stderr)
         raise
-    page = report.write_report(folder.parents[1], profile)
+    page = report.write_report(place)
     print(f"Report: {page}", flush=True)
     return page
 

@@ -7,7 +7,8 @@ The profile's newest questionnaire is served. A new one is built if there is non
 import argparse
 from pathlib import Path
 
-from tmp_utils.runs.collection import own_concepts
+from tmp_utils.runs.collection import user_concepts
+from tmp_utils.runs.place import Place
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_questionnaire
 from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
@@ -30,11 +31,12 @@ def main(options: argparse.Namespace) -> None:
 def _folder(options: argparse.Namespace) -> Path:
     """The newest study of the profile; one is built if there is none, or if anything is said about it."""
     given = {name: getattr(options, name) for name in DECIDING if getattr(options, name) is not None}
-    newest = newest_questionnaire(options.runs_dir, options.profile)
+    place = Place(options.runs_dir, options.profile)
+    newest = newest_questionnaire(place)
     if newest and not options.build and not given:
         return newest.folder
-    concepts = own_concepts(options.runs_dir, options.profile, options.concepts)
-    questionnaire = build_questionnaire(options.runs_dir, options.profile, **given, concepts=concepts)
+    concepts = user_concepts(place, options.concepts)
+    questionnaire = build_questionnaire(place, **given, concepts=concepts)
     print(
         f"{questionnaire.folder}: {len(questionnaire.questions)} questions on {' and '.join(questionnaire.variants)}.",
         flush=True,

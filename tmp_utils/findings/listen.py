@@ -25,7 +25,8 @@ from tmp_utils.figures import mel_spectrogram, waveform
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, loudness_lufs
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
 from tmp_utils.metrics.table import WHOLE_RUN
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.sweep import MEASURES
 
 MIME = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
@@ -36,7 +37,7 @@ Own = Collection[str | Path | Concept]  # concepts that are in no catalogue: fol
 ASKED_FOR = {RECONSTRUCTION: ("clap_a", "nearest_training", "tempo_agreement", "key_agreement")}
 
 
-def run_clips(runs_dir: str | Path, profile: str) -> pd.DataFrame:
+def run_clips(place: Place) -> pd.DataFrame:
     """Return concept, method, setup, seed, prompt_id, kind, prompt, index, path: one row a clip that a run lists.
 
     Raises
@@ -45,15 +46,15 @@ def run_clips(runs_dir: str | Path, profile: str) -> pd.DataFrame:
         If no finished run lists a clip.
     """
     tables = []
-    for folder in runs.find_runs(runs_dir, profile):
+    for folder in place.runs():
         listing = folder / "clips" / "clips.csv"
         if listing.is_file():
-            asked = runs.read_manifest(folder)["parameters"]
+            asked = read_manifest(folder)["parameters"]
             names = {name: asked[name] for name in ("concept", "method", "setup", "seed")}
             table = pd.read_csv(listing)[["prompt_id", "kind", "prompt", "index", "file"]]
             tables.append(table.assign(**names, path=[listing.parent / file for file in table["file"]]))
     if not tables:
-        raise FileNotFoundError(f"no clips in the runs of profile {profile!r} under {runs.resolve_runs_dir(runs_dir)}.")
+        raise FileNotFoundError(f"no clips in the runs below {place.folder}.")
     columns = ["concept", "method", "setup", "seed", "prompt_id", "kind", "prompt", "index", "path"]
     return pd.concat(tables, ignore_index=True)[columns]
 
@@ -144,7 +145,7 @@ def cell_html(clips: pd.DataFrame, results: pd.DataFrame, own_concepts: Own = ()
     return f"{words}<table>{''.join(lines)}</table>"
 
 
-def table_browser(runs_dir: str | Path, profile: str, results: pd.DataFrame, own_concepts: Own = ()):
+def table_browser(place: Place, results: pd.DataFrame, own_concepts: Own = ()):
     """Make menus to listen to any cell of the results table.
 
     Parameters
@@ -158,7 +159,7 @@ def table_browser(runs_dir: str | Path, profile: str, results: pd.DataFrame, own
     """
     import ipywidgets as widgets
 
-    clips = run_clips(runs_dir, profile)
+    clips = run_clips(place)
     clips["run"] = clips["method"] + " " + clips["setup"].astype(str)
     columns = {"concept": "concept", "run": "setup", "seed": "seed", "prompt_id": "prompt"}
     menus = {name: widgets.Dropdown(description=label) for name, label in columns.items()}

@@ -23,9 +23,10 @@ import pandas as pd
 from tmp_utils.figures.look import in_order
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.table import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.clips import RECONSTRUCTION, failure, read_clips
 from tmp_utils.runs.collection import SWEEP
-from tmp_utils.runs.score import RECONSTRUCTION, failure, read_clips, score_distances
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.score import score_distances
 
 if TYPE_CHECKING:
     from tmp_utils.runs.collection import Collection
@@ -75,15 +76,15 @@ def pooled_distances(collection: Collection) -> pd.DataFrame:
 
 def _training(collection: Collection) -> dict[str, list[np.ndarray] | str]:
     """Return each concept's own clips by its name, or why there are none."""
-    found: dict[str, list[np.ndarray] | str] = {}
-    for parameters in (runs.read_manifest(folder)["parameters"] for folder in _of_setups(collection)):
+    training: dict[str, list[np.ndarray] | str] = {}
+    for parameters in (read_manifest(folder)["parameters"] for folder in _of_setups(collection)):
         name = parameters["concept"]
-        if name not in found:
+        if name not in training:
             try:
-                found[name] = concepts.load_clips(collection.concept(parameters))
+                training[name] = concepts.load_clips(collection.concept(parameters))
             except (FileNotFoundError, ValueError) as error:
-                found[name] = str(error)
-    return found
+                training[name] = str(error)
+    return training
 
 
 def _of_setups(collection: Collection) -> list[Path]:
@@ -92,36 +93,31 @@ def _of_setups(collection: Collection) -> list[Path]:
 
 def _pools(collection: Collection) -> list[Pool]:
     """Return the pools in the order in which their setups are first met."""
-    found: dict[tuple, dict[str, Path]] = defaultdict(dict)
+    folders: dict[tuple, dict[str, Path]] = defaultdict(dict)
     for folder in _of_setups(collection):
-        parameters = runs.read_manifest(folder)["parameters"]
-        found[parameters["method"], parameters["setup"], parameters["seed"]][parameters["concept"]] = folder
-    names, profile = ("method", "setup", "seed"), collection.folder.name
+        parameters = read_manifest(folder)["parameters"]
+        folders[parameters["method"], parameters["setup"], parameters["seed"]][parameters["concept"]] = folder
+    names, profile = ("method", "setup", "seed"), collection.place.profile
     return [
-        Pool({"profile": profile, "concept": POOLED, **dict(zip(names, key, strict=True))}, folders)
-        for key, folders in found.items()
+        Pool({"profile": profile, "concept": POOLED, **dict(zip(names, key, strict=True))}, by_concept)
+        for key, by_concept in folders.items()
     ]
-
-
-def _reconstructions(folder: Path) -> pd.DataFrame:
-    manifest = pd.read_csv(folder / "clips" / "clips.csv")
-    return read_clips(manifest[manifest["kind"] == RECONSTRUCTION], folder / "clips")
 
 
 def _first_failure(pool: Pool) -> str:
     """Return which concept's clips cannot be used and why; empty where all can."""
     for name, folder in sorted(pool.folders.items()):
         try:
-            note = failure(_reconstructions(folder))
-        except (FileNotFoundError, KeyError, ValueError) as error:
-            note = f"its clips.csv cannot be read ({error})"
+            note = failure(read_clips(folder, RECONSTRUCTION))
+        except (FileNotFoundError, ValueError) as error:
+            note = str(error)
         if note:
             return f"{name}: {note}"
     return ""
 
 
 def _generated(pool: Pool) -> list[np.ndarray]:
-    return [clip for _, folder in sorted(pool.folders.items()) for clip in _reconstructions(folder)["clip"]]
+    return [clip for _, folder in sorted(pool.folders.items()) for clip in read_clips(folder, RECONSTRUCTION)["clip"]]
 
 
 def distance_table(results: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begins with lines "# key: value" (profile,
 commit, command) and lies in ``data/published``. Empty text is empty text and no missing value.
 
-read_results   : the table of a profile, or a file.
+read_results   : the table of a profile.
 read_published : a published table, or None where it was not made yet.
 read_table     : any table, with its facts in ``attrs``.
 publish        : a profile's table to a file, with the commits and the command that made it.
@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.files import explain_os_errors, slug, write_text
+from tmp_utils.files import explain_os_errors, write_text
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.table import IDENTITY, POOLED, check_one_embedder, read_table
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.place import Place
 
 RESULTS = "results.csv"
 PUBLISHED_DIR = DATA_DIR / "published"
@@ -29,13 +30,15 @@ AND = "; "  # between the commands of a table that grew
 AGREE = 1e-3  # how far a run's values may lie from its published ones; on one kind of CPU they are equal
 
 
-def read_results(path_or_runs_dir: str | Path, profile: str = "") -> pd.DataFrame:
-    """Return a results table: of a profile under a runs folder, or of a file, published or not.
+def read_results(place: Place) -> pd.DataFrame:
+    """Return the results table of a profile, as it was last collected.
 
-    What a published file says about itself is in the table's ``attrs``.
+    Raises
+    ------
+    FileNotFoundError
+        If it was not collected yet.
     """
-    path = runs.resolve_runs_dir(path_or_runs_dir)
-    path = path / slug(profile) / RESULTS if profile else path
+    path = place.folder / RESULTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; notebooks/05_metrics.ipynb or `make study` writes it.")
     return read_table(path)
@@ -47,20 +50,24 @@ def read_published(name: str = "pocket") -> pd.DataFrame | None:
     return read_table(path) if path.is_file() else None
 
 
-def publish(runs_dir: str | Path, profile: str, path: str | Path, command: str, grow: bool = False) -> Path:
+def publish(place: Place, path: str | Path, command: str, grow: bool = False) -> Path:
     """Write a profile's table to `path`, led by lines "# key: value" that say what made it.
 
     With `grow`, the runs that only the table at `path` has stay in it (`grown`).
     """
-    table, made_by, by = read_results(runs_dir, profile), set(commits(runs_dir, profile)), [command]
+    table, made_by, by = read_results(place), set(commits(place)), [command]
     if grow:
-        earlier = read_results(path)
-        if earlier.attrs.get("profile") != profile:
-            raise ValueError(f"{path} does not say that it is of the profile {profile}; only a published table grows.")
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path} does not exist, so there is no table to grow. Publish without --grow.")
+        earlier = read_table(path)
+        if earlier.attrs.get("profile") != place.profile:
+            raise ValueError(
+                f"{path} does not say that it is of the profile {place.profile}; only a published table grows."
+            )
         table = grown(table, earlier)
         made_by |= set(earlier.attrs["commit"].split(", "))
         by = list(dict.fromkeys([*earlier.attrs["command"].split(AND), command]))
-    facts = {"profile": profile, "commit": ", ".join(sorted(made_by)), "command": AND.join(by)}
+    facts = {"profile": place.profile, "commit": ", ".join(sorted(made_by)), "command": AND.join(by)}
     lead = "".join(f"# {key}: {value}\n" for key, value in facts.items())
     with explain_os_errors(Path(path).parent):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +82,7 @@ def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If a run that both have scored differently by more than `AGREE`, lost a score, or was heard by another embedder.
+        If a run of both tables differs by more than `AGREE`, lost a score, or was scored by another embedder.
     """
     earlier = earlier[earlier["concept"] != POOLED]
     keys = [*IDENTITY, "prompt", "metric"]
@@ -103,13 +110,10 @@ def _run(row: pd.Series) -> str:
     return f"{row['concept']} {row['method']} {row['setup']}, seed {row['seed']}"
 
 
-def commits(runs_dir: str | Path, profile: str) -> list[str]:
+def commits(place: Place) -> list[str]:
     """Return the commits of the code that made the runs of a profile, sorted."""
-    manifests = map(runs.read_manifest, runs.find_runs(runs_dir, profile))
+    manifests = map(read_manifest, place.runs())
     return sorted({str(manifest.get("commit") or "not a git checkout") for manifest in manifests})
-
-
-# MOVED from samplers
 
 
 def published_path(profile: str) -> Path:

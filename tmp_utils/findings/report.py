@@ -17,15 +17,16 @@ from pathlib import Path
 import pandas as pd
 
 from tmp_utils.figures.tables import COLUMNS, setup_cells
-from tmp_utils.files import slug, write_text
+from tmp_utils.files import write_text
 from tmp_utils.findings import narrative
 from tmp_utils.findings.comparisons import every_metric, failures
 from tmp_utils.findings.page import page_figure, plotly_script
 from tmp_utils.findings.published import RESULTS, read_published, read_results
 from tmp_utils.findings.report_clips import clips_of_runs, telling_clips
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, paper_table, verdicts
-from tmp_utils.runs.collection import own_concepts
-from tmp_utils.runs.folder import collect, find_runs, read_manifest, resolve_runs_dir
+from tmp_utils.runs.collection import user_concepts
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import provenance
 
 STYLE = Path(__file__).with_suffix(".css")
@@ -42,7 +43,7 @@ STAND_INS = {
 }
 
 
-def write_report(runs_dir: str | Path, profile: str) -> Path:
+def write_report(place: Place) -> Path:
     """Write the page of a profile's runs; returns its path.
 
     Raises
@@ -50,12 +51,12 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
     FileNotFoundError
         If there is nothing under `<runs_dir>/<profile>`.
     """
-    folder = resolve_runs_dir(runs_dir) / slug(profile)
+    folder, profile = place.folder, place.profile
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} does not exist, so there is nothing to report. Run `make study` first.")
-    results = read_results(runs_dir, profile) if (folder / RESULTS).exists() else None
-    runs, files = find_runs(runs_dir, profile), _figure_files(folder)
-    own, published = own_concepts(runs_dir, profile), read_published(profile)
+    results = read_results(place) if (folder / RESULTS).exists() else None
+    runs, files = place.runs(), _figure_files(folder)
+    own, published = user_concepts(place), read_published(profile)
     more = narrative.headline(published) if published is not None else ("", "")
     plane = next((path for name in PLANES for path in files if path.stem == name), None)
     heard = telling_clips(runs, own) or _missing("clips of both methods", "notebooks 02 and 03")
@@ -64,10 +65,7 @@ def write_report(runs_dir: str | Path, profile: str) -> Path:
         _found(results, more),
         f"<div class='first'><div>{_figure(plane, PLANE_HEIGHT_PX)}</div><div>{heard}</div></div>",
         _what_this_is(profile),
-        "<h2>Table 1</h2>"
-        + _table_1(results, published, more[1])
-        + _failed(results)
-        + _every_metric(results, runs_dir, profile),
+        "<h2>Table 1</h2>" + _table_1(results, published, more[1]) + _failed(results) + _every_metric(results, place),
         "<h2>The paper's findings</h2>" + _findings(results),
         "<h2>Figures</h2>" + _figures(folder, [path for path in files if path != plane and path.stem not in TABLES]),
         "<h2>Listen</h2>" + (clips_of_runs(runs, own) or _missing("clips", "notebooks that generate")),
@@ -136,9 +134,9 @@ def _failed(results: pd.DataFrame | None) -> str:
     return _folded(f"Failed, and why ({len(failed)} rows)", told + _wide(failed))
 
 
-def _every_metric(results: pd.DataFrame | None, runs_dir: str | Path, profile: str) -> str:
+def _every_metric(results: pd.DataFrame | None, place: Place) -> str:
     source = "the runs' metrics.csv" if results is None else RESULTS
-    results = collect(runs_dir, profile) if results is None else results
+    results = place.table() if results is None else results
     if results.empty:
         return _missing("measurements", "notebooks that measure")
     told = f"<p class='quiet'>From {source}. In brackets: the interval of that value. Compare one embedder only.</p>"

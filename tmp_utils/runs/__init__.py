@@ -1,14 +1,16 @@
-"""Runs: where they are kept, how they are made and scored.
+"""Runs: where they are, how they are made and scored.
 
 A run is one concept learned in one setup with one seed.
 
+place       : where the runs of a profile are.
+identity    : all that decides a run's result.
 folder      : a run's folder: opening, resuming and finishing it.
 integrity   : whether a run's files are still as they were written.
-identity    : what makes a run this run.
 provenance  : the code, the packages and the machine that made it.
-protocol    : one run: learn, generate, score, keep.
+protocol    : one run: learn, generate, score.
+clips       : the clips of a run, and which of them can be used.
 score       : a run's clips -> its rows of the results table.
-sweep       : style transfers over strengths, kept as runs.
+sweep       : style transfers over strengths, as runs.
 overfitting : scores along a training, and language drift.
-collection  : all finished runs of a profile.
+collection  : all finished runs of a profile, with their concepts and embedder.
 """

@@ -1,10 +1,10 @@
-"""A profile's finished runs, their concepts and what hears them, for whoever measures them.
+"""A profile's finished runs, their concepts and their embedder, for whoever measures them.
 
-Conventions: an embedder is loaded when something has to be heard.
+Conventions: an embedder is loaded when the first clip has to be embedded.
 
-Collection   : the runs of a profile.
-own_concepts : the concepts that are somebody's own recordings, as the runs remember them.
-heard_by     : the embedder that a run was scored with.
+Collection    : the runs of a profile.
+user_concepts : the runs' concepts that are a user's recordings, by the runs' names for them.
+embedders_of  : the embedders that a run was scored with.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from tmp_utils.files import slug
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.table import UNTRAINED, read_table
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.identity import TRANSFER
+from tmp_utils.runs.place import Place
+from tmp_utils.runs.protocol import METRICS
 
-METRICS = "metrics.csv"
-SWEEP = "transfer-"  # a sweep's folder begins with it; its rows come from notebook 04
+SWEEP = f"{TRANSFER}-"  # a sweep's folder begins with it; its rows come from notebook 04
 
 
 class Collection:
@@ -31,103 +32,96 @@ class Collection:
 
     Parameters
     ----------
-    runs_dir, profile
+    place : Place
         Where they are.
-    own_concepts : names or folders
-        Where to find the clips of concepts that are not in the catalogue, if not where the runs found them.
+    recordings : names or folders
+        Where the clips of concepts outside the catalogue are, if not where the runs found them.
     embedder, pooled_embedder : str
         Specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if none was), and
         `embedder`.
     """
 
     def __init__(
-        self,
-        runs_dir: str | Path,
-        profile: str,
-        own_concepts: Sequence[str | Path] = (),
-        embedder: str = "",
-        pooled_embedder: str = "",
+        self, place: Place, recordings: Sequence[str | Path] = (), embedder: str = "", pooled_embedder: str = ""
     ):
-        self.folder, self.folders = runs.resolve_runs_dir(runs_dir) / slug(profile), runs.find_runs(runs_dir, profile)
-        self.spec = embedder or _spec_of(self.folders, load_profile(profile).embedder)
+        self.place, self.folders = place, place.runs()
+        self.spec = embedder or _spec_of(self.folders, load_profile(place.profile).embedder)
         self.pooled_spec = pooled_embedder or self.spec
-        self.own = own_concepts_of(self.folders, named(own_concepts))
+        self.recordings = _user_concepts(self.folders, recordings)
         if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
             raise FileNotFoundError(
-                f"no finished runs of a setup in {self.folder}: run notebooks/02_textual_inversion.ipynb and "
-                f'03_dreambooth.ipynb with profile="{profile}" first, or `make study`.'
+                f"no finished runs of a setup in {place.folder}: run notebooks/02_textual_inversion.ipynb and "
+                f'03_dreambooth.ipynb with profile="{place.profile}" first, or `make study`.'
             )
 
     @cached_property
     def embedder(self):
-        """What hears the clips."""
+        """Embeds the clips of single runs."""
         return self._load(self.spec)
 
     @cached_property
     def pooled_embedder(self):
-        """What the pooled distances are measured with."""
+        """Embeds the clips of pooled distances."""
         return self.embedder if self.pooled_spec == self.spec else self._load(self.pooled_spec)
 
     def _load(self, spec: str):
         from tmp_utils.metrics.embed import load_embedder
 
-        return load_embedder(spec, cache_dir=self.folder / ".cache" / "embeddings")
+        return load_embedder(spec, cache_dir=self.place.cache / "embeddings")
 
     def concept(self, parameters: Mapping) -> Concept:
-        """Return a run's concept with the words it was asked for by."""
+        """Return the concept of a run's identity, with the words that its prompts had.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If its recordings are gone, or are others than those that the run was made from.
+        """
         name, words = parameters["concept"], {word: parameters[word] for word in ("class_noun", "rare_word")}
         try:
-            found = self.own[name] if name in self.own else concepts.load_concept(name)
+            concept = self.recordings[name] if name in self.recordings else concepts.load_concept(name)
         except FileNotFoundError as error:
-            how = "If it is a folder of your own, name it in `concepts`; if it was changed, make the run again."
-            raise FileNotFoundError(f"{error} {how}") from error
-        if parameters.get("clips_hash", "") not in ("", concepts.clips_hash(found)):
+            remedy = "If it is a folder of recordings, name it in `concepts`; if it was changed, make the run again."
+            raise FileNotFoundError(f"{error} {remedy}") from error
+        if parameters.get("clips_hash", "") not in ("", concepts.clips_hash(concept)):
             raise ValueError(
-                f"{name}: other recordings than this run was made from ({found.clips[0].parent}). If they are in a "
-                "folder of your own, name it in `concepts`; if they were changed, make the run again."
+                f"{name}: other recordings than this run was made from ({concept.clips[0].parent}). If they are in "
+                "another folder, name it in `concepts`; if they were changed, make the run again."
             )
-        return replace(found, **words)
+        return replace(concept, **words)
 
 
-def own_concepts(runs_dir: str | Path, profile: str, also: Sequence[str | Path] = ()) -> dict[str, Concept]:
-    """Return the concepts of a profile's runs that are somebody's own recordings, by the runs' names for them.
+def user_concepts(place: Place, also: Sequence[str | Path] = ()) -> dict[str, Concept]:
+    """Return the concepts of a profile's runs that are a user's recordings, by the runs' names for them.
 
     Parameters
     ----------
     also : names or folders
         Of concepts whose recordings are elsewhere now; a folder may have another name there.
     """
-    return own_concepts_of(runs.find_runs(runs_dir, profile), named(also))
+    return _user_concepts(place.runs(), also)
 
 
-def named(folders: Sequence[str | Path]) -> dict[str, Concept]:
-    """Return concepts by their names."""
-    return {concept.name: concept for concept in map(concepts.load_concept, folders)}
-
-
-def own_concepts_of(folders: Sequence[Path], also: Mapping[str, Concept]) -> dict[str, Concept]:
+def _user_concepts(runs: Sequence[Path], also: Sequence[str | Path]) -> dict[str, Concept]:
     """Return the concepts that runs were made from, by name, where some folder still holds their recordings.
 
-    Folders in `also` come before those that the runs remember. Which one it is, its recordings tell; of a run that
-    does not know its recordings, the name does.
+    Folders in `also` come before those that the runs' manifests name. A folder is the right one if its recordings have
+    the hash of the run's identity; where the identity holds no hash, if it has the name.
     """
-    asked = [(manifest["parameters"], manifest.get("recordings")) for manifest in map(runs.read_manifest, folders)]
-    remembered = (_recordings(folder) for folder in dict.fromkeys(folder for _, folder in asked if folder))
-    known = [*also.values(), *filter(None, remembered)]
-    hashes = [concepts.clips_hash(concept) for concept in known]
-    found = dict(also)
-    for parameters, _ in asked:
-        if not (wanted := parameters.get("clips_hash")):
-            continue
-        same = [concept for concept, own in zip(known, hashes, strict=True) if own == wanted]
-        if same:
+    named = {concept.name: concept for concept in map(concepts.load_concept, also)}
+    manifests = [read_manifest(run) for run in runs]
+    folders = dict.fromkeys(manifest["recordings"] for manifest in manifests if manifest.get("recordings"))
+    known = [*named.values(), *filter(None, map(_concept_in, folders))]
+    by_hash = {concepts.clips_hash(concept): concept for concept in reversed(known)}
+    for parameters in (manifest["parameters"] for manifest in manifests):
+        if concept := by_hash.get(parameters.get("clips_hash")):
             words = {word: parameters[word] for word in ("class_noun", "rare_word")}
-            found[parameters["concept"]] = replace(same[0], name=parameters["concept"], **words)
-    return found
+            named[parameters["concept"]] = replace(concept, name=parameters["concept"], **words)
+    return named
 
 
-def _recordings(folder: str) -> Concept | None:
-    """Return what is in a folder of recordings; None where it is gone or empty: who needs it says so."""
+def _concept_in(folder: str) -> Concept | None:
+    """Return the concept in a folder of recordings; None where it is gone or empty."""
     if not Path(folder).is_dir():
         return None
     with warnings.catch_warnings():
@@ -139,14 +133,14 @@ def _recordings(folder: str) -> Concept | None:
 
 
 def _spec_of(folders: Sequence[Path], usual: str) -> str:
-    """Return the spec of what the first scored run was heard with; `usual` if it is that, or none was scored."""
-    names = next(filter(None, map(heard_by, folders)), [f"{usual}@"])
+    """Return the spec of the embedder of the first scored run; `usual` if it is that, or no run is scored."""
+    names = next(filter(None, map(embedders_of, folders)), [f"{usual}@"])
     spec = names[0].rpartition("@")[0]  # an embedder's name is its spec, "@" and what its weights are
     kind, _, source = usual.partition(":")
     return usual if spec == f"{kind}:{Path(source).name}" else spec  # laion-clap's name leaves the folder out
 
 
-def heard_by(folder: Path) -> list[str]:
+def embedders_of(folder: Path) -> list[str]:
     """Return the embedder of a run's CLAP-A; empty where it has none."""
     if not (folder / METRICS).is_file():
         return []

@@ -1,22 +1,18 @@
 """Where a run is kept, whether it is done, and how it is resumed.
 
-Conventions: a run is a folder, `<runs_dir>/<profile>/<concept>/<method>-<setup>/seed<k>/`. It is written in a
-hidden sibling, `.seed<k>.<settings>.partial`, and takes its name when complete: a folder without a dot is
-done. The sibling is kept when a run is interrupted and found again by the same settings; other settings get
-another. Settings are JSON values, equal in any order. A relative `runs_dir` is taken from the
-project's folder.
+Conventions: a run's identity is all that decides its result, as JSON values (`identity`). A run is written in a
+hidden sibling of its folder, `.seed<k>.<hash of the identity>.partial`, and takes its name when complete: a folder
+without a dot is finished. An interrupted run's sibling stays, and the same identity resumes it; another identity
+gets a sibling of its own.
 
-run_folder : settings -> the folder they belong to.
-open_run   : the folder, locked and ready to write in, or already done.
-is_done    : whether exactly these settings are finished.
-find_runs  : every finished run; `read_manifest` and `collect` read what they hold.
-write_json, write_csv, explain_os_errors : from `files`, for what is written into a run.
+open_run      : the folder, locked and ready to write in, or already done.
+is_done       : whether the run of this identity is finished.
+read_manifest : a finished run's `run.json`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -25,76 +21,53 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, remove_temporary, slug, write_json
-from tmp_utils.files import write_csv as write_csv  # so that a run needs one import
+from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, remove_temporary, write_json
+from tmp_utils.runs.identity import HASH_CHARS, differences, identity_hash
 from tmp_utils.runs.integrity import MANIFEST, damages, fingerprint, fingerprints, recorded
-from tmp_utils.runs.provenance import PROJECT_DIR, provenance
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-HASH_CHARS = 10
+from tmp_utils.runs.provenance import provenance
 
 
-def resolve_runs_dir(runs_dir: str | Path) -> Path:
-    """Return `runs_dir` as an absolute path; a relative one is taken from the project's folder."""
-    return PROJECT_DIR / Path(runs_dir).expanduser()
-
-
-def run_folder(runs_dir: str | Path, profile: str, concept: str, method: str, setup: str, seed: int) -> Path:
-    """Return `<runs_dir>/<profile>/<concept>/<method>-<setup>/seed<k>`; nothing is created."""
-    if int(seed) != seed or seed < 0:
-        raise ValueError(f"seed {seed!r} is not a whole number from 0 up. Choose one, such as 0.")
-    variant = f"{slug(method)}-{slug(setup)}"
-    return resolve_runs_dir(runs_dir) / slug(profile) / slug(concept) / variant / f"seed{int(seed)}"
-
-
-def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Return a hash of JSON-like settings that does not depend on the order of their keys."""
-    return hashlib.sha256(json.dumps(plain(settings), sort_keys=True).encode()).hexdigest()
-
-
-def is_done(folder: str | Path, settings: Mapping[str, Any], backbone: Any = None) -> bool:
-    """Whether `folder` holds a finished run of exactly these settings (and this backbone).
+def is_done(folder: str | Path, identity: Mapping[str, Any]) -> bool:
+    """Whether `folder` holds the finished run of this identity.
 
     Raises
     ------
     ValueError
-        If it holds a finished run of other settings; the message names the keys that differ.
+        If it holds a finished run of another identity; the message names the keys that differ.
     """
     folder = Path(folder)
     if not folder.exists():
         return False
-    kept, asked = read_manifest(folder)["parameters"], _identity(settings, backbone)
-    if kept == asked:
-        return True
-    missing = object()
-    keys = [key for key in sorted({*kept, *asked}) if kept.get(key, missing) != asked.get(key, missing)]
-    differences = "; ".join(f"{key} was {kept.get(key)!r} and is now {asked.get(key)!r}" for key in keys)
-    raise ValueError(
-        f"{folder} holds a finished run of other settings: {differences}. Nothing was overwritten. "
-        "Choose another runs_dir, go back to the earlier settings, or delete that folder and run again."
-    )
+    if differing := differences(read_manifest(folder)["parameters"], identity):
+        raise ValueError(
+            f"{folder} holds a finished run of other settings: {'; '.join(differing.values())}. Nothing "
+            "was overwritten. Choose another runs_dir, go back to the earlier settings, or delete that folder."
+        )
+    return True
 
 
 @dataclass
 class RunFolder:
     """A run that is being written, or one that is done.
 
+    Attributes
+    ----------
     path : the folder to write in (hidden until finished), or the finished folder.
-        done : True if the same settings were finished before; there is nothing to do.
-        resumed : True if `path` may hold what an interrupted run left.
-        files : what was entered by `keep` and is still as it was, with its size, time and SHA-256.
-        damaged : the files that were not, and why; they were removed.
+    identity : all that decides the result.
+    done : True if a run of this identity was finished before; there is nothing to do.
+    resumed : True if `path` may hold what an interrupted run left.
+    backbone, recordings : what made the run and from which folder; for the manifest.
+    files : what was entered by `keep` and is still as it was, with its size, time and SHA-256.
+    damaged : the files that were not, and why; they were removed.
     """
 
     folder: Path
     path: Path
-    settings: dict
+    identity: dict
     done: bool = False
     resumed: bool = False
     backbone: dict | None = None
@@ -155,13 +128,13 @@ class RunFolder:
 
     def _begin(self) -> bool:
         """Lock the run and make or find its hidden folder; False if another process finished it meanwhile."""
-        name = f".{self.folder.name}.{settings_hash(self.settings)[:HASH_CHARS]}.partial"
+        name = f".{self.folder.name}.{identity_hash(self.identity)[:HASH_CHARS]}.partial"
         with explain_os_errors(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             self._lock = _take_lock(self.folder)
             try:
                 self.path = self.folder.with_name(name)
-                if is_done(self.folder, self.settings):
+                if is_done(self.folder, self.identity):
                     if not damages(self.folder, recorded(self.folder)):
                         self.close()
                         return False
@@ -191,8 +164,8 @@ class RunFolder:
         self.timings["total_s"] = round(sum(stages), 3)
         manifest = {
             "status": status,
-            "parameters": self.settings,
-            "parameters_hash": settings_hash(self.settings),
+            "parameters": self.identity,
+            "parameters_hash": identity_hash(self.identity),
             "backbone": self.backbone,
             "recordings": self.recordings,
             "timings": self.timings,
@@ -205,25 +178,25 @@ class RunFolder:
 
 def open_run(
     folder: str | Path,
-    settings: Mapping[str, Any],
+    identity: Mapping[str, Any],
     backbone: Any = None,
     say: Callable = print,
     recordings: str | Path | None = None,
 ) -> RunFolder:
-    """Open the run of these settings: done already, resumed, or new.
+    """Open the run of this identity: done already, resumed, or new.
 
     Parameters
     ----------
     folder : path
-        From `run_folder`.
-    settings : mapping
-        Everything that decides the result, as JSON values.
+        From `Place.run`.
+    identity : mapping
+        All that decides the result, as JSON values; see `identity`.
     backbone : object with `id` and `hash`, optional
-        Its identity joins the settings: another backbone is another run.
+        Named in the manifest.
     say : callable
-        Told in one line what was found.
+        Prints one line: whether the run is done, resumed or damaged.
     recordings : path, optional
-        The folder of one's own recordings that the run is made from, for whoever measures it; it decides nothing.
+        The folder of a user's recordings that the run is made from, so that later steps find them again.
 
     Returns
     -------
@@ -233,25 +206,25 @@ def open_run(
     Raises
     ------
     ValueError
-        If the folder holds a finished run of other settings.
+        If the folder holds a finished run of another identity.
     RuntimeError
         If another process is writing it.
     OSError
         If the folder cannot be written; the message says why and what to do.
     """
-    folder, settings = Path(folder), _identity(settings, backbone)
+    folder, identity = Path(folder), plain(identity)
     made_by = None if backbone is None else {"id": str(backbone.id), "hash": str(backbone.hash)}
     if getattr(backbone, "revision", None):  # of the Hugging Face hub, also where the profile names none
         made_by["revision"] = backbone.revision
-    run = RunFolder(folder, folder, settings, backbone=made_by, recordings=recordings and str(recordings))
-    if (is_done(folder, settings) and not damages(folder, recorded(folder))) or not run._begin():
+    run = RunFolder(folder, folder, identity, backbone=made_by, recordings=recordings and str(recordings))
+    if (is_done(folder, identity) and not damages(folder, recorded(folder))) or not run._begin():
         run.done, run.path = True, folder
         say(f"{_short(folder)}: already done with these settings, nothing to do.")
     elif run.damaged:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in run.damaged.items())
-        say(f"{_short(folder)}: damaged, and made again where it is ({reasons}).")
+        say(f"{_short(folder)}: damaged files are made again ({reasons}).")
     elif run.resumed:
-        say(f"{_short(folder)}: interrupted before; going on with what it finished.")
+        say(f"{_short(folder)}: interrupted before; continues from what it finished.")
     return run
 
 
@@ -277,30 +250,6 @@ def read_manifest(folder: str | Path) -> dict:
     return manifest
 
 
-def find_runs(runs_dir: str | Path, profile: str | None = None) -> list[Path]:
-    """Return the folders of all finished runs (of one profile), sorted; none if there are none."""
-    pattern = f"{'*' if profile is None else slug(profile)}/*/*/seed*/{MANIFEST}"
-    return sorted((path.parent for path in resolve_runs_dir(runs_dir).glob(pattern)), key=_in_order)
-
-
-def collect(runs_dir: str | Path, profile: str | None = None, name: str = "metrics.csv") -> pd.DataFrame:
-    """Return the tables `name` of all finished runs, one below the other; empty if there are none."""
-    import pandas as pd
-
-    tables = [
-        pd.read_csv(folder / name, float_precision="round_trip")
-        for folder in find_runs(runs_dir, profile)
-        if (folder / name).exists()
-    ]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def _identity(settings: Mapping[str, Any], backbone: Any) -> dict:
-    """Return the settings as JSON holds them, with the backbone's hash among them."""
-    added = {} if backbone is None else {"backbone_hash": str(backbone.hash)}
-    return {**plain(settings), **added}
-
-
 def _take_lock(folder: Path) -> FileLock:
     """Return the lock of a run's folder; the system frees it when its process ends, however it ends."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True)
@@ -323,8 +272,3 @@ def _owner_file(folder: Path) -> Path:
 
 def _short(folder: Path) -> str:
     return "/".join(folder.parts[-3:])
-
-
-def _in_order(folder: Path) -> tuple:
-    """Sort seed2 before seed10."""
-    return (*folder.parts[:-1], int(folder.name.removeprefix("seed")))

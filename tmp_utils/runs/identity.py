@@ -1,27 +1,44 @@
-"""What decides a run's result, as its manifest keeps it: a run is done where all of it is the same.
+"""The identity of a run: all that decides its result, as `run.json` stores it under "parameters".
 
-Conventions: JSON values. The backbone and the embedder decide it too; they are loaded by whoever makes the run and are
-added there, so that a grid can tell without loading either whether a finished run is of these settings.
+Conventions: JSON values; two identities are equal in any order of their keys. What needs no loaded model comes from
+`identity_of`, so that a grid can tell without loading any whether a run is finished; `with_models` adds the rest.
+What decides an adapter, within a run or without one, is `Adapter.identity`.
 
-settings_of : profile + concept + seed, and a setup -> settings.
-differing   : the settings in which a manifest's parameters are others.
+identity_of    : profile + concept + seed, and a setup -> identity of a run.
+sweep_identity : the same for a style-transfer sweep.
+with_models    : identity + embedder + backbone -> the whole identity.
+identity_hash  : identity -> hash.
+differences    : what another identity has otherwise.
 """
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tmp_utils.files import plain
 from tmp_utils.inputs.concepts import Concept, clips_hash
 from tmp_utils.inputs.profiles import Profile, Setup
 from tmp_utils.metrics.table import UNTRAINED
 
-CLASS_NOUN = "class-noun"  # the untrained backbone's only setup: it is asked for the class noun
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tmp_utils.metrics.embed import Embedder
+    from tmp_utils.model.adapter import Adapter
+    from tmp_utils.model.backbone import Backbone
+
+CLASS_NOUN = "class-noun"  # the untrained backbone's only setup: its prompts hold the class noun
+TRANSFER = "transfer"  # the method of a sweep's run
 OF_A_SETUP = ("method", "setup", "note")  # columns of data/setups.csv that name a setup and do not vary it
+HASH_CHARS = 10  # of a hash in a file's or folder's name
 
 
-def settings_of(profile: Profile, concept: Concept, seed: int, setup: Setup | None = None) -> dict[str, Any]:
-    """Return what decides a run of a setup; of the untrained backbone, the reference, without one."""
+def identity_of(profile: Profile, concept: Concept, seed: int, setup: Setup | None = None) -> dict[str, Any]:
+    """Return the identity of a setup's run; without a setup, of the untrained reference."""
     common = {
         "concept": concept.name,
         "class_noun": concept.class_noun,
@@ -40,11 +57,57 @@ def settings_of(profile: Profile, concept: Concept, seed: int, setup: Setup | No
     if setup is None:
         return common | {"method": UNTRAINED, "setup": CLASS_NOUN}
     varied = {name: value for name, value in asdict(setup).items() if name not in OF_A_SETUP}
-    own = {"method": setup.method, "setup": setup.setup, "varied": varied}
-    return common | own | {"hyperparameters": profile.method(setup.method)}
+    names = {"method": setup.method, "setup": setup.setup, "varied": varied}
+    return common | names | {"hyperparameters": profile.method(setup.method)}
 
 
-def differing(parameters: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    """Return the names of settings that a manifest's parameters lack or have with another value."""
+def sweep_identity(
+    profile: Profile,
+    adapter: Adapter,
+    setup: str,
+    sources: Mapping[str, np.ndarray],
+    strengths: Sequence[float],
+    methods: Sequence[str],
+    seed: int,
+    sampling: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the identity of a style-transfer sweep.
+
+    Parameters
+    ----------
+    sources : clips (n,) by name.
+    sampling : prompt, guidance scale and steps.
+    """
+    return {
+        **sampling,
+        "concept": adapter.concept,
+        "method": TRANSFER,
+        "setup": setup,
+        "adapter": adapter.hyperparameters | {"seed": adapter.seed, "name": adapter.name},
+        "sources": {name: hashlib.sha256(clip.tobytes()).hexdigest()[:12] for name, clip in sources.items()},
+        "strengths": [float(strength) for strength in strengths],
+        "methods": list(methods),
+        "seed": seed,
+        "clip_s": profile.clip_s,
+    }
+
+
+def with_models(identity: Mapping[str, Any], embedder: Embedder, backbone: Backbone) -> dict[str, Any]:
+    """Return an identity with the names of the models that decide the result, too."""
+    return {**identity, "embedder": embedder.name, "backbone_hash": str(backbone.hash)}
+
+
+def identity_hash(identity: Mapping[str, Any]) -> str:
+    """Return an identity's SHA-256 in hexadecimal."""
+    return hashlib.sha256(json.dumps(plain(identity), sort_keys=True).encode()).hexdigest()
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys in which two identities differ, each with both values in words."""
+    before, now = plain(before), plain(now)
     missing = object()
-    return [name for name, value in plain(settings).items() if parameters.get(name, missing) != value]
+    return {
+        key: f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
+        for key in sorted({*before, *now})
+        if before.get(key, missing) != now.get(key, missing)
+    }

@@ -54,7 +54,9 @@ def damages(folder: Path, files: Mapping[str, dict], names: Iterable[str] | None
 
 
 def recorded(folder: Path) -> dict[str, dict]:
-    """Return the files that a run's manifest lists."""
+    """Return the files that a run's manifest lists; none without a manifest, as in an adapter's own folder."""
+    if not (folder / MANIFEST).is_file():
+        return {}
     return json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("files", {})
 
 

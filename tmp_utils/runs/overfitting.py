@@ -27,8 +27,9 @@ from tmp_utils.metrics.intervals import bootstrap_mean
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.personalize import Adapter, load_adapter, personalise
-from tmp_utils.runs.folder import HASH_CHARS, settings_hash
-from tmp_utils.runs.protocol import CHECKPOINTS, Lab, run_settings
+from tmp_utils.runs.identity import HASH_CHARS, identity_hash
+from tmp_utils.runs.integrity import check_files
+from tmp_utils.runs.protocol import ADAPTER_FILES, CHECKPOINTS, Lab
 
 STOPS = 5
 PATH_CLIPS = 4
@@ -44,10 +45,10 @@ def learning_path(
 
     Parameters
     ----------
-    study, concept, setup, seed
+    lab, concept, setup, seed
         As in ``protocol.run_setup``.
     folder : pathlib.Path
-        The result is kept below it, and checkpoints while it is made; a path that is there is read.
+        Where the path is stored, and checkpoints while it is made; a finished path is read.
     stops : int
         How many steps are looked at, evenly spread; step 0, the untrained model, comes first.
 
@@ -58,8 +59,8 @@ def learning_path(
     """
     steps = lab.profile.method(setup.method)["steps"]
     every = max(1, steps // stops)
-    asked = run_settings(lab, concept, setup, seed) | {"backbone": lab.backbone.hash, "stops": stops}
-    name = f"{concept.name}-{setup.name}-seed{seed}-{settings_hash(asked)[:HASH_CHARS]}"
+    identity = lab.identity(concept, setup, seed) | {"stops": stops}
+    name = f"{concept.name}-{setup.name}-seed{seed}-{identity_hash(identity)[:HASH_CHARS]}"
     folder = Path(folder) / name  # another for other clips, words or hyperparameters
     if not (folder / "path.csv").exists():
         write_csv(folder / "path.csv", pd.DataFrame(_trained_path(lab, concept, setup, seed, folder, every)))
@@ -84,11 +85,11 @@ def path_in_words(path: pd.DataFrame) -> str:
     trained = path[path["step"] > 0].sort_values("step")
     near, follows = (trained[trained["metric"] == metric] for metric in ("clap_a", "clap_t"))
     best, last, first, end = near.loc[near["value"].idxmax()], near.iloc[-1], follows.iloc[0], follows.iloc[-1]
-    fell = "has fallen below" if end["ci_high"] < first["ci_low"] else "is not told apart from"
-    said = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in (end, first)]
+    fell = "is below" if end["ci_high"] < first["ci_low"] else "cannot be distinguished from"
+    values = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in (end, first)]
     return (
         f"CLAP-A was highest at step {best['step']:.0f} of {last['step']:.0f} ({best['value']:.3f}, {last['value']:.3f}"
-        f" at the end). CLAP-T at the end, {said[0]}, {fell} that of step {first['step']:.0f}: {said[1]}."
+        f" at the end). CLAP-T at the end, {values[0]}, {fell} that of step {first['step']:.0f}: {values[1]}."
     )
 
 
@@ -110,31 +111,33 @@ def language_drift(
     training = lab.embedder.embed_clips(concepts.load_clips(concept))
     prompt = fill(reconstruction_prompt().template, concept.class_noun)
     rows = {}
+    for folder in folders.values():
+        check_files(folder, *ADAPTER_FILES)
     for name, adapter in {UNTRAINED: None, **{k: load_adapter(path) for k, path in folders.items()}}.items():
         clips = _clips(lab, [prompt] * n_clips, [clip_seed(seed, "drift", k) for k in range(n_clips)], adapter)
         rows[name] = _interval(similarity_matrix(lab.embedder.embed_clips(clips), training).mean(1), lab)
     return pd.DataFrame(rows).T.infer_objects()
 
 
-def _clips(lab: Lab, asked: list[str], seeds: list[int], adapter: Adapter | None):
+def _clips(lab: Lab, prompts: list[str], seeds: list[int], adapter: Adapter | None):
     profile = lab.profile
     options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
-    return generate(lab.backbone, asked, seeds, adapter=adapter, progress=False, **options)
+    return generate(lab.backbone, prompts, seeds, adapter=adapter, progress=False, **options)
 
 
 def _interval(values, lab: Lab) -> dict:
-    found = bootstrap_mean(values)
-    ends = {"value": found.value, "ci_low": found.ci_low, "ci_high": found.ci_high, "n": found.n}
+    interval = bootstrap_mean(values)
+    ends = {name: getattr(interval, name) for name in ("value", "ci_low", "ci_high", "n")}
     return ends | {"embedder": lab.embedder.name}
 
 
 def measure_adapter(lab: Lab, concept: Concept, adapter: Adapter | None, seed: int, step: int) -> list[dict]:
-    """Rows of CLAP-A and CLAP-T, from a few clips, of an adapter or (None) of the backbone asked for the class noun."""
+    """Rows of CLAP-A and CLAP-T, from a few clips, of an adapter, or (None) of the backbone with the class noun."""
     words = adapter.phrase(concept) if adapter else concept.class_noun
     edits = editability_prompts(min(PATH_PROMPTS, lab.profile.n_editability_prompts))
-    asked = [fill(reconstruction_prompt().template, words)] * PATH_CLIPS + [fill(p.template, words) for p in edits]
+    prompts = [fill(reconstruction_prompt().template, words)] * PATH_CLIPS + [fill(p.template, words) for p in edits]
     ids = ["reconstruction"] * PATH_CLIPS + [p.id for p in edits]
-    clips = _clips(lab, asked, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter)
+    clips = _clips(lab, prompts, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter)
     embedded = lab.embedder.embed_clips(clips)
     training = lab.embedder.embed_clips(concepts.load_clips(concept))
     texts = lab.embedder.embed_prompts([fill(p.template, concept.class_noun) for p in edits])

@@ -1,16 +1,15 @@
-"""One run of the study: learn a concept in one setup, generate its clips, score them, keep it all.
+"""One run of the study: learn a concept in one setup, generate clips, score them.
 
-Conventions: a run is a folder of ``runs``; it holds the adapter, ``history.csv``, ``clips/`` with ``clips.csv``,
-``metrics.csv`` and ``run.json``. What was finished is not done again; what was interrupted goes on from its last
-checkpoint and its last clip. The *reference* of a concept is the untrained backbone asked for the class noun: its
-CLAP-T is the text ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
+Conventions: a run's folder holds the adapter, ``history.csv``, ``clips/`` with ``clips.csv``, ``metrics.csv`` and
+``run.json``. A finished run is not repeated; an interrupted one continues from its last checkpoint and its last clip.
+The *reference* of a concept is the untrained backbone with the class noun as its prompt: its CLAP-T is the text
+ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
 
-Lab         : what every run of a profile shares: the backbone, the embedder, where runs are kept.
-run_settings  : what decides a run, as its manifest keeps it.
+Lab           : what every run of a profile shares: backbone, embedder, place.
 run_setup     : concept + setup + seed -> finished folder.
-run_reference : concept + seed -> finished folder of the untrained backbone, and the references' rows.
+run_reference : concept + seed -> finished folder of the untrained backbone, with the references' rows.
 run_setups    : several setups of one concept, and its reference; their rows in one table.
-run_costs     : what the adapters of a concept's runs cost to train and to keep.
+run_costs     : what the adapters of a concept's runs cost to train and to store.
 """
 
 from __future__ import annotations
@@ -25,24 +24,25 @@ from pathlib import Path
 
 import pandas as pd
 
-from tmp_utils.files import slug
-from tmp_utils.inputs import concepts, prompts
+from tmp_utils.files import write_csv, write_json
 from tmp_utils.inputs.audio import overs_counted
 from tmp_utils.inputs.concepts import Concept, own_folder
 from tmp_utils.inputs.profiles import Profile, Setup, load_profile
 from tmp_utils.metrics.embed import Embedder, load_embedder
-from tmp_utils.metrics.table import UNTRAINED, read_table, score_references
+from tmp_utils.metrics.table import UNTRAINED, read_table
 from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate_clips
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
-from tmp_utils.runs import folder as runs
-from tmp_utils.runs.identity import CLASS_NOUN, settings_of
+from tmp_utils.runs.clips import CLIPS
+from tmp_utils.runs.folder import RunFolder, open_run, read_manifest
+from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.score import score_run
 
-METRICS, HISTORY, COST, CLIPS, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "clips", "checkpoints"
-LEARNED = ("adapter.safetensors", "adapter.json", HISTORY, COST)
-CACHE = ".cache"
+METRICS, HISTORY, COST, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "checkpoints"
+ADAPTER_FILES = ("adapter.safetensors", "adapter.json")
+LEARNED = (*ADAPTER_FILES, HISTORY, COST)
 
 
 @dataclass(eq=False)
@@ -55,41 +55,32 @@ class Lab:
     backbone : Backbone
     embedder : Embedder
         Scores the clips; never the CLAP that conditions the pocket backbone.
-    runs_dir : Path
+    place : Place
+        Where the runs are.
     """
 
     profile: Profile
     backbone: Backbone
     embedder: Embedder
-    runs_dir: Path
+    place: Place
 
     @classmethod
     def load(cls, profile: str | Profile, runs_dir: str | Path = "runs", device: str | None = None) -> Lab:
         """Load the backbone and the embedder of a profile, named or made by hand."""
         profile = load_profile(profile) if isinstance(profile, str) else profile
-        folder = runs.resolve_runs_dir(runs_dir)
+        place = Place(runs_dir, profile.name)
         backbone = load_backbone(profile, device)
-        cache = folder / profile.name / CACHE
-        embedder = load_embedder(profile.embedder, str(backbone.device), cache / "embeddings")
-        return cls(profile, backbone, embedder, folder)
+        embedder = load_embedder(profile.embedder, str(backbone.device), place.cache / "embeddings")
+        return cls(profile, backbone, embedder, place)
 
-    @property
-    def folder(self) -> Path:
-        """Everything that this profile writes."""
-        return self.runs_dir / self.profile.name
+    def run_folder(self, concept: Concept, setup: Setup | None, seed: int) -> Path:
+        """The folder of a run; without a setup, of the untrained reference."""
+        method, name = (setup.method, setup.setup) if setup else (UNTRAINED, CLASS_NOUN)
+        return self.place.run(concept.name, method, name, seed)
 
-    @property
-    def cache_dir(self) -> Path:
-        """Where embeddings and class clips are kept between runs."""
-        return self.folder / CACHE
-
-    def figures_dir(self, concept: Concept) -> Path:
-        """Where the figures of a concept go."""
-        return self.folder / "figures" / slug(concept.name)
-
-    def run_folder(self, concept: Concept, setup: Setup, seed: int) -> Path:
-        """Where the run of a concept, setup and seed is kept."""
-        return runs.run_folder(self.runs_dir, self.profile.name, concept.name, setup.method, setup.setup, seed)
+    def identity(self, concept: Concept, setup: Setup | None, seed: int) -> dict:
+        """All that decides a run; without a setup, the untrained reference."""
+        return with_models(identity_of(self.profile, concept, seed, setup), self.embedder, self.backbone)
 
 
 def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable = print) -> Path:
@@ -104,7 +95,7 @@ def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable
     seed : int
         Of training and of generation.
     say : callable
-        Told what was found already, and what is begun.
+        Prints a line when a run begins, and when it is done already.
 
     Returns
     -------
@@ -115,22 +106,12 @@ def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable
         return _finish(lab, run, concept, setup, seed, say)
 
 
-def run_settings(lab: Lab, concept: Concept, setup: Setup | None, seed: int) -> dict:
-    """Return what a run's manifest keeps of what decided it; of the reference where there is no setup."""
-    return settings_of(lab.profile, concept, seed, setup) | {"embedder": lab.embedder.name}
+def _open(lab: Lab, concept: Concept, setup: Setup | None, seed: int, say: Callable) -> RunFolder:
+    folder, identity = lab.run_folder(concept, setup, seed), lab.identity(concept, setup, seed)
+    return open_run(folder, identity, lab.backbone, say, own_folder(concept))
 
 
-def _open(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable) -> runs.RunFolder:
-    return runs.open_run(
-        lab.run_folder(concept, setup, seed),
-        run_settings(lab, concept, setup, seed),
-        lab.backbone,
-        say,
-        own_folder(concept),
-    )
-
-
-def _finish(lab: Lab, run: runs.RunFolder, concept: Concept, setup: Setup, seed: int, say: Callable) -> Path:
+def _finish(lab: Lab, run: RunFolder, concept: Concept, setup: Setup, seed: int, say: Callable) -> Path:
     if run.done:
         return run.folder
     say(f"{concept.name} {setup.name}, seed {seed}: under way.")
@@ -143,39 +124,32 @@ def _finish(lab: Lab, run: runs.RunFolder, concept: Concept, setup: Setup, seed:
                 seed,
                 profile=lab.profile,
                 checkpoint_dir=run.path / CHECKPOINTS,
-                cache_dir=lab.cache_dir,
+                cache_dir=lab.place.cache,
             )
-            _keep(run, adapter.halved(lab.backbone))
-    _generate_and_score(lab, run, load_adapter(run.path), concept, (setup.method, setup.setup), seed)
+            _write_learned(run, adapter.halved(lab.backbone))
+    _generate_and_score(lab, run, load_adapter(run.path), concept, seed)
     shutil.rmtree(run.path / CHECKPOINTS, ignore_errors=True)  # they may be gone already, if it was stopped here before
     return run.finish()
 
 
-def _keep(run: runs.RunFolder, adapter: Adapter) -> None:
+def _write_learned(run: RunFolder, adapter: Adapter) -> None:
     """Write what a run has learned, its cost last: where there is a cost there is nothing left to learn."""
     write_adapter(adapter, run.path)
-    runs.write_csv(run.path / HISTORY, pd.DataFrame(adapter.history))
-    runs.write_json(run.path / COST, adapter.cost)
+    write_csv(run.path / HISTORY, pd.DataFrame(adapter.history))
+    write_json(run.path / COST, adapter.cost)
     run.keep(*LEARNED)
 
 
-def _has_learned(run: runs.RunFolder) -> bool:
+def _has_learned(run: RunFolder) -> bool:
     """Whether a run has all that its training leaves, as it was written."""
     return set(LEARNED) <= set(run.files)
 
 
 def run_reference(lab: Lab, concept: Concept, seed: int, say: Callable = print) -> Path:
-    """Ask the untrained backbone for the class noun; score it, and the concept's own clips, as references."""
-    folder = runs.run_folder(lab.runs_dir, lab.profile.name, concept.name, UNTRAINED, CLASS_NOUN, seed)
-    settings = run_settings(lab, concept, None, seed)
-    with runs.open_run(folder, settings, lab.backbone, say, own_folder(concept)) as run:
-        if run.done:
-            return run.folder
-        rows = _generate_and_score(lab, run, None, concept, (UNTRAINED, CLASS_NOUN), seed)
-        embedded = lab.embedder.embed_clips(concepts.load_clips(concept))
-        asked = lab.embedder.embed_prompts(list(_texts(lab, concept).values()))
-        own = score_references(embedded, asked, _identity(lab, concept, UNTRAINED, CLASS_NOUN, seed), lab.embedder.name)
-        runs.write_csv(run.path / METRICS, pd.concat([rows, own], ignore_index=True))
+    """Generate from the class noun with the untrained backbone; score that, and the concept's clips, as references."""
+    with _open(lab, concept, None, seed, say) as run:
+        if not run.done:
+            _generate_and_score(lab, run, None, concept, seed)
         return run.finish()
 
 
@@ -192,23 +166,23 @@ def run_setups(
 
     Parameters
     ----------
-    together : how many new words (setups and seeds of Textual Inversion) learn in one batch, as `loop.train` has it:
-        worth its memory on a GPU that one word does not fill. Their clips are generated and scored one by one.
+    together : how many new words (setups and seeds of Textual Inversion) learn in one batch (see `loop.train`). It
+        saves time on a GPU that one word does not fill. Clips are generated and scored one run at a time.
     """
     seeds = list(dict.fromkeys(seeds))
-    asked = [(setup, seed) for seed in seeds for setup in dict.fromkeys(setups)]
+    pairs = [(setup, seed) for seed in seeds for setup in dict.fromkeys(setups)]
     folders = [run_reference(lab, concept, seed, say) for seed in seeds]
     if together == 1:
-        folders += [run_setup(lab, concept, setup, seed, say) for setup, seed in asked]
+        folders += [run_setup(lab, concept, setup, seed, say) for setup, seed in pairs]
     else:
-        folders += _run_together(lab, concept, asked, together, say)
+        folders += _run_together(lab, concept, pairs, together, say)
     return pd.concat([read_table(folder / METRICS) for folder in folders], ignore_index=True)
 
 
-def _run_together(lab: Lab, concept: Concept, asked: list[tuple], together: int, say: Callable) -> list[Path]:
+def _run_together(lab: Lab, concept: Concept, pairs: list[tuple], together: int, say: Callable) -> list[Path]:
     with contextlib.ExitStack() as stack:
-        opened = [stack.enter_context(_open(lab, concept, setup, seed, say)) for setup, seed in asked]
-        parts = [(run, *which) for run, which in zip(opened, asked, strict=True)]
+        opened = [stack.enter_context(_open(lab, concept, setup, seed, say)) for setup, seed in pairs]
+        parts = [(run, *pair) for run, pair in zip(opened, pairs, strict=True)]
         diverged = _learn_together(lab, concept, parts, together)
         folders = [
             _finish(lab, run, concept, setup, seed, say)
@@ -221,7 +195,7 @@ def _run_together(lab: Lab, concept: Concept, asked: list[tuple], together: int,
 
 
 def _learn_together(lab: Lab, concept: Concept, parts: list[tuple], together: int) -> Diverged | None:
-    """Bring all runs to the end of their training; returns what one that diverged said, when the others are done."""
+    """Train all runs to their end; returns the error of one that diverged, after the others are done."""
     new = [part for part in parts if not part[0].done and not _has_learned(part[0])]
     if not new:
         return None
@@ -240,11 +214,11 @@ def _learn_together(lab: Lab, concept: Concept, parts: list[tuple], together: in
             run.took("training_s", share_s)
     for (run, *_), adapter in zip(new, adapters, strict=True):
         if adapter is not None:
-            _keep(run, adapter.halved(lab.backbone))
+            _write_learned(run, adapter.halved(lab.backbone))
     return diverged
 
 
-def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd.DataFrame:
+def run_costs(place: Place, concept: str, seed: int) -> pd.DataFrame:
     """What the finished runs of a concept cost.
 
     Returns
@@ -254,43 +228,20 @@ def run_costs(runs_dir: str | Path, profile: str, concept: str, seed: int) -> pd
         training_s, generation_s, scoring_s.
     """
     rows = {}
-    for folder in runs.find_runs(runs_dir, profile):
-        manifest = runs.read_manifest(folder)
-        asked = manifest["parameters"]
-        if asked["concept"] == concept and asked["seed"] == seed and (folder / COST).exists():
+    for folder in place.runs():
+        manifest = read_manifest(folder)
+        identity = manifest["parameters"]
+        if identity["concept"] == concept and identity["seed"] == seed and (folder / COST).exists():
             weights = folder / "adapter.safetensors"  # which a grid with KEEP=clips deletes
             size_mb = weights.stat().st_size / 1e6 if weights.exists() else None
             cost = json.loads((folder / COST).read_text(encoding="utf-8"))
             times = {name: manifest["timings"].get(name) for name in ("training_s", "generation_s", "scoring_s")}
-            rows[f"{asked['method']}-{asked['setup']}"] = {**cost, "adapter_mb": size_mb, **times}
+            rows[f"{identity['method']}-{identity['setup']}"] = {**cost, "adapter_mb": size_mb, **times}
     return pd.DataFrame(rows).T.infer_objects()
 
 
-def _identity(lab: Lab, concept: Concept, method: str, setup: str, seed: int) -> dict:
-    names = {"profile": lab.profile.name, "concept": concept.name}
-    return names | {"method": method, "setup": setup, "seed": seed}
-
-
-def _texts(lab: Lab, concept: Concept) -> dict[str, str]:
-    """Editability prompts with the class noun in the placeholder's place, as CLAP-T compares them."""
-    asked = prompts.editability_prompts(lab.profile.n_editability_prompts)
-    return {prompt.id: prompts.fill(prompt.template, concept.class_noun) for prompt in asked}
-
-
-def _generate_and_score(lab, run, adapter, concept, names, seed) -> pd.DataFrame:
+def _generate_and_score(lab: Lab, run: RunFolder, adapter: Adapter | None, concept: Concept, seed: int) -> None:
     with run.timed("generation_s"):
-        manifest = generate_clips(lab.backbone, adapter, concept, lab.profile, seed, run.path / CLIPS)
+        generate_clips(lab.backbone, adapter, concept, lab.profile, seed, run.path / CLIPS)
     with run.timed("scoring_s"):
-        rows = score_run(
-            manifest,
-            run.path / CLIPS,
-            concepts.load_clips(concept),
-            lab.embedder,
-            _texts(lab, concept),
-            _identity(lab, concept, *names, seed),
-            tempo=bool(concept.tempo_constant),
-            harmony=bool(concept.harmonic),
-            seed=seed,
-        )
-        runs.write_csv(run.path / METRICS, rows)
-    return rows
+        write_csv(run.path / METRICS, score_run(run.path, concept, lab.embedder))

@@ -1,13 +1,11 @@
 """From the clips of a run to its rows in the results table.
 
-Conventions: a run's ``clips.csv`` names its clips (file, prompt_id, kind, duration_s); clips are at 16 kHz.
-A clip that is missing, silent, NaN or half-written makes its prompt's row and the run's row "failed" with
-the reason: what is left is not averaged in its place. Generating the clip again mends the rows, and changes
-no others.
+Conventions: clips are at 16 kHz. A clip that cannot be used makes its prompt's row and the run's row "failed", with
+the reason; the rest is not averaged in its place. Generating the clip again mends these rows and changes no others.
 
-read_clips      : the manifest's clips, with a reason for each that cannot be used.
+score_run       : a run's folder -> all its rows.
 failed_run      : the rows of a run that cannot be scored at all.
-score_run       : CLAP-A, CLAP-T, memorisation, FAD, KAD and the music metrics of one run.
+score_clips     : clips -> CLAP-A, CLAP-T, memorisation, FAD, KAD and the music metrics.
 score_distances : FAD and KAD between any two sets of clips, such as all concepts pooled.
 score_music     : tempo, level, key and scale agreement.
 """
@@ -18,58 +16,65 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.files import below
-from tmp_utils.inputs.audio import RATE_HZ, load_clip
+from tmp_utils.inputs import concepts
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.prompts import editability_prompts, fill
 from tmp_utils.metrics import music
 from tmp_utils.metrics import similarity as metrics
 from tmp_utils.metrics.distances import equal_n, frechet_audio_distance, kernel_audio_distance
 from tmp_utils.metrics.embed import Embedder
 from tmp_utils.metrics.intervals import Interval, bootstrap_mean, hierarchical_mean, share_of
-from tmp_utils.metrics.table import result_row, results_table
+from tmp_utils.metrics.table import UNTRAINED, result_row, results_table, score_references
+from tmp_utils.runs.clips import EDITABILITY, RECONSTRUCTION, failure, read_clips
+from tmp_utils.runs.folder import read_manifest
 
 MUSIC_TOOL = "essentia"
-DURATION_TOLERANCE_S = 0.05
-RECONSTRUCTION, EDITABILITY = "reconstruction", "editability"
 OF_A_RUN = ("clap_a", "clap_t", "nearest_training", "fad", "kad")  # of every run, whatever its concept
+NAMES = ("concept", "method", "setup", "seed")  # of a run, in its identity and in its rows
 
 
-def read_clips(manifest: pd.DataFrame, folder: str | Path) -> pd.DataFrame:
-    """Return the manifest with ``clip``, (n,) or None, and ``reason``, empty where it is good.
+def names_of(folder: str | Path) -> dict:
+    """Return profile, concept, method, setup and seed of a run, as its rows have them."""
+    parameters = read_manifest(folder)["parameters"]
+    return {"profile": Path(folder).parents[2].name} | {name: parameters[name] for name in NAMES}
+
+
+def score_run(folder: str | Path, concept: Concept, embedder: Embedder) -> pd.DataFrame:
+    """Return all rows of one run, finished or being made; those of the untrained reference hold the ceilings, too.
 
     Parameters
     ----------
-    manifest : pandas.DataFrame
-        A run's clips.csv: file, prompt_id, kind, and where known duration_s.
     folder : path
-        What the files are named relative to.
+        A run's folder with its clips.
+    concept : Concept
+        What the run was made from.
+    embedder : Embedder
+        Its name goes into the rows.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the run's listing or the concept's clips cannot be used.
     """
-    if missing := {"file", "prompt_id", "kind"} - set(manifest.columns):
-        raise ValueError(f"clips table without {sorted(missing)}; it has {list(manifest.columns)}. Pass a clips.csv.")
-    clips, reasons = [], []
-    for row in manifest.itertuples():
-        clip, reason = None, ""
-        try:
-            clip = load_clip(below(folder, row.file))
-        except FileNotFoundError:
-            reason = f"{row.file}: missing"
-        except (ValueError, OSError) as error:
-            reason = str(error)
-        planned_s = float(getattr(row, "duration_s", float("nan")))
-        if clip is not None and abs(len(clip) / RATE_HZ - planned_s) > DURATION_TOLERANCE_S:
-            clip, reason = None, f"{row.file}: half-written, {len(clip) / RATE_HZ:.2f} s of {planned_s:.2f} s"
-        clips.append(clip)
-        reasons.append(reason)
-    return manifest.assign(clip=pd.Series(clips, index=manifest.index, dtype=object), reason=reasons)
-
-
-def failure(table: pd.DataFrame) -> str:
-    """Return in one line what is wrong with a table of clips; empty where all are good."""
-    bad = table[table["reason"] != ""]
-    if table.empty:
-        return "no clips of this kind in the run"
-    if bad.empty:
-        return ""
-    return f"{len(bad)} of {len(table)} clips failed: {bad.iloc[0]['reason']}"
+    parameters, names = read_manifest(folder)["parameters"], names_of(folder)
+    training = concepts.load_clips(concept)
+    prompts = editability_prompts(parameters["n_editability_prompts"])
+    texts = {prompt.id: fill(prompt.template, concept.class_noun) for prompt in prompts}
+    rows = score_clips(
+        read_clips(folder),
+        training,
+        embedder,
+        texts,
+        names,
+        tempo=bool(concept.tempo_constant),
+        harmony=bool(concept.harmonic),
+        seed=parameters["seed"],
+    )
+    if parameters["method"] != UNTRAINED:
+        return rows
+    embedded, asked = embedder.embed_clips(training), embedder.embed_prompts(list(texts.values()))
+    return pd.concat([rows, score_references(embedded, asked, names, embedder.name)], ignore_index=True)
 
 
 def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity: Mapping, seed: int) -> list[dict]:
@@ -141,18 +146,18 @@ def score_music(
     """
     try:
         target = music.MusicTarget.of(music.read_music(training, RATE_HZ))
-        heard = music.read_music(generated, RATE_HZ)
+        readings = music.read_music(generated, RATE_HZ)
     except ImportError as error:
         return _failed_music(identity, tempo, harmony, str(error))
     rows = []
-    for name, column in music.agreement(heard, target, tempo=tempo, harmony=harmony).items():
+    for name, column in music.agreement(readings, target, tempo=tempo, harmony=harmony).items():
         if column.isna().any():
             note = "the training clips themselves have no reading"
             rows.append(result_row(identity, name, None, MUSIC_TOOL, note=note))
             continue
         reading = {"tempo": "tempo_bpm", "level": "level_lufs"}.get(name.split("_")[0], name.split("_")[0])
-        undefined = int(heard[reading].isna().sum())
-        note = f"{undefined} of {len(heard)} readings undefined, counted as no agreement" if undefined else ""
+        undefined = int(readings[reading].isna().sum())
+        note = f"{undefined} of {len(readings)} readings undefined, counted as no agreement" if undefined else ""
         rows.append(result_row(identity, name, share_of(column), MUSIC_TOOL, note=note))
     return results_table(rows)
 
@@ -171,9 +176,8 @@ def failed_run(identity: Mapping, embedder: str, note: str, before: pd.DataFrame
     return before.assign(**empty, embedder=before["embedder"].where(before["embedder"] == MUSIC_TOOL, embedder))
 
 
-def score_run(
-    manifest: pd.DataFrame,
-    folder: str | Path,
+def score_clips(
+    table: pd.DataFrame,
     training_clips: Sequence[np.ndarray],
     embedder: Embedder,
     texts: Mapping[str, str],
@@ -184,16 +188,14 @@ def score_run(
     with_music: bool = True,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return all rows of one run.
+    """Return the rows of a table of clips.
 
     Parameters
     ----------
-    manifest, folder
-        The run's clips.csv, and the folder its files are named relative to.
+    table : pandas.DataFrame
+        From `read_clips`: prompt_id, kind, clip, reason.
     training_clips : sequence of numpy.ndarray
         The concept's clips at 16 kHz.
-    embedder : Embedder
-        What hears them; its name goes into the rows.
     texts : mapping
         Prompt id -> the prompt's text with the class noun in the placeholder's place.
     identity : mapping
@@ -205,22 +207,20 @@ def score_run(
     -------
     pandas.DataFrame
         Metrics clap_a, nearest_training, fad, kad and the agreements from the reconstruction clips, clap_t
-        (one row a prompt and one "all") from the editability clips. Whatever a bad clip takes part in is
-        "failed".
+        (one row a prompt and one "all") from the editability clips. A row that needs a bad clip is "failed".
     """
-    table = read_clips(manifest, folder)
-    asked = {kind: table[table["kind"] == kind] for kind in (RECONSTRUCTION, EDITABILITY)}
+    by_kind = {kind: table[table["kind"] == kind] for kind in (RECONSTRUCTION, EDITABILITY)}
     rows: list[dict] = []
-    if len(asked[EDITABILITY]):
-        rows += _text_rows(asked[EDITABILITY], embedder, texts, identity, seed)
-    if len(asked[RECONSTRUCTION]) == 0:
+    if len(by_kind[EDITABILITY]):
+        rows += _text_rows(by_kind[EDITABILITY], embedder, texts, identity, seed)
+    if len(by_kind[RECONSTRUCTION]) == 0:
         return results_table(rows)
-    if note := failure(asked[RECONSTRUCTION]):
+    if note := failure(by_kind[RECONSTRUCTION]):
         for name in ("clap_a", "nearest_training", "fad", "kad"):
             rows.append(result_row(identity, name, None, embedder.name, note=note))
-        without = [results_table(rows)] + [_failed_music(identity, tempo, harmony, note)] * with_music
-        return pd.concat(without, ignore_index=True)
-    generated, training = list(asked[RECONSTRUCTION]["clip"]), list(training_clips)
+        failed = [results_table(rows)] + [_failed_music(identity, tempo, harmony, note)] * with_music
+        return pd.concat(failed, ignore_index=True)
+    generated, training = list(by_kind[RECONSTRUCTION]["clip"]), list(training_clips)
     rows += _audio_rows(embedder.embed_clips(generated), embedder.embed_clips(training), embedder, identity, seed)
     tables = [results_table(rows), score_distances(generated, training, embedder, identity, seed)]
     if with_music:

@@ -1,23 +1,21 @@
-"""Style-transfer sweeps: one clip for each source, method and strength, with what it keeps and what it gains.
+"""Style-transfer sweeps: one clip for each source, method and strength, measured against source and concept.
 
-Conventions: a sweep is a run of ``runs``: `<concept>/transfer-<adapter>/seed<k>/`, where the seed is that of the
-noise. It holds ``clips/`` (wav, as loud as the model made them), ``curves.csv`` and ``metrics.csv``. Each
-source and method is kept as soon as it is done, and not done again. Similarities are CLAP-A; the source is
-the clip as it was, so what VAE and vocoder lose is seen at strength 0.
+Conventions: a sweep is a run, `<concept>/transfer-<adapter>/seed<k>/`, where the seed is that of the noise. It holds
+``clips/`` (wav, at the level that the model gave them), ``curves.csv`` and ``metrics.csv``. Each source and method is
+stored as soon as it is done. Similarities are CLAP-A; the source is the original clip, so the loss of VAE and vocoder
+shows at strength 0.
 
 COLUMNS          : of ``curves.csv``, one row a clip.
 run_sweep        : sources + adapter + strengths + seed -> finished folder.
 measure          : one sweep's clips -> similarities and correlations.
-label_of         : what tells a sweep of other sources or settings from the study's own.
+label_of         : the name of a sweep with other sources or settings than the study's.
 find_adapter     : a finished run's adapter, or one that is learned now.
-balance_rows     : what the paper's claim about strengths 0.4-0.6 is judged by, as results rows.
+balance_rows     : results rows by which the paper's claim about strengths 0.4-0.6 is judged.
 read_curves      : the curves of several sweeps in one table.
-strength_browser : a slider over a sweep's strengths, with player and spectrogram.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tmp_utils.files import slug, write_csv
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import load_clip, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
@@ -37,58 +36,59 @@ from tmp_utils.metrics.table import result_row, results_table
 from tmp_utils.model.inversion import INVERSIONS
 from tmp_utils.model.transfer import transfer
 from tmp_utils.personalize import Adapter, load_adapter, personalise
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.clips import CLIPS
+from tmp_utils.runs.folder import is_done, open_run
+from tmp_utils.runs.identity import HASH_CHARS, TRANSFER, identity_hash, sweep_identity, with_models
 from tmp_utils.runs.integrity import check_files
-from tmp_utils.runs.protocol import Lab, run_settings
+from tmp_utils.runs.protocol import METRICS, Lab
 
-STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's own sweep, and its sources
+STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's sweep
 SOURCES = ("greensleeves", "fiddle", "harmonica")
 MEASURES = ("source_similarity", "target_similarity", "chroma_correlation", "onset_correlation")
 COLUMNS = ("source", "transfer", "seed", "strength", *MEASURES, "file")
-CURVES, CLIPS, PARTS = "curves.csv", "clips", ".parts"
+CURVES, PARTS = "curves.csv", ".parts"
 
 
 def label_of(
     sources: str | Sequence[str], strengths: Sequence[float], guidance_scale: float = 0.0, steps: int = 0
 ) -> str:
-    """Return the `label` of `run_sweep`: empty of the study's own sources, strengths and settings.
+    """Return the `label` of `run_sweep`: empty for the study's sources, strengths and settings.
 
     Parameters
     ----------
     sources : a recording's path, or names of concepts.
     guidance_scale, steps : 0 is the profile's.
     """
-    own = Path(sources).stem if isinstance(sources, str) else ""
-    other = {} if own or tuple(sources) == SOURCES else {"sources": list(sources)}
+    recording = Path(sources).stem if isinstance(sources, str) else ""
+    other = {} if recording or tuple(sources) == SOURCES else {"sources": list(sources)}
     other |= {} if tuple(map(float, strengths)) == STRENGTHS else {"strengths": [float(s) for s in strengths]}
-    drawn = f"trial{runs.settings_hash(other)[:6]}" if other else ""
-    settings = (f"guidance{guidance_scale:g}" if guidance_scale else "", f"steps{steps}" if steps else "")
-    return "-".join(filter(None, (own, *settings, drawn)))
+    trial = f"trial{identity_hash(other)[:6]}" if other else ""
+    sampling = (f"guidance{guidance_scale:g}" if guidance_scale else "", f"steps{steps}" if steps else "")
+    return "-".join(filter(None, (recording, *sampling, trial)))
 
 
 def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int, say: Callable = print) -> Adapter:
-    """Return the adapter of a finished run; where there is none, learn it and keep it beside the sweeps.
+    """Return the adapter of a finished run; without one, learn it and store it beside the sweeps.
 
     Raises
     ------
     ValueError
         If the finished run is of other clips, words, hyperparameters or another backbone; the message says of which.
     """
-    names, row = (lab.runs_dir, lab.profile.name, concept.name), load_setup(method, setup)
-    settings = run_settings(lab, concept, row, seed)
-    key = runs.settings_hash(settings | {"backbone": lab.backbone.hash})[: runs.HASH_CHARS]
-    finished = runs.run_folder(*names, method, setup, seed)
-    own = runs.run_folder(*names, "transfer", f"{method}-{setup}", seed).parent / f"adapter{seed}-{key}"
-    if runs.is_done(finished, settings, lab.backbone) or own.is_dir():
-        folder = finished if finished.is_dir() else own
+    row = load_setup(method, setup)
+    identity, finished = lab.identity(concept, row, seed), lab.run_folder(concept, row, seed)
+    sweeps = lab.place.run(concept.name, TRANSFER, f"{method}-{setup}", seed).parent
+    beside = sweeps / f"adapter{seed}-{identity_hash(identity)[:HASH_CHARS]}"
+    if is_done(finished, identity) or beside.is_dir():
+        folder = finished if finished.is_dir() else beside
         if folder == finished:
             check_files(finished, "adapter.safetensors", "adapter.json")
         adapter = load_adapter(folder)
-        say(f"{adapter.name}: taken from {folder.relative_to(lab.runs_dir)}.")
+        say(f"{adapter.name}: taken from {folder.relative_to(lab.place.runs_dir)}.")
         return adapter
     say(f"{concept.name} {method}-{setup}, seed {seed}: no finished run has it, so it is learned now.")
     adapter = personalise(lab.backbone, concept, row, seed, profile=lab.profile)
-    adapter.save(own)
+    adapter.save(beside)
     return adapter
 
 
@@ -102,10 +102,10 @@ def measure(
     clips, source : (n,) at 16 kHz, all as long.
     target : (m, d), embeddings of the concept's clips.
     """
-    heard = embedder.embed_clips([*clips, source])
+    embedded = embedder.embed_clips([*clips, source])
     return {
-        "source_similarity": similarity_matrix(heard[:-1], heard[-1:])[:, 0].tolist(),
-        "target_similarity": similarity_matrix(heard[:-1], target).mean(1).tolist(),
+        "source_similarity": similarity_matrix(embedded[:-1], embedded[-1:])[:, 0].tolist(),
+        "target_similarity": similarity_matrix(embedded[:-1], target).mean(1).tolist(),
         "chroma_correlation": [chroma_correlation(clip, source) for clip in clips],
         "onset_correlation": [onset_correlation(clip, source) for clip in clips],
     }
@@ -138,8 +138,8 @@ def run_sweep(
     prompt, guidance_scale, steps
         As in `transfer.transfer`; None is y = S*, and the profile's guidance and steps.
     label : str
-        Tells a sweep of other sources or settings from the study's own: it joins the folder's name, and the setup's
-        in ``metrics.csv``, so that the paper's claim is judged by the study's own alone.
+        Names a sweep with other sources or settings than the study's: part of the folder's name, and of the setup's
+        in ``metrics.csv``, so that the paper's claim is judged by the study's sweep alone.
 
     Returns
     -------
@@ -148,25 +148,15 @@ def run_sweep(
     """
     profile, setup = lab.profile, "+".join(filter(None, [adapter.setup, label]))
     clips_in = {name: load_clip(path, duration_s=profile.clip_s) for name, path in sources.items()}
-    asked = {
+    sampling = {
         "prompt": prompt,
         "guidance_scale": profile.guidance_scale if guidance_scale is None else guidance_scale,
         "steps": profile.inference_steps if steps is None else steps,
     }
-    names = (lab.runs_dir, profile.name, concept.name, "transfer", f"{adapter.method}-{setup}", seed)
-    settings = asked | {
-        "concept": concept.name,
-        "method": "transfer",
-        "setup": f"{adapter.method}-{setup}",
-        "adapter": adapter.hyperparameters | {"seed": adapter.seed, "name": adapter.name},
-        "sources": {name: hashlib.sha256(clip.tobytes()).hexdigest()[:12] for name, clip in clips_in.items()},
-        "strengths": [float(s) for s in strengths],
-        "methods": list(methods),
-        "seed": seed,
-        "clip_s": profile.clip_s,
-        "embedder": lab.embedder.name,
-    }
-    with runs.open_run(runs.run_folder(*names), settings, lab.backbone, say) as run:
+    name = f"{adapter.method}-{setup}"
+    identity = sweep_identity(profile, adapter, name, clips_in, strengths, methods, seed, sampling)
+    folder = lab.place.run(concept.name, TRANSFER, name, seed)
+    with open_run(folder, with_models(identity, lab.embedder, lab.backbone), lab.backbone, say) as run:
         if run.done:
             return run.folder
         for folder in (run.path / CLIPS, run.path / PARTS):
@@ -175,31 +165,31 @@ def run_sweep(
         parts = []
         for name, source in clips_in.items():
             for method in methods:
-                part = run.path / PARTS / f"{runs.slug(name)}-{method}.csv"
+                part = run.path / PARTS / f"{slug(name)}-{method}.csv"
                 files = [f"{CLIPS}/{_wav(name, method, strength)}" for strength in strengths]
                 files.append(part.relative_to(run.path).as_posix())
                 if not set(files) <= set(run.files):
                     with run.timed("transfer_s"):
                         clips = transfer(
-                            lab.backbone, source, strengths, adapter=adapter, method=method, seed=seed, **asked
+                            lab.backbone, source, strengths, adapter=adapter, method=method, seed=seed, **sampling
                         )
-                    rows = _keep(clips, strengths, run.path / CLIPS, (name, method, seed))
+                    rows = _save(clips, strengths, run.path / CLIPS, (name, method, seed))
                     with run.timed("scoring_s"):
-                        runs.write_csv(part, rows.assign(**measure(clips, source, target, lab.embedder)))
+                        write_csv(part, rows.assign(**measure(clips, source, target, lab.embedder)))
                     run.keep(*files)
                 parts.append(pd.read_csv(part, float_precision="round_trip"))
         curves = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
-        runs.write_csv(run.path / CURVES, curves)
+        write_csv(run.path / CURVES, curves)
         identity = {"profile": profile.name, "concept": concept.name, "method": adapter.method, "seed": seed}
         by_noising = curves[curves["transfer"] == "noising"]
         if len(by_noising):
             rows = balance_rows(by_noising, identity, setup, lab.embedder.name)
-            runs.write_csv(run.path / "metrics.csv", rows)
+            write_csv(run.path / METRICS, rows)
         shutil.rmtree(run.path / PARTS)
         return run.finish()
 
 
-def _keep(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path, names: tuple) -> pd.DataFrame:
+def _save(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path, names: tuple) -> pd.DataFrame:
     """Save a sweep's clips and return the first columns of its rows."""
     source, method, seed = names
     rows = []
@@ -211,17 +201,17 @@ def _keep(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path,
 
 
 def _wav(source: str, method: str, strength: float) -> str:
-    return f"{runs.slug(source)}-{method}-{strength:g}.wav"
+    return f"{slug(source)}-{method}-{strength:g}.wav"
 
 
 def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:
     """Return the results rows `transfer_balance` at strengths 0.4-0.6 and elsewhere; failed where undefined."""
     rows = []
     try:
-        found = transfer_balance(curves).to_dict()
+        balance = transfer_balance(curves).to_dict()
     except ValueError as error:
-        found, note = dict.fromkeys(("0.4-0.6", "elsewhere")), str(error)
-    for where, value in found.items():
+        balance, note = dict.fromkeys(("0.4-0.6", "elsewhere")), str(error)
+    for where, value in balance.items():
         who = {**identity, "setup": f"{setup}@{where}"}
         if value is None or np.isnan(value):
             reason = note if value is None else "no strength there"

@@ -24,8 +24,9 @@ from tmp_utils.files import explain_os_errors, write_json
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
 from tmp_utils.inputs.concepts import Concept, load_concept
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
-from tmp_utils.runs.collection import own_concepts
-from tmp_utils.runs.folder import find_runs, read_manifest, resolve_runs_dir
+from tmp_utils.runs.collection import user_concepts
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.place import Place
 from tmp_utils.survey.questions import (
     CORRECT,
     FOIL,
@@ -55,7 +56,7 @@ CONSENT = (
 )
 
 
-def find_pairs(runs_dir: str | Path, profile: str, variants: Sequence[str] = VARIANTS) -> pd.DataFrame:
+def find_pairs(place: Place, variants: Sequence[str] = VARIANTS) -> pd.DataFrame:
     """Every pair of clips that two of the variants made for the same thing.
 
     Returns
@@ -69,7 +70,7 @@ def find_pairs(runs_dir: str | Path, profile: str, variants: Sequence[str] = VAR
     """
     if len(set(variants)) < 2:
         raise ValueError(f"variants {list(variants)}: name two or more different ones, such as {VARIANTS}.")
-    folders = find_runs(runs_dir, profile)
+    folders = place.runs()
     clips = [_run_clips(folder) for folder in folders if folder.parent.name in set(variants)]
     pairs = [
         _matched(pd.concat(clips, ignore_index=True), first, second)
@@ -78,7 +79,7 @@ def find_pairs(runs_dir: str | Path, profile: str, variants: Sequence[str] = VAR
     if not any(len(part) for part in pairs):
         there = sorted({f"{folder.parts[-3]}/{folder.parent.name}" for folder in folders})
         raise ValueError(
-            f"no pairs of {' and '.join(variants)} in {resolve_runs_dir(runs_dir) / profile}: a pair needs "
+            f"no pairs of {' and '.join(variants)} in {place.folder}: a pair needs "
             f"both, for the same concept, seed and prompt. Finished runs: {', '.join(there) or 'none'}. "
             f"Make them with `make study` or notebooks 02 and 03, or name other variants."
         )
@@ -86,8 +87,7 @@ def find_pairs(runs_dir: str | Path, profile: str, variants: Sequence[str] = VAR
 
 
 def build_questionnaire(
-    runs_dir: str | Path,
-    profile: str,
+    place: Place,
     variants: Sequence[str] = VARIANTS,
     n_per_kind: int = N_PER_KIND,
     seed: int = 0,
@@ -101,7 +101,7 @@ def build_questionnaire(
     n_per_kind : questions of either kind, spread over concepts and prompts; two catch trials are added.
     seed : which pairs are drawn.
     contact : whom participants can write to; shown on the page.
-    concepts : concepts that are in no catalogue, by the name their runs give; `collection.own_concepts` if None.
+    concepts : concepts that are in no catalogue, by the name their runs give; `collection.user_concepts` if None.
 
     Raises
     ------
@@ -109,14 +109,14 @@ def build_questionnaire(
     """
     if n_per_kind < 1:
         raise ValueError(f"n_per_kind={n_per_kind}: expected at least one question of either kind.")
-    pairs = find_pairs(runs_dir, profile, variants)
-    root = studies_dir(runs_dir, profile)
+    pairs = find_pairs(place, variants)
+    root = studies_dir(place)
     partial = root / f".{uuid.uuid4().hex}.partial"
     with explain_os_errors(root):
         (partial / "clips").mkdir(parents=True)
         try:
-            known = own_concepts(runs_dir, profile) if concepts is None else concepts
-            maker = _Maker(partial / "clips", seed, resolve_runs_dir(runs_dir), dict(known))
+            known = user_concepts(place) if concepts is None else concepts
+            maker = _Maker(partial / "clips", seed, place.runs_dir, dict(known))
             questions = [q for kind in KINDS for q in maker.draw(pairs[pairs["kind"] == kind], kind, n_per_kind)]
             questions += maker.catch_trials(questions[0].concept)
             minutes = 1 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tmp_utils.files import plain, slug
-from tmp_utils.runs.folder import resolve_runs_dir
+from tmp_utils.files import plain
+from tmp_utils.runs.place import Place
 
 KINDS = ("reconstruction", "editability")
 CHOICES = ("A", "B", "None", "Cannot decide")
@@ -166,20 +166,20 @@ def _from_content(folder: Path, version: str, content: dict) -> Questionnaire:
     )
 
 
-def studies_dir(runs_dir: str | Path, profile: str) -> Path:
+def studies_dir(place: Place) -> Path:
     """Where the studies of a profile lie: `<runs_dir>/<profile>/survey`."""
-    return resolve_runs_dir(runs_dir) / slug(profile) / "survey"
+    return place.folder / "survey"
 
 
-def find_questionnaires(runs_dir: str | Path, profile: str) -> list[Path]:
+def find_questionnaires(place: Place) -> list[Path]:
     """Folders of the studies built from a profile's runs, the oldest first."""
-    found = studies_dir(runs_dir, profile).glob(f"study-*/{STUDY_FILE}")
+    found = studies_dir(place).glob(f"study-*/{STUDY_FILE}")
     return [path.parent for path in sorted(found, key=lambda path: (path.stat().st_mtime, path))]
 
 
-def newest_questionnaire(runs_dir: str | Path, profile: str) -> Questionnaire | None:
+def newest_questionnaire(place: Place) -> Questionnaire | None:
     """The study of a profile that was built last, or None; its answers stay with it when runs are added."""
-    found = find_questionnaires(runs_dir, profile)
+    found = find_questionnaires(place)
     return load_questionnaire(found[-1]) if found else None
 
 

@@ -6,9 +6,12 @@ from grid_stub import cell_of, stub_place
 
 from tmp_utils.commands.grid.cells import METRICS, REFERENCE, Cell, cells, choose_setups
 from tmp_utils.commands.grid.job import make
+from tmp_utils.files import write_json
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import list_setups
-from tmp_utils.runs import folder as runs
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import MANIFEST
+from tmp_utils.runs.place import Place
 
 
 @pytest.fixture
@@ -17,7 +20,7 @@ def place(tmp_path):
 
 
 def of_grid(place, setups, seeds=(0,), concepts=("sitar",)) -> dict[str, Cell]:
-    chosen = cells("pocket", concepts, choose_setups(setups), seeds, place / "runs", place / "notebooks")
+    chosen = cells(Place(place / "runs", "pocket"), concepts, choose_setups(setups), seeds, place / "notebooks")
     return {cell.name: cell for cell in chosen}
 
 
@@ -36,7 +39,7 @@ def test_a_grid_is_every_cell_once_after_the_untrained_backbone(place):
     assert one.first == [REFERENCE] and grid[f"sitar/{REFERENCE}/seed1"].first == []
     assert (one.parameters["setups"], one.parameters["seeds"]) == (["MIX"], [1])
     assert one.parameters["in_depth"] is False, "a grid trains what it was asked for, and nothing beside it"
-    assert one.run == runs.run_folder(place / "runs", "pocket", "sitar", "DB", "MIX", 1)
+    assert one.run == Place(place / "runs", "pocket").run("sitar", "DB", "MIX", 1)
 
 
 def test_a_method_that_is_shown_beside_dreambooth_waits_for_it(place):
@@ -68,10 +71,10 @@ def test_two_folders_that_would_be_one_concept_are_refused(place):
 def test_a_finished_run_of_other_settings_is_not_taken_for_the_cells_own(place):
     cell = cell_of(place, "TI-BL")
     assert not cell.done and make(cell) and cell.done
-    manifest = runs.read_manifest(cell.run)
-    other = cell.settings["hyperparameters"] | {"lr": 999.0}
-    for parameters, done in ((cell.settings, True), (cell.settings | {"hyperparameters": other}, False)):
-        runs.write_json(cell.run / runs.MANIFEST, manifest | {"parameters": manifest["parameters"] | parameters})
+    manifest = read_manifest(cell.run)
+    other = cell.identity["hyperparameters"] | {"lr": 999.0}
+    for parameters, done in ((cell.identity, True), (cell.identity | {"hyperparameters": other}, False)):
+        write_json(cell.run / MANIFEST, manifest | {"parameters": manifest["parameters"] | parameters})
         assert cell.done is done
-    (cell.run / runs.MANIFEST).unlink()
+    (cell.run / MANIFEST).unlink()
     assert not cell.done, "its run was deleted"

@@ -9,7 +9,8 @@ from tmp_utils.commands import run
 from tmp_utils.commands.grid import disk
 from tmp_utils.commands.grid.cells import REFERENCE
 from tmp_utils.commands.grid.job import make
-from tmp_utils.runs.folder import find_runs, open_run, read_manifest, run_folder
+from tmp_utils.runs.folder import open_run, read_manifest
+from tmp_utils.runs.place import Place
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def test_clips_are_counted_at_two_bytes_a_sample_and_adapters_by_the_largest_of_
     cells = [cell_of(place, setup) for setup in (REFERENCE, "TI-BL", "DB-BL", "DB-MIX")]
     before = disk.to_write(cells)
     assert before.clips == 4 * (30 * 163840 * 2 + disk.OTHER_BYTES)  # pocket: 10 + 20 clips of 10.24 s at 16 kHz
-    with open_run(run_folder(place / "runs", "pocket", "sitar", "DB", "BL", 7), {"method": "DB"}) as made:
+    with open_run(Place(place / "runs", "pocket").run("sitar", "DB", "BL", 7), {"method": "DB"}) as made:
         (made.path / disk.ADAPTER).write_bytes(bytes(1234))
         made.finish()
     after = disk.to_write(cells)
@@ -47,7 +48,7 @@ def test_a_run_without_its_adapter_is_done_and_says_that_it_was_dropped(place):
     (cell.run / disk.ADAPTER).write_bytes(bytes(10))
     disk.drop_adapter(cell.run)
     assert cell.done and not (cell.run / disk.ADAPTER).exists()
-    assert read_manifest(cell.run)["dropped"] == [disk.ADAPTER] and cell.run in find_runs(place / "runs", "pocket")
+    assert read_manifest(cell.run)["dropped"] == [disk.ADAPTER] and cell.run in Place(place / "runs", "pocket").runs()
     disk.drop_adapter(cell.run)
 
 

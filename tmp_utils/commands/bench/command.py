@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 
 CONCEPT = "sitar"
 NO_GPU = (
@@ -103,9 +102,9 @@ def full_size_line(row: dict) -> str:
 
 def _write(options: argparse.Namespace, name: str, results: dict) -> None:
     from tmp_utils.files import slug, write_json
-    from tmp_utils.runs.folder import resolve_runs_dir
+    from tmp_utils.runs.place import Place
     from tmp_utils.runs.provenance import provenance
 
-    folder: Path = resolve_runs_dir(options.runs_dir)
+    folder = Place(options.runs_dir, options.profile).runs_dir
     folder.mkdir(parents=True, exist_ok=True)
     print(write_json(folder / f"{slug(name)}.json", {**results, **provenance()}))

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from tmp_utils.files import slug
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
 from tmp_utils.inputs.profiles import Setup, list_setups, load_profile
 from tmp_utils.metrics.table import UNTRAINED
-from tmp_utils.runs.folder import MANIFEST, read_manifest, resolve_runs_dir, run_folder
-from tmp_utils.runs.identity import CLASS_NOUN, differing, settings_of
+from tmp_utils.runs.folder import MANIFEST, read_manifest
+from tmp_utils.runs.identity import CLASS_NOUN, differences, identity_of
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
@@ -40,13 +40,12 @@ class Cell:
 
     Attributes
     ----------
-    profile, runs_dir, notebooks_dir : where it is made, and from what.
+    place, notebooks_dir : where it is made, and from what.
     setup : "TI-BL", `REFERENCE` or `METRICS`.
     concept : a name in the catalogue, or a folder; "" for `METRICS`.
     """
 
-    profile: str
-    runs_dir: Path
+    place: Place
     notebooks_dir: Path
     setup: str
     concept: str = ""
@@ -76,12 +75,12 @@ class Cell:
         if self.setup == METRICS:
             return None
         names = (self._setup.method, self._setup.setup) if self._setup else (UNTRAINED, CLASS_NOUN)
-        return run_folder(self.runs_dir, self.profile, self._concept.name, *names, self.seed)
+        return self.place.run(self._concept.name, *names, self.seed)
 
     @cached_property
-    def settings(self) -> dict:
-        """What the run's manifest must say: a finished run of other settings is not this cell's."""
-        return settings_of(load_profile(self.profile), self._concept, self.seed, self._setup)
+    def identity(self) -> dict:
+        """The run's identity, as far as it needs no loaded model."""
+        return identity_of(load_profile(self.place.profile), self._concept, self.seed, self._setup)
 
     @cached_property
     def notebook(self) -> Path | None:
@@ -101,7 +100,7 @@ class Cell:
         """The executed notebook; None for the reference."""
         if self.notebook is None:
             return None
-        folder, seed = grid_folder(self.runs_dir, self.profile), f"seed{self.seed}"
+        folder, seed = grid_folder(self.place), f"seed{self.seed}"
         if self.run is None:
             return folder / f"{self.notebook.stem}.ipynb"
         return folder / self.run.parts[-3] / f"{self.run.parts[-2]}-{seed}.ipynb"
@@ -109,7 +108,7 @@ class Cell:
     @property
     def parameters(self) -> dict:
         """What the notebook is given."""
-        common = {"profile": self.profile, "runs_dir": str(resolve_runs_dir(self.runs_dir))}
+        common = {"profile": self.place.profile, "runs_dir": str(self.place.runs_dir)}
         if self._setup is None:
             return common
         alone = self._setup.method in ALONE
@@ -142,30 +141,34 @@ class Cell:
             return False
         if self.run is None:
             return True
-        return (self.run / MANIFEST).exists() and not differing(read_manifest(self.run)["parameters"], self.settings)
+        if not (self.run / MANIFEST).exists():
+            return False
+        parameters = read_manifest(self.run)["parameters"]
+        return not differences(
+            {name: parameters[name] for name in parameters.keys() & self.identity.keys()}, self.identity
+        )
 
 
-def grid_folder(runs_dir: Path, profile: str) -> Path:
+def grid_folder(place: Place) -> Path:
     """Where the executed notebooks of a grid are."""
-    return resolve_runs_dir(runs_dir) / slug(profile) / "grid"
+    return place.folder / "grid"
 
 
 def cells(
-    profile: str,
+    place: Place,
     concepts: Sequence[str],
     setups: Sequence[Setup],
     seeds: Sequence[int],
-    runs_dir: Path,
     notebooks_dir: Path = NOTEBOOKS_DIR,
 ) -> list[Cell]:
     """Return the cells of a grid, each after those that come first; wrong names fail here, before anything runs."""
-    load_profile(profile)
+    load_profile(place.profile)
     names = [setup.name for setup in setups]
     if any(setup.method not in ALONE for setup in setups):
         names = [BESIDE, *names]
     given = [name for word in concepts for name in (list_concepts() if word == "all" else [word])]
     return [
-        Cell(profile, runs_dir, notebooks_dir, setup, concept, seed)
+        Cell(place, notebooks_dir, setup, concept, seed)
         for concept in _distinct(given)
         for seed in dict.fromkeys(seeds)
         for setup in dict.fromkeys([REFERENCE, *names])

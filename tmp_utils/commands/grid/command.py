@@ -11,6 +11,7 @@ from tmp_utils.commands import NOT_ALL
 from tmp_utils.commands.grid.cells import NOTEBOOKS_DIR, cells, choose_setups
 from tmp_utils.commands.grid.disk import KEEP
 from tmp_utils.commands.grid.engine import run_grid
+from tmp_utils.runs.place import Place
 
 LOST = "not finished: what comes before it failed, or it was killed (out of memory, time limit, node lost)."
 
@@ -31,9 +32,9 @@ def main(options: argparse.Namespace) -> int | None:
     """Run a grid; return 1 if some jobs are not done."""
     settings = vars(options)
     concepts, setups, seeds = (settings.pop(key) for key in ("concepts", "setups", "seeds"))
-    place = {key: settings[key] for key in ("profile", "runs_dir", "notebooks_dir")}
-    chosen = cells(concepts=concepts, setups=choose_setups(setups), seeds=seeds, **place)
-    missing = run_grid(chosen, **settings)
+    place = Place(settings.pop("runs_dir"), settings.pop("profile"))
+    chosen = cells(place, concepts, choose_setups(setups), seeds, options.notebooks_dir)
+    missing = run_grid(chosen, place, **settings)
     for cell in missing:
         print(f"{cell.name}: {cell.why_not or LOST}", file=sys.stderr)
     print(f"Grid: {len(missing)} jobs failed; run again to go on from there." if missing else "Grid: all done.")

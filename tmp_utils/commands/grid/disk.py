@@ -21,7 +21,8 @@ from tmp_utils.commands.grid.cells import Cell
 from tmp_utils.files import write_json
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.profiles import DATA_DIR, Profile, load_profile
-from tmp_utils.runs.folder import MANIFEST, find_runs, read_manifest
+from tmp_utils.runs.folder import MANIFEST, read_manifest
+from tmp_utils.runs.place import Place
 
 ADAPTER = "adapter.safetensors"
 WHOLE_DENOISER = ("DB", "TI-DB")  # methods whose adapter may hold all weights; those of the others are small
@@ -42,10 +43,10 @@ def to_write(cells: Sequence[Cell], n_jobs: int = 1) -> Bytes:
     """Return what cells will write; `n_jobs` is how many of them train at once."""
     if not cells:
         return Bytes(0, 0, 0)
-    profile = load_profile(cells[0].profile)
+    profile = load_profile(cells[0].place.profile)
     n_clips = profile.reconstruction_clips + profile.clips_per_prompt * profile.n_editability_prompts
     clips = len(cells) * (round(n_clips * profile.clip_s * RATE_HZ * 2) + OTHER_BYTES)
-    measured = adapter_sizes(cells[0].runs_dir, profile.name)
+    measured = adapter_sizes(cells[0].place)
     whole = denoiser_bytes(profile)
     methods = [cell.method for cell in cells if cell.method]
     expected = {method: whole if method in WHOLE_DENOISER else SMALL_BYTES for method in methods} | measured
@@ -53,10 +54,10 @@ def to_write(cells: Sequence[Cell], n_jobs: int = 1) -> Bytes:
     return Bytes(clips, sum(expected[method] for method in methods), 3 * whole * at_once)
 
 
-def adapter_sizes(runs_dir: Path, profile: str) -> dict[str, int]:
+def adapter_sizes(place: Place) -> dict[str, int]:
     """Return the largest adapter of a profile's finished runs, by method."""
     sizes: dict[str, int] = {}
-    for folder in find_runs(runs_dir, profile):
+    for folder in place.runs():
         if (folder / ADAPTER).exists():
             method = read_manifest(folder)["parameters"]["method"]
             sizes[method] = max(sizes.get(method, 0), (folder / ADAPTER).stat().st_size)

@@ -23,7 +23,7 @@ from pathlib import Path
 from tmp_utils.commands.grid.cells import METRICS, NOTEBOOKS_DIR, Cell, grid_folder
 from tmp_utils.commands.grid.disk import check_room, drop_adapter
 from tmp_utils.files import explain_os_errors, write_json
-from tmp_utils.runs.folder import resolve_runs_dir
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
 WORKFLOW = NOTEBOOKS_DIR / "grid.smk"
@@ -60,8 +60,7 @@ def find_engine(cluster: bool = False) -> str:
 
 def run_grid(
     cells: Sequence[Cell],
-    profile: str,
-    runs_dir: Path,
+    place: Place,
     notebooks_dir: Path = NOTEBOOKS_DIR,
     cluster: str | None = None,
     cores: int | None = None,
@@ -90,15 +89,15 @@ def run_grid(
         If it was interrupted; what is finished is kept.
     """
     engine = [find_engine(cluster is not None), *OPTIONS, *_where(cluster, cores), *engine_options]
-    metrics = Cell(profile, runs_dir, notebooks_dir, METRICS)
+    metrics = Cell(place, notebooks_dir, METRICS)
     to_do = [cell for cell in cells if not cell.done]
     print(f"Grid: {len(cells)} jobs, {len(cells) - len(to_do)} already done", flush=True)
     at_once = len(to_do) if cluster else (cores or len(os.sched_getaffinity(0))) // threads or 1
-    check_room(to_do, grid_folder(runs_dir, profile), keep, at_once)
+    check_room(to_do, grid_folder(place), keep, at_once)
     for cell in [*to_do, metrics]:
         cell.failure.unlink(missing_ok=True)
-    state = _engine_folder(grid_folder(runs_dir, profile), [cell for cell in cells if cell not in to_do])
-    place = {"profile": profile, "runs_dir": str(resolve_runs_dir(runs_dir)), "notebooks_dir": str(notebooks_dir)}
+    state = _engine_folder(grid_folder(place), [cell for cell in cells if cell not in to_do])
+    where = {"profile": place.profile, "runs_dir": str(place.runs_dir), "notebooks_dir": str(notebooks_dir)}
     names = {
         "cells": [cell.name for cell in cells],
         "concepts": {cell.name.split("/")[0]: cell.concept for cell in cells},
@@ -109,9 +108,9 @@ def run_grid(
         "python": sys.executable,
         "project": str(PROJECT_DIR),
         "threads": threads,
-        "gpus": profile == "paper",
+        "gpus": place.profile == "paper",
     }
-    write_json(state / "config.json", {**place, **names, **machine})
+    write_json(state / "config.json", {**where, **names, **machine})
     call = [*engine, "--snakefile", str(WORKFLOW), "--directory", str(state)]
     call += ["--configfile", str(state / "config.json")]
     if to_do:

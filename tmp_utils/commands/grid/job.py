@@ -19,6 +19,7 @@ from tmp_utils.commands import NOT_ALL, headless
 from tmp_utils.commands.grid.cells import BESIDE, METRICS, NOTEBOOKS_DIR, Cell
 from tmp_utils.commands.grid.disk import KEEP, drop_adapter
 from tmp_utils.files import write_text
+from tmp_utils.runs.place import Place
 
 LOOK_S = 1.0  # how often a job that waits tries again
 
@@ -72,7 +73,7 @@ def _reference(cell: Cell) -> None:
     from tmp_utils.inputs.concepts import load_concept
     from tmp_utils.runs.protocol import Lab, run_reference
 
-    run_reference(Lab.load(cell.profile, cell.runs_dir), load_concept(cell.concept), cell.seed)
+    run_reference(Lab.load(cell.place.profile, cell.place.runs_dir), load_concept(cell.concept), cell.seed)
 
 
 def _turn(path: Path) -> FileLock:
@@ -97,6 +98,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> int | None:
     """Make the cell that the options name."""
-    words = vars(options)
-    attempt, keep = words.pop("attempt"), words.pop("keep")
-    return None if make(Cell(**words), attempt, keep) else NOT_ALL
+    place = Place(options.runs_dir, options.profile)
+    cell = Cell(place, options.notebooks_dir, options.setup, options.concept, options.seed)
+    return None if make(cell, options.attempt, options.keep) else NOT_ALL

@@ -1,0 +1,167 @@
+"""The rows of a run, and what becomes of them where clips are bad."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from tmp_utils.metrics import similarity as metrics
+from tmp_utils.metrics.embed import Embedder, unit_rows
+from tmp_utils.metrics.table import RESULT_COLUMNS
+from tmp_utils.runs import score
+from tmp_utils.runs.clips import read_clips
+
+RATE_HZ = 16000
+IDENTITY = {"profile": "pocket", "concept": "sitar", "method": "TI", "setup": "BL", "seed": 0}
+TEXTS = {"rec": "a recording of a sitar", "jazz": "a jazz song with a sitar", "rain": "a sitar with rain"}
+
+
+class ToneEmbedder(Embedder):
+    """Hears the share of energy in 16 bands; reads a prompt as a fixed band. Stands in where CLAP is too slow."""
+
+    name, rate_hz, window = "tone@1", RATE_HZ, 10 * RATE_HZ
+
+    def _embed_batch(self, windows):
+        spectra = [np.abs(np.fft.rfft(window)) ** 2 for window in windows]
+        return unit_rows([[band.sum() for band in np.array_split(s, 16)] for s in spectra])
+
+    def embed_prompts(self, prompts):
+        return unit_rows(np.eye(16)[[len(prompt) % 16 for prompt in prompts]])
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return the folder of a run with three clips each of one reconstruction and two editability prompts."""
+    rng = np.random.default_rng(0)
+    rows, clips = [], tmp_path / "clips"
+    clips.mkdir()
+    for prompt, kind in (("rec", "reconstruction"), ("jazz", "editability"), ("rain", "editability")):
+        for k in range(3):
+            clip = 0.1 * np.sin(2 * np.pi * rng.uniform(100, 7000) * np.arange(RATE_HZ * 2) / RATE_HZ)
+            clip += 0.02 * rng.normal(size=len(clip))
+            soundfile.write(clips / f"{prompt}_{k}.wav", clip, RATE_HZ)
+            rows.append({"file": f"{prompt}_{k}.wav", "prompt_id": prompt, "kind": kind, "duration_s": 2.0})
+    pd.DataFrame(rows).to_csv(clips / "clips.csv", index=False)
+    (tmp_path / "run.json").write_text(json.dumps({"parameters": IDENTITY}))
+    return tmp_path
+
+
+@pytest.fixture
+def training():
+    rng = np.random.default_rng(1)
+    return [(0.1 * rng.normal(size=RATE_HZ * 2)).astype(np.float32) for _ in range(4)]
+
+
+def scored(run, training, **kwargs):
+    kwargs = {"with_music": False} | kwargs
+    return score.score_clips(read_clips(run), training, ToneEmbedder(), TEXTS, IDENTITY, **kwargs)
+
+
+def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
+    table = scored(run, training)
+    assert list(table.columns) == list(RESULT_COLUMNS)
+    assert table.groupby("metric")["prompt"].apply(sorted).to_dict() == {
+        "clap_a": ["all"],
+        "clap_t": ["all", "jazz", "rain"],
+        "fad": ["all"],
+        "kad": ["all"],
+        "nearest_training": ["all"],
+    }
+    assert set(table["status"]) == {"ok"}
+    assert set(table["embedder"]) == {"tone@1"}
+    assert table.set_index(["metric", "prompt"])["n"].to_dict() == {
+        ("clap_t", "jazz"): 3,
+        ("clap_t", "rain"): 3,
+        ("clap_t", "all"): 6,
+        ("clap_a", "all"): 3,
+        ("nearest_training", "all"): 3,
+        ("fad", "all"): 3,
+        ("kad", "all"): 3,
+    }
+
+
+def test_the_rows_hold_the_values_of_the_plain_functions(run, training):
+    table = scored(run, training).set_index(["metric", "prompt"])
+    ear = ToneEmbedder()
+    embedded = {
+        p: ear.embed_clips([soundfile.read(run / "clips" / f"{p}_{k}.wav")[0] for k in range(3)]) for p in TEXTS
+    }
+    clap_a = metrics.clap_audio_similarity(embedded["rec"], ear.embed_clips(training))
+    assert table.loc[("clap_a", "all"), "value"] == pytest.approx(clap_a, abs=1e-6)
+    for prompt in ("jazz", "rain"):
+        clap_t = metrics.clap_text_similarity(embedded[prompt], ear.embed_prompts([TEXTS[prompt]]))
+        assert table.loc[("clap_t", prompt), "value"] == pytest.approx(clap_t, abs=1e-6)
+    assert (table["ci_low"].fillna(-9) <= table["value"]).all()
+    assert "too small for a covariance" in table.loc[("fad", "all"), "note"]
+
+
+def test_scoring_again_changes_nothing(run, training):
+    pd.testing.assert_frame_equal(scored(run, training), scored(run, training))
+
+
+def damage(path, how):
+    if how == "missing":
+        path.unlink()
+    elif how == "silent":
+        soundfile.write(path, np.zeros(RATE_HZ * 2), RATE_HZ)
+    elif how == "NaN":
+        soundfile.write(path, np.full(RATE_HZ * 2, np.nan), RATE_HZ, subtype="FLOAT")
+    elif how == "cut short":
+        soundfile.write(path, 0.1 * np.ones(RATE_HZ) * np.sin(np.arange(RATE_HZ)), RATE_HZ)
+
+
+@pytest.mark.parametrize("how", ["missing", "silent", "NaN", "cut short"])
+def test_one_bad_clip_fails_its_prompt_and_the_run_and_changes_no_other_row(run, training, how):
+    before = scored(run, training).set_index(["metric", "prompt"])
+    damage(run / "clips" / "jazz_1.wav", how)
+    after = scored(run, training).set_index(["metric", "prompt"])
+    failed = after[after["status"] == "failed"]
+    assert sorted(failed.index) == [("clap_t", "all"), ("clap_t", "jazz")]
+    assert failed["value"].isna().all()
+    assert all("jazz_1.wav" in note and how.lower() in note.lower() for note in failed["note"])
+    pd.testing.assert_frame_equal(after.drop(failed.index), before.drop(failed.index))
+
+
+def test_a_bad_reconstruction_clip_fails_what_is_measured_on_reconstruction(run, training):
+    damage(run / "clips" / "rec_0.wav", "missing")
+    table = scored(run, training, with_music=True, tempo=True, harmony=True).set_index(["metric", "prompt"])
+    of_music = ("level", "tempo", "tempo_octave", "key", "scale")
+    assert set(table[table["status"] == "failed"].index.get_level_values("metric")) == {
+        *("clap_a", "nearest_training", "fad", "kad", *(f"{name}_agreement" for name in of_music))
+    }
+    assert table.loc[("clap_t", "all"), "status"] == "ok"
+
+
+def test_music_rows_are_shares_of_agreeing_clips(training):
+    pytest.importorskip("essentia")
+    loud = [clip * 4 for clip in training[:1]]
+    table = score.score_music(training[:3] + loud, training, IDENTITY, tempo=False, harmony=False)
+    assert table["metric"].tolist() == ["level_agreement"]
+    assert table.loc[0, ["value", "n", "embedder"]].tolist() == [0.75, 4, "essentia"]
+    # statsmodels.stats.proportion.proportion_confint(3, 4, method="wilson")
+    assert table.loc[0, ["ci_low", "ci_high"]].tolist() == pytest.approx([0.300642, 0.954413], abs=1e-6)
+
+
+def test_where_essentia_is_missing_the_row_says_so(training, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "essentia", None)
+    table = score.score_music(training, training, IDENTITY, tempo=True, harmony=True)
+    assert table["status"].tolist() == ["failed"] * 5
+    assert "pip install essentia" in table["note"][0]
+
+
+@pytest.mark.parametrize("text", ["", "file\na.wav\n"])
+def test_a_listing_without_its_columns_is_refused(run, text):
+    (run / "clips" / "clips.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"clips\.csv.*run its notebook again"):
+        read_clips(run)
+
+
+def test_a_listed_clip_outside_the_runs_folder_is_not_read(run, tmp_path):
+    soundfile.write(tmp_path.parent / "other.wav", 0.1 * np.ones(RATE_HZ), RATE_HZ)
+    listing = run / "clips" / "clips.csv"
+    listing.write_text(listing.read_text().replace("jazz_1.wav", "../../other.wav"))
+    table = read_clips(run).set_index("file")
+    assert table.loc["../../other.wav", "clip"] is None
+    assert "leads out of" in table.loc["../../other.wav", "reason"]

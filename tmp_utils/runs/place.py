@@ -1,0 +1,86 @@
+"""Where the runs of a profile are.
+
+Conventions: everything that a profile writes is below `<runs_dir>/<profile>/`; a run is
+`<concept>/<method>-<setup>/seed<k>/` there. A folder whose name begins with a dot is being written.
+
+Place : runs_dir + profile -> its folders, its finished runs and their tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tmp_utils.files import slug
+from tmp_utils.runs.integrity import MANIFEST, check_files
+from tmp_utils.runs.provenance import PROJECT_DIR
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Place:
+    """The folder of a profile's runs; nothing is created.
+
+    Attributes
+    ----------
+    runs_dir : path
+        A relative one is taken from the project's folder; kept as an absolute path.
+    profile : str
+        The profile's name.
+    """
+
+    runs_dir: Path
+    profile: str
+
+    def __post_init__(self):
+        object.__setattr__(self, "runs_dir", PROJECT_DIR / Path(self.runs_dir).expanduser())
+
+    @property
+    def folder(self) -> Path:
+        """Everything that this profile writes."""
+        return self.runs_dir / slug(self.profile)
+
+    @property
+    def cache(self) -> Path:
+        """Where embeddings and class clips are stored between runs."""
+        return self.folder / ".cache"
+
+    def figures(self, concept: str) -> Path:
+        """Where the figures of a concept go."""
+        return self.folder / "figures" / slug(concept)
+
+    def run(self, concept: str, method: str, setup: str, seed: int) -> Path:
+        """The folder of one run.
+
+        Raises
+        ------
+        ValueError
+            If the seed is not a whole number from 0 up.
+        """
+        if int(seed) != seed or seed < 0:
+            raise ValueError(f"seed {seed!r} is not a whole number from 0 up. Choose one, such as 0.")
+        return self.folder / slug(concept) / f"{slug(method)}-{slug(setup)}" / f"seed{int(seed)}"
+
+    def runs(self) -> list[Path]:
+        """The folders of all finished runs, sorted; seed2 comes before seed10."""
+        finished = (path.parent for path in self.folder.glob(f"*/*/seed*/{MANIFEST}"))
+        return sorted(finished, key=lambda path: (*path.parts[:-1], int(path.name.removeprefix("seed"))))
+
+    def table(self, name: str = "metrics.csv") -> pd.DataFrame:
+        """The tables `name` of all finished runs, one below the other; empty if there are none.
+
+        Raises
+        ------
+        ValueError
+            If one is not as it was written.
+        """
+        import pandas as pd
+
+        folders = [folder for folder in self.runs() if (folder / name).exists()]
+        for folder in folders:
+            check_files(folder, name)
+        tables = [pd.read_csv(folder / name, float_precision="round_trip") for folder in folders]
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
