@@ -14,7 +14,7 @@ A student reads these:
 
 The rest is machinery:
     files       : files are written whole or not at all.
-    runs        : where runs are kept; making, scoring and collecting them.
+    runs        : where runs are; making, scoring and collecting them.
     findings    : all runs together: results table, verdicts, report, players.
     survey      : the listening study.
     pocket      : how the pocket model and the rendered clips are made.

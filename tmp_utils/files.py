@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and disk errors said in words.
+"""Files that are whole or not there, and disk errors in words.
 
 Conventions: a file is written beside its place under a hidden temporary name, flushed to disk and renamed.
 JSON is UTF-8, indented and ends with a newline; not-a-number is written as null. CSV has no index column.
@@ -37,8 +37,8 @@ MAX_NAME_CHARS = 80
 TEMPORARY = ".tmp"  # ends the hidden name of a file that is being written
 DENIED = "no permission to write in {folder}. Choose another runs_dir, or ask the folder's owner for access."
 EXPLAINED = {
-    errno.ENOSPC: "no space left for {folder}. Free some, or choose another runs_dir; what was finished is "
-    "kept, and running again goes on from there.",
+    errno.ENOSPC: "no space left for {folder}. Free some, or choose another runs_dir; finished "
+    "work is kept, and running again continues.",
     errno.EDQUOT: "the disk quota is used up for {folder}. Free some space, or choose another runs_dir.",
     errno.EACCES: DENIED,
     errno.EPERM: DENIED,
@@ -66,9 +66,9 @@ def explain_os_errors(folder: str | Path) -> Iterator[None]:
 
 def explained(error: OSError, folder: str | Path) -> OSError:
     """Return the same kind of error with a message that names the folder and the next move."""
-    told = type(error)(error.errno, EXPLAINED[error.errno].format(folder=folder))
-    told.explained = True
-    return told
+    message = type(error)(error.errno, EXPLAINED[error.errno].format(folder=folder))
+    message.explained = True
+    return message
 
 
 def plain(value: Any) -> Any:

@@ -35,7 +35,7 @@ class Command:
         (
             KeyboardInterrupt(),
             130,
-            "\nsimulate: interrupted. What is finished is kept; run again to go on from there.\n",
+            "\nsimulate: interrupted. Finished work is kept; run again to continue.\n",
         ),
     ],
 )

@@ -129,5 +129,5 @@ def test_what_was_damaged_in_an_interrupted_run_is_made_again(backbone, concept,
 
 def test_clips_of_another_seed_in_the_folder_are_refused(backbone, concept, small, tmp_path):
     generate_clips(backbone, None, concept, small, 0, tmp_path, progress=False)
-    with pytest.raises(ValueError, match="Give this run a folder of its own"):
+    with pytest.raises(ValueError, match="Give this run another folder"):
         generate_clips(backbone, None, concept, small, 1, tmp_path, progress=False)

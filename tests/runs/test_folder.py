@@ -214,7 +214,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_half_written(tmp_p
 
 def test_a_full_disk_inside_a_run_is_explained_and_the_run_can_go_on(tmp_path):
     folder = folder_in(tmp_path)
-    with pytest.raises(OSError, match="running again goes on from there"), open_run(folder, SETTINGS):
+    with pytest.raises(OSError, match="running again continues"), open_run(folder, SETTINGS):
         raise OSError(errno.ENOSPC, "write failed")
     assert open_run(folder, SETTINGS).resumed
 

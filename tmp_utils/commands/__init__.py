@@ -61,7 +61,7 @@ COMMANDS = {
     "search": Command("commands.search", "search learning rates", "profile"),
     "samplers": Command("commands.samplers", "test samplers for equivalence with 50 DDIM steps", "profile"),
     "readme": Command("commands.readme", "make the README's picture and table again", "profile runs-dir"),
-    "clips-paper": Command("commands.paper_clips", "fetch the paper's own clips; needs a network and ffmpeg"),
+    "clips-paper": Command("commands.paper_clips", "fetch the paper's clips; needs a network and ffmpeg"),
     "pocket": Command("pocket.command", "make the pocket model"),
     "stand-ins": Command("pocket.stand_ins", "render the stand-in concepts and backgrounds"),
     "recordings": Command("commands.recordings", "cut the shipped recordings again from their packages, and compare"),
@@ -87,7 +87,12 @@ def seed(word: str) -> int:
 
 
 SHARED = {
-    "profile": {"--profile": {"default": "pocket", "help": "pocket (default), paper, smoke, or one of your own"}},
+    "profile": {
+        "--profile": {
+            "default": "pocket",
+            "help": "pocket (default), paper, smoke, or another profile of your profiles file",
+        }
+    },
     "runs-dir": {"--runs-dir": {"default": "runs", "help": "the folder of all runs (default: runs)"}},
     "concepts": {
         "--concepts": {"nargs": "+", "default": [], "help": "names in data/concepts.csv, or folders of recordings"}
@@ -113,7 +118,7 @@ def run(arguments: Sequence[str]) -> int:
         module = importlib.import_module(f"tmp_utils.{COMMANDS[name].module}")
         return module.main(parser_of(name, module).parse_args(rest)) or DONE
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted. What is finished is kept; run again to go on from there.", file=sys.stderr)
+        print(f"\n{name}: interrupted. Finished work is kept; run again to continue.", file=sys.stderr)
         return INTERRUPTED
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         if sys.flags.dev_mode:
@@ -123,7 +128,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def parser_of(name: str, module) -> argparse.ArgumentParser:
-    """Return a command's parser: the shared options it takes, then its own."""
+    """Return a command's parser: the shared options it takes, then its others."""
     what = COMMANDS[name].what
     parser = argparse.ArgumentParser(prog=f"python -m tmp_utils {name}", description=f"{what[0].upper()}{what[1:]}.")
     for option in COMMANDS[name].shared.split():

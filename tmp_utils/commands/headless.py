@@ -1,7 +1,7 @@
 """One notebook executed without a browser, with its progress on the terminal.
 
 Conventions: the kernel is the Python that runs this, whatever kernels are installed elsewhere; it starts in the
-notebook's folder, as in JupyterLab, with a runtime folder of its own. The executed copy takes its name when it is
+notebook's folder, as in JupyterLab, with a private runtime folder. The executed copy takes its name when it is
 complete; a failed one is `<name>-failed.ipynb`. Profiles whose files are all shipped run without a network.
 
 declared_parameters : what a notebook's parameters cell declares.
@@ -106,7 +106,7 @@ def _papermill(notebook: Path, output: Path, parameters: Mapping, progress: Prog
     from traitlets.config import Config
 
     manager = {}
-    if os.name != "nt":  # ports can collide with another run's; sockets in a folder of their own do not
+    if os.name != "nt":  # ports can collide with another run's; sockets in a private folder do not
         manager = {"transport": "ipc", "ip": str(folder / "socket")}
     try:
         papermill.execute_notebook(
@@ -125,7 +125,7 @@ def _papermill(notebook: Path, output: Path, parameters: Mapping, progress: Prog
     except papermill.PapermillExecutionError as error:
         raise NotebookFailed(f"cell {error.cell_index + 1} raised {error.ename}: {error.evalue}") from error
     except DeadKernelError as error:
-        message = "its kernel stopped: interrupted, or out of memory. What is finished is kept; run again"
+        message = "its kernel stopped: interrupted, or out of memory. Finished work is kept; run again"
         raise NotebookFailed(message) from error
     finally:
         progress.close()
@@ -133,11 +133,11 @@ def _papermill(notebook: Path, output: Path, parameters: Mapping, progress: Prog
 
 @contextlib.contextmanager
 def private_jupyter(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Give the kernels started in the block this Python and a runtime folder of their own."""
+    """Give the kernels started in the block this Python and a private runtime folder."""
     with tempfile.TemporaryDirectory(prefix="tmp-") as folder:
         spec = Path(folder) / "kernels" / KERNEL
         spec.mkdir(parents=True)
-        # A kernel that is told to stop logs that as an error; what cells raise comes by another way.
+        # A kernel that is asked to stop logs that as an error; what cells raise is reported otherwise.
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=CRITICAL"]
         kernel = {"argv": command, "display_name": "Python 3", "language": "python"}
         (spec / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
@@ -156,7 +156,7 @@ def private_jupyter(environment: Mapping[str, str]) -> Iterator[Path]:
 class Progress:
     """A file for papermill's bar and for what a notebook prints; the last line of both is shown, with the time.
 
-    What a cell prints shows that it is alive for the minutes that it may take; papermill's own bar would stand still.
+    Papermill's bar stands still during a long cell; the last line that the cell printed shows that it is running.
     """
 
     def __init__(self, label: str, stream: TextIO | None = None):

@@ -1,8 +1,8 @@
-"""Fetch the paper's own concept clips, which are other people's recordings and not shipped here.
+"""Fetch the paper's concept clips, which are other people's recordings and not shipped here.
 
 Conventions: clips go to `runs/paper_clips/<name>/<name>_<k>.wav` (16 kHz mono, 10 s) and `concepts` finds
 them as "paper/<name>". `manifest.csv` beside the folders has a row a clip: name, file, status, sha256,
-note. A status is "fetched", "failed" or "by hand" (recordings without an address). Fetched clips are kept;
+note. A status is "fetched", "failed" or "by hand" (recordings without an address). Fetched clips are not fetched again;
 running again tries the rest.
 
 fetch_paper_clips : fetch what is missing, go on after a failure, write the manifest.
@@ -52,13 +52,13 @@ def is_online(timeout_s: float = 5.0) -> bool:
 def fetch_paper_clips(
     folder: Path = PAPER_CLIPS_DIR, names: list[str] | None = None, run: Runner | None = None
 ) -> pd.DataFrame:
-    """Fetch the clips that are not there yet and write `manifest.csv`.
+    """Fetch the missing clips and write `manifest.csv`.
 
     Parameters
     ----------
     folder : where the concepts' folders go.
     names : the paper's concepts to fetch, without "paper/"; None is all but living people's voices.
-    run : runs one command; tests give their own.
+    run : runs one command; tests pass a stand-in.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def fetch_paper_clips(
     table["name"] = table["name"].str.removeprefix(PAPER_PREFIX)
     unknown = sorted(set(names or []) - set(table["name"]))
     if unknown:
-        raise ValueError(f"{', '.join(unknown)}: not to be fetched; there are {', '.join(table['name'])}.")
+        raise ValueError(f"{', '.join(unknown)}: cannot be fetched; choose from {', '.join(table['name'])}.")
     chosen = table if names is None else table[table["name"].isin(names)]
     folder.mkdir(parents=True, exist_ok=True)
     rows = []

@@ -37,7 +37,7 @@ CANDIDATES = {
     "TI-DB": (2.5e-5, 5e-5, 1e-4, 2e-4),
 }
 SEED = 1000  # of no reported run
-TIE = 0.02  # sums that close are not told apart by three concepts
+TIE = 0.02  # three concepts cannot decide between sums that close
 CANDIDATE = ["method", "lr", "concept"]
 COLUMNS = [*CANDIDATE, "clap_a", "clap_t", "sum", "note"]
 

@@ -1,6 +1,6 @@
 """The study's notebooks, executed headless and in order.
 
-Conventions: `python -m tmp_utils study --profile pocket`. Each notebook runs in a kernel of its own. Its
+Conventions: `python -m tmp_utils study --profile pocket`. Each notebook runs in a new kernel. Its
 executed copy goes to `<runs_dir>/<profile>/notebooks/`, under a hidden name until it is complete; beside it
 lies `<name>.json`, which says what it was made from. A notebook is skipped when all that it reads is what it
 was: parameters, notebook, package, data, the notebooks before it; and when the runs it left are whole still.
@@ -167,7 +167,7 @@ def run_study(
     except headless.NotebookFailed:
         try:
             print(f"Report of what was finished: {report.write_report(place)}", flush=True)
-        except (ValueError, OSError, RuntimeError) as reason:  # the notebook's failure is what has to be told
+        except (ValueError, OSError, RuntimeError) as reason:  # report the notebook's failure, not this one
             print(f"No report of what was finished: {reason}", file=sys.stderr)
         raise
     page = report.write_report(place)

@@ -25,11 +25,11 @@ def main(options: argparse.Namespace) -> None:
         print(f"Answers so far: {Store(questionnaire, options.answers).export(options.export)}")
     else:
         serve(folder, options.answers, options.port, options.host, options.share)
-        print("The page is closed. Every answer is kept; run again to go on.")
+        print("The page is closed. All answers are stored; run again to reopen it.")
 
 
 def _folder(options: argparse.Namespace) -> Path:
-    """The newest study of the profile; one is built if there is none, or if anything is said about it."""
+    """The newest study of the profile; a new one is built if there is none, or if an option asks for another."""
     given = {name: getattr(options, name) for name in DECIDING if getattr(options, name) is not None}
     place = Place(options.runs_dir, options.profile)
     newest = newest_questionnaire(place)

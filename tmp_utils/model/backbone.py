@@ -1,7 +1,7 @@
 """Which model: an AudioLDM pipeline, its frozen parts and what passes between them.
 
 Conventions: clips are mono float32 at 16 kHz; mels are natural-log (batch, frames, 64); latents are (batch,
-channels, frames / 8, 64 / 8) for AudioLDM's VAE. Moments are the VAE's own; *latents* are what the UNet sees,
+channels, frames / 8, 64 / 8) for AudioLDM's VAE. Moments are the VAE's; *latents* are what the UNet sees,
 a sample of the moments times `vae.config.scaling_factor`. A condition is an L2-normalised CLAP text embedding
 (batch, d), passed to the UNet as `class_labels` (Liu et al. 2023, https://arxiv.org/abs/2301.12503).
 Parameters are named "unet.<name>" and "text_encoder.<name>". Every parameter is frozen.
@@ -52,7 +52,7 @@ class Backbone:
 
     @property
     def revision(self) -> str | None:
-        """The commit of the Hugging Face hub that it was downloaded from; None for a folder of one's own."""
+        """The commit of the Hugging Face hub that it was downloaded from; None for a local folder."""
         return self.folder.name if self.folder.parent.name == "snapshots" else None
 
     unet = property(lambda self: self.pipe.unet)

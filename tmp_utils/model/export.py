@@ -1,7 +1,7 @@
 """Adapters for programs that know nothing of this one.
 
 Conventions: what is written is what plain diffusers reads. A new word of several vectors is spelt "<x> <x>_1
-<x>_2" in prompts there, since AudioLDM's pipeline has no textual-inversion loader of its own to spell it out.
+<x>_2" in prompts there, since AudioLDM's pipeline has no textual-inversion loader that would spell it out.
 
 export_textual_inversion : adapter -> diffusers' textual-inversion safetensors.
 export_lora              : adapter -> the weights that `pipe.unet.load_lora_adapter` reads.
@@ -55,7 +55,7 @@ def export_lora(adapter: Adapter, path: str | Path) -> Path:
 def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path) -> Path:
     """Write a folder that `AudioLDMPipeline.from_pretrained` loads and that sounds like the adapter.
 
-    The vocoder, and the choice of it, are copied from the backbone's own folder.
+    The vocoder, and the choice of it, are copied from the backbone's folder.
     """
     folder = Path(folder)
     with whole_folder(folder) as part, adapter.applied(backbone), quiet():
@@ -73,7 +73,7 @@ def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path) ->
 
 
 def _with_new_words(backbone: Backbone):
-    """Tokenizer and text encoder, in copies that know the placeholders where there are any."""
+    """Tokenizer and text encoder, in copies that know the placeholders, if any."""
     if not backbone.overrides:
         return backbone.tokenizer, backbone.text_encoder
     sizes = {placeholder: len(rows) for placeholder, rows in backbone.overrides.items()}

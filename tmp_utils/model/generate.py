@@ -1,13 +1,13 @@
 """What an adapter sounds like: prompts and seeds to clips.
 
 Conventions: a clip is float32 (n,) at the vocoder's rate, as loud as the model made it. Every clip starts from noise
-of its own seed, drawn on the CPU, and its prompt is encoded alone, so that clip k of a prompt does not depend on what
+of its seed, drawn on the CPU, and its prompt is encoded alone, so that clip k of a prompt does not depend on what
 else is generated. Batches are always full, the last one with spare rows, since on a CPU the same row gives the same
 bits wherever it is in a batch, but not in a batch of another size (about 1e-5 of full scale apart).
 
 generate        : prompts + seeds -> clips.
 generate_clips  : an adapter's whole set of clips -> a folder with `clips.csv`.
-clip_seed       : seed, prompt and index -> the clip's own seed.
+clip_seed       : seed, prompt and index -> the clip's seed.
 planned_clips   : profile + words -> what that set is.
 """
 
@@ -110,11 +110,13 @@ def _conditions(backbone: Backbone, prompts: list[str]) -> list[torch.Tensor]:
 
 
 def _words_conditions(backbone: Backbone, prompts: list[str], adapters: Sequence[Adapter]) -> list[torch.Tensor]:
-    """A condition (d,) a prompt, each with its own adapter's new word."""
+    """A condition (d,) a prompt, each with its adapter's new word."""
     if len(adapters) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts and {len(adapters)} adapters; give one adapter for each prompt.")
     if odd := [adapter.name for adapter in adapters if set(adapter.tensors) != {EMBEDDING}]:
-        raise ValueError(f"{odd[0]}: changes the backbone's weights, so its clips need batches of their own.")
+        raise ValueError(
+            f"{odd[0]}: changes the backbone's weights, so its clips cannot share a batch with another adapter's."
+        )
     conditions: list = [None] * len(prompts)
     for adapter in {id(adapter): adapter for adapter in adapters}.values():
         places = [k for k, other in enumerate(adapters) if other is adapter]
@@ -132,7 +134,7 @@ def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
     -------
     columns file, prompt_id, kind, family, prompt, index, seed.
     """
-    asked = [reconstruction_prompt(), *editability_prompts(profile.n_editability_prompts)]
+    prompts = [reconstruction_prompt(), *editability_prompts(profile.n_editability_prompts)]
     return pd.DataFrame(
         {
             "file": f"{prompt.id}-{index}.wav",
@@ -143,7 +145,7 @@ def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
             "index": index,
             "seed": clip_seed(seed, prompt.id, index),
         }
-        for prompt in asked
+        for prompt in prompts
         for index in range(profile.reconstruction_clips if prompt.kind == RECONSTRUCTION else profile.clips_per_prompt)
     )
 
@@ -160,7 +162,7 @@ def generate_clips(
     batch_size: int = BATCH,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Write a run's clips and their manifest; clips that are there already, and undamaged, are kept.
+    """Write a run's clips and their manifest; undamaged clips of an earlier try are not made again.
 
     Parameters
     ----------
@@ -222,7 +224,7 @@ def _done(folder: Path, plan: pd.DataFrame) -> tuple[pd.DataFrame, set[tuple[str
         odd = rows[~same.to_numpy()].iloc[0]
         raise ValueError(
             f'{path}: holds {odd["file"]} of prompt "{odd["prompt"]}", seed {odd["seed"]}, which this run does not '
-            "ask for. Give this run a folder of its own."
+            "ask for. Give this run another folder."
         )
     wavs = {(file_sha256(folder / file), file) for file in rows["file"] if (folder / file).is_file()} & checksums
     return rows[rows["file"].isin([file for _, file in wavs])], wavs

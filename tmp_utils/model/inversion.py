@@ -136,7 +136,7 @@ def ddim_inversion(
     """Find the latents from which DDIM's steps lead to the source.
 
     A step is p x + q m with the model's output m at x. Backwards x is (step - q m) / p, where m at x is not yet
-    known: it is first taken at the step's result, as plain DDIM inversion does, then at the x found so far.
+    known: it is first taken at the step's result, as plain DDIM inversion does, then at the x of the iteration before.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def ddim_inversion(
 
 
 def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor) -> Trajectory:
-    """Noise the source to every level by draws of its own, and keep what DDPM's steps between them leave over.
+    """Noise the source to every level with independent draws; the residual is what DDPM's steps between them leave.
 
     The residual of step i is latents[i + 1] - mean(latents[i]), that is sigma_i z_i of the paper; kept as a whole
     it also serves where sigma_i is 0. With the prompt and guidance of `denoiser` the way back is exact.

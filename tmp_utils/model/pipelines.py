@@ -56,7 +56,7 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
         raise RuntimeError(
             f'backbone "{name}" is made for a GPU, and this machine has none that torch can use. Nothing was '
             'downloaded. Use profile "pocket", a machine with a GPU, or, if days on a CPU will do, device = "cpu" in '
-            "the profile (TMP_PROFILES names a file of your own)."
+            "the profile (TMP_PROFILES names another file)."
         )
     from diffusers import DiffusionPipeline
 
@@ -76,11 +76,11 @@ def open_pipeline(folder: Path, scheduler: str | None = None):
 
     Parameters
     ----------
-    scheduler : a diffusers scheduler without its last word, e.g. "DDIM"; None keeps the pipeline's own.
+    scheduler : a diffusers scheduler without its last word, e.g. "DDIM"; None keeps the pipeline's.
 
     Raises
     ------
-    ValueError : a pipeline of another class, an unknown scheduler, or weights that are damaged or not all there.
+    ValueError : a pipeline of another class, an unknown scheduler, or weights that are damaged or incomplete.
     """
     import diffusers
 
@@ -111,7 +111,7 @@ def make_scheduler(name: str, current):
     ----------
     name : a diffusers scheduler without its last word: "DDIM", "DPMSolverMultistep" (DPM-Solver++, Lu et al. 2022,
         https://arxiv.org/abs/2211.01095), "UniPCMultistep" (Zhao et al. 2023, https://arxiv.org/abs/2302.04867). One
-        other than the pipeline's own spaces its steps evenly in log sigma where it can.
+        other than the pipeline's spaces its steps evenly in log sigma where it can.
     current : the pipeline's scheduler.
 
     Raises
@@ -153,7 +153,7 @@ def quiet() -> Iterator[None]:
 
 
 def vocoder_choice(folder: Path) -> str:
-    """Which of `VOCODERS` the folder's `VOCODER_CHOICE` names; its own HiFi-GAN where there is none.
+    """Which of `VOCODERS` the folder's `VOCODER_CHOICE` names; the pipeline's HiFi-GAN where the file is missing.
 
     Raises
     ------

@@ -7,7 +7,7 @@ strength 0 is the clip's round trip through VAE and vocoder, and 1 is generation
 noise, the way up can be an inversion (see `inversion`); at strength 0 all of them are the same round trip.
 
 A long clip is cut into overlapping windows, which share source and noise where they overlap, and the results
-are cross-faded. All strengths of a sweep are one batch, each row joining at its own step.
+are cross-faded. All strengths of a sweep are one batch, each row joining at its step.
 
 transfer    : clip + words + strengths -> clips.
 round_trip  : clip -> what VAE and vocoder make of it, strength 0.
@@ -84,13 +84,13 @@ def transfer(
     samples = _checked(clip)
     offsets, window = window_starts(len(samples), window_s, overlap_s, _grain(backbone))
     with adapter.applied(backbone) if adapter else nullcontext():
-        there = Denoiser(backbone, backbone.embed_prompts([source_prompt]), steps, source_guidance_scale)
+        forward = Denoiser(backbone, backbone.embed_prompts([source_prompt]), steps, source_guidance_scale)
         back = Denoiser(backbone, backbone.embed_prompts([words]), steps, guidance_scale)
         parts = []
         with tqdm(total=len(offsets) * steps, desc=method, disable=not progress, leave=False) as bar:
             for offset in offsets:
                 source = _encode(backbone, fit_length(samples, window, offset))
-                trajectory = _trajectory(there, source, method, seed, offset // _grain(backbone), starts[0])
+                trajectory = _trajectory(forward, source, method, seed, offset // _grain(backbone), starts[0])
                 parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar)))
     clips = [cross_fade([part[k] for part in parts], offsets, overlap_s) for k in range(len(starts))]
     return [clips[starts.index(start)][: len(samples)].copy() for start in first_steps]
@@ -184,7 +184,7 @@ def cross_fade(parts: Sequence[np.ndarray], starts: Sequence[int], overlap_s: fl
     """Add windows up; one fades linearly into the next for `overlap_s` in the middle of what both hold.
 
     They may share much more than that, but two inventions at once are a blur, and softer than either. Fades are
-    linear because neighbours sound alike where they overlap; gains add up to 1, and the clip's own ends are not
+    linear because neighbours sound alike where they overlap; gains add up to 1, and the clip's ends are not
     faded.
     """
     if len(parts) == 1:
@@ -221,7 +221,7 @@ def _decode(backbone: Backbone, latents: torch.Tensor) -> list[np.ndarray]:
 def _trajectory(
     denoiser: Denoiser, source: torch.Tensor, method: str, seed: int, frame: int, earliest: int
 ) -> Trajectory | None:
-    if earliest == denoiser.steps:  # only strength 0 is asked for
+    if earliest == denoiser.steps:  # only strength 0
         return Trajectory(source.expand(denoiser.steps + 1, *source.shape))
     draws = denoiser.steps if method == "ddpm-inversion" else 1
     return INVERSIONS[method](denoiser, source, _noise(seed, draws, source.shape, frame).to(source.device))
@@ -245,7 +245,7 @@ def _derived(seed: int, draw: int, block: int) -> int:
 
 
 def _sweep(denoiser: Denoiser, trajectory: Trajectory, starts: Sequence[int], bar: tqdm) -> torch.Tensor:
-    """Clean latents (len(starts), c, t, f): rows enter a common reverse process, each at its own step.
+    """Clean latents (len(starts), c, t, f): rows enter a common reverse process, each at its step.
 
     Parameters
     ----------

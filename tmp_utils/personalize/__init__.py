@@ -2,7 +2,7 @@
 
 A clip becomes latents (the VAE's), noise is added, and the UNet predicts that noise from the noised latents and a
 prompt. The error of its prediction says how the trained tensors should change. A method is which tensors train: the
-vectors of one new word (Textual Inversion), the UNet's own weights (DreamBooth), or a small update of some of them.
+vectors of one new word (Textual Inversion), the UNet's weights (DreamBooth), or a small update of some of them.
 What was learned is an adapter: put on the backbone to generate, and taken off again.
 
 Conventions: a method is a function that returns a `Recipe` (which tensors train, when, on which prompts); the one
@@ -66,7 +66,7 @@ def personalise(
     setup, profile : what varies, and the hyperparameters of its method.
     seed : of everything random; on a CPU the same seed gives the same bits.
     checkpoint_dir : where to keep checkpoints, and to resume from the last of them.
-    cache_dir : where to keep class clips for prior preservation, which depend on the class noun alone.
+    cache_dir : where to store class clips for prior preservation, which depend on the class noun alone.
 
     Raises
     ------

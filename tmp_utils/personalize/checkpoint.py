@@ -2,7 +2,7 @@
 
 Conventions: `step-000050/` is an adapter folder (so `load_adapter` reads it) with an `optimizer.safetensors`
 beside: "<moment>/<tensor>" for AdamW's "step", "exp_avg" and "exp_avg_sq". It appears whole or not at all. No
-generator is kept, since what a step draws depends on (seed, step) alone.
+generator is stored, since what a step draws depends on (seed, step) alone.
 
 write_checkpoint : save one, and drop the earlier ones.
 last_checkpoint  : folder -> the latest checkpoint in it.
@@ -67,7 +67,7 @@ def restore(path: Path, adapter: Adapter, tensors: dict[str, torch.Tensor], opti
         keys = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
         differing = ", ".join(f"{k} {theirs.get(k)!r} (now {ours.get(k)!r})" for k in keys)
         raise ValueError(
-            f"{path}: a checkpoint of another run: {differing}. Give this run a folder of its own, or delete that one."
+            f"{path}: a checkpoint of another run: {differing}. Give this run another folder, or delete it."
         )
     try:
         moments = load_file(path / OPTIMIZER_FILE)

@@ -3,7 +3,7 @@ https://arxiv.org/abs/2208.12242).
 
 Conventions: one training prompt, "a recording of a [rare word] [class noun]". The text encoder is frozen, and
 the prompt's condition is computed once, unless the setup trains the text encoder too (TE). Prior preservation
-adds the same loss on class clips that the backbone made itself, under the class noun's own prompt.
+adds the same loss on class clips that the backbone generated, under the class noun's prompt.
 
 dreambooth       : the method, for the loop.
 dreambooth_recipe: the same for any choice of tensors; the variants build on it.

@@ -1,7 +1,7 @@
 """The training loop, the only one: draw, add noise, predict, measure the error, step.
 
 Conventions: a step serves one training or, for new words, several: the backbone is frozen, so they share a pass
-through the text encoder and the UNet. Each keeps its own clips, prompts, noise, seed, optimiser, history and
+through the text encoder and the UNet. Each has its own clips, prompts, noise, seed, optimiser, history and
 checkpoints, so that a training may begin alone and end in a batch, or the other way round. Shared passes keep every
 bit only where the library sums the rows of a matrix product alike whatever their number; otherwise the gradients of
 a first step differ by 1e-6 of their size.
@@ -151,9 +151,7 @@ def _shared_hyperparameters(trainings: Sequence[Training], together: int) -> Hyp
             "share it. Use together=1."
         )
     if any(training.hyperparameters != trainings[0].hyperparameters for training in trainings):
-        raise ValueError(
-            "trainings side by side need the same hyperparameters. Train the others in a call of their own."
-        )
+        raise ValueError("trainings side by side need the same hyperparameters. Train the others in another call.")
     return trainings[0].hyperparameters
 
 

@@ -56,12 +56,12 @@ class Draw:
 
     @classmethod
     def joined(cls, draws: Sequence["Draw"]) -> "Draw":
-        """Several draws as one batch; `rows` count within each draw's own prompts."""
+        """Several draws as one batch; `rows` count within each draw's prompts."""
         return cls(*(torch.cat([getattr(draw, name) for draw in draws]) for name in (f.name for f in fields(cls))))
 
 
 def draw_batch(recipe: Recipe, examples: Examples, n_timesteps: int, n: int, generator: torch.Generator) -> Draw:
-    """Draw a batch of `n`, on the CPU, so that a GPU draws the same; `n` class clips follow where there is a prior."""
+    """Draw a batch of `n`, on the CPU, so that a GPU draws the same; with a prior, `n` class clips follow."""
     rows = torch.randint(len(recipe.prompts), (n,), generator=generator)
     latents = examples.sample(n, generator)
     if recipe.prior_prompt:
@@ -108,7 +108,7 @@ class Conditions:
 
 
 def encode_drawn(conditions: Sequence[Conditions], draws: Sequence[Draw]) -> torch.Tensor:
-    """Conditions (sum of b, d) of the drawn prompts, each training's new word spliced into its own prompts."""
+    """Conditions (sum of b, d) of the drawn prompts, each training's new word spliced into its prompts."""
     backbone, rows = conditions[0].backbone, [draw.rows.to(conditions[0].ids.device) for draw in draws]
     if not conditions[0].train:
         return torch.cat([of.constant()[drawn] for of, drawn in zip(conditions, rows, strict=True)])

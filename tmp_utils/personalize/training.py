@@ -1,7 +1,7 @@
 """One training that is going on: what it learns from, and what it keeps between steps.
 
 Conventions: trained tensors and their AdamW moments are fp32; a GPU computes in half precision around them. What a
-step draws depends on (seed, step) alone, so a resumed training repeats the same bits (on a CPU). The backbone's own
+step draws depends on (seed, step) alone, so a resumed training repeats the same bits (on a CPU). The backbone's
 parameters are never written to.
 
 Training       : its tensors, optimiser, history and checkpoints.

@@ -2,7 +2,7 @@
 
 Conventions: `python -m tmp_utils bench` and `--gpu`. Seconds are of the wall clock, and a GPU is waited for. What is
 compared runs in one process, on the same weights and clips, in turns, after one turn that is not counted; a ratio is
-the median of the turns' own ratios, above 1 where ours is faster. Achieved FLOP/s count the products that the
+the median of the turns' ratios, above 1 where ours is faster. Achieved FLOP/s count the products that the
 mathematics asks for, not those that gradient checkpointing repeats.
 
 timing    : turns, ratios, and where a step's time goes.

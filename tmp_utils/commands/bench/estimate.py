@@ -19,7 +19,7 @@ from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.blank import blank_pipeline
 from tmp_utils.personalize.recipe import Hyperparameters
 
-# Methods whose own gradients cost next to nothing beside those of the activations.
+# Methods whose gradients cost next to nothing beside those of the activations.
 FEW_WEIGHTS = ("TI", "DB-LoRA", "DB-CD")
 SPECTRAL = "DB-SV"  # makes every weight anew from its singular values, in each step
 

@@ -1,7 +1,7 @@
 """Operations: of the UNet in a training step, and what the machine can do at best.
 
 Conventions: a multiplication and an addition are two operations (torch.utils.flop_counter's count). GFLOP/s are 10^9 a
-second. The peak is that of torch's own matrix product, in the precision that the step computes in.
+second. The peak is that of torch's matrix product, in the precision that the step computes in.
 
 count_flops    : action -> operations.
 training_flops : UNet -> operations of its part of a step, without running it.
@@ -33,7 +33,7 @@ def training_flops(unet, shape: tuple[int, ...], trained: bool) -> int:
 
     Parameters
     ----------
-    trained : whether its weights' gradients are asked for (DB), or only those of the condition (TI).
+    trained : whether it computes its weights' gradients (DB), or only those of the condition (TI).
     """
     with torch.device("meta"):
         empty = type(unet).from_config(unet.config).requires_grad_(trained)

@@ -1,4 +1,4 @@
-"""What users of the paper's public code run today, in our own words, to time and to check ours against.
+"""What users of the paper's public code run, written anew, to time and to check this package against.
 
 Conventions: a step's randomness comes in a `PublicDraw`, so that it and `personalize` can be given the same noise and
 asked for the same loss. Each step does what the public training scripts do (github.com/zelaki/DreamSound, commit
@@ -11,7 +11,7 @@ the sound and not the time (only the left channel, division by the peak, other p
 from the same mels. `keep_front_end=True` builds the front end once, to tell what the rest of a step costs.
 
 PublicTextualInversion, PublicDreamBooth : `.loss(draw)`, `.step(draw)`.
-FrontEnd        : clip -> mel as AudioLDM's own code computes it.
+FrontEnd        : clip -> mel as AudioLDM's code computes it.
 PublicDraw      : what is random in a step; `PublicDraw.of` repeats what `personalize` draws.
 public_generate : prompts and seeds -> clips.
 public_scores   : files and prompts -> CLAP-A, CLAP-T and FAD.

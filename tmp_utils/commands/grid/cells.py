@@ -2,7 +2,7 @@
 
 Conventions: a cell is a concept, a setup and a seed, named `<concept>/<method>-<setup>/seed<k>` as its run folder is.
 The setup `REFERENCE` is the untrained backbone, which needs no notebook and which every setup of a concept and seed is
-compared with. Notebook 05, which reads what all cells left, is a cell of its own: `METRICS`. A cell is done when its
+compared with. Notebook 05, which reads what all cells left, is the cell `METRICS`. A cell is done when its
 executed notebook, `<runs_dir>/<profile>/grid/<concept>/<setup>-seed<k>.ipynb`, and its run are there and nothing failed
 since; beside the notebook, `...-failed.txt` says why it failed.
 
@@ -27,7 +27,7 @@ from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
-PAPER_NOTE = "paper:"  # how data/setups.csv marks the paper's own setups
+PAPER_NOTE = "paper:"  # how data/setups.csv marks the paper's setups
 REFERENCE = f"{UNTRAINED}-{CLASS_NOUN}"
 METRICS = "metrics"
 ALONE = ("TI", "DB")  # methods that need no other; notebook 03 shows the rest beside DB-BL
@@ -190,7 +190,7 @@ def _distinct(given: Sequence[str]) -> list[str]:
 
 
 def choose_setups(words: Sequence[str]) -> list[Setup]:
-    """Return setups by name ("TI-BL"), by method ("TI"), the paper's own ("paper"), or "all".
+    """Return setups by name ("TI-BL"), by method ("TI"), the paper's ("paper"), or "all".
 
     Raises
     ------

@@ -37,5 +37,5 @@ def main(options: argparse.Namespace) -> int | None:
     missing = run_grid(chosen, place, **settings)
     for cell in missing:
         print(f"{cell.name}: {cell.why_not or LOST}", file=sys.stderr)
-    print(f"Grid: {len(missing)} jobs failed; run again to go on from there." if missing else "Grid: all done.")
+    print(f"Grid: {len(missing)} jobs failed; run again to continue." if missing else "Grid: all done.")
     return NOT_ALL if missing else None

@@ -1,6 +1,6 @@
 """Cells handed to Snakemake, on this machine's cores or on SLURM.
 
-Conventions: every grid gets an engine folder of its own, `<grid>/.engine-*`, so that two grids share nothing but the
+Conventions: every grid has its own engine folder, `<grid>/.engine-*`, so that two grids share nothing but the
 runs and their locks; it is deleted when all is done. Snakemake lives in its own environment, `.venv-grid`, since its
 pins do not fit beside the study's; `notebooks/grid.lock` holds one resolution. Threads are counted for each job.
 
@@ -36,7 +36,7 @@ KEEP_STATE_S = 7 * 24 * 3600  # what a killed grid leaves of its engine is delet
 
 
 def find_engine(cluster: bool = False) -> str:
-    """Return the path of Snakemake: the project's own, else the one on PATH.
+    """Return the path of Snakemake: the project's, else the one on PATH.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def run_grid(
     OSError
         If what is to be written does not fit.
     KeyboardInterrupt
-        If it was interrupted; what is finished is kept.
+        If it was interrupted; finished work is kept.
     """
     engine = [find_engine(cluster is not None), *OPTIONS, *_where(cluster, cores), *engine_options]
     metrics = Cell(place, notebooks_dir, METRICS)
