@@ -35,7 +35,7 @@ def test_concepts_and_seeds_go_where_a_notebook_declares_them(tmp_path):
     lists = write_notebook(tmp_path, "02_lists.ipynb", 'profile: str = "x"\nconcepts: list = ["a"]\nseeds: list = [0]')
     single = write_notebook(tmp_path, "03_single.ipynb", 'concept: str = "a"\nseed: int = 0')
     neither = write_notebook(tmp_path, "04_neither.ipynb", "steps: int = 1")
-    executions = study.executions([lists, single, neither], "pocket", tmp_path, ["sitar", "oud"], [0, 1])
+    executions = study.executions([lists, single, neither], Place(tmp_path, "pocket"), ["sitar", "oud"], [0, 1])
     assert [e.name for e in executions] == [
         "02_lists",
         "03_single-sitar-seed0",
@@ -51,7 +51,7 @@ def test_concepts_and_seeds_go_where_a_notebook_declares_them(tmp_path):
 
 def test_without_concepts_a_notebooks_own_values_stand(tmp_path):
     notebook = write_notebook(tmp_path, "02_x.ipynb", 'concept: str = "a"\nruns_dir: str = "runs"')
-    (execution,) = study.executions([notebook], "pocket", tmp_path, [], [])
+    (execution,) = study.executions([notebook], Place(tmp_path, "pocket"), [], [])
     assert execution.parameters == {"runs_dir": str(tmp_path)}
 
 

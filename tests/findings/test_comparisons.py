@@ -8,6 +8,7 @@ from scipy.stats import ttest_1samp
 
 from tmp_utils.findings import comparisons
 from tmp_utils.metrics.table import RESULT_COLUMNS
+from tmp_utils.runs.integrity import record
 
 
 def test_differences_are_paired_and_corrected_over_the_whole_table():
@@ -29,9 +30,11 @@ def test_differences_are_paired_and_corrected_over_the_whole_table():
 
 
 def test_a_copy_shows_as_excess_over_the_training_clips(study):
-    for k in range(2):
-        clip(study, "TI-BL", f"reconstruction-{k}.wav").write_bytes((study[1][0] / "1.wav").read_bytes())
-        clip(study, "TI-BL", f"reconstruction-{k}.wav", "harp").write_bytes((study[1][1] / "1.wav").read_bytes())
+    for folder in study[1]:
+        for file in ("reconstruction-0.wav", "reconstruction-1.wav"):
+            path = clip(study, "TI-BL", file, folder.name)
+            path.write_bytes((folder / "1.wav").read_bytes())
+            record(path.parents[1], f"clips/{file}")
     found = comparisons.memorisation(collect(study)).set_index(["method", "setup"])
     assert found.loc[("TI", "BL"), "nearest_training"] == pytest.approx(1)
     assert found.loc[("TI", "BL"), "excess"] > 0.05 and found["excess"].idxmax() == ("TI", "BL")

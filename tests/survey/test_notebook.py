@@ -5,6 +5,7 @@ import pandas as pd
 from survey_runs import PROFILE, make_run
 
 from tmp_utils.commands import headless
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 from tmp_utils.survey.questions import find_questionnaires
 from tmp_utils.survey.simulate import example_questions, simulate_answers
@@ -43,7 +44,7 @@ def test_with_runs_it_builds_the_study_and_takes_any_csv_of_answers(tmp_path):
     answers = simulate_answers(example_questions(n_per_kind=4), 8).assign(source="web")
     answers.to_csv(tmp_path / "real.csv", index=False)
     text, titles = run(tmp_path, answers_csv=str(tmp_path / "real.csv"))
-    assert len(find_questionnaires(tmp_path / "runs", PROFILE)) == 1
+    assert len(find_questionnaires(Place(tmp_path / "runs", PROFILE))) == 1
     assert "6 questions, version" in text and "not to the study above" in text
     assert [title for title in titles if "simulated" in title] == []
 

@@ -21,11 +21,11 @@ def runs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def questionnaire(runs):
-    return build_questionnaire(runs[0], PROFILE, n_per_kind=4, concepts=runs[1])
+    return build_questionnaire(Place(runs[0], PROFILE), n_per_kind=4, concepts=runs[1])
 
 
 def test_pairs_share_concept_seed_prompt_and_index(runs):
-    pairs = find_pairs(runs[0], PROFILE)
+    pairs = find_pairs(Place(runs[0], PROFILE))
     assert len(pairs) == 2 * 4 * 2  # concepts x prompts x clips
     for row in pairs.itertuples():
         assert row.file_first.replace("DB-BL", "TI-BL") == row.file_second
@@ -60,10 +60,10 @@ def test_every_clip_of_a_study_is_as_loud_and_encoded_alike_under_a_name_that_sa
 
 
 def test_the_same_runs_and_seed_give_the_same_study_and_another_seed_another(runs, questionnaire):
-    again = build_questionnaire(runs[0], PROFILE, n_per_kind=4, concepts=runs[1])
-    other = build_questionnaire(runs[0], PROFILE, n_per_kind=4, seed=1, concepts=runs[1])
+    again = build_questionnaire(Place(runs[0], PROFILE), n_per_kind=4, concepts=runs[1])
+    other = build_questionnaire(Place(runs[0], PROFILE), n_per_kind=4, seed=1, concepts=runs[1])
     assert again == questionnaire and other.version != questionnaire.version
-    assert questionnaire.folder in find_questionnaires(runs[0], PROFILE)
+    assert questionnaire.folder in find_questionnaires(Place(runs[0], PROFILE))
     assert not list(questionnaire.folder.parent.glob(".*"))
 
 
@@ -80,11 +80,11 @@ def test_each_participant_has_their_own_order_and_sides_and_every_variant_is_a_h
 
 def test_runs_without_pairs_say_which_runs_there_are(runs):
     with pytest.raises(ValueError, match=r"no pairs of DB-BL and DB-MIX.*gong/DB-BL"):
-        find_pairs(runs[0], PROFILE, ("DB-BL", "DB-MIX"))
+        find_pairs(Place(runs[0], PROFILE), ("DB-BL", "DB-MIX"))
     with pytest.raises(ValueError, match="Finished runs: none"):
-        find_pairs(runs[0], "paper")
+        find_pairs(Place(runs[0], "paper"))
     with pytest.raises(ValueError, match="two or more"):
-        find_pairs(runs[0], PROFILE, ("DB-BL", "DB-BL"))
+        find_pairs(Place(runs[0], PROFILE), ("DB-BL", "DB-BL"))
 
 
 def test_runs_of_different_seeds_are_no_pairs(tmp_path):
@@ -141,7 +141,7 @@ def test_a_changed_or_damaged_study_is_refused(tmp_path):
 
 def test_a_study_without_questions_is_refused(runs):
     with pytest.raises(ValueError, match="n_per_kind=0: expected at least one"):
-        build_questionnaire(runs[0], PROFILE, n_per_kind=0, concepts=runs[1])
+        build_questionnaire(Place(runs[0], PROFILE), n_per_kind=0, concepts=runs[1])
 
 
 def test_a_run_without_its_manifest_is_named(tmp_path):
