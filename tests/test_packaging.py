@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -123,13 +122,11 @@ def test_one_version_everywhere():
     assert "version" in PROJECT["dynamic"]
 
 
-def test_the_package_imports_fast_and_pulls_in_nothing_heavy():
+def test_the_package_and_its_places_import_nothing_heavy():
     heavy = "{'torch', 'diffusers', 'transformers', 'essentia', 'plotly', 'pandas'}"
-    program = f"import sys, tmp_utils, tmp_utils.runs.folder; print(sorted({heavy} & set(sys.modules)))"
-    start_s = time.perf_counter()
+    program = f"import sys, tmp_utils, tmp_utils.runs.place; print(sorted({heavy} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
-    assert time.perf_counter() - start_s < 5  # an idle core takes 0.15 s
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess:
