@@ -109,7 +109,7 @@ def test_a_text_file_named_wav_is_refused(tmp_path):
 
 def test_an_empty_file_is_refused(tmp_path):
     (tmp_path / "empty.wav").touch()
-    with pytest.raises(ValueError, match=r"empty\.wav: not readable as sound"):
+    with pytest.raises(ValueError, match=r"empty\.wav: empty, 0 bytes"):
         load_clip(tmp_path / "empty.wav")
 
 

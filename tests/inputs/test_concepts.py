@@ -124,6 +124,27 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
     (tmp_path / "concept.toml").write_text('classnoun = "drum beat"')
     with pytest.raises(ValueError, match="classnoun = 'drum beat' is not understood; expected class_noun"):
         load_concept(tmp_path)
+    (tmp_path / "concept.toml").rename(tmp_path / "concept.toml.txt")
+    with pytest.raises(ValueError, match=r"concept\.toml\.txt: rename it to concept\.toml"):
+        load_concept(tmp_path)
+
+
+@pytest.mark.parametrize("noun", ['""', '"  "', '"drum\\nbeat"', '"drum {}"'])
+def test_a_class_noun_must_be_words_on_one_line(tmp_path, noun):
+    save_clip(tmp_path / "a.wav", TONE)
+    (tmp_path / "concept.toml").write_text(f"class_noun = {noun}")
+    with pytest.raises(ValueError, match=r"concept\.toml: class_noun = .*; expected words on one line, without braces"):
+        load_concept(tmp_path)
+
+
+def test_a_concept_toml_is_utf_8_with_or_without_its_mark(tmp_path):
+    save_clip(tmp_path / "a.wav", TONE)
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "concept.toml").write_text('class_noun = "mélodie"\r\n', encoding=encoding)
+        assert load_concept(tmp_path).class_noun == "mélodie"
+    (tmp_path / "concept.toml").write_text('class_noun = "mélodie"', encoding="latin-1")
+    with pytest.raises(ValueError, match=r"concept\.toml: its letters are not in UTF-8"):
+        load_concept(tmp_path)
 
 
 def test_an_unusable_file_in_a_folder_is_named(tmp_path):

@@ -16,8 +16,6 @@ match_loudness : gain to a loudness.
 """
 
 import io
-import os
-import struct
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +30,7 @@ import soundfile
 import soxr
 
 from tmp_utils.files import write_bytes
+from tmp_utils.inputs.containers import mix_down, read_sound, shown
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,6 @@ CLIP_S = CLIP_FRAMES * HOP / RATE_HZ  # 10.24
 MIN_CLIP_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS: below this there is nothing to learn from
 MIN_LOUDNESS_S = 0.4  # one gating block of BS.1770
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _peaks: ContextVar[list[float] | None] = ContextVar("peaks of the clips saved in a block", default=None)
 
@@ -59,7 +57,8 @@ def load_clip(
 
     Parameters
     ----------
-    path : a wav, flac, ogg or mp3 of any rate and any number of channels, which are averaged.
+    path : a wav, flac, ogg or mp3 of any rate and any number of channels, which are averaged (a warning says if
+        channels were left out); with ffmpeg, m4a and video too.
     rate_hz : rate of the result.
     start_s, duration_s : the part to read; `duration_s=None` reads to the end. A file that ends earlier gives
         a shorter clip.
@@ -74,40 +73,29 @@ def load_clip(
     ValueError : it is not sound, is cut short, holds NaN, is silent, or is shorter than `MIN_CLIP_S`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file. Check the spelling, or the folder it should be in.")
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
         raise ValueError(f"{path.name}: start_s={start_s} must be >= 0 and duration_s={duration_s} must be > 0.")
-    refuse_cut_wav(path)
-    frames, file_rate_hz = _read_frames(path, start_s, duration_s)
-    mono = frames.mean(axis=1, dtype=np.float32)
-    _refuse_unusable(path.name, frames, mono, len(frames) / file_rate_hz)
-    return soxr.resample(mono, file_rate_hz, rate_hz).astype(np.float32, copy=False)
-
-
-def _read_frames(path: Path, start_s: float, duration_s: float | None) -> tuple[np.ndarray, int]:
-    try:
-        with soundfile.SoundFile(path) as sound:
-            first = min(round(start_s * sound.samplerate), sound.frames)
-            wanted = sound.frames - first
-            if duration_s is not None:
-                wanted = min(wanted, ceil(duration_s * sound.samplerate))
-            sound.seek(first)
-            frames = sound.read(wanted, dtype="float32", always_2d=True)
-            rate_hz, total_s = sound.samplerate, sound.frames / sound.samplerate
-    except soundfile.LibsndfileError as error:
+    sound = read_sound(path, start_s, duration_s)
+    refuse_unusable(shown(path), sound.frames, sound.duration_s)
+    mono, notes = mix_down(sound)
+    peak = float(np.abs(mono).max())
+    if peak < SILENCE_PEAK:
         raise ValueError(
-            f"{path.name}: not readable as sound ({error.error_string.strip()}); expected one of "
-            f"{', '.join(SUFFIXES)}. Play the file to see whether it is damaged, or convert it with ffmpeg."
-        ) from error
-    if first and wanted == 0:
-        raise ValueError(f"{path.name}: start_s={start_s} is past its end at {total_s:.2f} s. Start earlier.")
-    if wanted - len(frames) > rate_hz // 10:  # an mp3's own length is only an estimate
-        raise ValueError(cut_message(path, len(frames) / rate_hz, wanted / rate_hz))
-    return frames, rate_hz
+            f"{shown(path)}: silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e} after averaging its "
+            "channels). Choose another part of the recording or leave this file out."
+        )
+    if notes := sound.notes + notes:
+        warnings.warn(f"{shown(path)}: {'; '.join(notes)}.", stacklevel=2)
+    return soxr.resample(mono, sound.rate_hz, rate_hz).astype(np.float32, copy=False)
 
 
-def _refuse_unusable(name: str, frames: np.ndarray, mono: np.ndarray, duration_s: float) -> None:
+def refuse_unusable(name: str, frames: np.ndarray, duration_s: float) -> None:
+    """Refuse frames (n, channels) that are too few or not finite.
+
+    Raises
+    ------
+    ValueError : names the file and the fault.
+    """
     if duration_s < MIN_CLIP_S:
         raise ValueError(
             f"{name}: {duration_s:.2f} s is too short to learn from; a clip needs at least {MIN_CLIP_S} s. "
@@ -116,12 +104,6 @@ def _refuse_unusable(name: str, frames: np.ndarray, mono: np.ndarray, duration_s
     bad = int((~np.isfinite(frames)).any(axis=1).sum())
     if bad:
         raise ValueError(f"{name}: {bad} of {len(frames)} samples are NaN or infinite. Export the file again.")
-    peak = float(np.abs(mono).max())
-    if peak < SILENCE_PEAK:
-        raise ValueError(
-            f"{name}: silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e} after averaging its "
-            "channels). Choose another part of the recording or leave this file out."
-        )
 
 
 def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
@@ -274,41 +256,3 @@ def match_loudness(clip: np.ndarray, level_lufs: float, rate_hz: int = RATE_HZ) 
             "loudness; a clip must last 0.4 s and sound. Leave it out of the comparison."
         )
     return np.asarray(clip, dtype=np.float32) * np.float32(10 ** ((level_lufs - now_lufs) / 20))
-
-
-UNKNOWN_LENGTHS = (0, 0xFFFFFFFF)  # what a wav written to a pipe says of its own length
-
-
-def refuse_cut_wav(path: Path) -> None:
-    """Compare a wav's promised data with the bytes that are there; files of other kinds pass.
-
-    Raises
-    ------
-    ValueError : the file is cut short; the message gives the seconds there are and were promised.
-    """
-    with path.open("rb") as file:
-        riff = file.read(12)
-        if riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-            return
-        file_bytes, bytes_per_s = path.stat().st_size, 0
-        while len(header := file.read(8)) == 8:
-            name, size = struct.unpack("<4sI", header)
-            if name == b"fmt ":
-                bytes_per_s = struct.unpack("<I", file.read(size)[8:12].ljust(4, b"\0"))[0]
-            elif name == b"data":
-                present = file_bytes - file.tell()
-                if size not in UNKNOWN_LENGTHS and present < size and bytes_per_s:
-                    raise ValueError(cut_message(path, present / bytes_per_s, size / bytes_per_s))
-                return
-            else:
-                file.seek(size, os.SEEK_CUR)
-            file.seek(size % 2, os.SEEK_CUR)
-    raise ValueError(f"{path.name}: cut short before its samples begin. Copy or download it again.")
-
-
-def cut_message(path: Path, present_s: float, promised_s: float) -> str:
-    """What to say of a file that holds `present_s` seconds and promises `promised_s`."""
-    return (
-        f"{path.name}: cut short; it holds {present_s:.2f} s of the {promised_s:.2f} s its header promises. "
-        "Copy or download it again."
-    )

@@ -28,8 +28,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, SUFFIXES, fit_length, load_clip
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip
+from tmp_utils.inputs.containers import shown
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.recordings import load_recording, sound_files
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
 PAPER_PREFIX = "paper/"
@@ -38,6 +40,7 @@ OWN_GROUP = "own recordings"
 OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
 OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
 HASH_CHARS = 16
+CONCEPT_TOML = "concept.toml"
 _TOML_TYPES = {"class_noun": str, "rare_word": str, "tempo_constant": bool, "harmonic": bool}
 
 
@@ -137,9 +140,9 @@ def _how_to_get(row: pd.Series, folder: Path) -> str:
 
 
 def _own(folder: Path, words: dict[str, str | None]) -> Concept:
-    says = _read_concept_toml(folder)
+    toml = _read_concept_toml(folder)
     clips = sound_files(folder)
-    class_noun = words["class_noun"] or says.get("class_noun")
+    class_noun = words["class_noun"] or toml.get("class_noun")
     if class_noun is None:
         class_noun = OWN_CLASS_NOUN
         warnings.warn(
@@ -150,42 +153,40 @@ def _own(folder: Path, words: dict[str, str | None]) -> Concept:
     return Concept(
         name=plain_name(folder.resolve().name),
         class_noun=class_noun,
-        rare_word=words["rare_word"] or says.get("rare_word", OWN_RARE_WORD),
+        rare_word=words["rare_word"] or toml.get("rare_word", OWN_RARE_WORD),
         group=OWN_GROUP,
         clips=clips,
-        tempo_constant=says.get("tempo_constant", True),
-        harmonic=says.get("harmonic", True),
+        tempo_constant=toml.get("tempo_constant", True),
+        harmonic=toml.get("harmonic", True),
         stand_in=False,
     )
 
 
 def _read_concept_toml(folder: Path) -> dict:
-    path = folder / "concept.toml"
+    path = folder / CONCEPT_TOML
     if not path.is_file():
+        for other in sorted(p.name for p in folder.iterdir() if p.name.lower().startswith(CONCEPT_TOML)):
+            raise ValueError(f"{folder / other}: rename it to {CONCEPT_TOML}, or it is not read.")
         return {}
     try:
-        says = tomllib.loads(path.read_text(encoding="utf-8"))
+        words = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: its letters are not in UTF-8. Save it again as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f'{path}: not TOML ({error}). A line reads: class_noun = "drum beat"') from error
-    for key, value in says.items():
+    for key, value in words.items():
         if not isinstance(value, _TOML_TYPES.get(key, ())):
             expected = ", ".join(f"{k} ({t.__name__})" for k, t in _TOML_TYPES.items())
             raise ValueError(f"{path}: {key} = {value!r} is not understood; expected {expected}.")
-    return says
+        if isinstance(value, str) and (not value.strip() or not value.isprintable() or set(value) & set("{}")):
+            raise ValueError(f"{path}: {key} = {value!r}; expected words on one line, without braces.")
+    return words
 
 
 def plain_name(name: str) -> str:
     """A name for paths and tables, in lower-case ASCII: "Été à Rome" -> "ete_a_rome"."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9_-]+", "_", ascii_name.lower()).strip("_") or "concept"
-
-
-def sound_files(folder: Path) -> tuple[Path, ...]:
-    """The sound files of a folder, sorted by name; ValueError if there is none."""
-    paths = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    if not paths:
-        raise ValueError(f"{folder}: no sound files in it; expected {', '.join(SUFFIXES)}. Put about five clips there.")
-    return tuple(sorted(paths, key=lambda p: p.name))
 
 
 def load_clips(concept: Concept, n: int | None = None) -> list[np.ndarray]:
@@ -206,7 +207,11 @@ def load_clips(concept: Concept, n: int | None = None) -> list[np.ndarray]:
         warnings.warn(
             f"{concept.name}: {n} clips asked for, {len(concept.clips)} there are; using those.", stacklevel=2
         )
-    return [_full_length(path) for path in concept.clips[:n]]
+    recordings = [load_recording(path) for path in concept.clips[:n]]
+    for recording in recordings:
+        if recording.notes:
+            warnings.warn(f"{shown(recording.path)}: {'; '.join(recording.notes)}.", stacklevel=2)
+    return [fit_length(recording.clip, round(CLIP_S * RATE_HZ)) for recording in recordings]
 
 
 def clips_hash(concept: Concept) -> str:
@@ -237,9 +242,6 @@ def own_folder(concept: Concept) -> Path | None:
 
 def backgrounds(recorded: bool = False) -> list[np.ndarray]:
     """Environmental sounds for MIX, rendered or recorded, sorted by file name, each float32 (163840,) at 16 kHz."""
-    folder = DATA_DIR / "backgrounds"
-    return [_full_length(path) for path in sound_files(folder / RECORDED_BACKGROUNDS if recorded else folder)]
-
-
-def _full_length(path: Path) -> np.ndarray:
-    return fit_length(load_clip(path, duration_s=CLIP_S), round(CLIP_S * RATE_HZ))
+    folder = DATA_DIR / "backgrounds" / (RECORDED_BACKGROUNDS if recorded else "")
+    clips = [load_clip(path, duration_s=CLIP_S) for path in sorted(folder.glob("*.ogg"))]
+    return [fit_length(clip, round(CLIP_S * RATE_HZ)) for clip in clips]

@@ -1,0 +1,230 @@
+"""Sound files with odd containers: read whole, or refused by name."""
+
+import shutil
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+import soundfile
+
+from tmp_utils.inputs.containers import Sound, mix_down, read_sound
+
+RATE_HZ = 16_000
+TONE = (0.3 * np.sin(np.arange(3 * RATE_HZ) / 5)).astype("float32")
+NOISE = np.random.default_rng(0).uniform(-0.4, 0.4, 3 * RATE_HZ).astype("float32")
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+
+
+def wav(path, samples=NOISE, data_bytes=None, rate_hz=RATE_HZ, bytes_per_s=None, before=b"", after=b""):
+    """Write a 16-bit wav whose header says what it is told to."""
+    data = (samples * 32767).astype("<i2").tobytes()
+    bytes_per_s = 2 * rate_hz if bytes_per_s is None else bytes_per_s
+    fmt = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, rate_hz, bytes_per_s, 2, 16)
+    size = len(data) if data_bytes is None else data_bytes
+    body = b"WAVE" + fmt + before + b"data" + struct.pack("<I", size) + data + after
+    path.write_bytes(b"RIFF" + struct.pack("<I", min(len(body), 0xFFFFFFFF)) + body)
+    return path
+
+
+def convert(source, path, *options):
+    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", source, *options, path], check=True)
+    return path
+
+
+def cut(path, share):
+    path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
+    return path
+
+
+def level(frames):
+    return float(np.sqrt(np.mean(np.square(frames))))
+
+
+@pytest.mark.parametrize("data_bytes", [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_is_whole(tmp_path, data_bytes):
+    sound = read_sound(wav(tmp_path / "a.wav", data_bytes=data_bytes))
+    assert len(sound.frames) == len(NOISE) and sound.notes == ()
+
+
+@pytest.mark.parametrize("excess", [16, 44])
+def test_a_wav_that_counts_its_header_as_sound_is_whole(tmp_path, excess):
+    assert len(read_sound(wav(tmp_path / "a.wav", data_bytes=2 * len(NOISE) + excess)).frames) == len(NOISE)
+
+
+@pytest.mark.parametrize("data_bytes", [0, 2 * RATE_HZ])
+def test_a_wav_whose_sound_goes_on_after_its_promised_end_is_read_to_its_end(tmp_path, data_bytes):
+    sound = read_sound(wav(tmp_path / "a.wav", data_bytes=data_bytes))
+    assert np.abs(sound.frames[:, 0] - NOISE).max() < 1e-4
+    assert sound.notes == (
+        f"its header promises {data_bytes} bytes of sound; all {2 * len(NOISE)} that are there are read",
+    )
+
+
+@pytest.mark.parametrize(
+    "after", [b"LIST\x08\0\0\0INFOabcd" + b"note\x50\0\0\0" + bytes(80), bytes(3000), b"TAG" + b"x" * 125]
+)
+def test_what_follows_the_samples_is_no_sound_if_it_is_chunks_zeros_or_a_tag(tmp_path, after):
+    sound = read_sound(wav(tmp_path / "a.wav", after=after))
+    assert len(sound.frames) == len(NOISE) and sound.notes == ()
+
+
+def test_an_odd_chunk_without_its_pad_byte_is_forgiven(tmp_path):
+    path = wav(tmp_path / "a.wav", before=b"LIST" + struct.pack("<I", 5) + b"INFO1")
+    assert np.abs(read_sound(path).frames[:, 0] - NOISE).max() < 1e-4
+
+
+def test_a_header_that_contradicts_itself_is_noted(tmp_path):
+    (note,) = read_sound(wav(tmp_path / "a.wav", bytes_per_s=2 * 44_100)).notes
+    assert "contradicts itself (16000 Hz, 1 x 16 bits, 2 bytes a frame, 88200 bytes a second)" in note
+    assert read_sound(wav(tmp_path / "a.wav", bytes_per_s=0)).notes == ()
+
+
+@pytest.mark.parametrize("rate_hz", [1, 7])
+def test_a_rate_that_no_recording_has_is_refused(tmp_path, rate_hz):
+    with pytest.raises(ValueError, match=rf"a\.wav: its header gives a sampling rate of {rate_hz} Hz; expected 4000"):
+        read_sound(wav(tmp_path / "a.wav", rate_hz=rate_hz))
+
+
+@pytest.mark.parametrize(
+    "kind", [{"format": "RF64"}, {"format": "W64"}, {"format": "AIFF"}, {"format": "FLAC"}, {"format": "MP3"}]
+)
+def test_a_file_that_lacks_some_of_the_part_is_refused_with_both_lengths(tmp_path, kind):
+    soundfile.write(tmp_path / "a.wav", NOISE, RATE_HZ, **kind)
+    assert len(read_sound(tmp_path / "a.wav").frames) == len(NOISE)
+    with pytest.raises(ValueError, match=r"a\.wav: (cut short; it holds 1\.[0-9]+ s of the 3\.00 s|not readable)"):
+        read_sound(cut(tmp_path / "a.wav", 0.5), duration_s=10)
+
+
+def test_a_part_before_the_cut_is_read_and_the_cut_is_noted(tmp_path):
+    path = cut(wav(tmp_path / "a.wav"), 0.5)
+    sound = read_sound(path, duration_s=1)
+    assert len(sound.frames) == RATE_HZ
+    assert sound.notes == ("cut short; it holds 1.50 s of the 3.00 s its header promises, but the part used is whole",)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7, 0.95])
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_without_its_last_page_is_refused(tmp_path, share, subtype):
+    soundfile.write(tmp_path / "a.ogg", NOISE, RATE_HZ, subtype)
+    assert len(read_sound(tmp_path / "a.ogg").frames) == len(NOISE)
+    with pytest.raises(ValueError, match=r"a\.ogg: (cut short; it holds .* s, and its end is missing|not readable)"):
+        read_sound(cut(tmp_path / "a.ogg", share), duration_s=10)
+
+
+def test_an_ogg_with_a_damaged_page_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.ogg", NOISE, RATE_HZ)
+    data = bytearray((tmp_path / "a.ogg").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "a.ogg").write_bytes(data)
+    with pytest.raises(ValueError, match=r"a\.ogg: damaged; a page .* fails its checksum"):
+        read_sound(tmp_path / "a.ogg")
+
+
+def test_chained_oggs_are_joined_and_noted(tmp_path):
+    for name, samples in (("a.ogg", NOISE), ("b.ogg", TONE)):
+        soundfile.write(tmp_path / name, samples, RATE_HZ)
+    (tmp_path / "both.ogg").write_bytes((tmp_path / "a.ogg").read_bytes() + (tmp_path / "b.ogg").read_bytes())
+    sound = read_sound(tmp_path / "both.ogg")
+    assert sound.notes == ("2 streams, one after the other, were joined",)
+    assert np.corrcoef(sound.frames[:, 0], np.concatenate([NOISE, TONE]))[0, 1] > 0.9
+
+
+def test_a_flac_whose_samples_fail_its_checksum_is_noted(tmp_path):
+    soundfile.write(tmp_path / "a.flac", NOISE, RATE_HZ, "PCM_24")
+    assert read_sound(tmp_path / "a.flac").notes == ()
+    data = bytearray((tmp_path / "a.flac").read_bytes())
+    data[30] ^= 1  # of the checksum itself
+    (tmp_path / "a.flac").write_bytes(data)
+    assert read_sound(tmp_path / "a.flac").notes == (
+        "its samples fail the checksum in its header, so it may be damaged",
+    )
+
+
+@needs_ffmpeg
+def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(tmp_path):
+    wav(tmp_path / "a.wav", np.concatenate([NOISE, np.zeros(9 * RATE_HZ, "float32"), NOISE]))
+    convert(tmp_path / "a.wav", tmp_path / "a.mp3", "-q:a", "0", "-write_xing", "0")
+    with soundfile.SoundFile(tmp_path / "a.mp3") as file:
+        assert file.frames < 14 * RATE_HZ  # libsndfile's guess, from the first frames
+    sound = read_sound(tmp_path / "a.mp3", duration_s=20)
+    assert sound.duration_s == pytest.approx(15, abs=0.15)
+    assert level(sound.frames[-2 * RATE_HZ : -RATE_HZ]) == pytest.approx(level(NOISE), rel=0.1)
+    assert sound.notes == (f"its header does not tell its length; {sound.duration_s:.2f} s are in it",)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.m4a", ()),
+        ("a.wav", ("-c:a", "aac", "-f", "mp4")),
+        ("a.aac", ()),
+        ("a.webm", ("-c:a", "libopus")),
+        ("a.mp3", ("-c:a", "aac", "-f", "mp4")),
+        ("-f.mka", ("-c:a", "flac", "-f", "matroska")),
+    ],
+)
+def test_phones_recordings_are_read_whatever_their_name(tmp_path, name, options):
+    (tmp_path / "in").mkdir()
+    convert(wav(tmp_path / "in" / "x.wav", TONE), tmp_path / name, *options)
+    sound = read_sound(tmp_path / name, duration_s=10)
+    assert sound.duration_s == pytest.approx(3, abs=0.2)
+    assert level(sound.frames[RATE_HZ:-RATE_HZ]) == pytest.approx(level(TONE), rel=0.05)
+
+
+@needs_ffmpeg
+def test_a_cut_m4a_is_refused_with_both_lengths(tmp_path):
+    convert(wav(tmp_path / "x.wav"), tmp_path / "a.m4a", "-movflags", "faststart")
+    with pytest.raises(ValueError, match=r"a\.m4a: cut short; it holds 1\..* s of the 3\.00 s"):
+        read_sound(cut(tmp_path / "a.m4a", 0.6), duration_s=10)
+
+
+@needs_ffmpeg
+def test_a_playlist_that_names_other_files_is_not_followed(tmp_path):
+    wav(tmp_path / "secret.wav")
+    (tmp_path / "a.mp3").write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{tmp_path / 'secret.wav'}\n")
+    with pytest.raises(ValueError, match=r"a\.mp3: not readable as sound"):
+        read_sound(tmp_path / "a.mp3")
+
+
+def test_without_ffmpeg_the_error_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    (tmp_path / "a.m4a").write_bytes(bytes(4) + b"ftypM4A " + bytes(100))
+    with pytest.raises(ValueError, match=r"a\.m4a: not readable as sound without ffmpeg, which is not installed"):
+        read_sound(tmp_path / "a.m4a")
+
+
+def test_links_folders_and_names_are_refused_by_name(tmp_path):
+    (tmp_path / "gone.wav").symlink_to("/nowhere/at_all.wav")
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    (tmp_path / "folder.wav").mkdir()
+    for name, message in (
+        ("gone.wav", r"gone\.wav: a link to /nowhere/at_all\.wav, which leads nowhere"),
+        ("loop.wav", r"loop\.wav: a link to loop\.wav, which leads nowhere"),
+        ("folder.wav", r"folder\.wav: a folder, not a file"),
+        ("Caf\udc82.wav", r"Caf\\x82\.wav: its name, or its folder's, is not in UTF-8"),
+    ):
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            read_sound(tmp_path / name)
+
+
+def test_channels_are_averaged_unless_they_cancel():
+    stereo = np.stack([NOISE, TONE], axis=1)
+    mono, notes = mix_down(Sound(stereo, RATE_HZ))
+    assert np.array_equal(mono, stereo.mean(axis=1, dtype=np.float32)) and notes == ()
+    hiss = np.random.default_rng(1).normal(0, 1e-3, (len(NOISE), 2)).astype("float32")
+    mono, notes = mix_down(Sound(np.stack([NOISE, -0.97 * NOISE], axis=1) + hiss, RATE_HZ))
+    assert np.abs(mono - NOISE).max() < 0.01
+    assert notes == ("its channels cancel each other, so only channel 1 is used",)
+    silent_right, notes = mix_down(Sound(np.stack([NOISE, 0 * NOISE], axis=1), RATE_HZ))
+    assert np.allclose(silent_right, NOISE / 2) and notes == ()
+
+
+def test_the_subwoofer_is_left_out_of_a_5_1_mix(tmp_path):
+    channels = np.stack([NOISE, NOISE, NOISE, TONE, NOISE, NOISE], axis=1)
+    soundfile.write(tmp_path / "a.wav", channels, RATE_HZ, "PCM_24", format="WAVEX")
+    sound = read_sound(tmp_path / "a.wav")
+    mono, notes = mix_down(sound)
+    assert sound.lfe == 3 and notes == ("mixed without its subwoofer channel",)
+    assert np.abs(mono - NOISE).max() < 1e-4

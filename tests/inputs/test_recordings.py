@@ -1,0 +1,121 @@
+"""What is learned from a recording: its level, its silence, its scale, and the folder that it is in."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, save_clip
+from tmp_utils.inputs.concepts import list_concepts, load_clips, load_concept
+from tmp_utils.inputs.recordings import load_recording, recordings_table, sound_files
+
+TONE = (0.3 * np.sin(np.arange(4 * RATE_HZ) / 5)).astype("float32")
+SILENCE = np.zeros(11 * RATE_HZ, "float32")
+
+
+def recording(path, samples, subtype="FLOAT"):
+    soundfile.write(path, samples, RATE_HZ, subtype)
+    return load_recording(path)
+
+
+def test_a_plain_recording_is_what_load_clip_reads(tmp_path):
+    path = save_clip(tmp_path / "a.wav", TONE)
+    assert np.array_equal(load_recording(path).clip, load_clip(path))
+    assert load_recording(path).notes == () and load_recording(path).start_s == 0
+
+
+def test_shipped_clips_are_used_as_they_are():
+    concept = load_concept(list_concepts()[0])
+    table = recordings_table(concept)
+    assert list(table["file"]) == [path.name for path in concept.clips]
+    assert not table["done"].any() and not table["start_s"].any() and table["level_lufs"].between(-30, -10).all()
+
+
+def test_silence_before_the_sound_is_skipped_and_noted(tmp_path):
+    late = recording(tmp_path / "a.wav", np.concatenate([SILENCE, TONE]))
+    assert late.start_s == 11 and np.array_equal(late.clip, TONE)
+    assert late.notes == ("11.00 to 15.00 s are used, since its beginning is silent",)
+    longer = recording(tmp_path / "b.wav", np.concatenate([SILENCE, *[TONE] * 5]))
+    assert longer.start_s >= 10.95 and len(longer.clip) > 10 * RATE_HZ
+
+
+def test_a_short_recording_that_is_mostly_silence_loses_its_ends(tmp_path):
+    quiet = SILENCE[: 2 * RATE_HZ]
+    middle = recording(tmp_path / "a.wav", np.concatenate([quiet, TONE, quiet]))
+    assert (middle.start_s, len(middle.clip)) == (2, len(TONE))
+    assert "2.00 to 6.00 s are used, since its beginning is silent for 50%" in middle.notes
+
+
+@pytest.mark.parametrize(
+    ("samples", "fault"),
+    [
+        (np.eye(1, 11 * RATE_HZ, 100)[0], "its loudest part has 0.05 s of sound, where 0.5 s are needed"),
+        (3e-4 * np.sin(2 * np.pi * 50 * np.arange(11 * RATE_HZ) / RATE_HZ), "its loudest part is silent"),
+        (1e-3 * TONE / 0.3, "its loudest part has a level of -6[0-9].[0-9] LUFS, expected -50 to 0"),
+        (
+            np.tile(np.concatenate([TONE[: RATE_HZ // 2], SILENCE[:RATE_HZ]]), 8),
+            "its loudest part is silent for 6[0-9]%",
+        ),
+        (SILENCE, "its loudest part is silent"),
+    ],
+)
+def test_a_click_a_hum_and_gaps_are_refused(tmp_path, samples, fault):
+    with pytest.raises(ValueError, match=rf"a\.wav: {fault}\. Choose another part of the recording"):
+        recording(tmp_path / "a.wav", samples)
+
+
+def test_a_constant_offset_is_removed(tmp_path):
+    shifted = recording(tmp_path / "a.wav", 0.5 * TONE + 0.5)
+    assert np.abs(shifted.clip - 0.5 * TONE)[100:-100].max() < 1e-3
+    assert shifted.notes == ("a constant offset of 0.500 was removed",)
+
+
+def test_floats_on_an_integer_scale_are_divided_by_it(tmp_path):
+    for bits in (16, 24):
+        scaled = recording(tmp_path / "a.wav", TONE * 2 ** (bits - 1))
+        assert np.allclose(scaled.clip, TONE, atol=1e-6)
+        assert scaled.notes[0].startswith(f"divided by {2 ** (bits - 1)}, since its peak was")
+
+
+def test_a_recording_over_0_lufs_is_turned_down(tmp_path):
+    hot = recording(tmp_path / "a.wav", 20 * TONE)
+    assert np.abs(hot.clip).max() == pytest.approx(1) and "turned down by 15.6 dB" in hot.notes[0]
+
+
+def test_a_hole_of_zeros_is_noted(tmp_path):
+    holed = TONE.copy()
+    holed[RATE_HZ : RATE_HZ + 4_000] = 0
+    (note,) = recording(tmp_path / "a.wav", holed).notes
+    assert note == "0.25 s in it are zeros, which may be a hole in the file"
+
+
+def test_notes_reach_whoever_loads_a_concept(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.stack([TONE, -TONE], axis=1), RATE_HZ)
+    concept = load_concept(tmp_path, "bell")
+    with pytest.warns(UserWarning, match=r"a\.wav: its channels cancel each other, so only channel 1 is used\."):
+        (clip,) = load_clips(concept)
+    assert len(clip) == round(CLIP_S * RATE_HZ) and np.abs(clip[: len(TONE)] - TONE).max() < 1e-4
+    (row,) = recordings_table(concept).to_dict("records")
+    assert (row["file"], row["seconds"]) == ("a.wav", 4) and "cancel" in row["done"]
+
+
+def test_sub_folders_with_sound_are_named(tmp_path):
+    (tmp_path / "take1").mkdir()
+    save_clip(tmp_path / "take1" / "a.wav", TONE)
+    with pytest.raises(ValueError, match=r"no sound files in it; .* Left out: take1: a folder; move the sound files"):
+        sound_files(tmp_path)
+    save_clip(tmp_path / "b.wav", TONE)
+    with pytest.warns(UserWarning, match="left out take1: a folder"):
+        assert [path.name for path in sound_files(tmp_path)] == ["b.wav"]
+
+
+def test_files_that_need_ffmpeg_are_taken_or_named(tmp_path, monkeypatch):
+    save_clip(tmp_path / "b.wav", TONE)
+    for name in ("a.m4a", "c.mp4", ".hidden.m4a", "notes.txt"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    assert [path.name for path in sound_files(tmp_path)] == ["a.m4a", "b.wav", "c.mp4"]
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    with pytest.warns(UserWarning, match=r"left out a\.m4a: needs ffmpeg, .*; c\.mp4: needs ffmpeg"):
+        assert [path.name for path in sound_files(tmp_path)] == ["b.wav"]

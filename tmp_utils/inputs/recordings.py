@@ -1,0 +1,213 @@
+"""Recordings to learn from: a folder's files, and the part of each that is used.
+
+Conventions: a recording is used from its start, for `CLIP_S` at most. The part must have an integrated loudness in
+`LEVELS_LUFS`, and less than a fifth of it may be silent. Otherwise the loudest part of the first ten minutes is taken,
+without silence at its ends. What was done to a file is noted.
+
+sound_files      : folder -> its sound files; what is left out is named.
+load_recording   : file -> Recording, or an error that names the file, the fault and the remedy.
+recordings_table : Concept -> file, seconds used, level, and what was done to it.
+"""
+
+import shutil
+import warnings
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import soxr
+
+from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, loudness_lufs, refuse_unusable
+from tmp_utils.inputs.containers import (
+    LIBSNDFILE_SUFFIXES,
+    SUFFIXES,
+    Sound,
+    mix_down,
+    read_sound,
+    refuse_irregular,
+    shown,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tmp_utils.inputs.concepts import Concept
+
+LEVELS_LUFS = (-50.0, 0.0)
+MAX_SILENT = 0.2  # of a clip
+SILENCE_LUFS = -70.0  # the absolute gate of ITU-R BS.1770-4
+SILENCE_BELOW_LEVEL_DB = 40  # and what lies so far under the clip's own level is no part of the music either
+HOP_S = 0.05  # silence is measured in blocks of this
+SEARCH_S = 600.0
+OFFSET = 0.25  # of the sound's own RMS; a synthesizer's asymmetric waves reach 0.2
+OTHER_SCALE_PEAK = 32.0  # 30 dB over full scale: whole numbers that were stored as floats
+INTEGER_SCALES = (2**15, 2**23, 2**31)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The part of a file that is learned from.
+
+    Attributes
+    ----------
+    path : the file.
+    clip : float32 (n,) at 16 kHz, `CLIP_S` at most.
+    start_s : where in the file it begins.
+    level_lufs : its integrated loudness.
+    notes : what was done to it beyond averaging channels and resampling.
+    """
+
+    path: Path
+    clip: np.ndarray
+    start_s: float
+    level_lufs: float
+    notes: tuple[str, ...]
+
+
+def sound_files(folder: Path) -> tuple[Path, ...]:
+    """The sound files of a folder, sorted by name. Warns of sub-folders with sound, and of files that need ffmpeg.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError : there is no sound file, or one that is no regular file.
+    """
+    entries = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda path: path.name)
+    paths = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.is_dir()]
+    left_out = [f"{shown(p)}: a folder; move the sound files in it up" for p in entries if _holds_sound(p)]
+    if shutil.which("ffmpeg") is None:
+        unreadable = [p for p in paths if p.suffix.lower() not in LIBSNDFILE_SUFFIXES]
+        left_out += [
+            f"{shown(p)}: needs ffmpeg, which is not installed; install it, or convert to wav" for p in unreadable
+        ]
+        paths = [p for p in paths if p not in unreadable]
+    reasons = "; ".join(left_out)
+    if not paths:
+        raise ValueError(
+            f"{folder}: no sound files in it; expected {', '.join(SUFFIXES)}. Put about five clips there."
+            + (f" Left out: {reasons}." if left_out else "")
+        )
+    if left_out:
+        warnings.warn(f"{folder.name}: left out {reasons}.", stacklevel=4)
+    for path in paths:
+        refuse_irregular(path)
+    return tuple(paths)
+
+
+def _holds_sound(path: Path) -> bool:
+    if not path.is_dir() or path.is_symlink():
+        return False
+    return path.suffix.lower() in SUFFIXES or any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
+
+
+def load_recording(path: Path) -> Recording:
+    """Read what is learned from a sound file.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file.
+    ValueError : it cannot be read whole, or its loudest part is silent for more than a fifth, too faint, or too short.
+    """
+    sound = read_sound(path, duration_s=CLIP_S)
+    clip, notes = _clip_of(path, sound)
+    start, first_fault = 0, _fault(clip)
+    if first_fault:
+        sound = read_sound(path, duration_s=SEARCH_S)
+        clip, notes = _clip_of(path, sound)
+        start, end = _loudest_part(clip)
+        clip = clip[start:end]
+        if fault := _fault(clip):
+            raise ValueError(
+                f"{shown(path)}: its loudest part {fault}. Choose another part of the recording, make it louder, or "
+                "leave the file out."
+            )
+        part = f"{start / RATE_HZ:.2f} to {end / RATE_HZ:.2f} s are used"
+        notes += (f"{part}, since its beginning {first_fault}",)
+    return Recording(path, clip, start / RATE_HZ, loudness_lufs(clip), sound.notes + notes)
+
+
+def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Mono at 16 kHz, on the scale of 1.0 and around zero."""
+    refuse_unusable(shown(path), sound.frames, sound.duration_s)
+    mono, notes = mix_down(sound)
+    hole_s = _longest_hole(sound.frames) / sound.rate_hz
+    if hole_s > HOP_S:
+        notes += (f"{hole_s:.2f} s in it are zeros, which may be a hole in the file",)
+    peak = float(np.abs(mono).max())
+    if peak > OTHER_SCALE_PEAK:
+        scale = next((scale for scale in INTEGER_SCALES if peak <= 2 * scale), peak)
+        mono = mono / np.float32(scale)
+        notes += (f"divided by {scale:.0f}, since its peak was {peak:.0f} and full scale is 1",)
+    offset = float(mono.mean(dtype=np.float64))
+    if abs(offset) > max(OFFSET * float(mono.std()), 1e-4):
+        mono = mono - np.float32(offset)
+        notes += (f"a constant offset of {offset:.3f} was removed",)
+    clip = soxr.resample(mono, sound.rate_hz, RATE_HZ).astype(np.float32, copy=False)
+    level_lufs = loudness_lufs(clip)
+    if level_lufs > LEVELS_LUFS[1]:
+        peak = float(np.abs(clip).max())
+        clip = clip / np.float32(peak)
+        notes += (f"turned down by {20 * np.log10(peak):.1f} dB, since its level was {level_lufs:.1f} LUFS",)
+    return clip, notes
+
+
+def _longest_hole(frames: np.ndarray) -> int:
+    """The longest run of frames (n, channels) that are exactly zero, between others that are not."""
+    sounding = np.flatnonzero(frames.any(axis=1))
+    return int(np.diff(sounding).max(initial=1)) - 1
+
+
+def _fault(clip: np.ndarray) -> str:
+    """Why a clip cannot be learned from; empty if it can."""
+    duration_s, level_lufs = len(clip) / RATE_HZ, loudness_lufs(clip)
+    if duration_s < MIN_CLIP_S:
+        return f"has {duration_s:.2f} s of sound, where {MIN_CLIP_S} s are needed"
+    if isnan(level_lufs):
+        return "is silent"
+    if not LEVELS_LUFS[0] <= level_lufs <= LEVELS_LUFS[1]:
+        low_lufs, high_lufs = LEVELS_LUFS
+        return f"has a level of {level_lufs:.1f} LUFS, expected {low_lufs:.0f} to {high_lufs:.0f}"
+    share = float(_silent(clip).mean())
+    return f"is silent for {share:.0%}" if share > MAX_SILENT else ""
+
+
+def _blocks_db(clip: np.ndarray) -> np.ndarray:
+    """Power of each block of `HOP_S`, in dB of full scale."""
+    hop = round(HOP_S * RATE_HZ)
+    blocks = clip[: len(clip) // hop * hop].reshape(-1, hop)
+    return 10 * np.log10(np.square(blocks, dtype=np.float64).mean(axis=1) + 1e-20)
+
+
+def _silent(clip: np.ndarray) -> np.ndarray:
+    level_lufs = loudness_lufs(clip)
+    return _blocks_db(clip) < np.fmax(SILENCE_LUFS, level_lufs - SILENCE_BELOW_LEVEL_DB)
+
+
+def _loudest_part(clip: np.ndarray) -> tuple[int, int]:
+    """First and last sample of the loudest `CLIP_S`, without the silence at its ends."""
+    hop, window = round(HOP_S * RATE_HZ), round(CLIP_S * RATE_HZ)
+    energy = np.concatenate([[0.0], np.cumsum(10 ** (_blocks_db(clip) / 10))])
+    width = min(window // hop, len(energy) - 1)
+    first = int(np.argmax(energy[width:] - energy[:-width])) * hop if width else 0
+    sounding = np.flatnonzero(~_silent(clip[first : first + window]))
+    if not len(sounding):
+        return first, min(first + window, len(clip))
+    return first + int(sounding[0]) * hop, min(first + int(sounding[-1] + 1) * hop, len(clip))
+
+
+def recordings_table(concept: "Concept") -> "pd.DataFrame":
+    """What is used of each of a concept's files: file, start_s, seconds, level_lufs, and what was done to it."""
+    import pandas as pd
+
+    rows = [
+        {
+            "file": shown(recording.path),
+            "start_s": round(recording.start_s, 2),
+            "seconds": round(len(recording.clip) / RATE_HZ, 2),
+            "level_lufs": round(recording.level_lufs, 1),
+            "done": "; ".join(recording.notes),
+        }
+        for recording in map(load_recording, concept.clips)
+    ]
+    return pd.DataFrame(rows)
