@@ -38,7 +38,7 @@ help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
 	@echo '            RUNS=folder  STAGE=clap'
-	@echo '  Of the survey: SURVEY="--contact you@there.org --share"  SURVEY="--export answers.csv"  SURVEY=--help'
+	@echo '  Of the survey: SURVEY="--about my-study.toml --share"  SURVEY="--export answers.csv"  SURVEY=--help'
 	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm  KEEP=clips (no adapters)'
 
 setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves

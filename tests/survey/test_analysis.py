@@ -204,6 +204,13 @@ def test_the_paper_s_reconstruction_result_stands_and_its_editability_result_doe
     assert (row.ci_low, row.ci_high) == pytest.approx((0.34 - half, 0.34 + half), abs=1e-6)
 
 
+def test_numbers_of_a_csv_are_read_to_the_last_digit(tmp_path):
+    table = simulate_answers(STUDY, 2)
+    table["elapsed_s"] = np.random.default_rng(0).uniform(0, 100, len(table))
+    table.to_csv(tmp_path / "a.csv", index=False)
+    assert list(analysis.read_answers(tmp_path / "a.csv")["elapsed_s"]) == list(table["elapsed_s"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -213,6 +220,11 @@ def test_the_paper_s_reconstruction_result_stands_and_its_editability_result_doe
         (lambda t: pd.concat([t, t]), "answers question .* twice"),
         (lambda t: t.assign(side_a="DB-MIX"), "must be first and second"),
         (lambda t: t.iloc[:0], "no answers in it"),
+        (lambda t: t.assign(catch="yes"), r"a.csv: catch \['yes'\] is not known; expected one of \['true'"),
+        (lambda t: t.assign(heard_a_s="long"), "a.csv: heard_a_s 'long' is not allowed; expected a number from 0 up"),
+        (lambda t: t.assign(elapsed_s=-1), "elapsed_s '-1' is not allowed"),
+        (lambda t: t.assign(position="nan"), "position 'nan' is not allowed"),
+        (lambda t: t.assign(first=t["first"].where(t.index != 3, ""), side_a=" "), "first is empty in line 5"),
     ],
 )
 def test_tables_that_are_no_answers_are_refused(tmp_path, change, message):

@@ -1,4 +1,4 @@
-"""Notebook 06, headless: without runs, with a study and the answers of others, and as a document."""
+"""Notebook 06, headless: without runs, with a questionnaire and the answers of others, and as a document."""
 
 import nbformat
 import pandas as pd
@@ -38,14 +38,14 @@ def test_without_runs_it_says_what_to_run_and_reads_the_simulated_answers_labell
     assert set(table["source"]) == {"simulated rater"} and len(table) == 8
 
 
-def test_with_runs_it_builds_the_study_and_takes_any_csv_of_answers(tmp_path):
+def test_with_runs_it_builds_a_questionnaire_and_takes_any_csv_of_answers(tmp_path):
     for variant, hz in (("DB-BL", 400), ("TI-BL", 600)):
         make_run(tmp_path / "runs", "sitar", variant, hz=hz)
     answers = simulate_answers(example_questions(n_per_kind=4), 8).assign(source="web")
     answers.to_csv(tmp_path / "real.csv", index=False)
     text, titles = run(tmp_path, answers_csv=str(tmp_path / "real.csv"))
     assert len(find_questionnaires(Place(tmp_path / "runs", PROFILE))) == 1
-    assert "6 questions, version" in text and "not to the study above" in text
+    assert "6 questions, version" in text and "not to the questionnaire above" in text
     assert [title for title in titles if "simulated" in title] == []
 
 

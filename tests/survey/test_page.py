@@ -6,27 +6,28 @@ import pytest
 from survey_browser import browser
 from survey_runs import PROFILE, make_runs
 
-pytest.importorskip("gradio", reason="the page needs the survey extra")
+pytest.importorskip("uvicorn", reason="the page needs the survey extra")
 
 from tmp_utils.runs.place import Place
+from tmp_utils.survey.about import About
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.pairs import build_questionnaire
 from tmp_utils.survey.session import Rules
 from tmp_utils.survey.store import Store
 
 TIMEOUT_MS = 15_000
+ABOUT = About(contact="study@example.org", completion_code="HEARD-IT", recruitment=("PROLIFIC_PID",))
+CLOSING = "!document.getElementById('closing').hidden"
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     runs_dir, concepts = make_runs(tmp_path_factory.mktemp("site"))
-    questionnaire = build_questionnaire(
-        Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts, contact="study@example.org"
-    )
-    app, url = serve(questionnaire.folder, block=False, rules=Rules(required_s=0.5))
+    questionnaire = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts, about=ABOUT)
+    served = serve(questionnaire.folder, block=False, rules=Rules(required_s=0.5))
     with browser() as chromium:
-        yield questionnaire, url, chromium
-    app.get_blocks().close(verbose=False)
+        yield questionnaire, served.url, chromium
+    served.close()
 
 
 @pytest.fixture
@@ -63,6 +64,8 @@ def consent_and_check(page, questionnaire):
     page.get_by_role("button", name="Play the beeps").click()
     page.locator("#counts").get_by_role("button", name=str(beeps_of(questionnaire, code_on(page)))).click()
     page.locator("#question").wait_for()
+    assert "does not count" in page.locator("#count").inner_text()
+    listen_and_answer(page, "A")
 
 
 def listen_and_answer(page, choice):
@@ -71,10 +74,14 @@ def listen_and_answer(page, choice):
         player.click()
         player.locator(".heard", has_text=re.compile("^heard$")).wait_for()
     page.locator(f'button[data-choice="{choice}"]').click()
-    page.wait_for_function(
-        "count => document.getElementById('count').innerText !== count || !document.getElementById('done').hidden",
-        arg=count,
-    )
+    page.wait_for_function(f"count => document.getElementById('count').innerText !== count || {CLOSING}", arg=count)
+
+
+def finish(page, comment=""):
+    page.get_by_label("Yes, for 3 to 10 years").check()
+    page.get_by_label("anything about the study").fill(comment)
+    page.get_by_role("button", name="Finish").click()
+    page.get_by_role("heading", name="Thank you").wait_for()
 
 
 def tab_to(page, locator):
@@ -97,7 +104,7 @@ def test_a_whole_session_by_mouse_stores_each_answer_once(site, page):
     choices = ["A", "B", "None", "Cannot decide"]
     for choice in choices:
         listen_and_answer(page, choice)
-    assert page.get_by_role("heading", name="Thank you").is_visible()
+    finish(page)
     answers = answers_of(questionnaire, code_on(page))
     assert list(answers["choice"]) == choices
     assert set(answers["question"]) == {question.id for question in questionnaire.questions}
@@ -117,8 +124,8 @@ def test_a_whole_session_by_keyboard_needs_only_tab_space_and_enter(site, page):
     tab_to(page, page.locator("#counts").get_by_role("button", name=number))
     page.keyboard.press("Enter")
     page.locator("#question").wait_for()
-    for position in range(len(questionnaire.questions)):
-        assert page.evaluate("document.activeElement.id") == "asked"  # each question starts at its heading
+    for number in range(len(questionnaire.questions) + 1):  # practice too
+        assert page.evaluate("document.activeElement.id") == "wording"  # each question starts at its heading
         for player in page.locator("button.player:visible").all():
             tab_to(page, player)
             assert player.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
@@ -127,11 +134,48 @@ def test_a_whole_session_by_keyboard_needs_only_tab_space_and_enter(site, page):
         tab_to(page, page.locator('button[data-choice="B"]'))
         page.keyboard.press("Space")
         page.wait_for_function(
-            "n => document.getElementById('count').innerText.startsWith(`Question ${n} `) || "
-            "!document.getElementById('done').hidden",
-            arg=position + 2,
+            f"n => document.getElementById('count').innerText.startsWith(`Question ${{n}} `) || {CLOSING}",
+            arg=number + 1,
         )
+    tab_to(page, page.get_by_label("No", exact=True))
+    page.keyboard.press("Space")
+    tab_to(page, page.get_by_role("button", name="Finish"))
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Thank you").wait_for()
     assert list(answers_of(questionnaire, code_on(page))["choice"]) == ["B"] * len(questionnaire.questions)
+
+
+def test_an_answer_while_the_last_clip_plays_brings_no_complaint(site, page):
+    consent_and_check(page, site[0])
+    for _ in range(3):
+        listen_and_answer(page, "A")
+    replies = []
+    page.on("response", lambda reply: replies.append((reply.url, reply.status)))
+    for player in page.locator("button.player:visible").all():
+        player.click()
+        player.locator(".heard", has_text=re.compile("^heard$")).wait_for()
+    page.locator("button.player.b").click()  # it plays again, and is stopped by the answer
+    page.locator("button.player.b.playing").wait_for()
+    page.locator('button[data-choice="A"]').click()
+    page.locator("#closing").wait_for()
+    page.wait_for_timeout(500)
+    assert not page.get_by_role("alert").is_visible()
+    assert [reply for reply in replies if reply[1] == 404] == []
+
+
+def test_what_is_said_at_the_end_and_where_a_participant_came_from_is_stored(site, page):
+    page.goto(f"{site[1]}?PROLIFIC_PID=abc123&other=thing")
+    consent_and_check(page, site[0])
+    while not page.locator("#closing").is_visible():
+        listen_and_answer(page, "B")
+    page.get_by_role("button", name="Finish").click()
+    page.get_by_role("alert").filter(has_text="musical training").wait_for()
+    finish(page, "=1+1 was fun")
+    assert page.get_by_text("HEARD-IT").is_visible() and "PROLIFIC_PID=abc123" in page.url
+    participants = Store(site[0]).participants().set_index("participant")
+    row = participants.loc[code_on(page)]
+    assert (row["musical_training"], row["comment"], row["answers"]) == ("3 to 10 years", "'=1+1 was fun", 4)
+    assert row["recruitment"] == '{"PROLIFIC_PID": "abc123"}' and row["device"] == "headphones"
 
 
 def test_a_closed_tab_is_resumed_with_the_code_in_another_browser(site, page):
@@ -149,8 +193,10 @@ def test_a_closed_tab_is_resumed_with_the_code_in_another_browser(site, page):
     phone.locator("#question").wait_for()
     assert phone.locator("#count").inner_text() == count
     assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")  # nothing to scroll sideways
-    while not phone.locator("#done").is_visible():
+    while not phone.locator("#closing").is_visible():
         listen_and_answer(phone, "A")
+    assert phone.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    finish(phone)
     context.close()
     assert sorted(answers_of(questionnaire, code)["position"]) == list(range(len(questionnaire.questions)))
 
@@ -179,7 +225,7 @@ def test_who_comes_back_is_led_to_continue_first_and_sees_how_far_they_were(site
     listen_and_answer(page, "A")
     page.reload()
     page.get_by_role("heading", name="Welcome back").wait_for()
-    assert page.get_by_text("1 of 4 questions are answered.").is_visible()
+    assert page.get_by_text("You have answered 1 of 4 questions.").is_visible()
     page.keyboard.press("Tab")  # the field, which holds the code
     page.keyboard.press("Enter")
     page.locator("#question").wait_for()
@@ -189,17 +235,17 @@ def test_who_comes_back_is_led_to_continue_first_and_sees_how_far_they_were(site
 def test_a_page_that_was_open_while_the_study_was_started_anew_goes_on(site, page, tmp_path):
     questionnaire = site[0]
     where = {"answers": tmp_path / "answers.sqlite", "block": False, "rules": Rules(required_s=0.5)}
-    app, url = serve(questionnaire.folder, **where)
-    page.goto(url)
+    served = serve(questionnaire.folder, **where)
+    page.goto(served.url)
     try:
         consent_and_check(page, questionnaire)
         page.wait_for_load_state("networkidle")  # the clips are here, and will not be asked for again
-        app.get_blocks().close(verbose=False)
-        app, _ = serve(questionnaire.folder, port=int(url.rstrip("/").rsplit(":", 1)[1]), **where)
+        served.close()
+        served = serve(questionnaire.folder, port=int(served.url.rstrip("/").rsplit(":", 1)[1]), **where)
         listen_and_answer(page, "A")
         assert page.locator("#count").inner_text() == "Question 2 of 4"
     finally:
-        app.get_blocks().close(verbose=False)
+        served.close()
         page.asked.clear()  # another address than the site's
 
 
@@ -224,7 +270,7 @@ def test_the_page_and_what_it_loads_name_no_variant_concept_file_or_source(site,
     consent_and_check(page, questionnaire)
     listen_and_answer(page, "A")
     everything = " ".join(said) + page.content()
-    secrets = ["DB-BL", "TI-BL", "correct", "foil", "secret", "sks", "seed0", ".wav", "last-modified", "etag"]
+    secrets = ["DB-BL", "TI-BL", "correct", "foil", "secret", "sks", "seed0", ".wav", "last-modified"]
     secrets += [name for question in questionnaire.questions for name in question.files.values()]
     assert [secret for secret in secrets if secret in everything] == []
     assert any("/clip/" in url for url in said)

@@ -1,6 +1,8 @@
 """From runs to a listening study."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,9 +11,10 @@ import soundfile
 from survey_runs import PROFILE, make_run, make_runs
 
 from tmp_utils.inputs.audio import loudness_lufs
+from tmp_utils.runs.integrity import fingerprints
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.pairs import build_questionnaire, find_pairs
-from tmp_utils.survey.questions import find_questionnaires, load_questionnaire, plan
+from tmp_utils.survey.questions import STUDY_FILE, content_hash, find_questionnaires, load_questionnaire, plan
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +74,11 @@ def test_each_participant_has_their_own_order_and_sides_and_every_variant_is_a_h
     orders = {tuple(plan(questionnaire, f"code {k}")) for k in range(20)}
     assert len(orders) == 20 and plan(questionnaire, "code 1") == plan(questionnaire, "code 1")
     for order in orders:
-        assert sorted(p.question for p in order) == sorted(q.id for q in questionnaire.questions)
+        assert order[0].question == "p01" and sorted(p.question for p in order[1:]) == sorted(
+            q.id for q in questionnaire.questions
+        )
         for kind in ("reconstruction", "editability"):
-            block = [p for p in order if questionnaire.question(p.question).kind == kind]
+            block = [p for p in order[1:] if questionnaire.question(p.question).kind == kind]
             assert sum(p.first_is_a for p in block if not questionnaire.question(p.question).catch) == 2
             assert not questionnaire.question(block[0].question).catch
 
@@ -104,7 +109,7 @@ def test_missing_and_silent_clips_are_left_out_named_and_counted(tmp_path):
         questionnaire = _with_both_unusable(runs_dir, concepts)
     assert len(questionnaire.left_out) == 2 and str(tmp_path) not in str(questionnaire.left_out)
     (ti / "reconstruction-1.wav").unlink()
-    with pytest.raises(ValueError, match=r"0 usable reconstruction pairs, and 1 .* no such file"):
+    with pytest.raises(ValueError, match=r"0 usable reconstruction pairs; n_per_kind=1 needs 1.* no such file"):
         build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts)
 
 
@@ -125,18 +130,132 @@ def test_more_than_two_variants_are_compared_in_all_pairs(tmp_path):
     assert compared == {("DB-BL", "TI-BL"), ("DB-BL", "DB-LoRA-BL"), ("TI-BL", "DB-LoRA-BL")}
 
 
-def test_a_changed_or_damaged_study_is_refused(tmp_path):
-    runs_dir, concepts = make_runs(tmp_path, names=("lute",))
-    folder = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts).folder
-    text = (folder / "study.json").read_text()
-    (folder / "study.json").write_text(text.replace("strange noun", "kazoo"))
+@pytest.fixture(scope="module")
+def built(runs):
+    return build_questionnaire(Place(runs[0], PROFILE), n_per_kind=1, concepts=runs[1]).folder
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    """A copy of a questionnaire, and how to change its file: with the right version for the new content, or without."""
+    folder = Path(shutil.copytree(built, tmp_path / "copy"))
+
+    def change(edit, hashed=True):
+        content = json.loads((folder / STUDY_FILE).read_text())
+        edit(content)
+        if hashed:
+            content.pop("version")
+            content["version"] = content_hash(content, folder)
+        (folder / STUDY_FILE).write_text(json.dumps(content))
+        return folder
+
+    change.folder = folder
+    return change
+
+
+def test_a_questionnaire_that_was_changed_is_refused(copy, tmp_path):
     with pytest.raises(ValueError, match="were changed since version"):
-        load_questionnaire(folder)
-    (folder / "study.json").write_text(json.dumps({"version": "x"}))
-    with pytest.raises(ValueError, match="damaged"):
-        load_questionnaire(folder)
+        load_questionnaire(copy(lambda content: content["questions"][0].update(prompt="kazoo"), hashed=False))
+    assert load_questionnaire(copy(lambda content: None)).questions[0].prompt == "kazoo"
+    clip = next((copy.folder / "clips").iterdir())
+    clip.write_bytes(clip.read_bytes()[:-2])
+    with pytest.raises(ValueError, match="were changed since version"):
+        load_questionnaire(copy.folder)
+    clip.unlink()
+    with pytest.raises(FileNotFoundError, match=r"\.wav: no such file. Restore"):
+        load_questionnaire(copy.folder)
     with pytest.raises(FileNotFoundError, match="make survey"):
         load_questionnaire(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/passwd", "../answers.sqlite", "../study.json", "link.wav", "", ".", "folder.wav"]
+)
+def test_a_file_outside_the_questionnaire_s_clips_is_refused_also_where_the_version_fits(copy, tmp_path, name):
+    (tmp_path / "secret.wav").write_bytes(b"RIFF of somebody else")
+    (copy.folder / "clips" / "link.wav").symlink_to(tmp_path / "secret.wav")
+    (copy.folder / "clips" / "folder.wav").mkdir()
+    for place in ("question", "check", "practice"):
+        with pytest.raises((ValueError, FileNotFoundError), match=r"damaged|no such file"):
+            load_questionnaire(copy(lambda content, place=place: _name_file(content, place, name)))
+
+
+def _name_file(content, place, name):
+    if place == "check":
+        content["checks"]["3"] = name
+    else:
+        (content["practice"] if place == "practice" else content["questions"][0])["files"]["first"] = name
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda c: c["questions"][0].update(duration_s=-1),
+            r"questions.0.duration_s = -1: input should be greater than",
+        ),
+        (lambda c: c["questions"][0].update(duration_s=float("nan")), "questions.0.duration_s = nan"),
+        (lambda c: c["questions"][1].update(kind="<b>"), "questions.1.kind = '<b>': input should be 'reconstruction'"),
+        (lambda c: c["questions"][0].update(id="../x"), "questions.0.id"),
+        (lambda c: c["questions"][0].update(color="red"), "questions.0.color = 'red': unexpected"),
+        (lambda c: c["questions"][0].pop("prompt"), "questions.0.prompt = .*: field required"),
+        (lambda c: c["questions"].append(c["questions"][0]), "questions r01 are in it twice"),
+        (lambda c: c["questions"][0]["files"].pop("first"), r"question r01: files of \['reference', 'second'\]"),
+        (lambda c: c.update(questions=[]), "no questions of kind editability and reconstruction"),
+        (lambda c: c.update(checks={}), "checks is empty"),
+        (lambda c: c.update(about={"contact": 5}), "about.contact = 5"),
+        (lambda c: c.clear(), "version = None: input should be a valid string"),
+    ],
+)
+def test_values_that_cannot_be_name_the_file_the_field_and_what_is_allowed(copy, edit, message):
+    with pytest.raises(ValueError, match=rf"study\.json: damaged.*{message}"):
+        load_questionnaire(copy(edit, hashed=False))
+
+
+def test_a_questionnaire_of_an_earlier_version_is_read(copy):
+    def as_before(content):
+        del content["practice"], content["about"]
+        content["contact"] = "you@there.org"
+
+    questionnaire = load_questionnaire(copy(as_before))
+    assert questionnaire.about.contact == "you@there.org" and questionnaire.n_practice == 0
+    assert plan(questionnaire, "code")[0].question != "p01"
+
+
+def test_questions_are_spread_over_all_concepts(tmp_path):
+    names = ("drum", "flute", "gong", "lute")
+    runs_dir, concepts = make_runs(tmp_path, names=names, n_prompts=1, n_clips=1)
+    questionnaire = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=2, concepts=concepts)
+    assert sorted(q.concept for q in questionnaire.questions if not q.catch) == list(names)
+    questionnaire = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=4, concepts=concepts)
+    for kind in ("reconstruction", "editability"):
+        assert sorted(q.concept for q in questionnaire.questions if q.kind == kind and not q.catch) == list(names)
+
+
+def test_a_run_whose_files_are_damaged_or_named_elsewhere_is_not_played(tmp_path):
+    runs_dir, concepts = make_runs(tmp_path, names=("lute",), n_prompts=1, n_clips=2)
+    ti = runs_dir / PROFILE / "lute" / "TI-BL" / "seed0"
+    manifest = json.loads((ti / "run.json").read_text())
+    (ti / "run.json").write_text(json.dumps({**manifest, "files": fingerprints(ti, {})}))
+    clip = ti / "clips" / "reconstruction-0.wav"
+    soundfile.write(clip, soundfile.read(clip)[0][::-1], 16000)
+    with pytest.raises(ValueError, match=r"1 usable reconstruction pairs.*its content is not what was written"):
+        build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=2, concepts=concepts)
+    table = ti / "clips" / "clips.csv"
+    table.write_text(table.read_text().replace("reconstruction-1.wav", "reconstruction-0.wav"))
+    with pytest.raises(ValueError, match=r"clips\.csv: damaged"):
+        find_pairs(Place(runs_dir, PROFILE))
+    (ti / "run.json").write_text(json.dumps(manifest))
+    rows = pd.read_csv(table, dtype=str)
+    for column, value, message in (
+        ("file", "/etc/passwd", "'/etc/passwd' leads out of"),
+        ("file", "../../x.wav", "leads out of"),
+        ("index", "one", "clips.csv: index 'one'; expected a whole number"),
+        ("kind", "reconstructed", "clips.csv: kind 'reconstructed'; expected reconstruction or"),
+    ):
+        rows.assign(**{column: value}).to_csv(table, index=False)
+        with pytest.raises(ValueError, match=message):
+            find_pairs(Place(runs_dir, PROFILE))
 
 
 def test_a_study_without_questions_is_refused(runs):

@@ -1,5 +1,7 @@
-"""Answering a listening study: order of steps, listening, storage, hostile input, many at once."""
+"""Taking part: order of steps, listening, invitations and limits, storage, hostile input, many at once."""
 
+import dataclasses
+import json
 import math
 import sqlite3
 import threading
@@ -8,6 +10,7 @@ import pytest
 from survey_runs import PROFILE, make_runs
 
 from tmp_utils.runs.place import Place
+from tmp_utils.survey.about import About
 from tmp_utils.survey.analysis import read_answers
 from tmp_utils.survey.notebook import NotebookSession
 from tmp_utils.survey.pairs import build_questionnaire
@@ -31,9 +34,19 @@ class Clock:
 
 
 @pytest.fixture(scope="module")
-def questionnaire(tmp_path_factory):
+def with_practice(tmp_path_factory):
     runs_dir, concepts = make_runs(tmp_path_factory.mktemp("session"))
-    return build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=3, concepts=concepts)
+    about = About(completion_code="HEARD-IT", recruitment=("PROLIFIC_PID",))
+    return build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=3, concepts=concepts, about=about)
+
+
+@pytest.fixture(scope="module")
+def questionnaire(with_practice):
+    return dataclasses.replace(with_practice, practice=None)  # as earlier versions built it
+
+
+def sessions_of(questionnaire, path, clock=None, **rules):
+    return Sessions(questionnaire, Store(questionnaire, path), Rules(**rules), clock=clock or Clock())
 
 
 @pytest.fixture
@@ -51,9 +64,15 @@ def enter(sessions):
     return sessions.check(code, "headphones", sessions._beeps(code))
 
 
+def load(sessions, code, position, slot, share=1.0):
+    """Take a share of a clip's bytes, from its beginning."""
+    delivery = sessions.clip(code, position, slot)
+    delivery.sent(0, round(share * delivery.path.stat().st_size))
+
+
 def hear(sessions, state, seconds=0.6):
     for slot in state["slots"]:
-        sessions.clip(state["code"], state["position"], slot)
+        load(sessions, state["code"], state["position"], slot)
         sessions.listen(state["code"], state["position"], slot, True)
         sessions.clock.now += seconds
         sessions.listen(state["code"], state["position"], slot, False)
@@ -65,7 +84,7 @@ def test_a_session_asks_every_question_once_and_keeps_sides_and_times(questionna
         hear(sessions, state)
         state = sessions.answer(state["code"], state["position"], "A")
     answers = sessions.store.answers()
-    assert state["stage"] == "done" and tuple(answers.columns) == COLUMNS
+    assert state["stage"] == "closing" and tuple(answers.columns) == COLUMNS
     assert sorted(answers["question"]) == sorted(question.id for question in questionnaire.questions)
     assert (answers["preferred"] == answers["side_a"]).all()
     assert (answers["heard_a_s"].round(2) == 0.6).all()
@@ -94,7 +113,7 @@ def test_an_answer_counts_only_after_listening_by_the_servers_clock(sessions, cl
     state = enter(sessions)
     code = state["code"]
     for slot in state["slots"]:
-        sessions.clip(code, 0, slot)
+        load(sessions, code, 0, slot)
         for _ in range(50):  # a player that claims to start and stop, in no time at all
             sessions.listen(code, 0, slot, True)
             sessions.listen(code, 0, slot, False)
@@ -154,14 +173,15 @@ def test_hostile_input_in_any_field_is_refused_in_words_and_stores_nothing(sessi
         lambda: sessions.listen(code, 0, "a", "yes"),
         lambda: sessions.answer(code, value, "A"),
         lambda: sessions.answer(code, 0, value),
+        lambda: sessions.finish(code, value, value),
     ]
     if value.__hash__ is not None:
         steps += [lambda: sessions.clip(code, 0, value), lambda: sessions.listen(code, 0, value, True)]
     for number, step in enumerate(steps):
-        with pytest.raises(Refused) as told:
+        with pytest.raises(Refused) as refusal:
             step()
-        assert 400 <= told.value.status < 500 and str(told.value).endswith((".", "AB.")), number
-        assert str(value) not in str(told.value) or len(str(value)) < 5
+        assert 400 <= refusal.value.status < 500 and str(refusal.value).endswith("."), number
+        assert str(value) not in str(refusal.value) or len(str(value)) < 5
     assert sessions.store.answers().empty and sessions.state(code) == state
 
 
@@ -233,11 +253,149 @@ def test_answers_survive_export_and_reading_with_none_as_an_answer(sessions, tmp
     assert list(read["preferred"]) == ["None", "Cannot decide"]
 
 
-def test_the_study_closes_when_it_has_enough_participants(questionnaire, tmp_path):
-    sessions = Sessions(questionnaire, Store(questionnaire, tmp_path / "a.sqlite"), Rules(max_participants=1))
-    sessions.start(True)
+def test_practice_comes_first_is_stored_and_is_in_no_table(with_practice, clock, tmp_path):
+    sessions = sessions_of(with_practice, tmp_path / "a.sqlite", clock, required_s=0.5, tolerance_s=0.1)
+    state = enter(sessions)
+    assert state["practice"] and state["total"] == len(with_practice.questions) == 8
+    hear(sessions, state)
+    state = sessions.answer(state["code"], 0, "B")
+    assert not state["practice"] and state["answered"] == 0
+    assert sessions.store.answers().empty and sessions.store.n_participants() == 0
+    again = sessions_of(with_practice, tmp_path / "a.sqlite", clock, required_s=0.5, tolerance_s=0.1)
+    assert again.state(state["code"]) == state
+    hear(again, state)
+    again.answer(state["code"], 1, "A")
+    answers = again.store.answers()
+    assert list(answers["position"]) == [0] and again.store.n_participants() == 1
+    assert "p01" not in set(answers["question"])
+
+
+def test_the_end_asks_about_training_once_keeps_a_comment_and_gives_the_completion_code(with_practice, tmp_path):
+    sessions = sessions_of(with_practice, tmp_path / "a.sqlite", required_s=0.5, tolerance_s=0.1)
+    state = sessions.start(True, recruitment={"PROLIFIC_PID": "5f3", "IP": "10.0.0.1"})
+    code = state["code"]
+    state = sessions.check(code, "headphones", sessions._beeps(code))
+    with pytest.raises(Refused, match="answer all questions first"):
+        sessions.finish(code, "none", "")
+    while state["stage"] == "question":
+        hear(sessions, state)
+        state = sessions.answer(code, state["position"], "A")
+    assert state["stage"] == "closing" and "HEARD-IT" not in str(state)
+    state = sessions.finish(code, "none", "=HYPERLINK()\x00\ud800 nice")
+    assert state["stage"] == "done" and state["completion_code"] == "HEARD-IT"
+    sessions.finish(code, "over 10 years", "again")
+    row = sessions.store.participants().iloc[0]
+    assert (row["musical_training"], row["comment"], row["answers"]) == ("none", "'=HYPERLINK() nice", 8)
+    assert json.loads(row["recruitment"]) == {"PROLIFIC_PID": "5f3"}
+
+
+def test_a_clip_counts_as_heard_only_as_far_as_its_bytes_were_sent(sessions, clock):
+    state = enter(sessions)
+    code = state["code"]
+
+    def play(slot):
+        sessions.listen(code, 0, slot, True)
+        clock.now += 10
+        return slot in sessions.listen(code, 0, slot, False)["missing"]
+
+    delivery = sessions.clip(code, 0, "a")
+    size = delivery.path.stat().st_size
+    with pytest.raises(Refused, match="not been loaded"):  # named, and nothing was taken of it
+        sessions.listen(code, 0, "a", True)
+    delivery.sent(0, 1)
+    assert play("a")
+    for _ in range(100):  # the same tenth again and again
+        delivery.sent(0, size // 10)
+    assert play("a")
+    for start in range(size // 2, size):  # the second half, byte by byte, and more than once
+        delivery.sent(start, start + 1)
+    assert play("a")
+    delivery.sent(size // 10, size // 2)
+    assert not play("a")
+    with pytest.raises(Refused, match="listen to"):
+        sessions.answer(code, 0, "A")
+
+
+def test_who_never_answered_leaves_room_for_others(questionnaire, tmp_path):
+    rules = {"max_participants": 1, "max_starts": 10_000, "required_s": 0.5, "tolerance_s": 0.1}
+    sessions = sessions_of(questionnaire, tmp_path / "a.sqlite", **rules)
+    for _ in range(20):
+        sessions.start(True, address="10.0.0.1")
+    state = enter(sessions)
+    hear(sessions, state)
+    sessions.answer(state["code"], 0, "A")
     with pytest.raises(Refused, match="all the participants it needs"):
         sessions.start(True)
+    assert sessions.state(state["code"])["position"] == 1  # who is in can go on
+
+
+def test_starts_from_one_address_are_limited_for_a_time_and_others_are_not(questionnaire, clock, tmp_path):
+    sessions = sessions_of(questionnaire, tmp_path / "a.sqlite", clock, max_starts=3, starts_window_s=600)
+    for address in ("10.0.0.1", "2001:db8:1:2::1", "10.0.0.1", "2001:db8:1:2::2", "10.0.0.1", "2001:db8:1:2:3::"):
+        sessions.start(True, address=address)
+        clock.now += 10
+    for address in ("10.0.0.1", "2001:db8:1:2:ffff::9"):  # one subscriber has 64 bits of IPv6
+        with pytest.raises(Refused, match="Many people have just started") as refusal:
+            sessions.start(True, address=address)
+        assert refusal.value.status == 429
+        clock.now += 10
+    for address in ("10.0.0.2", "2001:db8:1:3::1"):
+        sessions.start(True, address=address)
+    with pytest.raises(Refused) as refusal:
+        sessions.start(True, address="10.0.0.1")
+    clock.now += refusal.value.retry_after_s
+    assert sessions.start(True, address="10.0.0.1")["stage"] == "check"
+
+
+def test_with_invitations_each_link_starts_one_participant_and_finds_them_again(questionnaire, sessions):
+    store = sessions.store
+    store.invite(3)
+    store.invite(2)  # there are enough
+    (first, state), (second, _), _ = store.invitations()
+    assert state == "unused" and len({name for name, _ in store.invitations()}) == 3
+    for wrong in (None, "", "guessed", 7, first.lower() + "x", "é"):
+        with pytest.raises(Refused) as refusal:
+            sessions.start(True, wrong)
+        assert refusal.value.status == 403
+    code = sessions.start(True, first)["code"]
+    state = sessions.check(code, "earbuds", sessions._beeps(code))
+    again = Sessions(questionnaire, Store(questionnaire, store.path), sessions.rules, clock=sessions.clock)
+    assert again.start(True, first) == state and again.start(True, second)["code"] != code
+    assert [state for _, state in store.invitations()] == ["started", "started", "unused"]
+    assert len(store.participants()) == 2
+
+
+def test_one_invitation_used_twice_at_once_starts_one_participant(questionnaire, sessions):
+    sessions.store.invite(1)
+    ((name, _),) = sessions.store.invitations()
+    others = [Sessions(questionnaire, Store(questionnaire, sessions.store.path)) for _ in range(4)]  # as processes have
+    barrier, codes = threading.Barrier(4), []
+
+    def start(one):
+        barrier.wait()
+        codes.append(one.start(True, name)["code"])
+
+    threads = [threading.Thread(target=start, args=(one,)) for one in others]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    assert len(codes) == 4 and len(set(codes)) == 1 and len(sessions.store.participants()) == 1
+
+
+def test_a_participant_who_withdraws_is_deleted_and_their_link_is_used_up(sessions):
+    sessions.store.invite(2)
+    (name, _), (other, _) = sessions.store.invitations()
+    code = sessions.start(True, name)["code"]
+    state = sessions.check(code, "earbuds", sessions._beeps(code))
+    hear(sessions, state)
+    sessions.answer(code, 0, "A")
+    sessions.start(True, other)
+    assert sessions.store.withdraw(code) == 1
+    assert sessions.store.answers().empty and len(sessions.store.participants()) == 1
+    assert code.encode() not in sessions.store.path.read_bytes()
+    with pytest.raises(Refused, match="were deleted"):
+        sessions.start(True, name)
+    with pytest.raises(ValueError, match="is no participant"):
+        sessions.store.withdraw(code)
 
 
 def test_codes_are_understood_as_people_type_them():
@@ -250,8 +408,8 @@ def test_a_notebook_session_runs_through_its_buttons_and_times_listening(questio
     session = NotebookSession(questionnaire, store, rules=Rules(0.5, 0.1), clock=clock)
 
     def buttons():
-        found = [w for box in session.body.children for w in (box, *getattr(box, "children", ()))]
-        return {w.description: w for w in found if type(w).__name__ == "Button"}
+        widgets = [w for box in session.body.children for w in (box, *getattr(box, "children", ()))]
+        return {w.description: w for w in widgets if type(w).__name__ == "Button"}
 
     buttons()["Start"].click()
     assert "agree" in session.message.value

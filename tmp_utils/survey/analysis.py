@@ -1,9 +1,9 @@
-"""Reading a listening study: the paper's Table 2, with how sure it is.
+"""The answers of a listening study: the paper's Table 2 with intervals, and how far CLAP agrees.
 
-Conventions: a table of answers has one row an answer (`store.COLUMNS`; `read_answers` says which are needed).
-A share is a fraction of answers in [0, 1]. Wilson intervals (Wilson 1927) treat answers as independent; the
-clustered bootstrap draws participants with all their answers, because one person's answers resemble each
-other. Every result carries `source`, so that a simulated rater is never taken for people.
+Conventions: a table of answers has one row an answer (`store.COLUMNS`; `NEEDED` are required). A share is a fraction of
+answers in [0, 1]. Wilson intervals (Wilson 1927) treat answers as independent; the clustered bootstrap draws
+participants with all their answers, because one person's answers resemble each other. Every result carries `source`,
+so that nobody takes a simulated rater for people.
 
 read_answers     : CSV of answers -> table, checked.
 exclude          : participants who failed or did not reach the catch trials, reported.
@@ -20,9 +20,11 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.metrics.intervals import LEVEL, N_RESAMPLES, wilson
+from tmp_utils.metrics.names import short_name
 from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Questionnaire
 
 NEEDED = ("participant", "question", "kind", "catch", "first", "second", "side_a", "side_b", "choice", "source")
+VALUES = {"choice": CHOICES, "kind": KINDS, "catch": ("true", "false", "1", "0")}
 UNDECIDED = ("None", "Cannot decide")
 SIMULATED = "simulated rater"
 
@@ -49,8 +51,19 @@ def read_answers(path: str | Path) -> pd.DataFrame:
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path.name}: not a CSV of answers ({error}).") from error
     for name in (name for name in table.columns if name.endswith("_s") or name == "position"):
-        table[name] = pd.to_numeric(table[name], errors="coerce")
+        table[name] = [_number(text, f"{path.name}: {name}") for text in table[name]]
     return checked(table, path.name)
+
+
+def _number(text: str, where: str) -> float:
+    """A number from 0 up; nan for an empty text."""
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        number = -1.0
+    if text and not 0 <= number < float("inf"):
+        raise ValueError(f"{where} {text!r} is not allowed; expected a number from 0 up, or nothing.")
+    return number
 
 
 def checked(answers: pd.DataFrame, name: str = "answers") -> pd.DataFrame:
@@ -59,9 +72,13 @@ def checked(answers: pd.DataFrame, name: str = "answers") -> pd.DataFrame:
         raise ValueError(f"{name}: columns {missing} are missing; it has {list(answers.columns)}.")
     if answers.empty:
         raise ValueError(f"{name}: no answers in it. Wait for some, or look at the example answers.")
-    for column, known in (("choice", CHOICES), ("kind", KINDS)):
-        if unknown := sorted(set(answers[column]) - set(known)):
-            raise ValueError(f"{name}: {column} {unknown[:5]} is not known; expected one of {list(known)}.")
+    for column, allowed in VALUES.items():
+        values = answers[column].astype(str)
+        if unknown := sorted(set(values.str.lower() if column == "catch" else values) - set(allowed)):
+            raise ValueError(f"{name}: {column} {unknown[:5]} is not known; expected one of {list(allowed)}.")
+    for column in ("participant", "question", "first", "second", "source"):
+        if (answers[column].astype(str).str.strip() == "").any():
+            raise ValueError(f"{name}: {column} is empty in {_where(answers, column)}; expected some text.")
     if (twice := answers.duplicated(["participant", "question"])).any():
         row = answers[twice].iloc[0]
         raise ValueError(f"{name}: participant {row.participant} answers question {row.question} twice.")
@@ -75,13 +92,18 @@ def checked(answers: pd.DataFrame, name: str = "answers") -> pd.DataFrame:
     return answers
 
 
+def _where(answers: pd.DataFrame, column: str) -> str:
+    """Which row of a CSV has the first empty value, as spreadsheets count."""
+    return f"line {2 + int(np.argmax(answers[column].astype(str).str.strip() == ''))}"
+
+
 def source_of(answers: pd.DataFrame) -> str:
-    """Where answers are from, such as "web", or "simulated rater, web" for a mixture."""
+    """The sources of answers, such as "web", or "simulated rater, web" for a mixture."""
     return ", ".join(sorted(set(answers["source"]))) or "none"
 
 
 def exclude(answers: pd.DataFrame, max_failed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leave out whoever failed more than `max_failed` catch trials, or stopped before the last.
+    """Leave out participants who failed more than `max_failed` catch trials, or stopped before the last.
 
     Returns
     -------
@@ -90,16 +112,16 @@ def exclude(answers: pd.DataFrame, max_failed: int = 0) -> tuple[pd.DataFrame, p
     """
     n_catch = answers.loc[answers["catch"], "question"].nunique()
     rows = []
-    for participant, own in answers.groupby("participant", sort=True):
-        catch = own[own["catch"]]
+    for participant, part in answers.groupby("participant", sort=True):
+        catch = part[part["catch"]]
         failed = int((catch["preferred"] != CORRECT).sum())
         reason = f"failed {failed} of {len(catch)} catch trials" if failed > max_failed else ""
         reason = reason or ("stopped before the last catch trial" if len(catch) < n_catch else "")
-        rows.append([participant, len(own) - len(catch), len(catch), failed, bool(reason), reason])
+        rows.append([participant, len(part) - len(catch), len(catch), failed, bool(reason), reason])
     names = ["participant", "answers", "catch_trials", "failed", "excluded", "reason"]
     report = pd.DataFrame(rows, columns=names)
-    kept = report.loc[~report["excluded"], "participant"]
-    return answers[answers["participant"].isin(kept) & ~answers["catch"]], report
+    careful = report.loc[~report["excluded"], "participant"]
+    return answers[answers["participant"].isin(careful) & ~answers["catch"]], report
 
 
 def preference_table(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
@@ -153,8 +175,8 @@ def clustered_interval(
 
 def decided(answers: pd.DataFrame) -> pd.DataFrame:
     """The answers that prefer a clip, without catch trials, with `won`: 1 if it is the first variant's."""
-    kept = answers[~answers["catch"] & ~answers["preferred"].isin(UNDECIDED)]
-    return kept.assign(won=(kept["preferred"] == kept["first"]).astype(int))
+    wins = answers[~answers["catch"] & ~answers["preferred"].isin(UNDECIDED)]
+    return wins.assign(won=(wins["preferred"] == wins["first"]).astype(int))
 
 
 def sign_test(answers: pd.DataFrame) -> pd.DataFrame:
@@ -169,8 +191,7 @@ def sign_test(answers: pd.DataFrame) -> pd.DataFrame:
     from scipy.stats import binomtest
 
     rows = []
-    asked = answers[~answers["catch"]].groupby(["kind", "first", "second"], sort=False)
-    for names, part in asked:
+    for names, part in answers[~answers["catch"]].groupby(["kind", "first", "second"], sort=False):
         won = decided(part)["won"]
         net = np.sign((2 * won - 1).groupby(decided(part)["participant"]).sum())
         for unit, wins in (("answers", won == 1), ("participants", net[net != 0] > 0)):
@@ -198,9 +219,9 @@ def pair_scores(questionnaire: Questionnaire, embedder, concepts: dict | None = 
         sides = [load_clip(questionnaire.clip(question.files[role])) for role in ("first", "second")]
         if question.kind == "reconstruction":
             concept = (concepts or {}).get(question.concept) or load_concept(question.concept)
-            target, metric = embedder.embed_clips(load_clips(concept)), "CLAP-A"
+            target, metric = embedder.embed_clips(load_clips(concept)), short_name("clap_a")
         else:
-            target, metric = embedder.embed_prompts([question.prompt]), "CLAP-T"
+            target, metric = embedder.embed_prompts([question.prompt]), short_name("clap_t")
         scores = (np.asarray(embedder.embed_clips(sides)) @ np.asarray(target).T).mean(axis=1)
         rows.append([question.id, metric, *map(float, scores), embedder.name])
     return pd.DataFrame(rows, columns=["question", "metric", "score_first", "score_second", "embedder"])

@@ -1,79 +1,103 @@
-"""The page of a listening study, served by Gradio.
+"""The page of a listening study, served by Starlette and uvicorn.
 
-Conventions: the page is three files in `page/`; it talks JSON to `/api/...`. Nothing else is served: not
-Gradio's own pages, uploads or files, nor any file outside the study's folder. No request leaves the machine;
-with `share` Gradio lends a public link, as on Colab.
+Conventions: the page is three files in `page/`; it talks JSON to `/api/...`. Nothing else is served, and no file
+outside the questionnaire's folder. No request leaves the machine; with `share` Gradio lends a public link, as on Colab.
 
-create_app : study -> a Gradio server (a FastAPI application).
+create_app : sessions -> an ASGI application.
 serve      : run it until interrupted.
+Page       : a page that is served: its address, and how to close it.
 """
 
+import contextlib
 import functools
-import json
 import os
+import secrets
+import socket
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tmp_utils.files import write_csv
 from tmp_utils.survey.questions import load_questionnaire
-from tmp_utils.survey.session import Refused, Rules, Sessions
+from tmp_utils.survey.session import TRAINING, Delivery, Refused, Rules, Sessions
 from tmp_utils.survey.store import Store
 
-if TYPE_CHECKING:
-    import gradio
+try:
+    import uvicorn
+    from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
+    from starlette.requests import Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    from tmp_utils.survey.doors import ClipResponse, Doors, PatientProtocol, read_body
+except ImportError as error:
+    raise ImportError(f"the page needs more packages ({error}). Install them: `pip install -e .[survey]`.") from error
 
 PAGE = Path(__file__).with_name("page")
-PAGE_FILES = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
-PREFIXES = ("/api/", "/clip/", "/check/")
-STARTUP = "/gradio_api/startup-events"  # Gradio asks itself for this once, before it says it is up
-MAX_BODY_BYTES = 2000
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
-    "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
-    "referrer-policy": "no-referrer",
-    "x-content-type-options": "nosniff",
-    "cache-control": "no-store",
-}
-UNSENT = ("etag", "last-modified")  # they tell in which order clips were made, so which of two is whose
+PAGE_FILES = {"/": ("index.html", "html"), "/page.css": ("page.css", "css"), "/page.js": ("page.js", "javascript")}
+FIRST_PORT, N_PORTS = 7860, 100
+MAX_BODY_BYTES, MAX_CLOSING_BYTES = 2000, 8000  # the second holds a comment
+START_S = 10.0
+NO_LINK = (
+    "there is no public link, because Gradio's server could not be reached ({error}). Check the network and try again. "
+    "Without --share the page is served on this machine, and with --host 0.0.0.0 in your own network."
+)
 
 
-def create_app(sessions: Sessions) -> "gradio.Server":
-    """Return the application; nothing is listening yet.
+def create_app(sessions: Sessions) -> Doors:
+    """Return the application; nothing is listening yet."""
 
-    Raises
-    ------
-    ImportError : Gradio is missing, or older than the first with `gradio.Server`.
-    """
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    try:
-        from gradio import Server
-    except ImportError as error:
-        raise ImportError(
-            f"the page needs Gradio 6 or later ({error}). Install it with `pip install -e .[survey]`."
-        ) from error
-    from starlette.responses import FileResponse
+    def start(sent: dict, request: Request) -> dict:
+        address = request.client.host if request.client else ""
+        return sessions.start(sent.get("consent"), sent.get("invitation"), sent.get("recruitment"), address)
 
-    app = Server(title="Listening study", docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(_OnlyThePage)
-    for url, file in PAGE_FILES.items():
-        app.add_route(url, functools.partial(_page_file, PAGE / file), methods=["GET"])
+    def step(name: str, *keys: str, max_bytes: int = MAX_BODY_BYTES) -> Route:
+        method = getattr(sessions, name)
+        return _post(name, lambda sent, _: method(*(sent.get(key) for key in keys)), max_bytes)
 
-    def send(path: Path) -> FileResponse:
-        return FileResponse(path, media_type="audio/wav", content_disposition_type="inline")
+    def clip(code: str, position: str, slot: str) -> Delivery:
+        return sessions.clip(code, int(position) if position.isdecimal() and len(position) < 9 else None, slot)
 
-    app.add_route("/api/study", _get(lambda: _about(sessions)), methods=["GET"])
-    app.add_route("/api/start", _post(lambda sent: sessions.start(sent.get("consent"))), methods=["POST"])
-    app.add_route("/api/state", _post(lambda sent: sessions.state(sent.get("code"))), methods=["POST"])
-    for name, keys in {
-        "check": ("code", "device", "beeps"),
-        "listen": ("code", "position", "slot", "playing"),
-        "answer": ("code", "position", "choice"),
-    }.items():
-        app.add_route(f"/api/{name}", _post(_step(getattr(sessions, name), keys)), methods=["POST"])
-    app.add_route("/check/{code}", _get(lambda code: send(sessions.check_clip(code))), methods=["GET"])
-    clip = _get(lambda code, position, slot: send(sessions.clip(code, int(position), slot)))
-    app.add_route("/clip/{code}/{position:int}/{slot}", clip, methods=["GET"])
-    return app
+    routes = [
+        *(Route(url, functools.partial(_page_file, PAGE / name, kind)) for url, (name, kind) in PAGE_FILES.items()),
+        _get("/api/study", lambda: _about(sessions)),
+        _get("/check/{code}", sessions.check_clip),
+        _get("/clip/{code}/{position}/{slot}", clip),
+        _post("start", start),
+        step("state", "code"),
+        step("check", "code", "device", "beeps"),
+        step("listen", "code", "position", "slot", "playing"),
+        step("answer", "code", "position", "choice"),
+        step("finish", "code", "training", "comment", max_bytes=MAX_CLOSING_BYTES),
+    ]
+    app = Starlette(routes=routes)
+    app.router.redirect_slashes = False  # a redirect would repeat whatever host the request named
+    return Doors(app)
+
+
+@dataclass
+class Page:
+    """A page that is being served at `url`."""
+
+    url: str
+    _server: uvicorn.Server = field(repr=False)
+    _thread: threading.Thread = field(repr=False)
+
+    def wait(self) -> None:
+        """Wait until interrupted, and close the page."""
+        with contextlib.suppress(KeyboardInterrupt):
+            while self._thread.is_alive():
+                self._thread.join(1)
+        self.close()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.should_exit = True
+        self._thread.join(START_S)
 
 
 def serve(
@@ -84,8 +108,9 @@ def serve(
     share: bool = False,
     block: bool = True,
     rules: Rules | None = None,
-) -> "tuple[gradio.Server, str]":
-    """Serve the study in `folder`; returns the application and its address.
+    invitations: int = 0,
+) -> Page:
+    """Serve the questionnaire in `folder`.
 
     Parameters
     ----------
@@ -95,119 +120,125 @@ def serve(
     share : ask Gradio for a public link (needs a network).
     block : wait until interrupted; False returns at once, for a notebook.
     rules : how much listening is required, and how many participants are let in.
+    invitations : make so many one-time links, after which nobody starts without one. They are written to
+        `invitations.csv` beside the answers, with the present address, whenever the page is served.
+
+    Raises
+    ------
+    ValueError : `share` is set, and the questionnaire does not say who runs the study and whom to write to.
+    OSError : the port is taken, or there is no public link.
     """
     questionnaire = load_questionnaire(folder)
-    app = create_app(Sessions(questionnaire, Store(questionnaire, answers), rules or Rules()))
-    _, local, shared = app.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        prevent_thread_lock=True,
-        quiet=True,
-        inline=False,
-        ssr_mode=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        _frontend=False,
-    )
-    print(f"Listening study {questionnaire.version}: {shared or local}", flush=True)
-    print(f"Answers go to {answers or questionnaire.folder / 'answers.sqlite'}. Ctrl-C ends the page.", flush=True)
+    if share and (unfinished := questionnaire.about.unfinished):
+        raise ValueError(
+            f"{questionnaire.folder}: strangers cannot be asked to take part yet, because {', '.join(unfinished)} "
+            "is empty or holds a placeholder. Copy data/survey/about.toml, fill it in, and build with --about FILE."
+        )
+    store = Store(questionnaire, answers)
+    store.invite(invitations)
+    listener = _listener(host, port)
+    page = _start(create_app(Sessions(questionnaire, store, rules or Rules())), listener, share)
+    print(f"Listening study {questionnaire.version}: {page.url}", flush=True)
+    if links := [{"link": f"{page.url}?invitation={name}", "state": state} for name, state in store.invitations()]:
+        path = write_csv(store.path.with_name("invitations.csv"), links)
+        print(f"By invitation: {len(links)} links, one a participant, are in {path}.", flush=True)
+    print(f"Answers go to {store.path}. Ctrl-C ends the page.", flush=True)
     if block:
-        app.get_blocks().block_thread()
-    return app, shared or local
+        page.wait()
+    return page
+
+
+def _listener(host: str, port: int | None) -> socket.socket:
+    """A socket at the port, or at the first free one."""
+    for candidate in range(FIRST_PORT, FIRST_PORT + N_PORTS) if port is None else (port,):
+        with contextlib.suppress(OSError):
+            return socket.create_server((host, candidate), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    ports = f"{FIRST_PORT} to {FIRST_PORT + N_PORTS - 1}" if port is None else port
+    raise OSError(f"cannot listen on {host}, port {ports}: taken or not allowed. Choose another --port or --host.")
+
+
+def _start(app: Doors, listener: socket.socket, share: bool) -> Page:
+    """Serve in a thread. Only a link through Gradio brings the participants' addresses in a header to be trusted."""
+    config = uvicorn.Config(
+        app,
+        http=PatientProtocol,
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        server_header=False,
+        proxy_headers=share,
+        forwarded_allow_ips="127.0.0.1",
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    until = time.monotonic() + START_S
+    while not server.started and thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.01)
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    page = Page(f"http://{f'[{host}]' if ':' in host else host}:{port}/", server, thread)
+    if not share:
+        return page
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    from gradio.networking import setup_tunnel
+
+    try:
+        page.url = setup_tunnel(host, port, secrets.token_urlsafe(32), None, None).rstrip("/") + "/"
+    except Exception as error:  # Gradio raises several kinds, all for want of a connection
+        page.close()
+        raise OSError(NO_LINK.format(error=error)) from error
+    return page
 
 
 def _about(sessions: Sessions) -> dict:
     questionnaire = sessions.questionnaire
+    about = questionnaire.about
     return {
         "consent": list(questionnaire.consent),
-        "contact": questionnaire.contact,
+        **{name: getattr(about, name) for name in ("responsible", "purpose", "retention", "withdrawal", "contact")},
+        "recruitment": list(about.recruitment),
+        "training": list(TRAINING),
         "total": len(questionnaire.questions),
     }
 
 
-def _step(method: Callable, keys: tuple[str, ...]) -> Callable[[dict], dict]:
-    return lambda sent: method(*(sent.get(key) for key in keys))
+async def _page_file(path: Path, kind: str, _request: Request) -> Response:
+    return Response(path.read_bytes(), media_type=f"text/{kind}")
 
 
-async def _page_file(path: Path, _request: Any) -> Any:
-    from starlette.responses import FileResponse
+def _get(path: str, make: Callable[..., Any]) -> Route:
+    """A route that answers with what `make` returns for the path's parts: a clip, or JSON."""
 
-    return FileResponse(path)
+    async def endpoint(request: Request) -> Response:
+        return await _answer(functools.partial(make, **request.path_params))
 
-
-def _get(answer: Callable) -> Callable:
-    """An endpoint that answers with what `answer` makes of the path's parts: a response, or JSON."""
-
-    async def endpoint(request: Any) -> Any:
-        return await _answered(functools.partial(answer, **request.path_params))
-
-    return endpoint
+    return Route(path, endpoint)
 
 
-def _post(answer: Callable[[dict], dict]) -> Callable:
-    """An endpoint that answers with what `answer` makes of the JSON that was sent."""
+def _post(name: str, make: Callable[[dict, Request], dict], max_bytes: int = MAX_BODY_BYTES) -> Route:
+    """The route `/api/<name>`, which answers with what `make` returns for the JSON object that was posted."""
 
-    async def endpoint(request: Any) -> Any:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                return await _answered(functools.partial(_refuse, 413))
-        if request.headers.get("content-type", "").split(";")[0] != "application/json":
-            return await _answered(functools.partial(_refuse, 415))
+    async def endpoint(request: Request) -> Response:
         try:
-            sent = json.loads(body)
-        except (ValueError, RecursionError):
-            sent = None
-        if not isinstance(sent, dict):
-            return await _answered(functools.partial(_refuse, 400))
-        return await _answered(functools.partial(answer, sent))
+            sent = await read_body(request, max_bytes)
+        except Refused as refused:
+            return _refusal(refused)
+        return await _answer(functools.partial(make, sent, request))
 
-    return endpoint
+    return Route(f"/api/{name}", endpoint, methods=["POST"])
 
 
-def _refuse(status: int) -> None:
-    raise Refused(status, "The page sent something that is not understood. Please reload it.")
-
-
-async def _answered(answer: Callable) -> Any:
-    """Run `answer` in a thread; a refusal becomes its status and its words."""
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import JSONResponse
-
+async def _answer(make: Callable[[], Any]) -> Response:
+    """Run `make` in a thread; a refusal becomes its status and its words."""
     try:
-        made = await run_in_threadpool(answer)
+        made = await run_in_threadpool(make)
     except Refused as refused:
-        return JSONResponse({"message": str(refused)}, status_code=refused.status)
-    return JSONResponse(made) if isinstance(made, dict) else made
+        return _refusal(refused)
+    return ClipResponse(made) if isinstance(made, Delivery) else JSONResponse(made)
 
 
-class _OnlyThePage:
-    """ASGI middleware: only the page's own addresses are answered, each with `HEADERS`."""
-
-    def __init__(self, app: Callable):
-        self.app = app
-
-    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        if scope["type"] != "http":
-            if scope["type"] == "lifespan":
-                await self.app(scope, receive, send)
-            return
-        path, client = scope["path"], (scope.get("client") or ("",))[0]
-        own_start = path == STARTUP and client in ("127.0.0.1", "::1")
-        if path not in PAGE_FILES and not path.startswith(PREFIXES) and not own_start:
-            from starlette.responses import PlainTextResponse
-
-            await PlainTextResponse("Not found", status_code=404)(scope, receive, send)
-            return
-
-        async def send_with_headers(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                own = [(key.encode(), value.encode()) for key, value in HEADERS.items()]
-                replaced = {*HEADERS, *UNSENT}
-                kept = [(key, value) for key, value in message["headers"] if key.decode().lower() not in replaced]
-                message = {**message, "headers": kept + own}
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)
+def _refusal(refused: Refused) -> JSONResponse:
+    headers = {"retry-after": str(refused.retry_after_s)} if refused.retry_after_s else None
+    return JSONResponse({"message": str(refused)}, status_code=refused.status, headers=headers)

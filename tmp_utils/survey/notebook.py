@@ -1,19 +1,19 @@
 """The listening study as widgets, for a supervised session in a notebook.
 
 Conventions: plain ipywidgets, as both version 7 and 8 have them. The rules are those of the web page
-(`session.Sessions`): what counts as heard is timed by the kernel, from the press of a play button on. Clips
-are put into the page as data, under no name.
+(`session.Sessions`); what counts as heard is timed by the kernel, from the press of a play button. Clips are put into
+the page as data, without a name.
 
 NotebookSession : one participant in front of this notebook.
 """
 
 import base64
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from tmp_utils.survey.about import NEEDED
 from tmp_utils.survey.questions import Questionnaire
-from tmp_utils.survey.session import DEVICES, Refused, Rules, Sessions
+from tmp_utils.survey.session import DEVICES, TRAINING, Delivery, Refused, Rules, Sessions
 from tmp_utils.survey.store import Store
 
 NAMES = {"reference": "Play reference", "a": "Play clip A", "b": "Play clip B"}
@@ -21,12 +21,12 @@ ANSWERS = {"A": "Clip A", "B": "Clip B", "None": "Neither fits", "Cannot decide"
 
 
 class NotebookSession:
-    """Widgets that take one participant through a study; show `widget`.
+    """Widgets that take one participant through a questionnaire; show `widget`.
 
     Parameters
     ----------
-    store : where answers go; by default `answers.sqlite` in the study's folder.
-    code : to go on where a participant stopped; None starts with consent.
+    store : where answers go; by default `answers.sqlite` in the questionnaire's folder.
+    code : to continue where a participant stopped; None starts with consent.
     """
 
     def __init__(
@@ -78,9 +78,10 @@ class NotebookSession:
 
     def _consent(self) -> list:
         questionnaire = self.sessions.questionnaire
+        texts = [*questionnaire.consent, *(getattr(questionnaire.about, name) for name in NEEDED)]
         agree = self._widgets.Checkbox(description="I am 18 or older and agree to take part", indent=False)
         start = self._button("Start", lambda: self._step(self.sessions.start, agree.value))
-        return [*(self._html(text) for text in questionnaire.consent), self._html(questionnaire.contact), agree, start]
+        return [*(self._html(text) for text in texts if text), agree, start]
 
     def _check(self) -> list:
         code = self.state["code"]
@@ -95,11 +96,22 @@ class NotebookSession:
 
     def _question(self) -> list:
         state = self.state
-        where = f"Question {state['position'] + 1} of {state['total']}. {state['asked']}"
-        asked = [self._html(where), *([self._html(f"“{state['prompt']}”")] if state["prompt"] else [])]
+        number = "For practice" if state["practice"] else f"Question {state['answered'] + 1} of {state['total']}"
+        prompt = f"“{state['prompt']}”" if state["prompt"] else ""
+        texts = [self._html(text) for text in (f"{number}. {state['wording']}", prompt) if text]
         plays = [self._button(NAMES[slot], lambda slot=slot: self._listen(slot)) for slot in state["slots"]]
         answers = [self._button(text, lambda choice=choice: self._answer(choice)) for choice, text in ANSWERS.items()]
-        return [*asked, self._widgets.HBox(plays), self._widgets.HBox(answers)]
+        return [*texts, self._widgets.HBox(plays), self._widgets.HBox(answers)]
+
+    def _closing(self) -> list:
+        training = self._widgets.RadioButtons(options=TRAINING, description="Training")
+        comment = self._widgets.Textarea(description="Comment")
+        text = "Have you played an instrument or sung regularly, and for how long?"
+
+        def finish() -> None:
+            self._step(self.sessions.finish, self.state["code"], training.value, comment.value)
+
+        return [self._html(text), training, comment, self._button("Finish", finish)]
 
     def _done(self) -> list:
         return [self._html("Thank you. All your answers are stored.")]
@@ -116,6 +128,8 @@ class NotebookSession:
     def _answer(self, choice: str) -> None:
         self._step(self.sessions.answer, self.state["code"], self.state["position"], choice)
 
-    def _play(self, path: Path) -> None:
-        data = base64.b64encode(path.read_bytes()).decode()
+    def _play(self, delivery: Delivery) -> None:
+        content = delivery.path.read_bytes()
+        delivery.sent(0, len(content))
+        data = base64.b64encode(content).decode()
         self.player.value = f'<audio controls autoplay src="data:audio/wav;base64,{data}"></audio>'

@@ -1,17 +1,16 @@
-"""From runs to a listening study: which clips are compared, and how they are made to sound alike.
+"""From runs to a questionnaire: which clips are compared, and how they are made to sound alike.
 
 Conventions: two clips are a pair if two variants made them for the same concept, seed, prompt and index.
-Every clip of a study is mono, 16 kHz, 16-bit wav, at -23 LUFS (EBU R 128), with the same fades; the clips of
+Every clip of a questionnaire is mono, 16 kHz, 16-bit wav, at -23 LUFS (EBU R 128), with the same fades; the clips of
 a question last equally long. A question whose clips would clip at -23 LUFS is lowered as a whole.
 
-find_pairs  : every pair that the runs of a profile hold.
-build_questionnaire : pairs -> a study folder with catch trials and volume checks.
+find_pairs          : every pair that the runs of a profile hold.
+build_questionnaire : pairs -> a questionnaire with practice, catch trials and volume checks.
 """
 
 import hashlib
 import itertools
-import shutil
-import uuid
+import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,13 +19,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.files import explain_os_errors, write_json
+from tmp_utils.files import below, explain_os_errors, write_json
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
 from tmp_utils.inputs.concepts import Concept, load_concept
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import check_files
 from tmp_utils.runs.place import Place
+from tmp_utils.survey.about import About
 from tmp_utils.survey.questions import (
     CORRECT,
     FOIL,
@@ -37,23 +38,24 @@ from tmp_utils.survey.questions import (
     content_hash,
     load_questionnaire,
     questionnaire_content,
-    studies_dir,
+    survey_dir,
 )
 
 VARIANTS = ("DB-BL", "TI-BL")  # the paper's comparison
 N_PER_KIND = 10  # the paper's: half of 20 questions
 LEVEL_LUFS = -23.0
-PEAK = 0.98  # the highest sample that any clip of a study may have
+PEAK = 0.98  # the highest sample that any clip of a questionnaire may have
 FADE_S = 0.02
 BEEPS = (3, 4, 5)
 KEYS = ["concept", "class_noun", "seed", "kind", "family", "prompt_id", "index"]
 CONSENT = (
     "You will hear short pieces of sound made by computer programs, and say which of two fits better. "
     "There are {n} questions; they take about {minutes} minutes.",
-    "We store your answers, when you gave them, how long you listened, and whether you used headphones, under a "
-    "random code. We do not ask who you are, and store no name, address or device identifier.",
+    "We store your answers, when you gave them, how long you listened, what you listened with and your musical "
+    "training, under a random code. We do not ask who you are, and store no name, address or device identifier.",
     "Taking part is voluntary. You can stop at any time by closing the page, and come back with your code.",
 )
+RECRUITED = "The page's address holds {names} from the site that sent you here. We store that with your answers."
 
 
 def find_pairs(place: Place, variants: Sequence[str] = VARIANTS) -> pd.DataFrame:
@@ -77,10 +79,10 @@ def find_pairs(place: Place, variants: Sequence[str] = VARIANTS) -> pd.DataFrame
         for first, second in (itertools.combinations(variants, 2) if clips else ())
     ]
     if not any(len(part) for part in pairs):
-        there = sorted({f"{folder.parts[-3]}/{folder.parent.name}" for folder in folders})
+        finished = sorted({f"{folder.parts[-3]}/{folder.parent.name}" for folder in folders})
         raise ValueError(
             f"no pairs of {' and '.join(variants)} in {place.folder}: a pair needs "
-            f"both, for the same concept, seed and prompt. Finished runs: {', '.join(there) or 'none'}. "
+            f"both, for the same concept, seed and prompt. Finished runs: {', '.join(finished) or 'none'}. "
             f"Make them with `make study` or notebooks 02 and 03, or name other variants."
         )
     return pd.concat(pairs, ignore_index=True)
@@ -91,76 +93,91 @@ def build_questionnaire(
     variants: Sequence[str] = VARIANTS,
     n_per_kind: int = N_PER_KIND,
     seed: int = 0,
-    contact: str = "",
+    about: About | None = None,
     concepts: Mapping[str, Concept] | None = None,
 ) -> Questionnaire:
-    """Build a study from the runs of a profile; the same runs and settings give the same study.
+    """Build a questionnaire from the runs of a profile; the same runs and settings give the same one.
 
     Parameters
     ----------
-    n_per_kind : questions of either kind, spread over concepts and prompts; two catch trials are added.
+    n_per_kind : questions of either kind, spread over all concepts and prompts; a practice question and two catch
+        trials are added.
     seed : which pairs are drawn.
-    contact : whom participants can write to; shown on the page.
+    about : who runs the study, and the rest of what participants read; None says nothing of it.
     concepts : concepts that are in no catalogue, by the name their runs give; `collection.user_concepts` if None.
 
     Raises
     ------
-    ValueError : the runs hold too few pairs with sound in them, or no question is asked for.
+    ValueError : the runs hold too few pairs with sound in them, or n_per_kind is below 1.
     """
     if n_per_kind < 1:
         raise ValueError(f"n_per_kind={n_per_kind}: expected at least one question of either kind.")
-    pairs = find_pairs(place, variants)
-    root = studies_dir(place)
-    partial = root / f".{uuid.uuid4().hex}.partial"
+    about, pairs = about or About(), find_pairs(place, variants)
+    concepts = user_concepts(place) if concepts is None else concepts
+    root = survey_dir(place)
     with explain_os_errors(root):
-        (partial / "clips").mkdir(parents=True)
-        try:
-            known = user_concepts(place) if concepts is None else concepts
-            maker = _Maker(partial / "clips", seed, place.runs_dir, dict(known))
-            questions = [q for kind in KINDS for q in maker.draw(pairs[pairs["kind"] == kind], kind, n_per_kind)]
-            questions += maker.catch_trials(questions[0].concept)
-            minutes = 1 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)
-            consent = (CONSENT[0].format(n=len(questions), minutes=minutes), *CONSENT[1:])
-            checks = {n: maker.save(_beeps(n), f"beeps/{n}") for n in BEEPS}
-            left_out = tuple(maker.left_out)
-            questionnaire = Questionnaire(
-                partial, "", seed, tuple(variants), tuple(questions), checks, consent, contact, left_out
-            )
-            return _keep(questionnaire, root)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
-
-def _keep(questionnaire: Questionnaire, root: Path) -> Questionnaire:
-    content = questionnaire_content(questionnaire)
-    version = content_hash(content, questionnaire.folder)
-    folder = root / f"study-{version}"
-    if not folder.exists():
-        write_json(questionnaire.folder / STUDY_FILE, {"version": version, **content})
-        questionnaire.folder.rename(folder)
-    (folder / STUDY_FILE).touch()  # the one that was asked for last is the newest, also if it was there before
+        root.mkdir(parents=True, exist_ok=True)
+    with explain_os_errors(root), tempfile.TemporaryDirectory(dir=root, prefix=".") as temporary:
+        folder = Path(temporary) / "questionnaire"
+        (folder / "clips").mkdir(parents=True)
+        maker = _Maker(folder / "clips", seed, place.runs_dir, dict(concepts))
+        questions = [q for kind in KINDS for q in maker.draw(pairs[pairs["kind"] == kind], kind, n_per_kind)]
+        questions += maker.catch_trials()
+        questionnaire = Questionnaire(
+            folder=folder,
+            version="",
+            seed=seed,
+            variants=tuple(variants),
+            questions=tuple(questions),
+            checks={n: maker.save(_beeps(n), f"beeps/{n}") for n in BEEPS},
+            consent=_consent(questions, about),
+            left_out=tuple(maker.left_out),
+            about=about,
+            practice=maker.practice(),
+        )
+        content = questionnaire_content(questionnaire)
+        version = content_hash(content, folder)
+        kept = root / f"study-{version}"
+        if not kept.exists():
+            write_json(folder / STUDY_FILE, {"version": version, **content})
+            folder.rename(kept)
+    (kept / STUDY_FILE).touch()  # the one that was built last is the newest, also if it was there before
     if questionnaire.left_out:
         warnings.warn(
             f"{len(questionnaire.left_out)} pairs were left out because a clip of theirs cannot be played: "
             + "; ".join(questionnaire.left_out),
-            stacklevel=3,
+            stacklevel=2,
         )
-    return load_questionnaire(folder)
+    return load_questionnaire(kept)
+
+
+def _consent(questions: Sequence[Question], about: About) -> tuple[str, ...]:
+    minutes = 1 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)
+    recruited = [RECRUITED.format(names=", ".join(about.recruitment))] if about.recruitment else []
+    return (CONSENT[0].format(n=len(questions), minutes=minutes), CONSENT[1], *recruited, *CONSENT[2:])
 
 
 def _run_clips(folder: Path) -> pd.DataFrame:
-    """The clips of a run, with what they are of."""
+    """The clips of a run: `KEYS`, variant and path."""
     manifest = folder / "clips" / "clips.csv"
     if not manifest.is_file():
         raise FileNotFoundError(f"{manifest}: no such file, so no clips to listen to. Make that run again.")
-    table = pd.read_csv(manifest, dtype={"prompt_id": str, "family": str}, keep_default_na=False)
+    check_files(folder, "clips/clips.csv")
+    table = pd.read_csv(manifest, dtype=str, keep_default_na=False, float_precision="round_trip")
     if missing := {"file", "prompt_id", "kind", "family", "index"} - set(table.columns):
         raise ValueError(f"{manifest}: columns {sorted(missing)} are missing. Make that run again.")
+    for column, valid, allowed in (
+        ("kind", table["kind"].isin(KINDS), " or ".join(KINDS)),
+        ("index", table["index"].str.fullmatch(r"\d{1,6}"), "a whole number from 0 up"),
+    ):
+        if len(wrong := table.loc[~valid, column]):
+            raise ValueError(f"{manifest}: {column} {wrong.iloc[0]!r}; expected {allowed}. Make that run again.")
     parameters = read_manifest(folder)["parameters"]
-    table["path"] = [str(manifest.parent / file) for file in table["file"]]
+    table["path"] = [str(below(manifest.parent, file)) for file in table["file"]]
     table["concept"] = parameters.get("concept", folder.parts[-3])
     table["class_noun"] = parameters.get("class_noun", "")
-    return table.assign(variant=folder.parent.name, seed=int(folder.name.removeprefix("seed")))
+    seed = int(folder.name.removeprefix("seed"))
+    return table.astype({"index": int}).assign(variant=folder.parent.name, seed=seed)
 
 
 def _matched(clips: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -176,6 +193,7 @@ class _Maker:
     def __init__(self, folder: Path, seed: int, runs_dir: Path, concepts: dict[str, Concept]):
         self.folder, self.seed, self.runs_dir, self.concepts = folder, seed, runs_dir, concepts
         self.left_out: list[str] = []
+        self.used: Counter = Counter()  # how often a concept was drawn, by name, for questions of either kind
 
     def draw(self, pairs: pd.DataFrame, kind: str, n: int) -> list[Question]:
         """Draw `n` pairs of one kind, spread over variants, concepts, prompt families and prompts."""
@@ -184,18 +202,19 @@ class _Maker:
         used: Counter = Counter()
         questions: list[Question] = []
         while rest and len(questions) < n:
-            pair = min(rest, key=lambda row: [used[mark] for mark in _marks(row)])
+            pair = min(rest, key=lambda row: _turn(row, used, self.used))
             rest.remove(pair)
             try:
                 questions.append(self.question(pair, f"{kind[0]}{len(questions) + 1:02d}", rng))
                 used.update(_marks(pair))
+                self.used[pair["concept"]] += 1
             except (ValueError, FileNotFoundError) as error:
                 name = f"{pair['concept']}, {pair['prompt_id']}, {pair['index']}"
                 self.left_out.append(f"{name}: {str(error).replace(f'{self.runs_dir}/', '')}")
         if len(questions) < n:
             lower = f"Lower n_per_kind (SURVEY='--n-per-kind {len(questions)}' with make), or make"
             raise ValueError(
-                f"{len(questions)} usable {kind} pairs, and {n} questions of that kind were asked for. "
+                f"{len(questions)} usable {kind} pairs; n_per_kind={n} needs {n}. "
                 f"{lower if questions else 'Make'} more runs. Left out: {'; '.join(self.left_out) or 'none'}."
             )
         return questions
@@ -206,6 +225,8 @@ class _Maker:
         paths = {"first": Path(pair["file_first"]), "second": Path(pair["file_second"])}
         if pair["kind"] == "reconstruction":
             paths["reference"] = concept.clips[rng.integers(len(concept.clips))]
+        for path in (paths["first"], paths["second"]):
+            check_files(path.parents[1], f"clips/{path.name}")
         clips = {role: load_clip(path, duration_s=CLIP_S) for role, path in paths.items()}
         sources = {role: self.short(path) for role, path in paths.items()}
         names = {key: pair[key] for key in ("kind", "concept", "prompt_id", "first", "second")}
@@ -213,19 +234,34 @@ class _Maker:
         words = "" if "reference" in paths else fill(_template(pair["prompt_id"]), noun)
         return self.finished(question_id, clips, sources, prompt=words, catch=False, **names)
 
-    def catch_trials(self, name: str) -> list[Question]:
+    def catch_trials(self) -> list[Question]:
         """One question of either kind with only one right answer: the concept itself, or hiss."""
-        concept = self.concept(name)
-        real, hiss = load_clip(concept.clips[0], duration_s=CLIP_S), _pink_noise(self.seed)
-        names = {"concept": name, "first": CORRECT, "second": FOIL, "prompt_id": "catch", "catch": True}
-        sources = {"first": concept.clips[0].name, "second": "pink noise"}
-        prompt = fill(reconstruction_prompt().template, concept.class_noun)
-        clips = {"first": real, "second": hiss}
-        same = {**clips, "reference": real}
+        rest, hiss = sorted(self.used), _pink_noise(self.seed)
         return [
-            self.finished("c01", same, sources, kind=KINDS[0], prompt="", **names),
-            self.finished("c02", clips, sources, kind=KINDS[1], prompt=prompt, **names),
+            self.sure(f"c{k + 1:02d}", kind, rest[k % len(rest)], hiss, "pink noise") for k, kind in enumerate(KINDS)
         ]
+
+    def practice(self) -> Question:
+        """A question that shows how the page works: the reference itself, or the beeps of the volume check."""
+        return self.sure("p01", KINDS[0], sorted(self.used)[-1], _beeps(max(BEEPS)), "beeps")
+
+    def sure(self, question_id: str, kind: str, name: str, foil: np.ndarray, source: str) -> Question:
+        """Make a question with only one right answer, the concept's own recording."""
+        concept = self.concept(name)
+        real = load_clip(concept.clips[0], duration_s=CLIP_S)
+        clips = {"first": real, "second": foil, **({"reference": real} if kind == KINDS[0] else {})}
+        return self.finished(
+            question_id,
+            clips,
+            {"first": concept.clips[0].name, "second": source},
+            kind=kind,
+            catch=True,
+            concept=name,
+            prompt_id="catch",
+            prompt=fill(reconstruction_prompt().template, concept.class_noun) if kind == KINDS[1] else "",
+            first=CORRECT,
+            second=FOIL,
+        )
 
     def finished(self, question_id: str, clips: dict, sources: dict, **names) -> Question:
         """Make clips of one question alike, write them, and return the question."""
@@ -259,8 +295,13 @@ class _Maker:
         return path.relative_to(self.runs_dir).as_posix() if path.is_relative_to(self.runs_dir) else path.name
 
 
+def _turn(row: Mapping, used: Counter, concepts: Counter) -> list[int]:
+    """How often each mark of a row was drawn, and its concept for questions of the other kind too."""
+    return [used[mark] for mark in _marks(row)[:2]] + [concepts[row["concept"]]] + [used[m] for m in _marks(row)[2:]]
+
+
 def _marks(row: Mapping) -> list[tuple]:
-    """What a draw is spread over, the most important first."""
+    """What a draw is spread over, the most important first: variants, concept, family, prompt, seed."""
     names = (("first", "second"), ("concept",), ("family",), ("prompt_id",), ("seed",))
     return [tuple((name, row[name]) for name in group) for group in names]
 

@@ -1,45 +1,50 @@
-"""A listening study as it lies in its folder, and the order and sides each participant gets.
+"""A questionnaire (a built listening study) as it lies in its folder, and the order and sides each participant gets.
 
-Conventions: a study folder holds `questionnaire.json`, `clips/` with neutral names, and later `answers.sqlite`. Its
-version is a hash of all that a participant sees or hears. `first` and `second` are the variants of a question
-in the study's own order; A and B are where one participant hears them. Levels are in LUFS, durations in s.
+Conventions: the folder holds `study.json`, `clips/` with neutral names, and later `answers.sqlite`. The version is a
+hash of all that a participant sees or hears. `first` and `second` are the variants of a question in the
+questionnaire's order; A and B are where one participant hears them. Levels are in LUFS, durations in s.
 
-Question, Questionnaire : what is asked.
-load_questionnaire      : folder -> Questionnaire, checked against its version.
-find_questionnaires    : the studies built from a profile's runs.
+Question, Questionnaire : two clips to compare; all of them, with what participants are told.
+load_questionnaire      : folder -> Questionnaire, checked field by field and against its version.
+find_questionnaires     : those that were built from a profile's runs.
 newest_questionnaire    : the one that is served and read unless another is named.
 Placement, plan : one participant's order and sides, drawn from their code.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
-from tmp_utils.files import plain
+from tmp_utils.files import below, plain
 from tmp_utils.runs.place import Place
+from tmp_utils.survey.about import STRICT, About, first_fault
 
 KINDS = ("reconstruction", "editability")
 CHOICES = ("A", "B", "None", "Cannot decide")
-ASKED = {
+WORDING = {
     "reconstruction": "Which clip better matches the reference?",
     "editability": "Which clip better matches the description?",
 }
 CORRECT, FOIL = "correct", "foil"  # the two sides of a catch trial
 STUDY_FILE = "study.json"
 VERSION_CHARS = 12
+Seconds = Annotated[float, Field(ge=0, le=600)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Question:
     """One question: two clips, and a reference clip or a prompt to compare them with.
 
     Attributes
     ----------
-    id : "r01" (reconstruction), "e01" (editability), "c01" (catch trial).
+    id : "r01" (reconstruction), "e01" (editability), "c01" (catch trial), "p01" (practice).
     prompt : what a participant reads, with the class noun; empty for reconstruction.
     first, second : variants, or "correct" and "foil" in a catch trial.
     files : file in `clips/` of "first", "second" and, for reconstruction, "reference".
@@ -48,19 +53,19 @@ class Question:
     level_lufs : of every clip.
     """
 
-    id: str
-    kind: str
+    id: Annotated[str, Field(pattern=r"^[a-z]\d+$")]
+    kind: Literal[KINDS]
     catch: bool
     concept: str
     prompt_id: str
     prompt: str
     first: str
     second: str
-    files: dict[str, str]
+    files: dict[Literal["first", "second", "reference"], str]
     sources: dict[str, str]
-    duration_s: float
-    reference_s: float
-    level_lufs: float
+    duration_s: Annotated[Seconds, Field(gt=0)]
+    reference_s: Seconds
+    level_lufs: Annotated[float, Field(ge=-100, le=0)]
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -72,9 +77,15 @@ class Question:
         return self.reference_s if slot == "reference" else self.duration_s
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Questionnaire:
-    """A listening study; `checks` are the volume checks, by how many beeps each has."""
+    """A listening study.
+
+    consent : paragraphs that a participant agrees to; about : who runs the study, and the rest of what they read.
+    checks : file of each volume check, by how many beeps it has.
+    left_out : pairs that could not be used, and why.
+    practice : a question that comes first and does not count; None in questionnaires of earlier versions.
+    """
 
     folder: Path
     version: str
@@ -83,16 +94,39 @@ class Questionnaire:
     questions: tuple[Question, ...]
     checks: dict[int, str]
     consent: tuple[str, ...]
-    contact: str
-    left_out: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    about: About = About()
+    practice: Question | None = None
 
     def question(self, question_id: str) -> Question:
         """The question of that id."""
-        return next(question for question in self.questions if question.id == question_id)
+        for question in self.all_questions():
+            if question.id == question_id:
+                return question
+        raise ValueError(f"there is no question {question_id!r} in {self.folder}; these answers are not to it.")
+
+    def all_questions(self) -> Iterator[Question]:
+        """The practice question, where there is one, and the others."""
+        yield from (self.practice,) if self.practice else ()
+        yield from self.questions
+
+    @property
+    def n_practice(self) -> int:
+        """How many questions come first and do not count: 1 or 0."""
+        return int(self.practice is not None)
 
     def clip(self, file: str) -> Path:
-        """The path of one of the study's clips."""
-        return self.folder / "clips" / file
+        """The path of one of the questionnaire's clips.
+
+        Raises
+        ------
+        ValueError : the name, or a link of that name, leads out of the questionnaire's clips.
+        """
+        clips = self.folder / "clips"
+        path = below(clips, file)
+        if path.suffix != ".wav" or not path.resolve().is_relative_to(clips.resolve()):
+            raise ValueError(f"{file!r} is no wav file in {clips}. A questionnaire plays only its own clips.")
+        return path
 
 
 @dataclass(frozen=True)
@@ -110,27 +144,28 @@ class Placement:
 
 
 def content_hash(content: dict, folder: Path) -> str:
-    """Hash of a study's content and of the bytes of its clips."""
+    """Hash of a questionnaire's content and of the bytes of its clips."""
     whole = hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode())
-    for path in sorted((folder / "clips").iterdir()):
+    for path in sorted(path for path in (folder / "clips").glob("*.wav") if path.is_file()):
         whole.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:VERSION_CHARS]
 
 
 def questionnaire_content(questionnaire: Questionnaire) -> dict:
-    """What `questionnaire.json` holds beside the version."""
+    """What `study.json` holds beside the version."""
     content = asdict(questionnaire)
     del content["folder"], content["version"]
     return plain(content)
 
 
 def load_questionnaire(folder: str | Path) -> Questionnaire:
-    """Read a study from its folder.
+    """Read a questionnaire from its folder.
 
     Raises
     ------
-    FileNotFoundError : there is no study in the folder.
-    ValueError : its file is damaged, or a clip or the file was changed since it was built.
+    FileNotFoundError : there is none in the folder, or one of its clips is missing.
+    ValueError : a field has a value that is not allowed, a name leads out of the folder, or a clip or the file was
+        changed since it was built.
     """
     folder = Path(folder)
     path = folder / STUDY_FILE
@@ -140,67 +175,83 @@ def load_questionnaire(folder: str | Path) -> Questionnaire:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        version = content.pop("version")
-        questionnaire = _from_content(folder, version, content)
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error}). Delete its folder and build the study again.") from error
+        version = content.pop("version", None)
+        fields = {"folder": folder, "version": version, **content}
+        if "contact" in fields:  # as earlier versions wrote it
+            fields["about"] = {"contact": fields.pop("contact")}
+        questionnaire = TypeAdapter(Questionnaire).validate_python(fields)
+        files = {name for question in questionnaire.all_questions() for name in question.files.values()}
+        clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.checks.values()})]
+        _check_whole(questionnaire)
+    except ValidationError as error:
+        raise ValueError(f"{path}: damaged. {first_fault(error)} Build the questionnaire again.") from error
+    except (AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: damaged (it holds no JSON object). Build the questionnaire again.") from error
+    except ValueError as error:  # not JSON, not UTF-8, or refused above
+        raise ValueError(f"{path}: damaged ({error}). Build the questionnaire again.") from error
+    if missing := [clip for clip in clips if not clip.is_file()]:
+        raise FileNotFoundError(f"{missing[0]}: no such file. Restore the folder, or build the questionnaire again.")
     if content_hash(content, folder) != version:
         raise ValueError(
-            f"{folder}: the study or its clips were changed since version {version} was built, so answers "
-            "would not be to the same questions. Restore the folder, or build a new study."
+            f"{folder}: the questionnaire or its clips were changed since version {version} was built, so answers "
+            "would not be to the same questions. Restore the folder, or build another questionnaire."
         )
     return questionnaire
 
 
-def _from_content(folder: Path, version: str, content: dict) -> Questionnaire:
-    return Questionnaire(
-        folder=folder,
-        version=version,
-        seed=content["seed"],
-        variants=tuple(content["variants"]),
-        questions=tuple(Question(**question) for question in content["questions"]),
-        checks={int(beeps): file for beeps, file in content["checks"].items()},
-        consent=tuple(content["consent"]),
-        contact=content["contact"],
-        left_out=tuple(content["left_out"]),
-    )
+def _check_whole(questionnaire: Questionnaire) -> None:
+    """Refuse what is valid field by field, and still cannot be asked."""
+    ids = [question.id for question in questionnaire.all_questions()]
+    if twice := sorted({each for each in ids if ids.count(each) > 1}):
+        raise ValueError(f"questions {', '.join(twice)} are in it twice")
+    if missing := set(KINDS) - {question.kind for question in questionnaire.questions if not question.catch}:
+        raise ValueError(f"no questions of kind {' and '.join(sorted(missing))}")
+    for question in questionnaire.all_questions():
+        roles = {"first", "second", *(["reference"] if question.kind == "reconstruction" else [])}
+        if set(question.files) != roles:
+            raise ValueError(f"question {question.id}: files of {sorted(question.files)}; expected {sorted(roles)}")
+    if not questionnaire.checks:
+        raise ValueError("checks is empty; expected the file of at least one volume check")
 
 
-def studies_dir(place: Place) -> Path:
-    """Where the studies of a profile lie: `<runs_dir>/<profile>/survey`."""
+def survey_dir(place: Place) -> Path:
+    """Where the questionnaires of a profile lie: `<runs_dir>/<profile>/survey`."""
     return place.folder / "survey"
 
 
 def find_questionnaires(place: Place) -> list[Path]:
-    """Folders of the studies built from a profile's runs, the oldest first."""
-    found = studies_dir(place).glob(f"study-*/{STUDY_FILE}")
-    return [path.parent for path in sorted(found, key=lambda path: (path.stat().st_mtime, path))]
+    """Folders of the questionnaires built from a profile's runs, the oldest first."""
+    files = survey_dir(place).glob(f"study-*/{STUDY_FILE}")
+    return [path.parent for path in sorted(files, key=lambda path: (path.stat().st_mtime, path))]
 
 
 def newest_questionnaire(place: Place) -> Questionnaire | None:
-    """The study of a profile that was built last, or None; its answers stay with it when runs are added."""
-    found = find_questionnaires(place)
-    return load_questionnaire(found[-1]) if found else None
+    """The questionnaire that was built last, or None; its answers stay with it when runs are added."""
+    folders = find_questionnaires(place)
+    return load_questionnaire(folders[-1]) if folders else None
 
 
 def plan(questionnaire: Questionnaire, code: str) -> list[Placement]:
-    """The order and the sides of one participant, drawn from the study's version and the participant's code.
+    """The order and the sides of one participant, drawn from the version and the participant's code.
 
-    The two kinds are blocks, in either order. Within a block the order is random, a catch trial is never
-    first, and each variant is A as often as B (to within one).
+    Practice comes first. The two kinds are blocks, in either order. Within a block the order is random, a catch
+    trial is never first, and each variant is A as often as B (to within one).
     """
     digest = hashlib.sha256(f"{questionnaire.version}/{code}".encode()).digest()
     rng = np.random.default_rng(list(digest))
-    return [placement for kind in rng.permutation(KINDS) for placement in _block(questionnaire, str(kind), rng)]
+    blocks = [placement for kind in rng.permutation(KINDS) for placement in _block(questionnaire, str(kind), rng)]
+    practice = [Placement(questionnaire.practice.id, bool(rng.integers(2)))] if questionnaire.practice else []
+    return practice + blocks
 
 
 def _block(questionnaire: Questionnaire, kind: str, rng: np.random.Generator) -> list[Placement]:
-    asked = [question.id for question in questionnaire.questions if question.kind == kind and not question.catch]
-    catches = [question.id for question in questionnaire.questions if question.kind == kind and question.catch]
-    order = [str(question) for question in rng.permutation(asked)]
+    block = [question for question in questionnaire.questions if question.kind == kind]
+    counted = [question.id for question in block if not question.catch]
+    catches = [question.id for question in block if question.catch]
+    order = [str(question) for question in rng.permutation(counted)]
     for catch in catches:
         order.insert(int(rng.integers(1, len(order) + 1)), catch)
-    sides = dict(zip(asked, _balanced(len(asked), rng), strict=True))
+    sides = dict(zip(counted, _balanced(len(counted), rng), strict=True))
     sides |= {catch: bool(rng.integers(2)) for catch in catches}
     return [Placement(question, sides[question]) for question in order]
 

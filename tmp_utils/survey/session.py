@@ -1,48 +1,78 @@
 """What a participant may do next, whoever shows it: the web page or a notebook.
 
-Conventions: listening is timed here, by this process's own clock, between the first and the last moment that a
-player reports to play; a clip that was never sent counts as unheard whatever a player says. One clip plays at a
-time. Positions count from 0. What a participant is told holds no variant, no file name and no other's answers.
+Conventions: listening is timed here, by this process's clock, between the first and the last moment that a player
+reports to play, and no more counts as heard than was sent of a clip. One clip plays at a time. Positions count from 0,
+practice included. What a participant is sent holds no variant, no file name and no other's answers.
 
-Rules    : how much listening is required, and how many participants are let in.
-Sessions : consent, volume check, listening, answers, in that order.
+Rules    : how much listening is required, and who is let in.
+Sessions : consent, volume check, practice, listening and answers, closing questions, in that order.
 Refused  : a step that is not allowed, with words for the participant.
 """
 
 import hashlib
+import ipaddress
+import json
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from tmp_utils.survey.questions import ASKED, CHOICES, Placement, Question, Questionnaire
-from tmp_utils.survey.store import AlreadyAnswered, Store, tidy_code
+from tmp_utils.survey.questions import CHOICES, WORDING, Placement, Question, Questionnaire
+from tmp_utils.survey.store import WITHDRAWN, AlreadyAnswered, Store, tidy_code
 
 MIN_HEARD_S = 0.02  # whatever is required, a clip that was never played has not been heard
 DEVICES = ("headphones", "earbuds", "loudspeakers")
+TRAINING = ("none", "under 3 years", "3 to 10 years", "over 10 years", "not said")
+MAX_COMMENT_CHARS = 1000
+MAX_ADDRESSES = 10_000  # whose starts are remembered; the oldest go first
 
 
 @dataclass(frozen=True)
 class Rules:
-    """required_s : seconds of every clip to be heard before answering (all of it, if shorter).
+    """How much listening is required, and who is let in.
 
-    tolerance_s : how much of that a slow connection may take away; max_participants : who can join.
+    required_s : seconds of every clip to be heard before answering (all of it, if shorter).
+    tolerance_s : how much of that a slow connection may take away.
+    max_participants : how many who answered are enough; who only started is not counted.
+    max_starts, starts_window_s : how many can start from one address within a time; a school shares one address.
     """
 
     required_s: float = 5.0
     tolerance_s: float = 0.3
     max_participants: int = 1000
+    max_starts: int = 120
+    starts_window_s: float = 600.0
 
 
 class Refused(ValueError):
-    """A step that is not allowed now; `status` is the HTTP status that says so."""
+    """A step that is not allowed now; `status` is the HTTP status that says so, and `retry_after_s` when it will be."""
 
-    def __init__(self, status: int, message: str):
+    def __init__(self, status: int, message: str, retry_after_s: int | None = None):
         super().__init__(message)
-        self.status = status
+        self.status, self.retry_after_s = status, retry_after_s
+
+
+@dataclass
+class _Sent:
+    """Which bytes of a clip were sent, as disjoint intervals [start, stop)."""
+
+    size: int
+    parts: list[tuple[int, int]] = field(default_factory=list)
+
+    def add(self, start: int, stop: int) -> None:
+        """Enter bytes that were sent, once more or for the first time."""
+        apart = [(a, b) for a, b in self.parts if b < start or a > stop]
+        joined = [(a, b) for a, b in self.parts if not (b < start or a > stop)] + [(start, stop)]
+        self.parts = [*apart, (min(a for a, _ in joined), max(b for _, b in joined))] if stop > start else self.parts
+
+    @property
+    def share(self) -> float:
+        """Fraction of the clip, in [0, 1]."""
+        return sum(b - a for a, b in self.parts) / self.size
 
 
 @dataclass
@@ -52,13 +82,20 @@ class _Listening:
     position: int
     shown: float
     heard_s: dict[str, float]
-    sent: set[str] = field(default_factory=set)
+    sent: dict[str, _Sent] = field(default_factory=dict)
     playing: str | None = None
     since: float = 0.0
 
 
+class Delivery(NamedTuple):
+    """A clip's file, and what to call with each stretch of bytes [start, stop) that was sent of it."""
+
+    path: Path
+    sent: Callable[[int, int], None]
+
+
 class Sessions:
-    """The sessions of all participants of one study.
+    """The sessions of all participants of one questionnaire.
 
     Parameters
     ----------
@@ -76,32 +113,75 @@ class Sessions:
     ):
         self.questionnaire, self.store, self.rules, self.source, self.clock = questionnaire, store, rules, source, clock
         self._listening: dict[str, _Listening] = {}
+        self._starts: dict[str, list[float]] = {}
         self._lock = threading.RLock()
 
-    def start(self, consent: Any) -> dict:
-        """Let a new participant in, and return their state with their code."""
+    def start(self, consent: Any, invitation: Any = None, recruitment: Any = None, address: str = "") -> dict:
+        """Let a new participant in, or the one an invitation belongs to, and return their state with their code.
+
+        Parameters
+        ----------
+        recruitment : parameters of the page's address; those that the questionnaire names are stored.
+        address : where the participant comes from, to limit how many start from there; "" sets no limit.
+        """
         if consent is not True:
             raise Refused(400, "To take part, please agree first.")
         with self._lock:
-            if self._kept(self.store.n_participants) >= self.rules.max_participants:
-                raise Refused(503, "The study has all the participants it needs. Thank you for coming.")
-            code = self._kept(lambda: self.store.add_participant(self.source))
+            self._limit_starts(address)
+            if not self._stored(self.store.invitations):
+                invitation = None
+                if self._stored(self.store.n_participants) >= self.rules.max_participants:
+                    raise Refused(503, "The study has all the participants it needs. Thank you for coming.")
+            elif not isinstance(invitation, str) or not invitation.isascii():
+                raise Refused(403, "This study is by invitation. Please open the link that you were sent.")
+            details = self._recruitment(recruitment)
+            try:
+                code = self._stored(lambda: self.store.add_participant(self.source, invitation, details))
+            except KeyError as error:
+                raise Refused(403, "This invitation is not known here. Please open the link as it was sent.") from error
+        if code == WITHDRAWN:
+            raise Refused(410, "The answers that belong to this link were deleted, and it cannot be used again.")
         return self.state(code)
 
+    def _limit_starts(self, address: str) -> None:
+        if not address:
+            return
+        now, window_s = self.clock(), self.rules.starts_window_s
+        network = _network(address)
+        recent = [when for when in self._starts.pop(network, []) if when > now - window_s]
+        self._starts[network] = recent
+        while len(self._starts) > MAX_ADDRESSES:
+            del self._starts[next(iter(self._starts))]
+        if len(recent) >= self.rules.max_starts:
+            wait_s = int(recent[0] + window_s - now) + 1
+            message = f"Many people have just started from your network. Please try again in {_minutes(wait_s)}."
+            raise Refused(429, message, wait_s)
+        recent.append(now)
+
+    def _recruitment(self, sent: Any) -> str:
+        """Those parameters that the questionnaire names, as JSON; empty where there are none."""
+        names = self.questionnaire.about.recruitment
+        values = {name: sent[name] for name in names if name in sent} if isinstance(sent, dict) else {}
+        valid = {k: v for k, v in values.items() if isinstance(v, str) and re.fullmatch(r"[\w.~-]{1,100}", v, re.ASCII)}
+        return json.dumps(valid) if valid else ""
+
     def state(self, code: Any) -> dict:
-        """What to show a participant now: the volume check, a question, or thanks."""
+        """What to show a participant now: the volume check, a question, the closing questions, or thanks."""
         code, who = self._participant(code)
-        total = len(who["plan"])
-        state = {"code": code, "total": total, "position": who["answered"]}
+        n_practice, position = self.questionnaire.n_practice, who["answered"]
+        state = {"code": code, "position": position, "answered": max(0, position - n_practice)}
+        state["total"] = len(who["plan"]) - n_practice
         if who["checked_utc"] is None:
             return {**state, "stage": "check"}
-        if who["answered"] >= total:
-            return {**state, "stage": "done"}
-        question = self.questionnaire.question(who["plan"][who["answered"]].question)
-        asked = {"kind": question.kind, "asked": ASKED[question.kind], "prompt": question.prompt}
+        if position >= len(who["plan"]):
+            about = self.questionnaire.about
+            end = {"completion_code": about.completion_code, "return_address": about.return_address}
+            return {**state, "stage": "done", **end} if who["finished"] else {**state, "stage": "closing"}
+        question = self.questionnaire.question(who["plan"][position].question)
+        text = {"kind": question.kind, "wording": WORDING[question.kind], "prompt": question.prompt}
         with self._lock:
-            listening = self._current(code, who["answered"], question)
-            return {**state, "stage": "question", **asked, **self._report(listening, question)}
+            report = self._report(self._current(code, position, question), question)
+        return {**state, "stage": "question", "practice": position < n_practice, **text, **report}
 
     def check(self, code: Any, device: Any, beeps: Any) -> dict:
         """Take the number of beeps heard; a wrong one is told and can be tried again."""
@@ -110,24 +190,30 @@ class Sessions:
             raise Refused(400, "Please say what you listen with, and how many beeps you heard.")
         if who["checked_utc"] is None:
             passed = beeps == self._beeps(code)
-            self._kept(lambda: self.store.check(code, device, passed))
+            self._stored(lambda: self.store.check(code, device, passed))
             if not passed:
                 raise Refused(409, "That is not the number of beeps there were. Turn it up a little, and try again.")
         return self.state(code)
 
-    def check_clip(self, code: Any) -> Path:
+    def check_clip(self, code: Any) -> Delivery:
         """The participant's own volume check."""
         code, _ = self._participant(code)
-        return self.questionnaire.clip(self.questionnaire.checks[self._beeps(code)])
+        return Delivery(self.questionnaire.clip(self.questionnaire.checks[self._beeps(code)]), lambda start, stop: None)
 
-    def clip(self, code: Any, position: Any, slot: Any) -> Path:
-        """The file behind a slot of the current question, noted as sent."""
+    def clip(self, code: Any, position: Any, slot: Any) -> Delivery:
+        """The file behind a slot of the current question."""
         code, placement, question = self._question(code, position)
         if slot not in question.slots:
             raise Refused(404, "There is no such clip.")
+        path = self.questionnaire.clip(question.files[placement.role(slot)])
         with self._lock:
-            self._current(code, position, question).sent.add(slot)
-        return self.questionnaire.clip(question.files[placement.role(slot)])
+            listening = self._current(code, position, question)
+
+        def sent(start: int, stop: int) -> None:
+            with self._lock:
+                listening.sent.setdefault(slot, _Sent(path.stat().st_size)).add(start, stop)
+
+        return Delivery(path, sent)
 
     def listen(self, code: Any, position: Any, slot: Any, playing: Any) -> dict:
         """Note that a player has started or stopped, and return what counts as heard."""
@@ -156,14 +242,25 @@ class Sessions:
             times = {f"heard_{slot}_s": round(s, 2) for slot, s in listening.heard_s.items()}
             times["elapsed_s"] = round(self.clock() - listening.shown, 2)
         try:
-            self._kept(lambda: self.store.answer(code, placement, position, choice, times))
+            self._stored(lambda: self.store.answer(code, placement, position, choice, times))
         except AlreadyAnswered as error:
             raise Refused(409, "You have answered this question already; the first answer counts.") from error
         return self.state(code)
 
+    def finish(self, code: Any, training: Any, comment: Any = "") -> dict:
+        """Store the answers to the closing questions, and return the last state."""
+        code, who = self._participant(code)
+        if who["answered"] < len(who["plan"]):
+            raise Refused(409, "Please answer all questions first.")
+        if training not in TRAINING or not isinstance(comment, str):
+            raise Refused(400, "Please choose one of the answers about your musical training.")
+        text = "".join(char for char in comment[:MAX_COMMENT_CHARS] if char.isprintable() or char == "\n")
+        self._stored(lambda: self.store.finish(code, training, text.strip()))
+        return self.state(code)
+
     def _participant(self, code: Any) -> tuple[str, dict]:
         tidy = tidy_code(code) if isinstance(code, str) else None
-        who = self._kept(lambda: self.store.participant(tidy)) if tidy else None
+        who = self._stored(lambda: self.store.participant(tidy)) if tidy else None
         if who is None:
             raise Refused(404, "That code is not known here. Please check it: it reads like K7QF3-MX2AB.")
         return tidy, who
@@ -196,13 +293,16 @@ class Sessions:
             listening.heard_s[listening.playing] += played_s
             listening.since = self.clock()
 
+    def _heard_s(self, listening: _Listening, question: Question, slot: str) -> float:
+        """How much of a clip was heard: what was played of it, and no more than was sent."""
+        sent = listening.sent.get(slot)
+        return min(listening.heard_s[slot], sent.share * question.slot_s(slot)) if sent else 0.0
+
     def _missing(self, listening: _Listening, question: Question) -> list[str]:
-        return [
-            slot
-            for slot, heard_s in listening.heard_s.items()
-            if slot not in listening.sent
-            or heard_s < max(MIN_HEARD_S, self._required_s(question, slot) - self.rules.tolerance_s)
-        ]
+        def needed_s(slot: str) -> float:
+            return max(MIN_HEARD_S, self._required_s(question, slot) - self.rules.tolerance_s)
+
+        return [slot for slot in question.slots if self._heard_s(listening, question, slot) < needed_s(slot)]
 
     def _required_s(self, question: Question, slot: str) -> float:
         return min(self.rules.required_s, question.slot_s(slot))
@@ -219,7 +319,7 @@ class Sessions:
         numbers = sorted(self.questionnaire.checks)
         return numbers[hashlib.sha256(f"beeps/{code}".encode()).digest()[0] % len(numbers)]
 
-    def _kept(self, use: Callable[[], Any]) -> Any:
+    def _stored(self, use: Callable[[], Any]) -> Any:
         """Use the database; say it in the participant's words where the disk is full, which stops reading too."""
         try:
             return use()
@@ -229,6 +329,19 @@ class Sessions:
                 "Nothing can be saved now, because the study's disk is full or busy. Everything you "
                 "answered before is safe. Please keep your code, tell the organiser, and try again.",
             ) from error
+
+
+def _network(address: str) -> str:
+    """What one subscriber has of addresses: one of IPv4, or the first 64 bits of IPv6."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(parsed if parsed.version == 4 else ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def _minutes(seconds: int) -> str:
+    return "a minute" if seconds <= 60 else f"{-(-seconds // 60)} minutes"
 
 
 def _listed(slots: list[str]) -> str:

@@ -1,13 +1,13 @@
-"""A simulated rater: answers that no person gave, for trying a study and its analysis.
+"""A simulated rater: answers that no person gave, for trying a questionnaire and its analysis.
 
 Conventions: everything made here says `source` "simulated rater", and its participants are called SIM-001 and
 so on. A rater first says None or Cannot decide with fixed chances, and else prefers the first variant with
-log-odds of effect + own taste + the item's pull + the pull of side A. A careless one answers at random.
+log-odds of effect + taste + the item's pull + the pull of side A. A careless one answers at random.
 
 Rater             : what a simulated rater prefers.
 example_questions : twenty questions and two catch trials that need no runs.
 simulate_answers  : answers of many raters, each in their own order and with their own sides.
-simulate_scores   : a metric that sees part of what the raters hear.
+simulate_scores   : scores of a metric that partly agrees with the raters.
 write_example     : the files in data/survey/ (`python -m tmp_utils simulate`).
 """
 
@@ -22,6 +22,7 @@ import pandas as pd
 from tmp_utils import __version__
 from tmp_utils.files import write_csv
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.metrics.names import short_name
 from tmp_utils.survey.analysis import SIMULATED
 from tmp_utils.survey.questions import CHOICES, CORRECT, FOIL, KINDS, Question, Questionnaire, plan
 from tmp_utils.survey.store import COLUMNS
@@ -76,7 +77,7 @@ def example_questions(variants: Sequence[str] = ("DB-BL", "TI-BL"), n_per_kind: 
         words = fill(reconstruction_prompt().template, concepts[0].class_noun) if kind == "editability" else ""
         names = (f"c{len(questions) // n_per_kind:02d}", kind, True, concepts[0].name, "catch", words, CORRECT, FOIL)
         questions.append(_without_clips(names))
-    return Questionnaire(Path(), EXAMPLE_VERSION, 0, tuple(variants), tuple(questions), {}, (), "", ())
+    return Questionnaire(Path(), EXAMPLE_VERSION, 0, tuple(variants), tuple(questions), checks={}, consent=())
 
 
 def _without_clips(names: tuple) -> Question:
@@ -87,7 +88,7 @@ def _without_clips(names: tuple) -> Question:
 def simulate_answers(
     questionnaire: Questionnaire, n_participants: int = 34, rater: Rater | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Answers of simulated raters to every question of a study, with the columns of exported answers."""
+    """Answers of simulated raters to every question, with the columns of exported answers."""
     rater = rater or Rater()
     rng = np.random.default_rng([seed, 1])
     pulls = _item_pulls(questionnaire, rater, seed)
@@ -116,15 +117,15 @@ def _choice(rater: Rater, log_odds: float, first_is_a: bool, catch: bool, carele
 
 def _row(code: str, question: Question, first_is_a: bool, position: int, choice: str, rng) -> dict:
     sides = [question.first, question.second] if first_is_a else [question.second, question.first]
-    asked = ("kind", "catch", "concept", "prompt_id", "prompt", "first", "second")
-    heard = {f"heard_{slot}_s": round(float(rng.uniform(5, 10)), 2) for slot in question.slots}
+    names = ("kind", "catch", "concept", "prompt_id", "prompt", "first", "second")
+    heard_s = {f"heard_{slot}_s": round(float(rng.uniform(5, 10)), 2) for slot in question.slots}
     return {
         **{"participant": code, "question": question.id, "position": position, "choice": choice},
-        **{name: getattr(question, name) for name in asked},
+        **{name: getattr(question, name) for name in names},
         **{"side_a": sides[0], "side_b": sides[1]},
         "preferred": dict(zip("AB", sides, strict=True)).get(choice, choice),
-        **heard,
-        "elapsed_s": round(sum(heard.values()) + float(rng.uniform(1, 5)), 2),
+        **heard_s,
+        "elapsed_s": round(sum(heard_s.values()) + float(rng.uniform(1, 5)), 2),
         **{"answered_utc": "", "device": SIMULATED, "check_attempts": 1, "source": SIMULATED},
         **{"app_version": __version__, "study_version": EXAMPLE_VERSION},
     }
@@ -148,10 +149,12 @@ def simulate_scores(
     rater = rater or Rater()
     rng, pulls, rows = np.random.default_rng([seed, 3]), _item_pulls(questionnaire, rater, seed), []
     for question in (question for question in questionnaire.questions if not question.catch):
-        heard = rater.effect(question) + pulls[question.id] + rng.normal(0, noise)
-        metric, level = ("CLAP-A", 0.7) if question.kind == "reconstruction" else ("CLAP-T", 0.3)
-        sides = [round(level + sign * 0.02 * heard, 4) for sign in (1, -1)]
-        rows.append([question.id, metric, *sides, SIMULATED])
+        log_odds = rater.effect(question) + pulls[question.id] + rng.normal(0, noise)
+        metric, level = (
+            (short_name("clap_a"), 0.7) if question.kind == "reconstruction" else (short_name("clap_t"), 0.3)
+        )
+        sides = [round(level + sign * 0.02 * log_odds, 4) for sign in (1, -1)]
+        rows.append([question.id, short_name(metric), *sides, SIMULATED])
     return pd.DataFrame(rows, columns=["question", "metric", "score_first", "score_second", "embedder"])
 
 

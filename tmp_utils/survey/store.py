@@ -1,10 +1,11 @@
-"""Answers to a listening study, kept in SQLite: one row an answer, written at the click.
+"""Answers to a questionnaire in SQLite: one row an answer, written at the click.
 
-Conventions: one database belongs to one study version. It is in write-ahead mode, so that a crash or a full
-disk loses nothing that was confirmed. A participant is a random code. Times are UTC, ISO 8601.
+Conventions: one database belongs to one version of a questionnaire. It is in write-ahead mode, so that a crash or a
+full disk loses nothing that was confirmed. A participant is a random code. Times are UTC, ISO 8601. The practice
+question is stored like any other, so that it survives a restart, and is left out of every table and count.
 
-Store    : participants and answers of one study.
-COLUMNS  : the columns of exported answers.
+Store    : participants, answers and invitations of one questionnaire.
+COLUMNS  : the columns of exported answers; PARTICIPANT_COLUMNS those of exported participants.
 new_code, tidy_code : a participant's code, made and as typed.
 """
 
@@ -32,6 +33,13 @@ COLUMNS = (
     *("heard_reference_s", "heard_a_s", "heard_b_s", "elapsed_s", "answered_utc"),
     *("device", "check_attempts", "source", "app_version", "study_version"),
 )
+PARTICIPANT_COLUMNS = (
+    *("participant", "source", "consent_utc", "device", "check_attempts", "answers"),
+    *("musical_training", "comment", "recruitment"),
+)
+DETAILS = PARTICIPANT_COLUMNS[-3:]
+WITHDRAWN = "withdrawn"
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run text that begins so
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS participants (
@@ -44,6 +52,9 @@ CREATE TABLE IF NOT EXISTS answers (
     heard_reference_s REAL, heard_a_s REAL NOT NULL, heard_b_s REAL NOT NULL, elapsed_s REAL NOT NULL,
     answered_utc TEXT NOT NULL, app_version TEXT NOT NULL, study_version TEXT NOT NULL,
     UNIQUE (participant, question), UNIQUE (participant, position));
+CREATE TABLE IF NOT EXISTS details (
+    participant TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (participant, name));
+CREATE TABLE IF NOT EXISTS invitations (invitation TEXT PRIMARY KEY, participant TEXT);
 """
 
 
@@ -72,12 +83,11 @@ def now_utc() -> str:
 
 
 class Store:
-    """The database of a study's answers, by default `answers.sqlite` in the study's folder.
+    """The database of a questionnaire's answers, by default `answers.sqlite` in its folder.
 
     Raises
     ------
-    ValueError : the file is no such database, belongs to another study version, or lies on a disk that
-        cannot keep it safely.
+    ValueError : the file is no such database, belongs to another version, or lies on a disk that cannot keep it safely.
     """
 
     def __init__(self, questionnaire: Questionnaire, path: str | Path | None = None):
@@ -87,22 +97,22 @@ class Store:
             with self._open() as database:
                 mode = database.execute("PRAGMA journal_mode=WAL").fetchone()[0]
                 database.executescript(SCHEMA)
-                kept = dict(database.execute("SELECT key, value FROM meta"))
-                if not kept:
+                meta = dict(database.execute("SELECT key, value FROM meta"))
+                if not meta:
                     database.execute("INSERT OR IGNORE INTO meta VALUES ('study_version', ?)", [questionnaire.version])
         except sqlite3.DatabaseError as error:
             raise ValueError(
                 f"{self.path}: cannot be used for answers ({error}). Name another file, or move this one away."
             ) from error
-        if (version := kept.get("study_version", questionnaire.version)) != questionnaire.version:
+        if (version := meta.get("study_version", questionnaire.version)) != questionnaire.version:
             raise ValueError(
                 f"{self.path} holds answers to study version {version}, and this is version {questionnaire.version}; "
-                "they cannot be mixed. Name another file, or go back to the study they belong to."
+                "they cannot be mixed. Name another file, or go back to the questionnaire they belong to."
             )
         if mode != "wal":
             raise ValueError(
                 f"{self.path}: its disk allows no write-ahead log (mode {mode}), so a crash could lose answers. "
-                "Keep the study on a local disk."
+                "Keep the questionnaire on a local disk."
             )
 
     @contextlib.contextmanager
@@ -121,34 +131,104 @@ class Store:
     def _prepare(self, database: sqlite3.Connection) -> None:
         """For tests that give a connection a small disk."""
 
-    def add_participant(self, source: str, code: str | None = None) -> str:
-        """Store a new participant with their order and sides; returns the code."""
-        code = code or new_code()
+    def add_participant(self, source: str, invitation: str | None = None, recruitment: str = "") -> str:
+        """Store a new participant with their order and sides, or find the one that an invitation belongs to.
+
+        Returns
+        -------
+        The participant's code, or `WITHDRAWN` where the invitation's participant has withdrawn.
+
+        Raises
+        ------
+        KeyError : there is no such invitation.
+        """
+        code = new_code()
         order = [[placement.question, placement.first_is_a] for placement in plan(self.questionnaire, code)]
         with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")  # of two at once with one invitation, the second finds the first
+            if invitation is not None:
+                query = "SELECT participant FROM invitations WHERE invitation = ?"
+                row = database.execute(query, [invitation]).fetchone()
+                if row is None:
+                    raise KeyError(invitation)
+                if row[0] is not None:
+                    return row[0]
+                update = "UPDATE invitations SET participant = ? WHERE invitation = ?"
+                database.execute(update, [code, invitation])
             row = [code, json.dumps(order), now_utc(), source]
             database.execute(
                 "INSERT INTO participants (participant, plan, consent_utc, source) VALUES (?, ?, ?, ?)", row
             )
+            if recruitment:
+                database.execute("INSERT INTO details VALUES (?, 'recruitment', ?)", [code, recruitment])
         return code
 
+    def invite(self, n: int) -> None:
+        """Make invitations until there are `n`; from the first one on, nobody starts without."""
+        with self._open() as database:
+            database.execute("BEGIN IMMEDIATE")
+            missing = n - database.execute("SELECT COUNT(*) FROM invitations").fetchone()[0]
+            rows = [[secrets.token_urlsafe(16)] for _ in range(missing)]
+            database.executemany("INSERT INTO invitations (invitation) VALUES (?)", rows)
+
+    def invitations(self) -> list[tuple[str, str]]:
+        """Each invitation, and "unused", "started", "finished" or "withdrawn"."""
+        query = (
+            "SELECT invitation, i.participant, COUNT(a.question) FROM invitations i "
+            "LEFT JOIN answers a USING (participant) GROUP BY invitation ORDER BY i.rowid"
+        )
+        with self._open() as database:
+            rows = list(database.execute(query))
+        n = sum(1 for _ in self.questionnaire.all_questions())
+        states = {None: "unused", WITHDRAWN: WITHDRAWN}
+        return [(name, states.get(code, "finished" if answers >= n else "started")) for name, code, answers in rows]
+
     def participant(self, code: str) -> dict | None:
-        """The stored participant, with `plan` as Placements and `answered`, how many answers there are."""
+        """The stored participant: device, check_attempts, checked_utc, `plan` as Placements, `answered` (how many
+        questions, practice included) and `finished`."""
         query = "SELECT plan, device, check_attempts, checked_utc FROM participants WHERE participant = ?"
         with self._open() as database:
             row = database.execute(query, [code]).fetchone()
             count = "SELECT COUNT(*) FROM answers WHERE participant = ?"
             answered = database.execute(count, [code]).fetchone()[0]
+            last = "SELECT COUNT(*) FROM details WHERE participant = ? AND name = 'musical_training'"
+            finished = database.execute(last, [code]).fetchone()[0] > 0
         if row is None:
             return None
         placements = [Placement(question, bool(first_is_a)) for question, first_is_a in json.loads(row[0])]
-        found = dict(zip(("device", "check_attempts", "checked_utc"), row[1:], strict=True))
-        return {**found, "plan": placements, "answered": answered}
+        fields = dict(zip(("device", "check_attempts", "checked_utc"), row[1:], strict=True))
+        return {**fields, "plan": placements, "answered": answered, "finished": finished}
 
     def n_participants(self) -> int:
-        """How many have given consent."""
+        """How many have answered a question that counts."""
+        query = "SELECT COUNT(DISTINCT participant) FROM answers WHERE position >= ?"
         with self._open() as database:
-            return database.execute("SELECT COUNT(*) FROM participants").fetchone()[0]
+            return database.execute(query, [self.questionnaire.n_practice]).fetchone()[0]
+
+    def finish(self, code: str, musical_training: str, comment: str) -> None:
+        """Store what a participant says at the end; what was said first stands."""
+        rows = [[code, "musical_training", musical_training], [code, "comment", comment]]
+        with self._open() as database:
+            database.executemany("INSERT OR IGNORE INTO details VALUES (?, ?, ?)", rows)
+
+    def withdraw(self, code: str) -> int:
+        """Delete a participant with all their answers; returns how many answers there were.
+
+        Raises
+        ------
+        ValueError : there is no such participant.
+        """
+        with self._open() as database:
+            database.execute("PRAGMA secure_delete=ON")
+            update = "UPDATE invitations SET participant = ? WHERE participant = ?"
+            database.execute(update, [WITHDRAWN, code])
+            n = database.execute("DELETE FROM answers WHERE participant = ?", [code]).rowcount
+            database.execute("DELETE FROM details WHERE participant = ?", [code])
+            if not database.execute("DELETE FROM participants WHERE participant = ?", [code]).rowcount:
+                raise ValueError(f"{code!r} is no participant in {self.path}. A code reads like K7QF3-MX2AB.")
+        with self._open() as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return n
 
     def check(self, code: str, device: str, passed: bool) -> None:
         """Store one attempt at the volume check."""
@@ -186,20 +266,40 @@ class Store:
         """All answers so far, one row each, with `COLUMNS`, in the order they came."""
         query = (
             "SELECT a.*, p.device, p.check_attempts, p.source FROM answers a "
-            "JOIN participants p USING (participant) ORDER BY a.rowid"
+            "JOIN participants p USING (participant) WHERE a.position >= ? ORDER BY a.rowid"
         )
+        rows = [self._with_question(row) for row in self._rows(query, self.questionnaire.n_practice)]
+        return pd.DataFrame(rows, columns=list(COLUMNS))
+
+    def _rows(self, query: str, *values) -> list[dict]:
         with self._open() as database:
-            cursor = database.execute(query)
+            cursor = database.execute(query, values)
             names = [column[0] for column in cursor.description]
-            rows = [dict(zip(names, row, strict=True)) for row in cursor]
-        return pd.DataFrame([self._with_question(row) for row in rows], columns=list(COLUMNS))
+            return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def _with_question(self, row: dict) -> dict:
         question = self.questionnaire.question(row["question"])
-        asked = ("kind", "catch", "concept", "prompt_id", "prompt", "first", "second")
+        names = ("kind", "catch", "concept", "prompt_id", "prompt", "first", "second")
         preferred = {"A": row["side_a"], "B": row["side_b"]}.get(row["choice"], row["choice"])
-        return {**row, **{name: getattr(question, name) for name in asked}, "preferred": preferred}
+        row = {**row, "preferred": preferred, "position": row["position"] - self.questionnaire.n_practice}
+        return {**row, **{name: getattr(question, name) for name in names}}
+
+    def participants(self) -> pd.DataFrame:
+        """Everybody who agreed to take part, one row each, with `PARTICIPANT_COLUMNS`."""
+        query = (
+            "SELECT p.*, COUNT(a.question) AS answers FROM participants p LEFT JOIN answers a "
+            "ON a.participant = p.participant AND a.position >= ? GROUP BY p.participant ORDER BY consent_utc, p.rowid"
+        )
+        rows = self._rows(query, self.questionnaire.n_practice)
+        table = pd.DataFrame(rows, columns=list(PARTICIPANT_COLUMNS)).set_index("participant", drop=False)
+        table[list(DETAILS)] = ""
+        for row in self._rows("SELECT * FROM details"):
+            value = row["value"]
+            table.loc[row["participant"], row["name"]] = f"'{value}" if value.startswith(FORMULA) else value
+        return table.reset_index(drop=True)
 
     def export(self, path: str | Path) -> Path:
-        """Write all answers as CSV, whole or not at all."""
+        """Write all answers as CSV, and beside it all participants as `<name>-participants.csv`."""
+        path = Path(path)
+        write_csv(path.with_name(f"{path.stem}-participants.csv"), self.participants())
         return write_csv(path, self.answers())

@@ -1,31 +1,41 @@
-// The page of a listening study. The server decides what comes next and what counts as heard; this shows it.
+// The page of a listening study. The server decides what comes next and what counts as heard. This file shows it.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
 const NAMES = { reference: "Reference", a: "Clip A", b: "Clip B" };
 const ANSWERS = [["A", "Clip A"], ["B", "Clip B"], ["None", "Neither fits"], ["Cannot decide", "Cannot decide"]];
-const KEPT = "listening-study-code";
+const ABOUT = {
+  responsible: "Who runs this study", purpose: "What it is for", retention: "Who sees the answers, and for how long",
+  withdrawal: "If you change your mind later", contact: "Contact",
+};
+const TRAINING = {
+  "none": "No", "under 3 years": "Yes, for less than 3 years", "3 to 10 years": "Yes, for 3 to 10 years",
+  "over 10 years": "Yes, for more than 10 years", "not said": "I would rather not say",
+};
+const STORAGE = "listening-study-code";
 const POLL_MS = 400;
+const address = new URLSearchParams(location.search); // an invitation, or what a recruitment site adds
 
+let about = {};
 let state = {};
 let players = {}; // slot -> { audio, button }
 let busy = false;
 let reports = Promise.resolve(); // reports of players go out one after the other
 
-async function ask(path, body) {
+async function request(path, body) {
   const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
   let reply;
   try {
     reply = await fetch(path, options);
   } catch {
-    throw new Error("No connection. What you answered is stored; please try again in a moment.");
+    throw new Error("There is no connection. Your answers so far are stored. Please try again in a moment.");
   }
-  const made = await reply.json().catch(() => ({ message: "The study is not reachable now. Please try again later." }));
+  const made = await reply.json().catch(() => ({ message: "The study cannot be reached now. Please try again later." }));
   if (!reply.ok) throw Object.assign(new Error(made.message), { status: reply.status });
   return made;
 }
 
-function tell(message) {
+function notify(message) {
   byId("notice").textContent = message;
   byId("notice").hidden = !message;
   if (message) byId("notice").scrollIntoView({ block: "nearest" });
@@ -35,12 +45,12 @@ async function step(path, body) {
   if (busy) return;
   busy = true;
   try {
-    const next = await ask(path, body);
-    tell("");
+    const next = await request(path, body);
+    notify("");
     show(next);
   } catch (error) {
-    tell(error.message);
-    if (path === "api/answer" && error.status === 409) show(await ask("api/state", { code: state.code }).catch(() => state));
+    notify(error.message);
+    if (path === "api/answer" && error.status === 409) show(await request("api/state", { code: state.code }).catch(() => state));
   } finally {
     busy = false;
   }
@@ -50,7 +60,7 @@ function show(next) {
   const same = next.stage === state.stage && next.position === state.position && next.code === state.code;
   state = next;
   if (next.code) {
-    keep(next.code);
+    remember(next.code);
     byId("code").hidden = false;
     byId("code").querySelector("b").textContent = next.code;
   }
@@ -59,17 +69,19 @@ function show(next) {
   stopAll();
   if (next.stage === "check") showCheck();
   if (next.stage === "question") showQuestion();
+  if (next.stage === "closing") showClosing();
+  if (next.stage === "done") showDone();
   const heading = byId(next.stage || "welcome").querySelector("h1");
   if (next.stage) heading.focus({ preventScroll: true });
   window.scrollTo(0, 0);
 }
 
-function keep(code) {
-  try { localStorage.setItem(KEPT, code); } catch { /* a private window keeps nothing; the code is on the page */ }
+function remember(code) {
+  try { localStorage.setItem(STORAGE, code); } catch { /* a private window stores nothing; the code is on the page */ }
 }
 
-function kept() {
-  try { return localStorage.getItem(KEPT) || ""; } catch { return ""; }
+function rememberedCode() {
+  try { return localStorage.getItem(STORAGE) || ""; } catch { return ""; }
 }
 
 function button(text, onClick) {
@@ -84,12 +96,12 @@ function showCheck() {
   const audio = new Audio(`check/${state.code}`);
   const play = byId("beeps");
   play.onclick = () => { audio.currentTime = 0; audio.play().catch(cannotPlay); };
-  audio.onplaying = () => { play.classList.add("playing"); tell(""); };
+  audio.onplaying = () => { play.classList.add("playing"); notify(""); };
   audio.onpause = audio.onended = () => play.classList.remove("playing");
   players = { beeps: { audio, button: play } };
   byId("counts").replaceChildren(...[2, 3, 4, 5, 6].map((n) => button(String(n), () => {
     const device = document.querySelector("input[name=device]:checked");
-    if (!device) return tell("Please say what you listen with first.");
+    if (!device) return notify("Please say what you listen with first.");
     step("api/check", { code: state.code, device: device.value, beeps: n });
   })));
 }
@@ -97,10 +109,10 @@ function showCheck() {
 function showQuestion() {
   const bar = document.querySelector(".progress");
   bar.setAttribute("aria-valuemax", state.total);
-  bar.setAttribute("aria-valuenow", state.position);
-  bar.firstElementChild.style.width = `${(100 * state.position) / state.total}%`;
-  byId("count").textContent = `Question ${state.position + 1} of ${state.total}`;
-  byId("asked").textContent = state.asked;
+  bar.setAttribute("aria-valuenow", state.answered);
+  bar.firstElementChild.style.width = `${(100 * state.answered) / state.total}%`;
+  byId("count").textContent = state.practice ? "For practice. This answer does not count." : `Question ${state.answered + 1} of ${state.total}`;
+  byId("wording").textContent = state.wording;
   byId("prompt").hidden = !state.prompt;
   byId("prompt").textContent = state.prompt ? `“${state.prompt}”` : "";
   players = {};
@@ -113,8 +125,26 @@ function showQuestion() {
   refresh();
 }
 
+function showClosing() {
+  byId("training").replaceChildren(...about.training.map((value) => {
+    const label = document.createElement("label");
+    const input = Object.assign(document.createElement("input"), { type: "radio", name: "training", value });
+    label.className = "tick";
+    label.append(input, element("span", TRAINING[value] || value));
+    return label;
+  }));
+}
+
+function showDone() {
+  byId("completion").hidden = !state.completion_code;
+  byId("completion").querySelector("b").textContent = state.completion_code;
+  byId("return").hidden = !state.return_address;
+  byId("return").firstElementChild.href = state.return_address;
+}
+
 function player(slot) {
-  const audio = new Audio(`clip/${state.code}/${state.position}/${slot}`);
+  const { position } = state;
+  const audio = new Audio(`clip/${state.code}/${position}/${slot}`);
   const made = document.createElement("button");
   made.type = "button";
   made.className = `player ${slot}`;
@@ -133,49 +163,55 @@ function player(slot) {
     stopAll();
     audio.play().catch(cannotPlay);
   });
-  audio.addEventListener("playing", () => { made.classList.add("playing"); report(slot, true); });
+  audio.addEventListener("playing", () => { made.classList.add("playing"); report(slot, position, true); });
   for (const event of ["pause", "ended"]) {
-    audio.addEventListener(event, () => { made.classList.remove("playing"); report(slot, false); });
+    audio.addEventListener(event, () => { made.classList.remove("playing"); report(slot, position, false); });
   }
   audio.addEventListener("timeupdate", () => {
     fill.style.width = `${(100 * audio.currentTime) / (audio.duration || 1)}%`;
     const due = !audio.paused && audio.currentTime >= state.required_s[slot] && Date.now() - polled > POLL_MS;
-    if (due && isMissing(slot)) { polled = Date.now(); report(slot, true); }
+    if (due && isMissing(slot)) { polled = Date.now(); report(slot, position, true); }
   });
-  audio.addEventListener("error", () => tell("This clip could not be loaded. Please check your connection and reload the page."));
+  audio.addEventListener("error", () => {
+    if (position === state.position) notify("This clip could not be loaded. Please check your connection and reload the page.");
+  });
   players[slot] = { audio, button: made };
   return made;
 }
 
-function report(slot, playing) {
-  const { code, position } = state;
+// Says what a player does. A player of a question that is answered by now has nothing more to say.
+function report(slot, position, playing) {
+  const isCurrent = () => state.stage === "question" && position === state.position;
   reports = reports.then(async () => {
-    if (position !== state.position) return;
+    if (!isCurrent()) return;
     try {
-      const heard = await ask("api/listen", { code, position, slot, playing });
-      if (position === state.position) { state = { ...state, ...heard }; tell(""); refresh(); }
+      const listening = await request("api/listen", { code: state.code, position, slot, playing });
+      if (!isCurrent()) return;
+      state = { ...state, ...listening };
+      notify("");
+      refresh();
+      if (isMissing(slot) && players[slot].audio.ended) loadAgain(slot, false);
     } catch (error) {
-      if (position !== state.position || error.status === 409) return;
-      if (error.status === 425) return playing && loadAgain(slot);
-      tell(error.message);
+      if (!isCurrent() || error.status === 409) return;
+      if (error.status === 425) return playing && loadAgain(slot, !players[slot].audio.paused || players[slot].audio.ended);
+      notify(error.message);
     }
   });
 }
 
-// A server that was started anew does not know that this page has the clip, so it is asked for again: under another
-// address, because the browser would not ask for the same one.
-function loadAgain(slot) {
+// A server that was restarted does not know how much of the clip this page has, so the page loads it again: from another
+// address, because the browser would not load the same one twice.
+function loadAgain(slot, play) {
   const { audio } = players[slot];
-  const stopped = audio.paused && !audio.ended;
   audio.src = `${audio.src.split("?")[0]}?${Date.now()}`;
-  if (!stopped) audio.play().catch(cannotPlay);
+  if (play) audio.play().catch(cannotPlay);
 }
 
 function isMissing(slot) {
   return state.missing.includes(slot);
 }
 
-function whatToHear() {
+function missingClips() {
   const names = state.missing.map((slot) => (slot === "reference" ? "the reference" : NAMES[slot].replace("Clip", "clip")));
   return names.join(", ").replace(/, ([^,]*)$/, " and $1");
 }
@@ -187,11 +223,11 @@ function refresh() {
   }
   const ready = state.missing.length === 0;
   for (const made of byId("answers").children) made.setAttribute("aria-disabled", String(!ready));
-  byId("status").textContent = ready ? "Your answer is stored as soon as you choose it." : `Please listen to ${whatToHear()}, then answer.`;
+  byId("status").textContent = ready ? "Your answer is stored when you choose it." : `Please listen to ${missingClips()}, then answer.`;
 }
 
 function answer(choice) {
-  if (state.missing.length) return tell(`Please listen to ${whatToHear()} first.`);
+  if (state.missing.length) return notify(`Please listen to ${missingClips()} first.`);
   step("api/answer", { code: state.code, position: state.position, choice });
 }
 
@@ -200,35 +236,46 @@ function stopAll() {
 }
 
 function cannotPlay(error) {
-  if (error.name !== "AbortError") tell("The sound could not be played. Please check your connection, then try again.");
+  if (error.name !== "AbortError") notify("The sound could not be played. Please check your connection, then try again.");
 }
 
-// A box that was asked for is ticked now: what asked for it would only confuse.
-document.addEventListener("change", (event) => { if (["checkbox", "radio"].includes(event.target.type)) tell(""); });
+// The notice said what to tick. It is ticked now, so the notice goes.
+document.addEventListener("change", (event) => { if (["checkbox", "radio"].includes(event.target.type)) notify(""); });
 byId("start").addEventListener("click", () => {
-  if (!byId("agree").checked) return tell("To take part, please tick that you agree.");
-  step("api/start", { consent: true });
+  if (!byId("agree").checked) return notify("To take part, please tick that you agree.");
+  const recruitment = Object.fromEntries(about.recruitment.filter((name) => address.has(name)).map((name) => [name, address.get(name)]));
+  step("api/start", { consent: true, invitation: address.get("invitation"), recruitment });
 });
 byId("resume").addEventListener("submit", (event) => {
   event.preventDefault();
   step("api/state", { code: byId("typed").value });
 });
+byId("finish").addEventListener("click", () => {
+  const training = document.querySelector("input[name=training]:checked");
+  if (!training) return notify("Please choose one of the answers about your musical training.");
+  step("api/finish", { code: state.code, training: training.value, comment: byId("comment").value });
+});
 
-// Whoever has begun in this browser is led back, and not in for a second time.
+// Somebody who has started in this browser continues, and does not start twice.
 async function welcomeBack(code) {
-  const known = code && (await ask("api/state", { code }).catch(() => null));
+  const known = code && (await request("api/state", { code }).catch(() => null));
   if (!known) return;
   byId("typed").value = code;
   byId("resume").querySelector("h2").textContent = known.stage === "done" ? "You have taken part already" : "Welcome back";
-  byId("so-far").textContent = `${known.position} of ${known.total} questions are answered.`;
+  byId("so-far").textContent = `You have answered ${known.answered} of ${known.total} questions.`;
   byId("so-far").hidden = false;
   byId("welcome").prepend(byId("resume"));
 }
 
-ask("api/study").then(async (about) => {
-  byId("consent").replaceChildren(...about.consent.map((text) => Object.assign(document.createElement("p"), { textContent: text })));
-  byId("contact").hidden = !about.contact;
-  byId("contact").textContent = `Questions? ${about.contact}`;
-  await welcomeBack(kept());
+function element(name, textContent) {
+  return Object.assign(document.createElement(name), { textContent });
+}
+
+request("api/study").then(async (study) => {
+  about = study;
+  byId("consent").replaceChildren(...about.consent.map((text) => element("p", text)));
+  const fields = Object.keys(ABOUT).filter((name) => about[name]);
+  byId("about").replaceChildren(...fields.flatMap((name) => [element("dt", ABOUT[name]), element("dd", about[name])]));
+  if (!address.has("invitation")) await welcomeBack(rememberedCode()); // an invitation finds its participant by itself
   byId("welcome").hidden = false;
-}).catch((error) => tell(error.message));
+}).catch((error) => notify(error.message));

@@ -1,0 +1,78 @@
+"""What participants are told about a study before they agree, and what they get at the end.
+
+Conventions: it is written in a small TOML file; `data/survey/about.toml` is the template. Text in angle brackets is a
+placeholder that nobody has filled in yet.
+
+About      : responsible body, purpose, retention, withdrawal, contact; completion code and return address.
+load_about : TOML file -> About.
+first_fault : a pydantic error -> field, value and what is allowed, in one sentence.
+"""
+
+import re
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from tmp_utils.inputs.profiles import DATA_DIR
+
+TEMPLATE = DATA_DIR / "survey" / "about.toml"
+NEEDED = ("responsible", "purpose", "retention", "withdrawal", "contact")
+PLACEHOLDER = re.compile(r"<[^>]*>")
+STRICT = ConfigDict(extra="forbid", str_strip_whitespace=True, arbitrary_types_allowed=True)
+Text = Annotated[str, Field(max_length=2000)]
+Parameter = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
+
+
+@dataclass(frozen=True, config=STRICT)
+class About:
+    """What participants are told.
+
+    responsible, purpose, retention, withdrawal, contact : shown before they agree, where given.
+    completion_code, return_address : shown at the end, where given.
+    recruitment : parameters of the page's address that are stored with the answers.
+    """
+
+    responsible: Text = ""
+    purpose: Text = ""
+    retention: Text = ""
+    withdrawal: Text = ""
+    contact: Text = ""
+    completion_code: Text = ""
+    return_address: Annotated[str, Field(pattern=r"^(https?://\S+)?$", max_length=2000)] = ""
+    recruitment: tuple[Parameter, ...] = ()
+
+    @property
+    def unfinished(self) -> list[str]:
+        """What still has to be written before strangers can be asked to take part."""
+        texts = asdict(self)
+        return [name for name in texts if (name in NEEDED and not texts[name]) or PLACEHOLDER.search(str(texts[name]))]
+
+
+def load_about(path: str | Path) -> About:
+    """Read what participants are told.
+
+    Raises
+    ------
+    FileNotFoundError : there is no such file.
+    ValueError : it is not TOML, or a field is unknown or has a value that is not allowed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file. Copy {TEMPLATE} and fill it in.")
+    try:
+        return TypeAdapter(About).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ValueError(f"{path}: {first_fault(error)} Compare it with {TEMPLATE}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file ({error}). Compare it with {TEMPLATE}.") from error
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong: its field, its value and what is allowed."""
+    fault = error.errors(include_url=False)[0]
+    field = ".".join(map(str, fault["loc"])) or "content"
+    return f"{field} = {repr(fault['input'])[:80]}: {fault['msg'][0].lower()}{fault['msg'][1:]}."
