@@ -58,7 +58,7 @@ def test_profile_n_seeds_commit_and_command_stand_under_the_table(readme, drawn)
     readme_figures.make_readme_figures(table(), FACTS, readme, readme.parent / "readme.png")
     line = "*Profile pocket: 3 concepts, 2 seeds, 8 clips a run for CLAP-A; commit 0123456789, `make study`*"
     assert line in readme.read_text()
-    assert "3 concepts, 2 seeds" in drawn[0].layout.title.text
+    assert "3 concepts (recordings), 2 seeds" in drawn[0].layout.title.text
     grown = {"commit": "0123456789abcdef, fedcba9876543210", "command": "make study; make grid SEEDS=2"}
     readme_figures.make_readme_figures(table(), grown, readme, readme.parent / "readme.png")
     assert "commits 0123456789, fedcba9876, `make study`, `make grid SEEDS=2`*" in readme.read_text()

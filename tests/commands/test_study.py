@@ -1,25 +1,14 @@
-"""The study: notebooks executed in order, skipped when done, stopped clearly; and the page at the end."""
+"""The study: notebooks executed in order, skipped when done, stopped clearly."""
 
-import base64
 import sys
-from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
-import numpy as np
-import pandas as pd
-import plotly.graph_objects as go
 import pytest
-import soundfile
-from survey_browser import browser
 
 from tmp_utils.commands import run, study
-from tmp_utils.files import write_csv, write_json
-from tmp_utils.findings import comparisons, report
-from tmp_utils.runs.folder import open_run
+from tmp_utils.files import write_json
 from tmp_utils.runs.place import Place
-
-METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "embedder": "judge"}
 
 
 def write_notebook(folder: Path, name: str, parameters: str, *cells: str, tags: tuple = ("parameters",)) -> Path:
@@ -150,102 +139,3 @@ def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):
     assert not study._is_done(output, record, "g", tmp_path)
     clip.unlink()
     assert not study._is_done(output, record, "f", tmp_path)
-
-
-@pytest.fixture
-def small_study(tmp_path) -> Path:
-    run = open_run(Place(tmp_path, "pocket").run("<b>sitar</b>", "TI", "BL", 0), {"steps": 1})
-    (run.path / "clips").mkdir()
-    soundfile.write(run.path / "clips" / "a.wav", np.zeros(160), 16000)
-    clips = {"file": ["a.wav"], "prompt_id": ["r"], "prompt": ["a recording of a <script>"]}
-    write_csv(run.path / "clips.csv", pd.DataFrame(clips))
-    row = {
-        **METRIC,
-        "concept": "<b>sitar</b>",
-        "setup": "BL",
-        "prompt": "",
-        "metric": "CLAP-A",
-        "value": 0.75,
-    }
-    write_csv(run.path / "metrics.csv", pd.DataFrame([{**row, "ci_low": 0.7, "ci_high": 0.8}]))
-    run.finish()
-    figures = tmp_path / "pocket" / "figures"
-    figures.mkdir()
-    (figures / "<i>koto").mkdir()
-    for name in ("curve", "<i>koto/spectrum"):
-        figure = go.Figure(go.Scatter(y=[1, 2]), layout_title_text="</script><b>")
-        (figures / f"{name}.json").write_text(figure.to_json())
-    return tmp_path
-
-
-class Sources(HTMLParser):
-    def __init__(self):
-        super().__init__()
-        self.loads, self.tags = [], []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.loads += [value for name, value in attributes if name in {"src", "href"}]
-
-
-def test_the_report_is_one_page_that_loads_nothing_and_escapes_what_it_shows(small_study):
-    page = report.write_report(Place(small_study, "pocket"))
-    html = page.read_text(encoding="utf-8")
-    seen = Sources()
-    seen.feed(html)
-    assert page == small_study / "pocket" / "report" / "index.html"
-    assert [source[:22] for source in seen.loads] == ["data:audio/wav;base64,"]
-    sound = base64.b64decode(seen.loads[0].partition(",")[2])
-    assert sound == (Place(small_study, "pocket").runs()[0] / "clips" / "a.wav").read_bytes()
-    assert "a recording of a &lt;script&gt;" in html and "&lt;b&gt;sitar&lt;/b&gt;" in html
-    assert "0.750 [0.700, 0.800]" in html and "rendered stand-ins" in html
-    assert html.count("plotly.js v") == 1 and seen.tags.count("figure") == 2
-    assert html.count("<h4>&lt;/script&gt;</h4>") == 2 and "<summary>&lt;i&gt;koto</summary>" in html
-    assert "<figcaption>spectrum " in html and "i" not in seen.tags
-
-
-def test_a_broken_figure_is_named_on_the_page_and_the_others_stay(small_study):
-    (small_study / "pocket" / "figures" / "a_broken.json").write_text("{")
-    html = report.write_report(Place(small_study, "pocket")).read_text(encoding="utf-8")
-    assert "a_broken.json is not a plotly figure" in html
-    assert html.count("<figure>") == 2 and html.count("plotly.js v") == 1
-
-
-def test_an_empty_study_says_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="make study"):
-        report.write_report(Place(tmp_path, "pocket"))
-    (tmp_path / "pocket").mkdir()
-    html = report.write_report(Place(tmp_path, "pocket")).read_text(encoding="utf-8")
-    missing = ["comparison of", "plane of", "clips of both", "results", "measurements", "verdicts", "figures", "clips"]
-    assert [part for part in missing if f"No {part}" not in html] == [] and html.count("yet: the") == 9
-
-
-def test_the_report_fits_a_phone_and_draws_its_figures_without_a_network(small_study):
-    page = report.write_report(Place(small_study, "pocket"))
-    with browser() as chromium:
-        phone = chromium.new_page(viewport={"width": 390, "height": 800}, offline=True)
-        faults, asked = [], []
-        phone.on("pageerror", lambda error: faults.append(str(error)))
-        phone.on("request", lambda request: asked.append(request.url))
-        phone.goto(page.as_uri())
-        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
-        plots = phone.locator("svg.main-svg >> xpath=ancestor::*[contains(@class, 'js-plotly-plot')]")
-        assert [round(plot.bounding_box()["width"]) <= 390 for plot in plots.all()] == [True, True]
-        assert faults == [] and [url for url in asked if not url.startswith(("file:", "data:"))] == []
-
-
-def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds():
-    rows = [
-        {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.5},
-        {**METRIC, "setup": "BL", "prompt": "jazz", "metric": "CLAP-A", "value": 0.9},
-        {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.7, "seed": 1},
-        {**METRIC, "setup": "MW", "prompt": "jazz", "metric": "CLAP-A", "value": 0.2},
-        {**METRIC, "setup": "MW", "prompt": "rock", "metric": "CLAP-A", "value": 0.4},
-        {**METRIC, "setup": "MW", "prompt": "all", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
-        {**METRIC, "setup": "BL", "metric": "KAD", "value": np.nan, "status": "failed"},
-    ]
-    table = comparisons.every_metric(pd.DataFrame(rows)).set_index(["metric", "embedder"])
-    bl, mw = (next(name for name in table if name.endswith(setup)) for setup in (" BL", " MW"))
-    assert table.loc[("CLAP-A", "judge"), [bl, mw]].tolist() == ["0.600 (mean of 2)", "0.300 (mean of 2)"]
-    assert table.loc[("KAD", "judge"), bl] == "failed"
-    assert table.loc[("FAD", "vggish"), [bl, mw]].tolist() == ["", "undefined"]

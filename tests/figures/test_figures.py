@@ -42,18 +42,6 @@ def test_a_spectrogram_pair_shares_one_colour_scale(sine):
     assert np.max(fig.data[0].z) - np.max(fig.data[1].z) == pytest.approx(20, abs=0.2)
 
 
-def test_a_training_curve_shows_every_column_of_the_history():
-    history = {"step": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "norm": [0.1, 0.2, 0.3]}
-    fig = figures.training_curve(history, note="rendered stand-in", smooth_steps=3)
-    assert [list(trace.y) for trace in fig.data] == [[3, 2, 1], [2.5, 2.0, 1.5], [0.1, 0.2, 0.3]]
-    assert "rendered stand-in" in fig.layout.title.text
-
-
-def test_a_history_without_a_loss_is_refused():
-    with pytest.raises(ValueError, match="'loss'"):
-        figures.training_curve({"step": [1]})
-
-
 def test_a_saved_figure_reads_back_and_leaves_nothing_else(tmp_path, sine):
     path = figures.save_figure(figures.waveform(sine, RATE_HZ), tmp_path / "new", "wave")
     assert [file.name for file in path.parent.iterdir()] == ["wave.json"]

@@ -10,6 +10,8 @@ from tmp_utils.findings import comparisons
 from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs.integrity import record
 
+METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "embedder": "judge"}
+
 
 def test_differences_are_paired_and_corrected_over_the_whole_table():
     rng, made = np.random.default_rng(0), []
@@ -45,3 +47,20 @@ def test_tables_stand_side_by_side_with_the_papers_numbers(study):
     assert table.loc[("DB", "TE"), ("clap_a", "paper")] == 0.88 and len(table) == 10
     assert np.isfinite(table.loc[("DB", "MIX"), ("clap_a", "ours")])
     assert np.isnan(table.loc[("DB", "TE"), ("clap_a", "ours")])
+
+
+def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds():
+    rows = [
+        {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.5},
+        {**METRIC, "setup": "BL", "prompt": "jazz", "metric": "CLAP-A", "value": 0.9},
+        {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.7, "seed": 1},
+        {**METRIC, "setup": "MW", "prompt": "jazz", "metric": "CLAP-A", "value": 0.2},
+        {**METRIC, "setup": "MW", "prompt": "rock", "metric": "CLAP-A", "value": 0.4},
+        {**METRIC, "setup": "MW", "prompt": "all", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
+        {**METRIC, "setup": "BL", "metric": "KAD", "value": np.nan, "status": "failed"},
+    ]
+    table = comparisons.every_metric(pd.DataFrame(rows)).set_index(["metric", "embedder"])
+    bl, mw = (next(name for name in table if name.endswith(setup)) for setup in (" BL", " MW"))
+    assert table.loc[("CLAP-A", "judge"), [bl, mw]].tolist() == ["0.600 (mean of 2)", "0.300 (mean of 2)"]
+    assert table.loc[("KAD", "judge"), bl] == "failed"
+    assert table.loc[("FAD", "vggish"), [bl, mw]].tolist() == ["", "undefined"]

@@ -29,59 +29,120 @@ def results(db_minus_ti, concepts=STAND_INS, setups=SETUPS, half_width=0.03):
     return pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
 
 
-def test_over_concepts_the_sentence_compares_the_means_of_the_methods():
+def with_untrained(table, value, half_width=0.03):
+    """Return the table with an untrained reference and a ceiling of 0.9 for each of its concepts."""
+    blank = table.drop_duplicates(["concept", "seed"]).assign(metric="clap_a")
+    bounds = {"ci_low": value - half_width, "ci_high": value + half_width}
+    untrained = blank.assign(method="untrained", setup="class-noun", value=value, **bounds)
+    ceiling = blank.assign(method="reference", setup="", metric="ceiling_a", value=0.9, ci_low=0.9, ci_high=0.9)
+    return pd.concat([table, untrained, ceiling], ignore_index=True)
+
+
+def test_the_answer_follows_from_the_difference_between_trained_and_untrained():
+    table = results({"clap_a": 0.2, "clap_t": 0.0})
+    yes = narrative.answer(with_untrained(table, 0.1))
+    assert yes.startswith("Yes, for 6 concepts (rendered stand-ins): clips by the pocket model have a similarity")
+    assert all(f"{value} [" in yes for value in ("of 0.10", "untrained, 0.50", "and 0.70"))
+    assert yes.index("Textual Inversion") < yes.index("DreamBooth") < yes.index("the concept's own clips reach 0.90")
+    assert narrative.answer(with_untrained(table, 0.95)).startswith("No, for 6 concepts")
+    chance = results({"clap_a": 0.0, "clap_t": 0.0}, half_width=0.5)
+    chance["value"] = np.random.default_rng(1).normal(0.5, 0.2, len(chance))
+    assert narrative.answer(with_untrained(chance, 0.5)).startswith("We cannot tell from 6 concepts")
+
+
+def test_the_answer_for_one_concept_speaks_of_it_alone_and_needs_intervals_that_are_apart():
+    table = results({"clap_a": 0.2, "clap_t": 0.0}, concepts=["sitar"])
+    assert narrative.answer(with_untrained(table, 0.1)).startswith("Yes, for sitar (a rendered stand-in) alone: ")
+    assert narrative.answer(with_untrained(table, 0.68, 0.2)).startswith("We cannot tell from sitar")
+    assert narrative.answer(with_untrained(table, 0.9)).startswith("No, for sitar")
+    smoke = with_untrained(table, 0.1).assign(profile="smoke")
+    assert narrative.answer(smoke).startswith("A smoke test of sitar (a rendered stand-in) cannot answer this")
+
+
+def test_there_is_no_answer_without_an_untrained_reference_or_a_baseline():
+    table = results({"clap_a": 0.2})
+    assert narrative.answer(table) == ""
+    assert narrative.answer(with_untrained(table[table["setup"] == "MW"], 0.1)) == ""
+    only = narrative.answer(with_untrained(table[table["method"] == "TI"], 0.1))
+    assert "with Textual Inversion" in only and "DreamBooth" not in only
+
+
+def test_the_answer_to_the_published_table_has_its_means():
+    published = read_published("pocket")
+    whole = published[(published["prompt"] == "all") & (published["metric"] == "clap_a")]
+    means = whole.groupby(["method", "setup", "concept"])["value"].mean().groupby(["method", "setup"]).mean()
+    sentence = narrative.answer(published)
+    for run in (("untrained", "class-noun"), ("TI", "BL"), ("DB", "BL")):
+        assert f" {means[run]:.2f} [" in sentence
+
+
+def test_the_comparison_over_concepts_is_of_the_means_of_the_methods():
     table = results({"clap_a": 0.2, "clap_t": -0.3})
-    what, of = narrative.headline(table)
-    assert what.startswith("Compared with Textual Inversion, DreamBooth comes closer to the concept (CLAP-A 0.70")
-    assert "and follows prompts less well (CLAP-T 0.20 against 0.50, difference −0.30 [−0.3" in what
-    for said in ("pocket model", "6 rendered stand-in concepts", "seed 3;", "4 clips a run", "clap:x@1", "95 %"):
-        assert said in of
-    assert "the mean of five setups of each method, over 6 concepts" in of
-    turned, _ = narrative.headline(results({"clap_a": -0.2, "clap_t": 0.3}))
-    assert "stays further from the concept" in turned and "follows prompts better" in turned
+    sentence = narrative.comparison(table)
+    assert "The means of five setups each, over 6 concepts" in sentence
+    assert "DreamBooth comes closer to the concept than Textual Inversion (CLAP-A 0.70" in sentence
+    assert "Textual Inversion follows prompts better than DreamBooth (CLAP-T 0.20 against 0.50, difference −0.30 [" in (
+        sentence
+    )
+    for words in ("pocket model", "6 concepts (rendered stand-ins)", "seed 3;", "4 clips per run", "clap:x@1", "95 %"):
+        assert words in narrative.conditions(table)
+    turned = narrative.comparison(results({"clap_a": -0.2, "clap_t": 0.3}))
+    assert "Textual Inversion comes closer" in turned and "DreamBooth follows prompts better" in turned
 
 
 def test_where_not_all_setups_were_run_the_baselines_are_compared():
     table = results({"clap_a": 0.2, "clap_t": 0.0}, setups=[("DB", "BL"), ("TI", "BL"), ("TI", "MW")])
-    what, of = narrative.headline(table)
-    assert "closer to the concept (CLAP-A" in what and "is not told apart in following prompts" in what
-    assert "of the baseline of each method, over 6 concepts" in of
+    sentence = narrative.comparison(table)
+    assert (
+        "DreamBooth comes closer" in sentence and "we cannot tell which of the two follows prompts better" in sentence
+    )
+    assert sentence.startswith("The baselines, over 6 concepts:")
 
 
-def test_of_one_concept_the_numbers_are_told_and_nothing_is_decided_by_them():
+def test_the_comparison_on_one_concept_gives_the_numbers_and_no_decision():
     table = results({"clap_a": 0.2, "clap_t": 0.0}, concepts=["sitar"])
-    what, of = narrative.headline(table)
-    assert what.endswith("One concept decides nothing about the next.")
-    assert not any(said in what for aspects in narrative.ASPECTS.values() for said in aspects.values())
-    assert "over the clips of this concept alone" in of and "1 rendered stand-in concept (sitar)" in of
+    sentence = narrative.comparison(table)
+    assert sentence.endswith("Results for one concept say nothing about the next one.")
+    assert not any(words in sentence for aspects in narrative.ASPECTS.values() for words in aspects.values())
+    assert "intervals over the clips of this concept" in narrative.conditions(table)
     value = table.query("metric == 'clap_a' and method == 'DB' and setup == 'BL'").iloc[0]
-    assert f"CLAP-A {value['value']:.2f} [{value['ci_low']:.2f}, {value['ci_high']:.2f}] against" in what
+    assert f"CLAP-A {value['value']:.2f} [{value['ci_low']:.2f}, {value['ci_high']:.2f}] against" in sentence
 
 
-def test_there_is_no_sentence_without_both_methods_and_recordings_are_not_called_stand_ins():
+def test_there_is_no_comparison_without_both_methods_and_recordings_are_not_called_stand_ins():
     table = results({"clap_a": 0.2, "clap_t": 0.0})
-    assert narrative.headline(table[table["method"] == "DB"]) == ("", "")
-    assert narrative.headline(table[table["metric"] == "clap_a"]) == ("", "")
-    assert "stand-in" not in narrative.headline(results({"clap_a": 0.2, "clap_t": 0.0}, concepts=["mine"]))[1]
+    assert narrative.comparison(table[table["method"] == "DB"]) == ""
+    assert narrative.comparison(table[table["metric"] == "clap_a"]) == ""
+    assert "mine (a recording)" in narrative.conditions(results({"clap_a": 0.2}, concepts=["mine"]))
+    mixed = results({"clap_a": 0.2}, concepts=["mine", "sitar", "koto"])
+    assert "3 concepts (2 rendered stand-ins, 1 recording)" in narrative.conditions(mixed)
 
 
-def test_the_sentence_says_of_the_published_table_what_its_verdicts_say():
+def test_the_comparison_in_the_published_table_is_that_of_its_verdicts():
     published = read_published("pocket")
-    what, _ = narrative.headline(published)
     judged = verdicts(published).set_index("id").loc[list(narrative.CLAIMS)]
-    assert all(narrative.ASPECTS[row.metric][row.verdict] in what for row in judged.itertuples())
+    sentence = narrative.comparison(published)
+    assert all(narrative.ASPECTS[row.metric][row.verdict] in sentence for row in judged.itertuples())
 
 
-def test_every_claim_is_told_once_with_its_numbers_or_the_reason_why_not():
+def test_the_short_version_names_the_decided_claims():
+    published = read_published("pocket")
+    judged, text = verdicts(published), narrative.in_short(published)
+    decided = judged[~judged["verdict"].str.startswith("undecided")]
+    assert len(decided) and all(claim.partition(" (")[0] in text for claim in decided["claim"])
+    assert text.startswith(narrative.answer(published)) and f"Of {len(judged)} claims" in text
+
+
+def test_every_claim_has_one_line_with_its_numbers_or_the_reason_for_none():
     judged = verdicts(results({"clap_a": 0.2, "clap_t": 0.0}))
     lines = narrative.findings_in_words(judged)
-    assert sorted(line.partition(":")[0] for found in lines.values() for line in found) == sorted(
+    assert sorted(line.partition(":")[0] for group in lines.values() for line in group) == sorted(
         claim.partition(":")[0] for claim in judged["claim"]
     )
-    assert {verdict: len(found) for verdict, found in lines.items() if found} == dict(judged["verdict"].value_counts())
+    assert {verdict: len(group) for verdict, group in lines.items() if group} == dict(judged["verdict"].value_counts())
     (first,) = lines["reproduced"]
     assert re.search(r"CLAP-A of DB \(all setups\) 0\.70 against TI \(all setups\) 0\.50, difference 0\.20 \[", first)
-    assert "the paper has 0.82 against 0.83, unlike its own text" in first
+    assert "the paper has 0.82 against 0.83, which contradicts its text" in first
     assert any("no results for TI/MW@0.4-0.6" in line for line in lines["undecided at this n"])
 
 

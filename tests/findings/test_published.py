@@ -67,7 +67,7 @@ def test_a_run_that_scored_otherwise_before_is_refused_and_nothing_is_written(st
 def test_only_a_published_table_of_the_same_profile_grows(study, tmp_path):
     path = tmp_path / "plain.csv"
     collect(study).to_csv(path, index=False)
-    with pytest.raises(ValueError, match="profile smoke; only a published table grows"):
+    with pytest.raises(ValueError, match="published table of the profile smoke"):
         published.publish(Place(study[0], PROFILE), path, "make study", grow=True)
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
         published.publish(Place(study[0], PROFILE), tmp_path / "none.csv", "make study", grow=True)
@@ -86,6 +86,6 @@ def test_a_published_score_that_failed_here_or_is_missing_is_not_lost():
     failed = pd.DataFrame([clap_a("lute", 0, np.nan, status="failed", note="its clips are missing"), earlier.iloc[1]])
     with pytest.raises(ValueError, match=r"^1 published scores .* clap_a of lute DB BL, seed 0: its clips are missing"):
         published.grown(failed, earlier)
-    with pytest.raises(ValueError, match=r"^1 published scores .* clap_t of lute DB BL, seed 0: not there"):
+    with pytest.raises(ValueError, match=r"^1 published scores .* clap_t of lute DB BL, seed 0: missing"):
         published.grown(earlier[:1], earlier)
     assert len(published.grown(earlier, earlier)) == 2

@@ -1,50 +1,199 @@
-"""One page that says what was found first, and what failed."""
+"""One page that answers first, loads nothing, escapes what it shows and names what is missing, failed or damaged."""
 
+import base64
+import gzip
+import io
+import json
 import re
-from html import escape
+from html import unescape
+from html.parser import HTMLParser
 
-from results_runs import PROFILE, clip, collect, rows
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import soundfile
+from results_runs import PROFILE, clip, collect, make_run, rows
+from survey_browser import browser
 
 from tmp_utils import figures
 from tmp_utils.figures.tables import setup_cells
+from tmp_utils.files import write_csv
 from tmp_utils.findings import narrative, report
 from tmp_utils.findings.verdicts import paper_table, verdicts
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs.place import Place
+
+STRANGE = "<script>sitar"
+
+
+class Page(HTMLParser):
+    """What a page holds: its tags with their attributes, its words, its charts and its sounds."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.html = page.read_text(encoding="utf-8")
+        self.tags, self.attributes, self.words = [], [], []
+        self.feed(self.html)
+        self.text = " ".join(" ".join(self.words).split())
+        self.sounds = [
+            base64.b64decode(value.partition(",")[2]) for tag, a in self.attributes if (value := a.get("src", ""))
+        ]
+        charts = re.findall(r'<script type="application/json">(.*?)</script>', self.html, re.DOTALL)
+        self.charts = [json.loads(chart) for chart in charts]
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.attributes.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        if self.tags[-1:] not in (["script"], ["style"]):
+            self.words.append(data)
+
+
+def write(study, profile=PROFILE):
+    return Page(report.write_report(Place(study[0], profile)))
+
+
+def correlation(sound, path):
+    """Return how alike an Ogg's samples and a file's are, from -1 to 1."""
+    samples, rate_hz = soundfile.read(io.BytesIO(sound))
+    expected, _ = soundfile.read(path)
+    assert rate_hz == RATE_HZ and len(samples) == pytest.approx(len(expected), abs=64)
+    n = min(len(samples), len(expected))
+    return np.corrcoef(samples[:n], expected[:n])[0, 1]
+
+
+def test_the_page_answers_first_and_shows_before_and_after_with_players_in_that_order(study):
+    table = collect(study)
+    figures.save_figure(figures.clap_plane(table), study[0] / PROFILE / "figures", "metrics_figure_3")
+    page = write(study)
+    order = [narrative.answer(table), "Before training", "After Textual Inversion", "After DreamBooth"]
+    order += [narrative.comparison(table), narrative.PLANE, "numbers mean nothing", "Table 1"]
+    places = [page.text.index(words) for words in order]
+    assert places == sorted(places) and "smoke test" in order[0]
+    for sound, variant in zip(page.sounds, ("untrained-class-noun", "TI-BL", "DB-BL"), strict=False):
+        assert correlation(sound, clip(study, variant, concept="harp")) > 0.95
+    assert [len(np.shape(chart["data"])) for chart in page.charts[:3]] == [1, 1, 1]
+    assert {chart["data"][0]["type"] for chart in page.charts[:3]} == {"heatmap"}
+
+
+def test_a_person_without_sight_or_mouse_finds_the_parts(study):
+    collect(study)
+    page = write(study)
+    headings = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h\d", tag)]
+    assert headings[0] == 1 and headings.count(1) == 1 and max(np.diff(headings)) <= 1
+    by_tag = [tag for tag, _ in page.attributes]
+    assert by_tag.count("main") == 1 and dict(page.attributes)["html"] == {"lang": "en"}
+    players = [a for tag, a in page.attributes if tag == "audio"]
+    charts = [a for tag, a in page.attributes if a.get("class") == "plot"]
+    wide = [a for tag, a in page.attributes if a.get("class") == "wide"]
+    assert players and all("controls" in a and len(a["aria-label"]) > 5 for a in players)
+    assert charts and all(a["role"] == "img" and len(a["aria-label"]) > 5 for a in charts)
+    assert wide and all(a["tabindex"] == "0" and a["aria-label"] for a in wide)
 
 
 def test_the_report_says_what_failed_and_why_and_nothing_where_none_did(study):
     collect(study)
-    assert "Failed, and why" not in report.write_report(Place(study[0], PROFILE)).read_text(encoding="utf-8")
+    assert "Failed, and why" not in write(study).text
     clip(study, file="genre-jazz-0.wav").unlink()
     collect(study)
-    html = report.write_report(Place(study[0], PROFILE)).read_text(encoding="utf-8")
-    assert "Failed, and why (2 rows)" in html and "genre-jazz-0.wav: missing" in html
+    page = write(study)
+    assert "Failed, and why (2 rows)" in page.text and "genre-jazz-0.wav" in page.text
 
 
-def test_the_report_shows_results_and_verdicts_as_tables_and_names_a_clip_that_is_gone(study):
+def test_the_report_shows_results_and_verdicts_as_tables(study):
     table = collect(study)
-    clip(study).unlink()
-    html = report.write_report(Place(study[0], PROFILE)).read_text(encoding="utf-8")
+    page = write(study)
     value = rows(table, concept="harp", method="DB", setup="MIX", metric="clap_a")["value"].item()
-    assert f"<td>{value:.3f} [" in html and "reconstruction-0.wav is missing" in html
-    assert html.count("<td>undecided at this n</td>") == len(verdicts(table)) and "paper agrees" in html
-    assert html.index("The paper's findings") < html.index("<h2>Listen") < html.index("<th>versions</th>")
-
-
-def test_the_report_begins_with_what_was_found_and_folds_its_wide_tables(study):
-    table = collect(study)
-    plane = figures.clap_plane(table)
-    for name in ("metrics_figure_3", "metrics_findings"):
-        figures.save_figure(plane, study[0] / PROFILE / "figures", name)
-    html = report.write_report(Place(study[0], PROFILE)).read_text(encoding="utf-8")
-    first, _, rest = html.partition("<h2>Table 1</h2>")
-    assert escape(narrative.headline(table)[0]) in first and "whose numbers mean nothing" in first
-    assert first.index("class='lead'") < first.index("<figure>") < first.index("harp: DreamBooth BL")
-    assert first.index("harp: Textual Inversion BL") < first.index("harp: untrained class-noun")
-    assert first.index("harp: DreamBooth BL") < first.index("harp: Textual Inversion BL") and first.count("<audio") == 3
-    assert html.count("<figure>") == 1 and narrative.PLANE in first
+    assert f"<td>{value:.3f} [" in page.html and page.html.count("<td>undecided at this n</td>") == len(verdicts(table))
     row = setup_cells(table, paper_table("table1")).iloc[0]
-    assert f"<td>{row['clap_a'].partition(' ')[0]} <span>[" in rest and f"paper {row['clap_a_paper']}" in rest
-    tables = re.findall(r"(<details>|</details>|<div class='wide'>)", rest[: rest.index("<h2>Figures")])
-    assert tables.count("<div class='wide'>") == 2
-    assert all(tables[k - 1] == "<details>" for k, tag in enumerate(tables) if tag == "<div class='wide'>")
+    assert f"<td>{row['clap_a'].partition(' ')[0]} <span>[" in page.html and f"paper {row['clap_a_paper']}" in page.text
+    words = narrative.findings_in_words(verdicts(table)).values()
+    assert all(line in unescape(page.html) for lines in words for line in lines)
+    titles = [page.text.index(title) for title in ("The paper's findings", "Figures", "Listen", "How it was made")]
+    assert titles == sorted(titles)
+    tables = re.findall(r"(<details>|</details>|<div class=\"wide\")", page.html[: page.html.index("<h2>Figures")])
+    wide = [k for k, tag in enumerate(tables) if tag.startswith("<div")]
+    assert len(wide) == 2 and all(tables[k - 1] == "<details>" for k in wide)
+
+
+def test_a_clip_that_is_gone_or_damaged_is_named_and_not_played(study):
+    collect(study)
+    n = len(write(study).sounds)
+    clip(study, concept="harp").unlink()
+    damaged = clip(study, "TI-BL", concept="harp")
+    damaged.write_bytes(damaged.read_bytes()[:-20])
+    page = write(study)
+    assert "reconstruction-0.wav is missing" in page.text
+    assert re.search(r"reconstruction-0.wav is damaged \(\d+ bytes where \d+ were written\); run the", page.text)
+    assert len(page.sounds) == n - 2 * 2  # each is among the first clips and in the list
+
+
+def test_a_damaged_listing_is_named_with_the_remedy_and_the_rest_of_the_page_stays(study):
+    collect(study)
+    listing = clip(study, file="clips.csv")
+    listing.write_bytes(listing.read_bytes()[:-30])
+    page = write(study)
+    assert "clips.csv: damaged" in page.text and "Run the notebook that made it again" in page.text
+    assert "Table 1" in page.text and "undecided at this n" in page.text and not page.sounds
+
+
+@pytest.fixture
+def strange_study(tmp_path, loaded):
+    """A run and figures of a concept whose name is markup."""
+    make_run(tmp_path, STRANGE, "TI", "BL")
+    row = {"profile": PROFILE, "concept": STRANGE, "method": "TI", "setup": "BL", "seed": 0, "prompt": "all"}
+    row |= {"metric": "clap_a", "value": 0.75, "n": 2, "ci_low": 0.7, "ci_high": 0.8, "embedder": "judge"}
+    row |= {"status": "ok", "note": ""}
+    write_csv(Place(tmp_path, PROFILE).runs()[0] / "metrics.csv", [{name: row[name] for name in RESULT_COLUMNS}])
+    figure = go.Figure(go.Scatter(y=[1, 2]), layout_title_text="</script><b>")
+    for part in ("figures", "figures/<i>koto"):
+        figures.save_figure(figure, tmp_path / PROFILE / part, "curve")
+    return tmp_path, []
+
+
+def test_the_page_loads_nothing_and_shows_names_as_they_are(strange_study):
+    page = write(strange_study)
+    loads = [value for _, a in page.attributes for name, value in a.items() if name in {"src", "href"}]
+    assert len(loads) == 3 and all(value.startswith("data:audio/ogg;base64,") for value in loads)
+    assert f"{STRANGE}: Textual Inversion BL" in unescape(page.html) and f"<td>{STRANGE}" not in page.html
+    assert "&lt;script&gt;sitar" in page.html and "<summary>&lt;i&gt;koto</summary>" in page.html
+    assert page.tags.count("script") == 2 + len(page.charts) and "i" not in page.tags
+    assert page.html.count('<p class="title">&lt;/script&gt;</p>') == 2 and len(page.charts) == 3
+    assert "0.750 [0.700, 0.800]" in page.text
+    (plotly,) = re.findall(r'id="plotly">([^<]*)<', page.html)
+    assert b"plotly.js v" in gzip.decompress(base64.b64decode(plotly))
+
+
+def test_a_broken_figure_is_named_on_the_page_and_the_others_stay(strange_study):
+    (strange_study[0] / PROFILE / "figures" / "a_broken.json").write_text("{")
+    page = write(strange_study)
+    assert "a_broken.json is not a plotly figure" in page.text and len(page.charts) == 3
+
+
+def test_an_empty_study_says_what_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make study"):
+        report.write_report(Place(tmp_path, "smoke"))
+    (tmp_path / "smoke").mkdir()
+    page = write((tmp_path,))
+    missing = ["answer", "clips before", "comparison of", "plane of", "results", "measurements", "verdicts", "figures"]
+    assert [part for part in [*missing, "clips", "executed"] if f"No {part}" not in page.text] == []
+
+
+def test_the_report_fits_a_phone_and_draws_its_figures_without_a_network(strange_study):
+    page = report.write_report(Place(strange_study[0], PROFILE))
+    with browser() as chromium:
+        phone = chromium.new_page(viewport={"width": 390, "height": 800}, offline=True)
+        faults, requests = [], []
+        phone.on("pageerror", lambda error: faults.append(str(error)))
+        phone.on("request", lambda request: requests.append(request.url))
+        phone.goto(page.as_uri())
+        plots = phone.locator(".plot.js-plotly-plot svg.main-svg:first-child")
+        plots.nth(2).wait_for()
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+        assert [round(plot.bounding_box()["width"]) <= 390 for plot in plots.all()] == [True] * 3
+        sizes = "[...document.querySelectorAll('text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
+        sizes = phone.evaluate(sizes)
+        assert sizes and min(sizes) >= 11
+        assert faults == [] and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.files import write_csv
-from tmp_utils.findings.published import published_path
+from tmp_utils.findings.published import samplers_path
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.distances import frechet_audio_distance
 from tmp_utils.metrics.equivalence import (
@@ -158,7 +158,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> None:
     """Measure a profile's samplers and publish the table."""
     table = measure_samplers(options.profile, options.nouns, options.steps)
-    write_csv(published_path(options.profile), table)
+    write_csv(samplers_path(options.profile), table)
     print(table.round(4).to_string(index=False))
     print(f"Fewest steps that are equivalent in everything: {fewest_steps(table)}")
-    print(f"Written: {published_path(options.profile)}")
+    print(f"Written: {samplers_path(options.profile)}")

@@ -1,24 +1,24 @@
 """Pictures of the study: functions of arrays or of a tidy table that return a plotly ``Figure``.
 
-Nothing here shows a figure or reads a file. Every function takes a ``title`` and a ``note``; the note is
-where a figure says that its sounds are rendered stand-ins, what n is, or which profile made it.
+Nothing here shows a figure or reads a file. Every function takes a ``title`` and a ``note``; the note says whether
+sounds are rendered stand-ins, what n is, or which profile the figure is of.
 
 look   : colours, template, ``save_figure``.
-sound  : waveform, mel spectrogram, training curve.
+sound  : waveform, mel spectrogram.
 study  : setups, music agreement, style transfer.
 plane  : the plane of CLAP-A and CLAP-T.
 tables : Table 1 and the findings.
-learning : what a training gains and loses on its way.
+learning : what changes during a training.
 strength : style transfer over strengths.
 survey : the listening study.
 pocket : how the pocket model was made and what it can do.
 """
 
-from tmp_utils.figures.learning import learning_path
+from tmp_utils.figures.learning import learning_path, what_moves
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
 from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
-from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, training_curve, waveform
+from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, waveform
 from tmp_utils.figures.study import music_agreement, setups_dots, summary
 from tmp_utils.figures.tables import findings_table, results_table
 
@@ -38,6 +38,6 @@ __all__ = [
     "stage_curves",
     "styled",
     "summary",
-    "training_curve",
     "waveform",
+    "what_moves",
 ]

@@ -1,13 +1,20 @@
-"""Pictures of learning: what a training gains and loses on its way."""
+"""Pictures of what changes during a training.
+
+learning_path : CLAP-A and CLAP-T over steps, with intervals.
+what_moves    : CLAP-A and the vector's drift over the loss, which hardly changes.
+"""
 
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import GREEN, PINK, faded, styled
+from tmp_utils.figures.look import GREEN, GREY, ORANGE, PINK, faded, styled
 from tmp_utils.figures.study import noted
+from tmp_utils.metrics.names import NAMES
 
-# Neither is a method's, since both are of one method.
-LINES = {"clap_a": ("CLAP-A: like the concept", GREEN), "clap_t": ("CLAP-T: like the prompt", PINK)}
+COLOURS = {"clap_a": GREEN, "clap_t": PINK}  # neither is a method's, since both lines are of one method
+FEW_POINTS = 12  # fewer are marked on their line
+PANELS = {"clap_a": (NAMES["clap_a"], GREEN), "drift": ("Drift (1 − cosine)", ORANGE), "loss": ("Loss", GREY)}
 
 
 def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", note: str = "") -> go.Figure:
@@ -19,23 +26,37 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
         From ``overfitting.learning_path``.
     """
     fig = go.Figure()
-    for metric, (name, colour) in LINES.items():
+    for metric, colour in COLOURS.items():
         rows = path[path["metric"] == metric].sort_values("step")
-        band_x = [*rows["step"], *rows["step"][::-1]]
-        band_y = [*rows["ci_high"], *rows["ci_low"][::-1]]
-        fig.add_scatter(
-            x=band_x,
-            y=band_y,
-            mode="lines",
-            fill="toself",
-            fillcolor=faded(colour, 0.18),
-            line_width=0,
-            hoverinfo="skip",
-        )
-        fig.data[-1].showlegend = False
-        fig.add_scatter(x=rows["step"], y=rows["value"], mode="lines+markers", name=name, line={"color": colour})
-    fig.update_xaxes(title="Optimisation step (0: untrained, asked for the class noun)")
-    fig.update_yaxes(title="Cosine by the judge")
-    counts = path.groupby("metric")["n"].max()
-    about = f"{counts['clap_a']} clips for CLAP-A and {counts['clap_t']} for CLAP-T a stop; bands are 95 % intervals"
-    return styled(fig, title, noted(note, about))
+        x, band = [*rows["step"], *rows["step"][::-1]], [*rows["ci_high"], *rows["ci_low"][::-1]]
+        shade = {"fill": "toself", "fillcolor": faded(colour, 0.18), "line_width": 0, "hoverinfo": "skip"}
+        fig.add_scatter(x=x, y=band, mode="lines", showlegend=False, **shade)
+        line = {"mode": "lines+markers", "name": NAMES[metric], "line": {"color": colour}}
+        fig.add_scatter(x=rows["step"], y=rows["value"], **line)
+    fig.update_xaxes(title="Optimisation step (0: untrained, with the class noun)")
+    fig.update_yaxes(title="Cosine")
+    clips = path.groupby("metric")["n"].max()
+    counts = [f"{clips[metric]} clips for {NAMES[metric]}" for metric in COLOURS]
+    return styled(fig, title, noted(note, f"{' and '.join(counts)} at each step; bands are 95 % intervals"))
+
+
+def what_moves(moves: pd.DataFrame, title: str = "What moves while the loss does not", note: str = "") -> go.Figure:
+    """Return CLAP-A, the drift of the learned vector and the loss over optimisation steps, one below the other.
+
+    Parameters
+    ----------
+    moves : pandas.DataFrame
+        step; clap_a (cosine), drift (1 - cosine between the vector and where it started) and loss, each nan at steps
+        where it was not measured.
+    """
+    if missing := {"step", *PANELS} - set(moves.columns):
+        raise ValueError(f"columns {list(moves.columns)} arrived; {sorted(missing)} missing.")
+    fig = make_subplots(len(PANELS), 1, shared_xaxes=True, vertical_spacing=0.07)
+    for row, (column, (name, colour)) in enumerate(PANELS.items(), start=1):
+        points = moves.dropna(subset=column)
+        mode = "lines+markers" if len(points) < FEW_POINTS else "lines"
+        line = {"name": name, "mode": mode, "line": {"color": colour}, "showlegend": False}
+        fig.add_scatter(x=points["step"], y=points[column], **line, row=row, col=1)
+        fig.update_yaxes(title=name, rangemode="tozero", row=row, col=1)
+    fig.update_xaxes(title="Optimisation step", row=len(PANELS), col=1)
+    return styled(fig, title, note, height=520)

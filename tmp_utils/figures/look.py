@@ -3,7 +3,7 @@
 Conventions: colours are Okabe and Ito's, safe for colour-blind readers; Textual Inversion is orange as in the
 paper, DreamBooth blue. Figures are plotly figures, saved as JSON: no browser is needed to write or read them.
 
-METHOD_COLOURS : one colour a method, the same in every figure.
+METHOD_COLOURS, METHOD_SYMBOLS : one colour and one symbol for each method, the same in every figure.
 styled         : title, note and template onto a figure.
 save_figure    : a figure to a file, whole or not at all.
 """
@@ -19,6 +19,7 @@ GREEN, SKY, PINK, VERMILION, GREY = "#009E73", "#56B4E9", "#CC79A7", "#D55E00", 
 METHOD_ORDER = ("DB", "TI", "DB-LoRA", "DB-CD", "DB-SV", "TI-DB")
 SETUP_ORDER = ("BL", "1-AC", "3-AC", "MW", "TE", "MIX", "PP")
 METHOD_COLOURS = {"TI": ORANGE, "DB": BLUE, "DB-LoRA": SKY, "DB-CD": GREEN, "DB-SV": PINK, "TI-DB": VERMILION}
+METHOD_SYMBOLS = dict(zip(METHOD_ORDER, ("circle", "diamond", "square", "cross", "triangle-up", "star"), strict=True))
 INK, FAINT = "#22262B", "#E6E8EB"
 FONT = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
 LINE_PX = 18  # height of a line of the note under a title

@@ -1,8 +1,8 @@
-"""The plane of CLAP-A and CLAP-T: what each setup keeps of the concept, and of the prompt (the paper's Fig. 3).
+"""The plane of CLAP-A and CLAP-T: similarity to the concept against similarity to the prompt (the paper's Fig. 3).
 
 clap_plane    : results -> the plane, with intervals, references and the Pareto front.
-pareto_front  : which points no other beats on both axes.
-label_offsets : where to write labels so that they cover neither points nor each other.
+pareto_front  : the points that no other point exceeds on both axes.
+label_offsets : positions of labels that cover neither points nor each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from tmp_utils.figures.look import GREY, INK, faded, method_colour, styled
-from tmp_utils.figures.study import REFERENCES, error_bar, noted, runs_and_bars, summary
+from tmp_utils.figures.look import GREY, INK, METHOD_SYMBOLS, faded, method_colour, styled
+from tmp_utils.figures.study import error_bar, noted, runs_and_bars, summary
+from tmp_utils.metrics.names import AXES, NAMES, REFERENCES
 
-AREA_PX = (690, 360)  # the plane between its axes, about: what labels are placed by
+# Labels are placed for the size of the plane between its axes, by the width of the whole figure: in a notebook, and
+# (in the figure's meta, as right, down, far of the first annotations) on a phone and on the report's page.
+AREA_PX, AREAS_PX = (690, 360), {390: (255, 290), 1088: (1010, 335)}
 POINT_PX, CHARACTER_PX = 8, (7.5, 15)  # half a point, and a character's width and height
 NEAR, REACHES = 1.0, (1.0, 2.2, 3.6, 5.0)  # how far from its point a label may be; past NEAR a line leads to it
 DIRECTIONS = [(1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1)]
@@ -55,18 +58,19 @@ def clap_plane(
             x=group["value_a"],
             y=group["value_t"],
             mode="markers",
-            marker={"size": 12, "color": method_colour(method), "line": {"color": "white", "width": 1}},
+            marker={"size": 12, "color": method_colour(method), "line": {"color": "white", "width": 1}}
+            | {"symbol": METHOD_SYMBOLS.get(method, "circle")},
             name=method,
             customdata=np.stack([group["setup"], group["n_runs_a"]], axis=1),
-            hovertemplate=f"{method} %{{customdata[0]}}<br>CLAP-A %{{x:.3f}}, CLAP-T %{{y:.3f}}<br>"
-            "%{customdata[1]} runs<extra></extra>",
+            hovertemplate=f"{method} %{{customdata[0]}}<br>{NAMES['clap_a']} %{{x:.3f}}, {NAMES['clap_t']} %{{y:.3f}}"
+            "<br>%{customdata[1]} runs<extra></extra>",
             **bars,
         )
     ranges = [_range(table, references, suffix) for suffix in ("_a", "_t")]
-    _name_points(fig, table, ranges)
+    _name_points(fig, table, references, ranges)
     _reference_lines(fig, references, ranges)
-    fig.update_xaxes(title="CLAP-A: similarity to the concept's clips (cosine)", range=ranges[0])
-    fig.update_yaxes(title="CLAP-T: similarity to the prompt (cosine)", range=ranges[1])
+    fig.update_xaxes(title=AXES["clap_a"], range=ranges[0])
+    fig.update_yaxes(title=AXES["clap_t"], range=ranges[1])
     about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs", "ci_low_a": "ci_low"})
     fig = styled(fig, title, noted(note, runs_and_bars(about)), height=540)
     return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=130)
@@ -79,18 +83,28 @@ def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
     return sorted(np.flatnonzero(~np.array(beaten)).tolist(), key=lambda i: points[i, 0])
 
 
-def label_offsets(points: np.ndarray, labels: Sequence[str]) -> list[tuple[np.ndarray, bool]]:
+def label_offsets(
+    points: np.ndarray,
+    labels: Sequence[str],
+    area_px: tuple[float, float] | None = None,
+    occupied: Sequence[tuple[np.ndarray, np.ndarray]] = (),
+) -> list[tuple[np.ndarray, bool]]:
     """Return for each label the vector from its point to its middle, and whether it is far from it.
 
-    Labels are placed one after another where they cover the least of points and of labels before them.
+    Labels are placed one after another where they cover the least of points, of labels before them and of what lies
+    outside the area.
 
     Parameters
     ----------
     points : numpy.ndarray
         (n, 2), in pixels, y upwards.
     labels : sequence of str
+    area_px : (float, float), optional
+        The size of the plot.
+    occupied : boxes (lowest corner, highest corner) that are in use already.
     """
-    taken = [(point - POINT_PX, point + POINT_PX) for point in points]
+    taken = [*((point - POINT_PX, point + POINT_PX) for point in points), *occupied]
+    area = (np.zeros(2), np.array(area_px)) if area_px else None
     placed = []
     for point, label in zip(points, labels, strict=True):
         half = np.array([CHARACTER_PX[0] * len(label), CHARACTER_PX[1]]) / 2
@@ -98,7 +112,8 @@ def label_offsets(points: np.ndarray, labels: Sequence[str]) -> list[tuple[np.nd
         for reach, direction in product(REACHES, DIRECTIONS):
             offset = np.multiply(direction, half + POINT_PX * reach)
             box = (point + offset - half, point + offset + half)
-            cost = sum(_overlap(box, other) for other in taken) + FAR_PX2 * (reach - NEAR)
+            outside = np.prod(2 * half) - _overlap(box, area) if area else 0
+            cost = sum(_overlap(box, other) for other in taken) + 3 * outside + FAR_PX2 * (reach - NEAR)
             if best is None or cost < best[0]:
                 best = cost, offset, reach > NEAR, box
         placed.append(best[1:3])
@@ -129,20 +144,35 @@ def _range(table: pd.DataFrame, references: Mapping[str, float], suffix: str) ->
     return [min(held) - margin, max(held) + margin]
 
 
-def _name_points(fig: go.Figure, table: pd.DataFrame, ranges: Sequence[Sequence[float]]) -> None:
-    columns = [table["value_a"], table["value_t"]]
-    scaled = [(v - low) / (high - low) * px for v, (low, high), px in zip(columns, ranges, AREA_PX, strict=True)]
-    offsets = label_offsets(np.column_stack(scaled), table["label"])
-    for row, ((right, up), far) in zip(table.itertuples(), offsets, strict=True):
+def _name_points(fig: go.Figure, table: pd.DataFrame, references: Mapping, ranges: Sequence[Sequence[float]]) -> None:
+    offsets = _offsets(table, references, ranges, AREA_PX)
+    for row, (right, down, far) in zip(table.itertuples(), offsets, strict=True):
         line = {"arrowhead": 0, "arrowwidth": 1, "arrowcolor": GREY if far else "rgba(0,0,0,0)", "standoff": POINT_PX}
-        where = {"x": row.value_a, "y": row.value_t, "ax": right, "ay": -up}
+        where = {"x": row.value_a, "y": row.value_t, "ax": right, "ay": down}
         paper = {"bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0}  # readable over the bars
         fig.add_annotation(text=row.label, font={"size": 12, "color": INK}, **paper, **where, **line)
+    others = {str(width): _offsets(table, references, ranges, area) for width, area in AREAS_PX.items()}
+    fig.update_layout(meta={"label_offsets": others})
+
+
+def _offsets(table: pd.DataFrame, references: Mapping, ranges: Sequence, area_px: tuple) -> list:
+    """Return (right, down, far) of each point's label on a plot of this size, clear of the references' labels."""
+    columns = [table["value_a"], table["value_t"]]
+    scaled = [(v - low) / (high - low) * px for v, (low, high), px in zip(columns, ranges, area_px, strict=True)]
+    boxes = []
+    for name, value in references.items():
+        axis, (width, height) = int(not name.endswith("_a")), np.multiply(CHARACTER_PX, [len(REFERENCES[name]), 1])
+        low, high = ranges[axis]
+        at = (value - low) / (high - low) * area_px[axis]
+        corner = np.array([0, at] if axis else [at - width, area_px[1] - height])
+        boxes += [(corner, corner + np.array([width, height]))] * bool(low <= value <= high)
+    offsets = label_offsets(np.column_stack(scaled), table["label"], area_px, boxes)
+    return [(float(right), float(-up), bool(far)) for (right, up), far in offsets]
 
 
 def _reference_lines(fig: go.Figure, references: Mapping[str, float], ranges: Sequence[Sequence[float]]) -> None:
     for name, value in references.items():
-        label = {"text": REFERENCES.get(name, name), "showarrow": False, "font": {"color": "#5B616A"}}
+        label = {"text": REFERENCES[name], "showarrow": False, "font": {"color": "#5B616A", "size": 12}}
         style, vertical = {"dash": "dot", "color": GREY}, name.endswith("_a")
         low, high = ranges[0 if vertical else 1]
         if not low <= value <= high:
@@ -152,7 +182,7 @@ def _reference_lines(fig: go.Figure, references: Mapping[str, float], ranges: Se
             fig.add_annotation(x=x, y=y, xref="paper", yref="paper", **anchors, **label)
         elif vertical:
             fig.add_vline(value, line=style)
-            fig.add_annotation(x=value, y=0, yref="paper", xanchor="right", yanchor="bottom", xshift=-3, **label)
+            fig.add_annotation(x=value, y=1, yref="paper", xanchor="right", yanchor="top", xshift=-3, **label)
         else:
             fig.add_hline(value, line=style)
             fig.add_annotation(x=0, xref="paper", y=value, xanchor="left", yanchor="bottom", xshift=3, **label)

@@ -1,20 +1,18 @@
-"""Pictures of sound, and of the training that learns it.
+"""Pictures of sound.
 
-Conventions: clips are float arrays (n,) in [-1, 1]; log-mels are arrays (frames, 64), natural log, 10 ms each
-Long signals are thinned for the screen: an envelope of at most 1500 steps, a mel of at most 512 columns.
+Conventions: clips are float arrays (n,) in [-1, 1]; log-mels are arrays (frames, 64), natural log, 10 ms each.
+Long signals are thinned for the screen: an envelope of at most 1500 steps, a mel of at most 512 columns in whole
+decibels.
 
-waveform, mel_spectrogram, spectrogram_pair : what a clip looks like.
-training_curve : a run's history.
+waveform, mel_spectrogram, spectrogram_pair : clips.
+peak_db : the highest level of several clips, for a common colour scale.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import BLUE, GREY, faded, styled
+from tmp_utils.figures.look import BLUE, faded, styled
 
 MAX_STEPS, MAX_COLUMNS = 1500, 512
 TICKS_HZ = (250, 500, 1000, 2000, 4000, 8000)
@@ -67,7 +65,7 @@ def _heatmap(sound: np.ndarray, top_db: float | None = None, **kwargs) -> go.Hea
     columns = np.stack([mel[i : i + step].mean(0) for i in range(0, len(mel), step)])
     top_db = float(mel.max()) if top_db is None else top_db
     return go.Heatmap(
-        z=columns.T.round(1),
+        z=columns.T.round().astype(np.int8),  # a byte a value in the figure's file
         x=(np.arange(len(columns)) * step * 0.01).round(3),
         zmin=top_db - RANGE_DB,
         zmax=top_db,
@@ -84,9 +82,19 @@ def _mel_axes(fig: go.Figure) -> None:
     fig.update_xaxes(title="Time (s)", showgrid=False)
 
 
-def mel_spectrogram(sound: np.ndarray, title: str = "Mel spectrogram", note: str = "") -> go.Figure:
-    """Return the mel spectrogram of a clip (n,) at 16 kHz or of a log-mel (frames, 64)."""
-    fig = go.Figure(_heatmap(sound))
+def peak_db(*sounds: np.ndarray) -> float:
+    """Return the highest level in the mel spectrograms of clips (n,) or log-mels (frames, 64), in dB."""
+    return float(max(_mel_db(sound).max() for sound in sounds))
+
+
+def mel_spectrogram(
+    sound: np.ndarray, title: str = "Mel spectrogram", note: str = "", top_db: float | None = None
+) -> go.Figure:
+    """Return the mel spectrogram of a clip (n,) at 16 kHz or of a log-mel (frames, 64).
+
+    ``top_db`` is the brightest level of the colour scale; the sound's own peak by default.
+    """
+    fig = go.Figure(_heatmap(sound, top_db))
     _mel_axes(fig)
     fig.update_yaxes(title="Frequency (Hz)")
     return styled(fig, title, note, height=320)
@@ -97,57 +105,10 @@ def spectrogram_pair(
 ) -> go.Figure:
     """Return two mel spectrograms side by side on one colour scale, of clips (n,) or mels (frames, 64)."""
     fig = make_subplots(1, 2, subplot_titles=names, shared_yaxes=True, horizontal_spacing=0.04)
-    top_db = float(max(_mel_db(left).max(), _mel_db(right).max()))
+    top_db = peak_db(left, right)
     fig.add_trace(_heatmap(left, top_db, showscale=False), 1, 1)
     fig.add_trace(_heatmap(right, top_db), 1, 2)
     _mel_axes(fig)
     fig.update_yaxes(title="Frequency (Hz)", col=1)
     fig = styled(fig, title, note, height=360)
     return fig.update_layout(margin_t=fig.layout.margin.t + 26)
-
-
-def training_curve(
-    history: pd.DataFrame | Mapping[str, list],
-    title: str = "Training",
-    note: str = "",
-    smooth_steps: int = 15,
-    colour: str = BLUE,
-) -> go.Figure:
-    """Return the loss over steps, raw and as a running mean, and the history's other columns in panels below.
-
-    Parameters
-    ----------
-    history : pandas.DataFrame or mapping
-        Columns ``step`` and ``loss``, and any further numbers of one value a step (norm, cosine drift, ...).
-    smooth_steps : int
-        Length of the running mean.
-    colour : str
-        Of the method, as `look.method_colour` gives it.
-    """
-    table = pd.DataFrame(history)
-    if missing := {"step", "loss"} - set(table.columns):
-        raise ValueError(f"history has columns {list(table.columns)}; {sorted(missing)} missing. Pass a run's history.")
-    others = [name for name in table.select_dtypes("number").columns if name not in ("step", "loss")]
-    fig = make_subplots(1 + len(others), 1, shared_xaxes=True, vertical_spacing=0.06)
-    smooth = table["loss"].rolling(smooth_steps, min_periods=1, center=True).mean()
-    line = {"color": GREY, "width": 1}
-    fig.add_scatter(
-        x=table["step"], y=table["loss"], mode="lines", line=line, opacity=0.5, name="each step", row=1, col=1
-    )
-    fig.add_scatter(x=table["step"], y=smooth, mode="lines", line={"color": colour, "width": 2.5}, row=1, col=1)
-    fig.data[-1].name = f"mean of {smooth_steps}"
-    fig.update_yaxes(title="Loss", row=1, col=1)
-    for row, name in enumerate(others, start=2):
-        fig.add_scatter(
-            x=table["step"],
-            y=table[name],
-            mode="lines",
-            line={"color": colour},
-            showlegend=False,
-            row=row,
-            col=1,
-        )
-        fig.update_yaxes(title=name.replace("_", " ").capitalize(), rangemode="tozero", row=row, col=1)
-    fig.update_xaxes(title="Optimisation step", row=1 + len(others), col=1)
-    fig = styled(fig, title, note, height=340 + 170 * len(others))
-    return fig.update_layout(legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"})

@@ -91,7 +91,8 @@ def mark_landmarks(fig: go.Figure, landmarks: pd.DataFrame) -> go.Figure:
     if not np.isnan(value["crossing"]):
         fig.add_vline(value["crossing"], line={"color": INK, "dash": "dash", "width": 1.5})
         text = f"crossing {value['crossing']:.2f}"
-        place = {"yref": "paper", "y": 0.92, "xanchor": "left", "xshift": 5}
+        side = {"xanchor": "right", "xshift": -5} if value["crossing"] > 0.5 else {"xanchor": "left", "xshift": 5}
+        place = {"yref": "paper", "y": 0.92, **side}
         fig.add_annotation(x=value["crossing"], text=text, showarrow=False, font={"size": 12}, **place)
     return fig
 

@@ -17,15 +17,8 @@ from plotly.subplots import make_subplots
 
 from tmp_utils.figures.look import GREY, faded, in_order, method_colour, styled
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
-from tmp_utils.metrics.names import AGREEMENTS, TITLES
+from tmp_utils.metrics.names import AGREEMENTS, REFERENCES, TITLES
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
-
-REFERENCES = {
-    "ceiling_a": "ceiling ⌈A⌉",
-    "ceiling_t": "ceiling ⌈T⌉",
-    "floor_t": "floor ⌊T⌋",
-    "untrained_a": "untrained",
-}
 
 
 def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -129,20 +122,12 @@ def music_agreement(results: pd.DataFrame, title: str = "What of the music is ke
                 row=1,
                 col=column,
             )
-        fig.update_xaxes(
-            title=_in_two_lines(name, tolerance), range=[-4, 104], tickvals=[0, 50, 100], row=1, col=column
-        )
+        ticks = {"tickvals": [0, 50, 100], "ticktext": ["", "50 %", ""]}  # 0 and 100 of two columns would collide
+        words = "<br>".join([*name.split(), f"({tolerance})"] if tolerance else name.split())
+        fig.update_xaxes(title=words, range=[-10, 110], **ticks, row=1, col=column)
     fig.update_yaxes(autorange=None, range=[len(lines) - 0.5, -0.5], categoryorder="array", categoryarray=lines)
     most = tables.sort_values("n_concepts", ascending=False, kind="stable")  # tempo and key are asked of some concepts
     about = runs_and_bars(most.drop_duplicates(["method", "setup"]), of_shares=True)
     fig = styled(fig, title, noted(note, f"% of clips that agree with the concept; {about}"))
     top = fig.layout.margin.t
-    return fig.update_layout(showlegend=False, height=top + 90 + 24 * len(lines))
-
-
-def _in_two_lines(name: str, tolerance: str) -> str:
-    """Return an axis title that fits under a narrow column."""
-    first, _, rest = name.partition(", ")
-    if not tolerance:
-        return first
-    return f"{first}, octaves<br>allowed ({tolerance})" if rest else f"{first}<br>({tolerance})"
+    return fig.update_layout(showlegend=False, height=top + 120 + 24 * len(lines))

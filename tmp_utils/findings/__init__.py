@@ -5,8 +5,8 @@ pooled      : FAD and KAD over all concepts of a setup.
 published   : result tables that are shipped in data/published.
 comparisons : differences between setups and methods.
 verdicts    : whether each finding of the paper holds here.
-narrative   : the verdicts in sentences.
-report, report_clips : one HTML page, and its players.
-page        : figures that fit a page.
-listen      : widgets to listen to clips in a notebook.
+narrative   : the findings in sentences.
+report      : one HTML page.
+page        : figures and players for a page.
+listen      : players and widgets for clips in a notebook.
 """

@@ -1,21 +1,22 @@
-"""What the results table says when its rows are set beside each other.
+"""Comparisons within a results table.
 
 Conventions: differences are A minus B over the concepts and seeds that both have, with `intervals`' intervals;
-p-values are corrected over the whole table by Holm's rule. Failed rows take no part and are counted.
+p-values are corrected over the whole table by Holm's rule. Failed rows are left out and counted.
 
-has_values    : whether there is anything of a metric to show.
-coverage      : how many seeds of each concept and setup are there, and how many failed.
+whole_runs    : the finished rows of whole runs.
+has_values    : whether a metric has any value.
+coverage      : number of seeds for each concept and setup, and how many failed.
 failures      : the failed rows with their reasons.
 differences   : every setup against its method's baseline, and the baselines against each other.
-memorisation  : nearest training clip, beside how near the training clips are to each other.
+memorisation  : similarity to the nearest training clip, and of training clips to each other.
 caption       : profile, concepts, seeds and clips in a line.
-every_metric  : one row a concept, metric and embedder, one column a setup, as text.
+every_metric  : one row for each concept, metric and embedder, one column for each setup, as text.
 side_by_side  : ours, a published table's and the paper's means of the same setups.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -30,19 +31,19 @@ from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
 BASELINE = "BL"
 
 
+def whole_runs(results: pd.DataFrame, *metrics: str, references: bool = False) -> pd.DataFrame:
+    """Return the finished rows of whole runs; those of untrained models and training clips only with `references`."""
+    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & results["metric"].isin(metrics)]
+    return whole if references else whole[~whole["method"].isin([REFERENCE, UNTRAINED])]
+
+
 def has_values(results: pd.DataFrame, *metrics: str) -> bool:
-    """Whether each of these metrics has a finished row of some setup."""
-    return not any(_rows(results, metric).empty for metric in metrics)
-
-
-def _rows(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Return the finished rows of whole runs of setups."""
-    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & (results["metric"] == metric)]
-    return whole[~whole["method"].isin([REFERENCE, UNTRAINED])]
+    """Return whether each of these metrics has a finished row of some setup."""
+    return set(metrics) <= set(whole_runs(results, *metrics)["metric"])
 
 
 def coverage(results: pd.DataFrame) -> pd.DataFrame:
-    """Return concepts by setups: how many seeds are there, and "(failed k)" where k of them have failed rows."""
+    """Return concepts by setups: the number of seeds, and "(k failed)" where k of them have failed rows."""
     rows = results[(results["prompt"] == WHOLE_RUN) & (results["metric"] == "clap_a")]
     run = ["concept", "method", "setup", "seed"]
     bad = set(results.loc[results["status"] == "failed", run].itertuples(index=False, name=None))
@@ -72,9 +73,9 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: i
         metric, a, b, difference, ci_low, ci_high, p_holm, n_concepts, n_runs. Under `findings.MIN_CONCEPTS`
         concepts there is a difference, but neither an interval nor a p-value.
     """
-    found = []
+    table = []
     for metric in metrics:
-        rows = _rows(results, metric)
+        rows = whole_runs(results, metric)
         setups = sorted(set(zip(rows["method"], rows["setup"], strict=True)), key=lambda setup: in_order(*setup))
         for a, b in _pairs(setups):
             sides = [rows[(rows["method"] == method) & (rows["setup"] == setup)] for method, setup in (a, b)]
@@ -82,11 +83,11 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: i
             if units.empty:
                 continue
             interval = paired_difference(*sides, on=UNIT, levels=UNIT[:1], seed=seed)
-            sure = (interval.ci_low, interval.ci_high, interval.p_value)
-            sure = sure if interval.n >= MIN_CONCEPTS else (np.nan,) * 3
-            found.append((metric, " ".join(a), " ".join(b), interval.value, *sure, interval.n, len(units)))
+            certainty = (interval.ci_low, interval.ci_high, interval.p_value)
+            certainty = certainty if interval.n >= MIN_CONCEPTS else (np.nan,) * 3
+            table.append((metric, " ".join(a), " ".join(b), interval.value, *certainty, interval.n, len(units)))
     names = ["metric", "a", "b", "difference", "ci_low", "ci_high", "p_holm", "n_concepts", "n_runs"]
-    table = pd.DataFrame(found, columns=names)
+    table = pd.DataFrame(table, columns=names)
     return table.assign(p_holm=holm(table["p_holm"]))
 
 
@@ -103,7 +104,7 @@ def memorisation(results: pd.DataFrame) -> pd.DataFrame:
     Both are means over concepts. An excess above 0 means that generated clips lie nearer to a training clip than
     training clips lie to each other.
     """
-    nearest = _rows(results, "nearest_training").groupby(["method", "setup", "concept"])["value"].mean()
+    nearest = whole_runs(results, "nearest_training").groupby(["method", "setup", "concept"])["value"].mean()
     within = results[(results["metric"] == "nearest_within_training") & (results["status"] == "ok")]
     within = within.groupby("concept")["value"].mean().rename("within_training")
     table = nearest.rename("nearest_training").reset_index().merge(within, on="concept", how="left")
@@ -115,24 +116,38 @@ def memorisation(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def side_by_side(tables: Mapping[str, pd.DataFrame], metrics: Sequence[str] = TABLE_1) -> pd.DataFrame:
-    """Return one row a setup of the paper and one column for each metric and source: tables by name, then the paper."""
+    """Return the paper's setups as rows; as columns each metric of each table, by its name, and of the paper."""
     table1 = paper_table("table1").set_index(["method", "setup"])
     columns = {}
     for metric in metrics:
         for name, results in tables.items():
-            by_concept = _rows(results, metric).groupby(["method", "setup", "concept"])["value"].mean()
+            by_concept = whole_runs(results, metric).groupby(["method", "setup", "concept"])["value"].mean()
             columns[metric, name] = by_concept.groupby(["method", "setup"]).mean().reindex(table1.index)
         columns[metric, "paper"] = table1[metric]
     return pd.DataFrame(columns)
 
 
+def plural(n: int, noun: str) -> str:
+    """Return "1 clip", "2 clips"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def concepts_in_words(names: Iterable[str]) -> str:
+    """Return how many concepts these are, or the one, and whether their clips are rendered or recorded."""
+    names = list(dict.fromkeys(names))
+    rendered = sum(are_stand_ins([name]) for name in names)
+    kinds = [plural(rendered, "rendered stand-in"), plural(len(names) - rendered, "recording")]
+    if 0 < rendered < len(names):
+        return f"{len(names)} concepts ({', '.join(kinds)})"
+    kind = kinds[not rendered].split(" ", 1)[1]
+    return f"{names[0]} (a {kind})" if len(names) == 1 else f"{len(names)} concepts ({kind})"
+
+
 def caption(results: pd.DataFrame, profile: str) -> str:
-    """Return in one line what numbers are of: profile, concepts, seeds, and what stands in for what."""
-    rows = _rows(results, "clap_a")
-    n_concepts, n_seeds = rows["concept"].nunique(), rows["seed"].nunique()
-    kind = "rendered stand-in" if are_stand_ins(rows["concept"]) else "concept"
-    size = f"{n_concepts} {kind}{'s' * (n_concepts != 1)}, {n_seeds} seed{'s' * (n_seeds != 1)}"
-    return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips a run for CLAP-A"
+    """Return in one line what the numbers are of: profile, concepts, seeds and clips."""
+    rows = whole_runs(results, "clap_a")
+    size = f"{concepts_in_words(rows['concept'])}, {plural(rows['seed'].nunique(), 'seed')}"
+    return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips per run for CLAP-A"
 
 
 def every_metric(results: pd.DataFrame) -> pd.DataFrame:
@@ -167,11 +182,11 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
 def _cell(rows: pd.DataFrame) -> str:
     values = rows["value"].dropna()
     if values.empty:
-        said = rows["status"].dropna().unique() if "status" in rows else []
-        return ", ".join(map(str, said)) or "undefined"
+        states = rows["status"].dropna().unique() if "status" in rows else []
+        return ", ".join(map(str, states)) or "undefined"
     low, high = rows.iloc[0].reindex(["ci_low", "ci_high"])
     if len(rows) == 1 and pd.notna(low) and pd.notna(high):
         return f"{values.iloc[0]:.3f} [{low:.3f}, {high:.3f}]"
     failed = int((rows["status"] == "failed").sum()) if "status" in rows else 0
-    told = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{failed} failed"] * (failed > 0)
-    return f"{values.mean():.3f}" + (f" ({', '.join(told)})" if told else "")
+    notes = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{failed} failed"] * (failed > 0)
+    return f"{values.mean():.3f}" + (f" ({', '.join(notes)})" if notes else "")

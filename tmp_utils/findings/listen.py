@@ -1,105 +1,114 @@
 """Players for the clips behind the results table.
 
-Conventions: a player is an `<audio>` element that holds its clip, in one HTML widget (or object), so that an executed
-notebook still plays where no kernel runs. Clips sound as loud as they were made: no player changes a level. Works
-with ipywidgets 7 and 8.
+Conventions: a player is an `<audio>` element that holds its clip as Ogg Vorbis, in one HTML widget (or object), so that
+an executed notebook still plays without a kernel. Levels stay as they were generated. A clip that is missing, or not
+as its run recorded it, is named with the remedy instead of played. Works with ipywidgets 7 and 8.
 
-run_clips     : every generated clip of every finished run, with its scores.
+run_clips     : every generated clip of every finished run.
+concept_clips : the paths of a concept's own clips.
+player        : clip -> HTML.
 players       : a static table of chosen clips beside the concept's own.
-table_browser : menus for concept, setup, seed and prompt; below them that cell's clips and scores.
+table_browser : menus for concept, setup, seed and prompt; below them the clips and their scores.
+clip_browser, strength_browser : menus for a concept's clips, and for a style transfer's strengths.
 """
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import soundfile
 
 from tmp_utils.figures import mel_spectrogram, waveform
-from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, loudness_lufs
+from tmp_utils.files import below
+from tmp_utils.findings.page import sound_data
+from tmp_utils.inputs.audio import RATE_HZ, load_clip, loudness_lufs
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
+from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import WHOLE_RUN
+from tmp_utils.runs.clips import CLIPS, LISTING, RECONSTRUCTION, read_listing
 from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import check_files, damages, recorded
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.sweep import MEASURES
 
-MIME = {".wav": "audio/wav", ".flac": "audio/flac", ".ogg": "audio/ogg", ".mp3": "audio/mpeg"}
-MAX_BYTES = 1_000_000
-CLIPS_SHOWN = 4  # of a prompt, and of the concept's own: all are in the page
-RECONSTRUCTION = "reconstruction"
-Own = Collection[str | Path | Concept]  # concepts that are in no catalogue: folders of recordings, or loaded ones
-ASKED_FOR = {RECONSTRUCTION: ("clap_a", "nearest_training", "tempo_agreement", "key_agreement")}
+CLIPS_SHOWN = 4  # of a prompt, and of the concept
+RUN, LISTED = ["concept", "method", "setup", "seed"], ["prompt_id", "kind", "prompt", "index"]
+Recordings = Collection[str | Path | Concept]  # concepts outside the catalogue: folders of recordings, or loaded ones
+RECONSTRUCTION_METRICS = ("clap_a", "nearest_training", "tempo_agreement", "key_agreement")
 
 
 def run_clips(place: Place) -> pd.DataFrame:
-    """Return concept, method, setup, seed, prompt_id, kind, prompt, index, path: one row a clip that a run lists.
+    """Return one row for each clip of the finished runs.
+
+    Returns
+    -------
+    pandas.DataFrame
+        concept, method, setup, seed, prompt_id, kind, prompt, index, path, damage: what is wrong with the file, or "".
 
     Raises
     ------
     FileNotFoundError
         If no finished run lists a clip.
+    ValueError
+        If a run's clips.csv is not as it was written.
     """
     tables = []
     for folder in place.runs():
-        listing = folder / "clips" / "clips.csv"
-        if listing.is_file():
-            asked = read_manifest(folder)["parameters"]
-            names = {name: asked[name] for name in ("concept", "method", "setup", "seed")}
-            table = pd.read_csv(listing)[["prompt_id", "kind", "prompt", "index", "file"]]
-            tables.append(table.assign(**names, path=[listing.parent / file for file in table["file"]]))
+        if (folder / LISTING).is_file():
+            table, parameters = read_listing(folder), read_manifest(folder)["parameters"]
+            names = [f"{CLIPS}/{file}" for file in table["file"]]
+            damaged = damages(folder, recorded(folder), names)
+            files = {"path": [below(folder, name) for name in names], "damage": [damaged.get(n, "") for n in names]}
+            tables.append(table[LISTED].assign(**{name: parameters[name] for name in RUN}, **files))
     if not tables:
         raise FileNotFoundError(f"no clips in the runs below {place.folder}.")
-    columns = ["concept", "method", "setup", "seed", "prompt_id", "kind", "prompt", "index", "path"]
-    return pd.concat(tables, ignore_index=True)[columns]
+    return pd.concat(tables, ignore_index=True)[[*RUN, *LISTED, "path", "damage"]]
 
 
-def player(path: str | Path) -> str:
-    """Return an `<audio>` element that holds the clip, or words where there is no such file.
-
-    Of a recording that is larger than `MAX_BYTES` it holds what the model hears: the first 10.24 s at 16 kHz.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return f"<em>{escape(path.name)} is missing</em>"
-    kind, content = MIME[path.suffix.lower()], path.read_bytes()
-    if len(content) > MAX_BYTES:
-        excerpt = io.BytesIO()
-        soundfile.write(excerpt, load_clip(path, duration_s=CLIP_S), RATE_HZ, format="WAV", subtype="PCM_16")
-        kind, content = MIME[".wav"], excerpt.getvalue()
-    source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-    return f"<audio controls preload='none' style='width:16em;height:2.2em' src='{source}'></audio>"
-
-
-def _line(label: str, paths: Sequence[Path]) -> str:
-    sounds = "".join(player(path) for path in paths[:CLIPS_SHOWN])
-    return f"<tr><td style='text-align:left'>{escape(label)}</td><td style='text-align:left'>{sounds}</td></tr>"
-
-
-def _own_clips(concept: str, own: Own) -> tuple[Path, ...]:
-    """Return the concept's own clips; none where a folder of recordings is not named in `own`."""
-    concepts = (known if isinstance(known, Concept) else load_concept(known) for known in own)
-    folders = {found.name: found.clips for found in concepts}
-    if concept in folders:
-        return folders[concept]
+def concept_clips(concept: str, recordings: Recordings = ()) -> tuple[Path, ...]:
+    """Return the paths of a concept's clips; none where a folder of recordings is not named in `recordings`."""
+    known = {each.name: each for each in (r if isinstance(r, Concept) else load_concept(r) for r in recordings)}
     try:
-        return load_concept(concept).clips
+        return (known.get(concept) or load_concept(concept)).clips
     except FileNotFoundError:
         return ()
 
 
-def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: Own = ()):
-    """Return a static table: for each concept its own first clip, then one clip of every setup for a prompt.
+def player(path: str | Path, damage: str = "", label: str = "") -> str:
+    """Return an `<audio>` element that holds the clip (its first 10.24 s), or what is wrong with the file."""
+    path = Path(path)
+    if not path.is_file():
+        return f"<em>{escape(path.name)} is missing</em>"
+    if damage:
+        return f"<em>{escape(f'{path.name} is damaged ({damage}); run the notebook that made it again')}</em>"
+    try:
+        sound = sound_data(path)
+    except ValueError as error:
+        return f"<em>{escape(str(error))}</em>"
+    label = escape(label or path.stem)
+    return f"<audio controls preload='none' aria-label='{label}' style='width:16em;height:2.2em' src='{sound}'></audio>"
+
+
+def _line(label: str, sounds: Sequence[str]) -> str:
+    left = "<td style='text-align:left'>"
+    return f"<tr>{left}{escape(label)}</td>{left}{''.join(sounds)}</td></tr>"
+
+
+def _players(clips: pd.DataFrame) -> list[str]:
+    return [player(row.path, row.damage) for row in clips.head(CLIPS_SHOWN).itertuples()]
+
+
+def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: Recordings = ()):
+    """Return a static table: for each concept its first clip, then one clip of every setup for a prompt.
 
     Parameters
     ----------
     clips : pandas.DataFrame
         Of `run_clips`, or a part of it.
+    own_concepts : concepts that are not in the catalogue.
 
     Returns
     -------
@@ -112,40 +121,37 @@ def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: 
         raise ValueError(f"no clips of prompt {prompt_id!r}; there are {sorted(clips['prompt_id'].unique())}.")
     lines = []
     for concept, group in chosen.groupby("concept", sort=True):
-        lines.append(_line(f"{concept}: its own", _own_clips(concept, own_concepts)[:1]))
+        lines.append(_line(f"{concept}: the concept", list(map(player, concept_clips(concept, own_concepts)[:1]))))
         for (method, setup), part in group.groupby(["method", "setup"], sort=False):
-            lines.append(_line(f"{concept}: {method} {setup}", list(part["path"])[:1]))
+            lines.append(_line(f"{concept}: {method} {setup}", _players(part.head(1))))
     return HTML(f"<table>{''.join(lines)}</table>")
 
 
-def scores(results: pd.DataFrame, cell: pd.Series) -> str:
-    """Return in words what the table says of a clip's run and prompt."""
-    run = results
-    for name in ("concept", "method", "setup", "seed"):
-        run = run[run[name] == cell[name]]
-    if cell["kind"] == RECONSTRUCTION:
-        rows = run[run["metric"].isin(ASKED_FOR[RECONSTRUCTION]) & (run["prompt"] == WHOLE_RUN)]
+def scores(results: pd.DataFrame, clip: pd.Series) -> str:
+    """Return in words the scores of a clip's run and prompt."""
+    run = results[np.logical_and.reduce([results[name] == clip[name] for name in RUN])]
+    if clip["kind"] == RECONSTRUCTION:
+        rows = run[run["metric"].isin(RECONSTRUCTION_METRICS) & (run["prompt"] == WHOLE_RUN)]
     else:
-        rows = run[(run["metric"] == "clap_t") & (run["prompt"] == cell["prompt_id"])]
-    told = [
-        f"{row.metric.replace('_', ' ')} {row.value:.3f} (n = {row.n:.0f})"
+        rows = run[(run["metric"] == "clap_t") & (run["prompt"] == clip["prompt_id"])]
+    texts = [
+        f"{short_name(row.metric)} {row.value:.3f} (n = {row.n:.0f})"
         if row.status == "ok"
-        else f"{row.metric.replace('_', ' ')} failed: {row.note}"
+        else f"{short_name(row.metric)} failed: {row.note}"
         for row in rows.itertuples()
     ]
-    return "; ".join(told) or "no scores of this cell in the table"
+    return "; ".join(texts) or "the table has no scores for this choice"
 
 
-def cell_html(clips: pd.DataFrame, results: pd.DataFrame, own_concepts: Own = ()) -> str:
-    """Return what `table_browser` shows of one cell; `clips` are the rows of one run and prompt."""
+def cell_html(clips: pd.DataFrame, results: pd.DataFrame, own_concepts: Recordings = ()) -> str:
+    """Return what `table_browser` shows for one choice; `clips` are the rows of one run and prompt."""
     first = clips.iloc[0]
     words = f"<p><b>{escape(str(first['prompt']))}</b><br>{escape(scores(results, first))}</p>"
-    lines = [_line("the concept's own", _own_clips(first["concept"], own_concepts)[:2])]
-    lines.append(_line("generated", list(clips.sort_values("index")["path"])))
-    return f"{words}<table>{''.join(lines)}</table>"
+    concept = _line("the concept", list(map(player, concept_clips(first["concept"], own_concepts)[:2])))
+    return f"{words}<table>{concept}{_line('generated', _players(clips.sort_values('index')))}</table>"
 
 
-def table_browser(place: Place, results: pd.DataFrame, own_concepts: Own = ()):
+def table_browser(place: Place, results: pd.DataFrame, own_concepts: Recordings = ()):
     """Make menus to listen to any cell of the results table.
 
     Parameters
@@ -163,32 +169,32 @@ def table_browser(place: Place, results: pd.DataFrame, own_concepts: Own = ()):
     clips["run"] = clips["method"] + " " + clips["setup"].astype(str)
     columns = {"concept": "concept", "run": "setup", "seed": "seed", "prompt_id": "prompt"}
     menus = {name: widgets.Dropdown(description=label) for name, label in columns.items()}
-    below = widgets.HTML()
+    output = widgets.HTML()
 
-    def narrowed(names: Sequence[str]) -> pd.DataFrame:
+    def selected(names: Sequence[str]) -> pd.DataFrame:
         rows = clips
         for name in names:
             rows = rows[rows[name] == menus[name].value]
         return rows
 
     def fill(*_):
-        """Offer in each menu what the ones before it leave, and keep a choice that is still there."""
+        """Give each menu the options that the menus before it leave; a choice that is still possible stays."""
         for k, (name, menu) in enumerate(menus.items()):
-            offered = list(dict.fromkeys(narrowed(list(menus)[:k])[name]))
-            kept = menu.value if menu.value in offered else offered[0]
-            if list(menu.options) != offered:
-                menu.options = offered
-            menu.value = kept
-        below.value = cell_html(narrowed(list(menus)), results, own_concepts)
+            options = list(dict.fromkeys(selected(list(menus)[:k])[name]))
+            choice = menu.value if menu.value in options else options[0]
+            if list(menu.options) != options:
+                menu.options = options
+            menu.value = choice
+        output.value = cell_html(selected(list(menus)), results, own_concepts)
 
     fill()
     for menu in menus.values():
         menu.observe(fill, "value")
-    return widgets.VBox([widgets.HBox(list(menus.values())), below])
+    return widgets.VBox([widgets.HBox(list(menus.values())), output])
 
 
 def clip_facts(clip: np.ndarray, concept: Concept) -> str:
-    """Say a clip's duration, level, tempo and key, leaving out what its concept gives no meaning to.
+    """Return a clip's duration and level; its tempo and key only where the concept has a constant tempo, or harmony.
 
     Parameters
     ----------
@@ -210,33 +216,33 @@ def clip_browser(names: Sequence[str] | None = None, concept: str | None = None)
 
     Parameters
     ----------
-    names : what `load_concept` takes; None is every shipped stand-in.
+    names : as `load_concept` takes them; None is every shipped concept.
     concept : which to show first; None is the first.
 
     Returns
     -------
-    ipywidgets.VBox : two menus, and below them what they choose.
+    ipywidgets.VBox : two menus, and below them the chosen clip.
     """
     import ipywidgets as widgets
 
     names = list(names or list_concepts())
     concept_menu = widgets.Dropdown(options=names, value=concept or names[0], description="concept")
     clip_menu = widgets.Dropdown(description="clip")
-    below = widgets.Output()
+    output = widgets.Output()
 
     def show(_):
-        below.clear_output(wait=True)
-        with below:
+        output.clear_output(wait=True)
+        with output:
             _show_clip(load_concept(concept_menu.value), clip_menu.value)
 
     def fill(_=None):
         clip_menu.options = [(path.stem, path) for path in load_concept(concept_menu.value).clips]
-        clip_menu.index = 0  # the menu's first options leave it at none; later ones at the first already
+        clip_menu.index = 0  # a menu's first options leave nothing selected; later ones select the first
 
     clip_menu.observe(show, "value")
     concept_menu.observe(fill, "value")
     fill()
-    return widgets.VBox([widgets.HBox([concept_menu, clip_menu]), below])
+    return widgets.VBox([widgets.HBox([concept_menu, clip_menu]), output])
 
 
 def _show_clip(concept: Concept, path: Path) -> None:
@@ -251,11 +257,11 @@ def _show_clip(concept: Concept, path: Path) -> None:
 
 
 def strength_browser(curves: pd.DataFrame):
-    """Make a slider over strengths that were computed before, with menus for source and method.
+    """Make a slider over strengths that are computed already, with menus for source and method.
 
     Parameters
     ----------
-    curves : of `read_curves`; the first seed of each source and method is heard.
+    curves : of `read_curves`; the first seed of each source and method is played.
 
     Returns
     -------
@@ -268,27 +274,26 @@ def strength_browser(curves: pd.DataFrame):
     strengths = sorted(curves["strength"].unique())
     options = [(f"{strength:.2f}", strength) for strength in strengths]
     slider = widgets.SelectionSlider(options=options, index=len(options) // 2, description="strength")
-    below = widgets.Output()
+    output = widgets.Output()
 
     def show(_=None):
-        below.clear_output(wait=True)
+        output.clear_output(wait=True)
         keys = (("source", source.value), ("transfer", method.value), ("strength", slider.value))
-        with below:
+        with output:
             _show(curves.loc[np.logical_and.reduce([curves[key] == value for key, value in keys])].iloc[0])
 
     for widget in (source, method, slider):
         widget.observe(show, "value")
     show()
-    return widgets.VBox([widgets.HBox([source, method]), slider, below])
+    return widgets.VBox([widgets.HBox([source, method]), slider, output])
 
 
 def _show(row: pd.Series) -> None:
     from IPython.display import Audio, display
 
-    from tmp_utils.figures import mel_spectrogram
-
-    display(Audio(filename=row["file"]))
+    path = Path(row["file"])
+    check_files(path.parents[1], f"{path.parent.name}/{path.name}")
+    display(Audio(filename=str(path)))
     print(", ".join(f"{name.replace('_', ' ')} {row[name]:.2f}" for name in MEASURES))
-    display(
-        mel_spectrogram(load_clip(row["file"]), f"{row['source']}, {row['transfer']}, strength {row['strength']:.2f}")
-    )
+    title = f"{row['source']}, {row['transfer']}, strength {row['strength']:.2f}"
+    display(mel_spectrogram(load_clip(path), title))

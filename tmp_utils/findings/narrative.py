@@ -1,12 +1,14 @@
-"""What a study found, in sentences: computed from its results table, with what they are of.
+"""The findings in sentences, computed from a results table.
 
-Conventions: plain text, which whoever shows it escapes. Numbers in brackets are 95 % intervals. Something is said to
-differ only where the verdict on it does; otherwise it is said not to be told apart, and of too few concepts nothing is
-said but the numbers.
+Conventions: plain text, to be escaped by whoever shows it. Numbers in brackets are 95 % intervals. A difference is
+stated only where the verdict on it is decided; fewer than three concepts get their numbers and no general statement.
 
-headline          : how DreamBooth and Textual Inversion compare, and what that is of.
+answer            : whether the model learned the sound, in one sentence with numbers.
+comparison        : how DreamBooth and Textual Inversion compare.
+conditions        : model, concepts, seeds, clips and embedder behind the numbers.
+in_short          : a paragraph for the README.
 findings_in_words : a line for each claim of the paper, by verdict.
-FIGURES           : what one sees in each figure of the notebooks, by notebook.
+FIGURES           : captions of the notebooks' figures, by notebook.
 """
 
 from __future__ import annotations
@@ -14,104 +16,157 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.verdicts import MIN_CONCEPTS, NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, verdicts
-from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.figures.study import summary
+from tmp_utils.findings.comparisons import BASELINE, concepts_in_words, plural, whole_runs
+from tmp_utils.findings.verdicts import (
+    ALPHA,
+    MIN_CONCEPTS,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    UNDECIDED,
+    UNIT,
+    paper_table,
+    verdicts,
+)
+from tmp_utils.metrics.intervals import holm, paired_difference
 from tmp_utils.metrics.names import short_name
-from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
+from tmp_utils.metrics.table import UNTRAINED
 
 METHODS = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
-ASPECTS = {  # by what the verdict on "DreamBooth's score is the higher one" would be
+METRICS = ("clap_a", "clap_t")
+ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
     "clap_a": {
-        REPRODUCED: "comes closer to the concept",
-        NOT_REPRODUCED: "stays further from the concept",
-        UNDECIDED: "is not told apart in closeness to the concept",
+        REPRODUCED: "DreamBooth comes closer to the concept than Textual Inversion",
+        NOT_REPRODUCED: "Textual Inversion comes closer to the concept than DreamBooth",
+        UNDECIDED: "we cannot tell whether DreamBooth or Textual Inversion comes closer to the concept",
     },
     "clap_t": {
-        REPRODUCED: "follows prompts better",
-        NOT_REPRODUCED: "follows prompts less well",
-        UNDECIDED: "is not told apart in following prompts",
+        REPRODUCED: "DreamBooth follows prompts better than Textual Inversion",
+        NOT_REPRODUCED: "Textual Inversion follows prompts better than DreamBooth",
+        UNDECIDED: "we cannot tell which of the two follows prompts better",
     },
 }
-MODELS = {
-    "pocket": "the pocket model, not the paper's AudioLDM-Medium",
-    "smoke": "a smoke test with almost no training, whose numbers mean nothing",
-}
-AT_ONCE = "and told apart is what stays so when all claims are judged at once"
-DECIDES_NOTHING = "One concept decides nothing about the next."
-PLANE = "Each point is a setup: further right is closer to the concept, higher up follows prompts better."
+SMOKE = "smoke"
+MODELS = {"pocket": "the pocket model", SMOKE: "the pocket model with almost no training"}
+ONE_CONCEPT = "Results for one concept say nothing about the next one."
+PLANE = "Each point is a setup: further right sounds more like the concept, higher up follows prompts better."
 FIGURES = {
     "What can be learned (notebook 01)": {
-        "two_clips": "Two clips of the concept, frequency over time: what they share is what has to be learned.",
+        "two_clips": "Two clips of the concept, frequency over time. What they share is what has to be learned.",
         "mix": "A clip alone and with rain mixed in: the rain fills the gaps between the notes.",
     },
     "Textual Inversion (notebook 02)": {
-        "ti_curve": "The loss over training steps, and how far the new word's vector has moved.",
-        "ti_before_after": "The same noise, asked for by the class noun and then by the learned word.",
-        "ti_clap_a": "How close each setup comes to the concept's own clips; further right is closer.",
-        "ti_clap_t": "How well each setup still follows a prompt; further right is better.",
+        "ti_before_after": "Two clips from the same noise: one for the class noun, one for the learned word.",
+        "ti_what_moves": "Over the steps of a training: CLAP-A, how far the word's vector has turned, and the loss.",
+        "ti_clap_a": "How close each setup comes to the concept's clips; further right is closer.",
+        "ti_clap_t": "How well each setup follows a prompt; further right is better.",
     },
     "DreamBooth (notebook 03)": {
         "db_clap_plane": PLANE,
-        "db_learning_path": "While one training goes on: closeness to the concept, and how prompts are still followed.",
+        "db_learning_path": "Over the steps of a training: how close clips are to the concept and to the prompt.",
     },
     "Style transfer (notebook 04)": {
-        "transfer_round_trip": "A source, and what the model's codec alone leaves of it.",
-        "transfer_half_way": "A source half way to the concept, and the end of the way, which began as noise alone.",
-        "figure4_transfer": "Likeness to the source and to the concept, from none of the transfer to all of it.",
-        "transfer_preservation": "How much of the source's melody and rhythm is left at each strength.",
-        "transfer_methods": "Three ways to begin a transfer: solid is likeness to the source, dotted to the concept.",
-        "transfer_trade_off": "Each way as a path: further right keeps more of the source, higher up gains more.",
+        "transfer_round_trip": "A source, and the same source after the model's codec alone.",
+        "transfer_half_way": "The source changed half way to the concept, and all the way, which starts from noise.",
+        "figure4_transfer": "Similarity to the source and to the concept, from strength 0 to 1.",
+        "transfer_preservation": "How much of the source's melody and rhythm remains at each strength.",
+        "transfer_methods": "Three ways to start a transfer. Solid: similarity to the source; dotted: to the concept.",
+        "transfer_trade_off": "One path for each way: further right keeps more of the source, higher up gains more.",
     },
     "All runs together (notebook 05)": {
         "metrics_figure_3": PLANE,
-        "metrics_memorisation": "Right of the dotted line, clips lie nearer to a training clip than other takes do.",
-        "metrics_kad": "How far each setup's clips are, as a set, from the concept's; further left is closer.",
-        "metrics_figure_5": "Which share of the clips has the concept's tempo, loudness, key and scale.",
+        "metrics_memorisation": "Right of the dotted line, clips are closer to a training clip than another take is.",
+        "metrics_kad": "Distance between each setup's clips and the concept's clips, as sets; further left is closer.",
+        "metrics_figure_5": "Share of clips that have the concept's tempo, loudness, key and scale.",
     },
     "Listeners (notebook 06)": {
-        "preference": "Which clips were preferred, with intervals; diamonds are the paper's percentages.",
-        "agreement": "Each point is a question: in the tinted quadrants listeners and CLAP prefer the same clip.",
-        "claims": "The paper's difference between the methods, by how alike one person's answers may be.",
-        "power": "The chance that a listening study of so many people shows a true difference.",
+        "preference": "Which clips listeners preferred, with intervals; diamonds are the paper's percentages.",
+        "agreement": "Each point is a question. In the tinted quadrants listeners and CLAP prefer the same clip.",
+        "claims": "The paper's difference between the methods, by how similar one person's answers may be.",
+        "power": "The chance that a study with this many listeners detects a true difference.",
     },
 }
 
 
-def headline(results: pd.DataFrame) -> tuple[str, str]:
-    """Return in one sentence how DreamBooth compares with Textual Inversion, and what that is of.
+def answer(results: pd.DataFrame) -> str:
+    """Return in one sentence whether the model learned the sound; empty without an untrained reference or a baseline.
 
-    Over three concepts or more it compares the means of each method's five setups (or the baselines, where not all
-    were run) by the verdict on the paired difference over concepts. Over fewer it gives the baselines' numbers of one
-    concept and seed, and says that they decide nothing. Empty where a method has no scores.
+    The answer is yes where some method's baseline has a higher CLAP-A than the untrained model: over three concepts or
+    more by the paired difference (corrected for two methods), over fewer where each run's interval lies above that of
+    its untrained reference. Failed rows take no part.
 
     Parameters
     ----------
     results : pandas.DataFrame
         A results table (`metrics.RESULT_COLUMNS`) of one profile.
     """
-    for setups, of_each in (("*", "the mean of five setups"), ("BL", "the baseline")):
-        compared = _compared(results, setups)
-        if (n := compared["n_concepts"].min()) >= MIN_CONCEPTS:
-            over = f"of {of_each} of each method, over {n} concepts, {AT_ONCE}"
-            return _sentence([_difference(row) for row in compared.itertuples()]), _of(results, over)
+    clap_a = whole_runs(results, "clap_a", references=True)
+    untrained = clap_a[clap_a["method"] == UNTRAINED]
+    baselines = clap_a[clap_a["method"].isin(METHODS) & (clap_a["setup"] == BASELINE)].merge(untrained[UNIT], on=UNIT)
+    methods = [method for method in reversed(METHODS) if (baselines["method"] == method).any()]
+    if not methods:
+        return ""
+    untrained = untrained.merge(baselines[UNIT].drop_duplicates(), on=UNIT)
+    sides = {METHODS[method]: baselines[baselines["method"] == method] for method in methods}
+    ceiling = whole_runs(results, "ceiling_a", references=True).merge(untrained[UNIT], on=UNIT)
+    levels = " and ".join(f"{_level(side)} with {name}" for name, side in sides.items())
+    among = f"; the concept's own clips reach {_level(ceiling)} among themselves" if len(ceiling) else ""
+    profile = untrained["profile"].iloc[0]
+    model = MODELS.get(profile, f"the model of the profile {profile}")
+    return (
+        f"{_yes_or_no(untrained, list(sides.values()))}: clips by {model} have a similarity to the concept (CLAP-A) of "
+        f"{_level(untrained)} untrained, {levels}{among}."
+    )
+
+
+def _yes_or_no(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> str:
+    names = untrained["concept"].unique()
+    if untrained["profile"].iloc[0] == SMOKE:
+        return f"A smoke test of {concepts_in_words(names)} cannot answer this"
+    differences = [paired_difference(side, untrained, on=UNIT, levels=UNIT[:1]) for side in sides]
+    if len(names) >= MIN_CONCEPTS:
+        p_values = holm([difference.p_value for difference in differences])
+        decided = [d.value > 0 for d, p in zip(differences, p_values, strict=True) if p < ALPHA]
+    else:
+        pairs = [side.merge(untrained, on=UNIT, suffixes=("", "_before")) for side in sides]
+        decided = [True for pair in pairs if (pair["ci_low"] > pair["ci_high_before"]).all()]
+        decided += [False for pair in pairs if (pair["ci_high"] < pair["ci_low_before"]).all()]
+    few = " alone" if len(names) < MIN_CONCEPTS else ""
+    if not decided:
+        return f"We cannot tell from {concepts_in_words(names)}"
+    return f"{'Yes' if any(decided) else 'No'}, for {concepts_in_words(names)}{few}"
+
+
+def _level(rows: pd.DataFrame) -> str:
+    """Return the mean over concepts with its interval; of one run its own."""
+    row = summary(rows.assign(method="", metric="clap_a"), "clap_a").iloc[0]
+    return _bracketed(row["value"], row["ci_low"], row["ci_high"])
+
+
+def comparison(results: pd.DataFrame) -> str:
+    """Return how DreamBooth compares with Textual Inversion; empty where one of them has no scores.
+
+    Over three concepts or more it compares the means of each method's five setups (or the baselines, where not all
+    were run) by the verdict on the paired difference over concepts. Over fewer it gives the baselines' numbers of one
+    concept and seed.
+    """
+    for setups, compared in (("*", "The means of five setups each"), ("BL", "The baselines")):
+        judged = _judged(results, setups)
+        if (n := judged["n_concepts"].min()) >= MIN_CONCEPTS:
+            return f"{compared}, over {n} concepts: {'; '.join(map(_difference, judged.itertuples()))}."
     run = _one_run(results)
     if run is None:
-        return "", ""
-    over = "of the baseline of each method, over the clips of this concept alone"
-    levels = "; ".join(_levels(run, metric) for metric in ASPECTS)
-    return f"{METHODS['DB']} against {METHODS['TI']} on this one concept: {levels}. {DECIDES_NOTHING}", _of(run, over)
+        return ""
+    levels = "; ".join(_levels(run, metric) for metric in METRICS)
+    return f"{METHODS['DB']} against {METHODS['TI']}, baselines on this one concept: {levels}. {ONE_CONCEPT}"
 
 
-def _sentence(clauses: list[str]) -> str:
-    return f"Compared with {METHODS['TI']}, {METHODS['DB']} {' and '.join(clauses)}."
-
-
-def _compared(results: pd.DataFrame, setups: str) -> pd.DataFrame:
-    """Return the verdicts on DB above TI, of the setups asked for, judged among all claims as in the findings table."""
+def _judged(results: pd.DataFrame, setups: str) -> pd.DataFrame:
+    """Return the verdicts on DB above TI for these setups, corrected for all claims as in the findings table."""
     claims = paper_table("findings")
-    asked = claims["id"].isin(CLAIMS)
-    claims.loc[asked, ["a", "b"]] = claims.loc[asked, ["a", "b"]].replace(r"\*", setups, regex=True)
+    chosen = claims["id"].isin(CLAIMS)
+    claims.loc[chosen, ["a", "b"]] = claims.loc[chosen, ["a", "b"]].replace(r"\*", setups, regex=True)
     return verdicts(results, claims).set_index("id").loc[list(CLAIMS)]
 
 
@@ -121,17 +176,12 @@ def _difference(row) -> str:
     return f"{ASPECTS[row.metric][row.verdict]} ({numbers})"
 
 
-def _whole_runs(results: pd.DataFrame) -> pd.DataFrame:
-    rows = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & results["metric"].isin(ASPECTS)]
-    return rows[~rows["method"].isin([REFERENCE, UNTRAINED])]
-
-
 def _one_run(results: pd.DataFrame) -> pd.DataFrame | None:
     """Return both similarities of both baselines, of the first concept and seed that has them all."""
-    rows = _whole_runs(results)
-    rows = rows[rows["method"].isin(METHODS) & (rows["setup"] == "BL")]
-    runs = (run for _, run in rows.groupby(["concept", "seed"]))
-    return next((run for run in runs if len(run) == len(METHODS) * len(ASPECTS)), None)
+    rows = whole_runs(results, *METRICS)
+    rows = rows[rows["method"].isin(METHODS) & (rows["setup"] == BASELINE)]
+    runs = (run for _, run in rows.groupby(UNIT))
+    return next((run for run in runs if len(run) == len(METHODS) * len(METRICS)), None)
 
 
 def _levels(run: pd.DataFrame, metric: str) -> str:
@@ -140,18 +190,38 @@ def _levels(run: pd.DataFrame, metric: str) -> str:
     return f"{short_name(metric)} {sides[0]} against {sides[1]}"
 
 
-def _of(results: pd.DataFrame, over: str) -> str:
-    """Return what numbers are of: model, concepts, seeds, clips, judge and intervals."""
-    rows = _whole_runs(results)
-    rows = rows[rows["metric"] == "clap_a"]
-    names, seeds = sorted(rows["concept"].unique()), sorted(rows["seed"].unique())
-    profile, rendered = rows["profile"].iloc[0], are_stand_ins(names)
-    concepts = f"{len(names)} {'rendered stand-in ' * rendered}concept{'s' * (len(names) > 1)} ({', '.join(names)})"
+def conditions(results: pd.DataFrame) -> str:
+    """Return what the numbers are of: model, concepts, seeds, clips, embedder and intervals; empty without scores."""
+    rows = whole_runs(results, "clap_a")
+    if rows.empty:
+        return ""
+    names, seeds = sorted(rows["concept"].unique()), sorted(map(str, rows["seed"].unique()))
+    profile = rows["profile"].iloc[0]
+    model = MODELS.get(profile, f"the profile {profile}") + ", not the paper's AudioLDM-Medium" * (profile in MODELS)
+    parts = [
+        f"Made with {model}",
+        concepts_in_words(names) + f": {', '.join(names)}" * (len(names) > 1),
+        f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}",
+        f"{plural(int(rows['n'].min()), 'clip')} per run for CLAP-A",
+        f"scored by {rows['embedder'].iloc[0]}",
+    ]
+    units = "concepts" if len(names) > 1 else "the clips of this concept"
     return (
-        f"Made with {MODELS.get(profile, f'the profile {profile}')}; {concepts}; seed{'s' * (len(seeds) > 1)} "
-        f"{', '.join(map(str, seeds))}; {rows['n'].min():.0f} clips a run for CLAP-A; judged by "
-        f"{rows['embedder'].iloc[0]}; in brackets 95 % intervals {over}."
+        f"{'; '.join(parts)}. Brackets are 95 % intervals over {units}; a difference counts only if it survives "
+        "correction for all claims."
     )
+
+
+def in_short(results: pd.DataFrame) -> str:
+    """Return answer, comparison and the decided claims as one paragraph."""
+    judged = verdicts(results)
+    decided = []
+    for verdict in (REPRODUCED, NOT_REPRODUCED):
+        claims = [claim.partition(" (")[0] for claim in judged.loc[judged["verdict"] == verdict, "claim"]]
+        decided.append(f"{len(claims)} {verdict}" + f" ({'; '.join(claims)})" * bool(claims))
+    undecided = int((judged["verdict"] == UNDECIDED).sum())
+    counts = f"Of {len(judged)} claims of the paper: {', '.join(decided)}, {undecided} {UNDECIDED}."
+    return " ".join(filter(None, [answer(results), comparison(results), counts]))
 
 
 def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
@@ -164,17 +234,17 @@ def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
 
 def _numbers(row) -> str:
     paper = f"; the paper has {row.paper_a:.2f} against {row.paper_b:.2f}" if np.isfinite(row.paper_a) else ""
-    paper += ", unlike its own text" if row.paper_agrees == "no" else ""
+    paper += ", which contradicts its text" if row.paper_agrees == "no" else ""
     if not np.isfinite(row.difference):
         return f"{row.note or 'nothing to compare'}{paper}"
-    metric = short_name(row.metric)
-    rival = ", the rival least in the claim's favour," if row.b.startswith("each ") else ""
+    rival = ", the closest of the others," if row.b.startswith("each ") else ""
     sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
-    return f"{metric} of {sides}, difference {_bracketed(row.difference, row.ci_low, row.ci_high)}{paper}"
+    difference = _bracketed(row.difference, row.ci_low, row.ci_high)
+    return f"{short_name(row.metric)} of {sides}, difference {difference}{paper}"
 
 
 def _side(side: str) -> str:
-    return "the mark" if "/" not in side else side.replace("/*", " (all setups)").replace("/", " ")
+    return "the threshold" if "/" not in side else side.replace("/*", " (all setups)").replace("/", " ")
 
 
 def _bracketed(value: float, low: float, high: float) -> str:

@@ -1,55 +1,72 @@
-"""Figures on a page that is read at any width: words as the page's own text, the plot without them.
+"""Figures and players for a page that loads nothing.
 
-Conventions: HTML that loads nothing; plotly.js is expected on the page once (`plotly_script`). Text is escaped.
+Conventions: the page draws a chart when it is first seen (`page.js`), from plotly.js and the chart's JSON, both on the
+page. Words leave the plot and become the page's own text. Everything returned is plain text; the template escapes it.
 
-page_figure   : figure + caption -> `<figure>`.
-plotly_script : plotly.js itself.
+page_figure   : figure + caption -> title, caption, note, height and JSON.
+sound_data    : clip -> a data URI.
+plotly_source : plotly.js, compressed.
 """
 
-import html
+import base64
+import gzip
+import io
 import re
 from pathlib import Path
 
 import plotly.graph_objects as go
-import plotly.io
+import soundfile
 from plotly.offline import get_plotlyjs
 
-TAGS = re.compile(r"</?(?:b|i|em|sup|sub|span)\b[^>]*>")  # of plotly's own markup; "<sitar>" is a word
-CONFIG = {"responsive": True, "displayModeBar": False, "scrollZoom": False}
-LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "title": None}
-FITTING = Path(__file__).with_suffix(".js")  # fits plots to the page's width
-TOP_PX, SIDE_PX, AXIS_PX = 34, 12, 12  # axes take more where their labels need it (automargin)
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip
+
+TAGS = re.compile(r"</?(?:b|i|em|sup|sub|span)\b[^>]*>")  # plotly's own markup; "<sitar>" is a word
+LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "title": None}
+LINE_PX, SIDE_PX, AXIS_PX = 22, 12, 12  # axes take more where their labels need it (automargin)
 
 
-def plotly_script() -> str:
-    """Return plotly.js in a `<script>`, and what fits plots to the page's width."""
-    return f"<script>{get_plotlyjs()}</script><script>{FITTING.read_text(encoding='utf-8')}</script>"
+def plotly_source() -> str:
+    """Return plotly.js, compressed with gzip, as base64."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
-def page_figure(fig: go.Figure, caption: str, height_px: int | None = None) -> str:
-    """Return a `<figure>`: title, plot, what one sees, and the note that stood under the title.
+def page_figure(fig: go.Figure, caption: str, height_px: int | None = None) -> dict:
+    """Return a chart's title, caption, note, height_px and JSON.
 
     Parameters
     ----------
-    height_px : of the plot; the figure's own, less the words that are taken out of it, if None.
+    height_px : of the plot; by default the figure's own, less the words that are taken out of it.
     """
     title, _, note = (fig.layout.title.text or "").partition("<br>")
-    top_px = fig.layout.margin.t or TOP_PX
-    margin = {"t": TOP_PX, "l": SIDE_PX, "r": SIDE_PX, "b": SIDE_PX}
-    height_px = height_px or (fig.layout.height or 450) - max(0, top_px - TOP_PX)
-    plot = go.Figure(fig).update_layout(
-        title=None, margin=margin, width=None, height=height_px, legend=LEGEND, dragmode=False
+    headed = any(note.yref == "paper" and note.y == 1 and note.yanchor == "bottom" for note in fig.layout.annotations)
+    named = (
+        any(trace.name and trace.showlegend is not False for trace in fig.data) and fig.layout.showlegend is not False
     )
+    top_px = LINE_PX * (1 + named + headed) - SIDE_PX // 2
+    height_px = height_px or (fig.layout.height or 450) - max(0, (fig.layout.margin.t or top_px) - top_px)
+    margin = {"t": top_px, "l": SIDE_PX, "r": SIDE_PX, "b": SIDE_PX}
+    plot = go.Figure(fig).update_layout(title=None, margin=margin, width=None, height=height_px, dragmode=False)
+    plot.update_layout(legend=LEGEND | {"y": 1 + (LINE_PX * headed + 4) / (height_px - top_px)})
     plot.update_xaxes(title_font_size=AXIS_PX, tickfont_size=AXIS_PX)
     plot.update_yaxes(title_font_size=AXIS_PX, tickfont_size=AXIS_PX)
-    shown = plotly.io.to_html(plot, full_html=False, include_plotlyjs=False, config=CONFIG)
-    return (
-        f"<figure><h4>{plain(title)}</h4>{shown}<figcaption>{html.escape(caption)} "
-        f"<span class='quiet'>{plain(note)}</span></figcaption></figure>"
-    )
+    content = plot.to_json().replace("<", "\\u003c")  # nothing in it ends the script element that holds it
+    return {"title": plain(title), "caption": caption, "note": plain(note), "height_px": height_px, "json": content}
 
 
 def plain(text: str) -> str:
-    """Return plotly's marked-up text as escaped text, its lines joined."""
+    """Return plotly's marked-up text as plain text on one line."""
     lines = [TAGS.sub("", line) for line in text.split("<br>") if line]
-    return html.escape("; ".join(lines).replace(".; ", ". "))
+    return "; ".join(lines).replace(".; ", ". ")
+
+
+def sound_data(path: str | Path) -> str:
+    """Return a clip as a data URI in Ogg Vorbis: its first 10.24 s, mono, at 16 kHz.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If there is no such file, or it cannot be used; the message names it.
+    """
+    sound = io.BytesIO()
+    soundfile.write(sound, load_clip(path, duration_s=CLIP_S), RATE_HZ, format="OGG", subtype="VORBIS")
+    return f"data:audio/ogg;base64,{base64.b64encode(sound.getvalue()).decode()}"

@@ -1,14 +1,14 @@
-"""Results tables as files: read exactly as they were written, and published with what made them.
+"""Results tables as files, and the tables that are published with the project.
 
 Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begins with lines "# key: value" (profile,
-commit, command) and lies in ``data/published``. Empty text is empty text and no missing value.
+commit, command) and lies in ``data/published``. Tables are read to the last digit; empty text is no missing value.
 
 read_results   : the table of a profile.
-read_published : a published table, or None where it was not made yet.
-read_table     : any table, with its facts in ``attrs``.
+read_published : a published table, or None where there is none.
 publish        : a profile's table to a file, with the commits and the command that made it.
 grown          : a table and the runs that only an earlier one has.
-commits        : of the code that made the runs of a profile.
+commits        : the commits of the code that made a profile's runs.
+samplers_path, read_samplers : the published comparison of samplers of a profile.
 """
 
 from __future__ import annotations
@@ -45,55 +45,55 @@ def read_results(place: Place) -> pd.DataFrame:
 
 
 def read_published(name: str = "pocket") -> pd.DataFrame | None:
-    """Return the table ``data/published/<name>.csv``; None where it was not made yet."""
+    """Return the table ``data/published/<name>.csv``; None where there is none."""
     path = PUBLISHED_DIR / f"{name}.csv"
     return read_table(path) if path.is_file() else None
 
 
 def publish(place: Place, path: str | Path, command: str, grow: bool = False) -> Path:
-    """Write a profile's table to `path`, led by lines "# key: value" that say what made it.
+    """Write a profile's table to `path`, with profile, commits and commands in lines "# key: value" at its head.
 
     With `grow`, the runs that only the table at `path` has stay in it (`grown`).
     """
-    table, made_by, by = read_results(place), set(commits(place)), [command]
+    table, by_commit, by_command = read_results(place), set(commits(place)), [command]
     if grow:
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path} does not exist, so there is no table to grow. Publish without --grow.")
         earlier = read_table(path)
         if earlier.attrs.get("profile") != place.profile:
             raise ValueError(
-                f"{path} does not say that it is of the profile {place.profile}; only a published table grows."
+                f"{path} is not a published table of the profile {place.profile}; only such a table can grow."
             )
         table = grown(table, earlier)
-        made_by |= set(earlier.attrs["commit"].split(", "))
-        by = list(dict.fromkeys([*earlier.attrs["command"].split(AND), command]))
-    facts = {"profile": place.profile, "commit": ", ".join(sorted(made_by)), "command": AND.join(by)}
-    lead = "".join(f"# {key}: {value}\n" for key, value in facts.items())
+        by_commit |= set(earlier.attrs["commit"].split(", "))
+        by_command = list(dict.fromkeys([*earlier.attrs["command"].split(AND), command]))
+    facts = {"profile": place.profile, "commit": ", ".join(sorted(by_commit)), "command": AND.join(by_command)}
+    head = "".join(f"# {key}: {value}\n" for key, value in facts.items())
     with explain_os_errors(Path(path).parent):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    return write_text(path, lead + table.to_csv(index=False, lineterminator="\n"))
+    return write_text(path, head + table.to_csv(index=False, lineterminator="\n"))
 
 
 def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     """Return the table with the rows of the runs that only `earlier` has.
 
-    Pooled distances need all clips at hand, so those of `earlier` are left out.
+    Pooled distances need the clips of all runs, so those of `earlier` are left out.
 
     Raises
     ------
     ValueError
-        If a run of both tables differs by more than `AGREE`, lost a score, or was scored by another embedder.
+        If a run in both has values that differ by more than `AGREE`, lost a score, or was scored by another embedder.
     """
     earlier = earlier[earlier["concept"] != POOLED]
     keys = [*IDENTITY, "prompt", "metric"]
-    here = pd.MultiIndex.from_frame(table[list(IDENTITY)])
-    only = ~pd.MultiIndex.from_frame(earlier[list(IDENTITY)]).isin(here)
+    runs_here = pd.MultiIndex.from_frame(table[list(IDENTITY)])
+    only = ~pd.MultiIndex.from_frame(earlier[list(IDENTITY)]).isin(runs_here)
     known = earlier[~only & (earlier["status"] == "ok")].merge(table, on=keys, how="left", suffixes=("_earlier", ""))
     if len(lost := known[known["status"] != "ok"]):
-        first = lost.fillna({"note": "not there"}).iloc[0]
+        first = lost.fillna({"note": "missing"}).iloc[0]
         raise ValueError(
-            f"{len(lost)} published scores of runs that are here too are failed or missing here, such as the "
-            f"{first['metric']} of {_run(first)}: {first['note']}. Mend those runs, or leave them out."
+            f"{len(lost)} published scores failed or are missing in these runs, such as the "
+            f"{first['metric']} of {_run(first)}: {first['note']}. Repair those runs, or leave them out."
         )
     differ = known[~np.isclose(known["value"], known["value_earlier"], rtol=0, atol=AGREE)]
     if len(differ):
@@ -101,7 +101,7 @@ def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             f"{len(differ)} of {len(known)} values of runs that are in both tables differ, such as the "
             f"{first['metric']} of {_run(first)}: {first['value']:.4f}, and {first['value_earlier']:.4f} before. One "
-            "table must not hold both; publish these runs without the others."
+            "table cannot hold both; publish these runs without --grow."
         )
     return check_one_embedder(pd.concat([table, earlier[only]], ignore_index=True))
 
@@ -116,12 +116,12 @@ def commits(place: Place) -> list[str]:
     return sorted({str(manifest.get("commit") or "not a git checkout") for manifest in manifests})
 
 
-def published_path(profile: str) -> Path:
-    """Return where a profile's table lies."""
-    return DATA_DIR / "published" / f"samplers-{profile}.csv"
+def samplers_path(profile: str) -> Path:
+    """Return the path of a profile's comparison of samplers."""
+    return PUBLISHED_DIR / f"samplers-{profile}.csv"
 
 
 def read_samplers(profile: str) -> pd.DataFrame | None:
-    """Return a profile's published table, or None if it was not measured."""
-    path = published_path(profile)
-    return pd.read_csv(path) if path.exists() else None
+    """Return a profile's comparison of samplers, or None if it was not measured."""
+    path = samplers_path(profile)
+    return pd.read_csv(path, float_precision="round_trip") if path.exists() else None

@@ -1,14 +1,15 @@
-"""Does a finding of the paper hold here? One verdict a claim, computed from the results table.
+"""Whether the paper's findings hold here: one verdict for each claim, computed from the results table.
 
-Conventions: a claim is a row of ``data/paper/findings.csv``: is ``metric`` of side ``a`` higher (lower, not
-lower) than that of side ``b``? A side is "METHOD/SETUP"; "METHOD/*" is the mean over that method's setups
-in Table 1, "each METHOD/*" all the others one by one, of which the one least in the claim's favour decides
-("*/*": of both methods); a number is a constant. Differences are A minus B, paired by concept and seed; intervals
-and p-values are of `intervals`, the p-values corrected over all claims by Holm's rule. A claim is decided where its
-corrected p-value is below 0.05, its interval excludes zero and there are three concepts: "reproduced" if the
-difference is in its favour, "not reproduced" if it is against. All else is "undecided at this n".
+Conventions: a claim is a row of ``data/paper/findings.csv``: the ``metric`` of side ``a`` is higher (lower, not lower)
+than that of side ``b``. A side is "METHOD/SETUP", or "METHOD/*", the mean over that method's setups in Table 1, or a
+number. "each METHOD/*" ("each */*" for both methods) compares with every other setup; the setup closest to refuting the
+claim decides. Differences are A minus B, paired by concept and seed, with the intervals and p-values of `intervals`;
+Holm's rule corrects the p-values over all claims. A claim is decided if its corrected p-value is below 0.05, its
+interval excludes zero and there are at least three concepts: "reproduced" if the difference supports it, "not
+reproduced" if the difference contradicts it. Otherwise it is "undecided at this n".
 
-verdicts         : the findings table.
+verdicts    : the findings table.
+paper_table : a table of the paper.
 """
 
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
 DIRECTIONS = ("higher", "lower", "not lower")
 UNIT = ["concept", "seed"]
-MIN_CONCEPTS = MIN_UNITS  # of fewer an interval speaks of these concepts and not of concepts
+MIN_CONCEPTS = MIN_UNITS  # an interval over fewer says nothing about other concepts
 ALPHA = 0.05
 
 
@@ -33,7 +34,7 @@ def paper_table(name: str) -> pd.DataFrame:
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.csv"))
         raise ValueError(f"no table {name!r} of the paper; expected one of {names}.")
-    return pd.read_csv(path, keep_default_na=False, dtype={"a": str, "b": str})
+    return pd.read_csv(path, keep_default_na=False, dtype={"a": str, "b": str}, float_precision="round_trip")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Comparison:
 
 
 def _members(side: str, table1: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the (method, setup) pairs that a side stands for."""
+    """Return the (method, setup) pairs of a side."""
     method, _, setup = side.removeprefix("each ").partition("/")
     if not setup:
         raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or a number.")
@@ -68,7 +69,7 @@ def _constant(side: str) -> float | None:
 
 
 def _values(results: pd.DataFrame, members: list[tuple[str, str]]) -> pd.DataFrame:
-    """Return one row a (concept, seed) that has every member: the mean over the members."""
+    """Return the mean over the members for each concept and seed that has them all."""
     keys = pd.MultiIndex.from_frame(results[["method", "setup"]])
     chosen = results[keys.isin(members)]
     units = chosen.groupby(UNIT, sort=True)["value"].agg(["mean", "size"])
@@ -76,12 +77,12 @@ def _values(results: pd.DataFrame, members: list[tuple[str, str]]) -> pd.DataFra
 
 
 def _missing(results: pd.DataFrame, members: list[tuple[str, str]]) -> list[str]:
-    there = set(results[["method", "setup"]].itertuples(index=False, name=None))
-    return [f"{method}/{setup}" for method, setup in members if (method, setup) not in there]
+    available = set(results[["method", "setup"]].itertuples(index=False, name=None))
+    return [f"{method}/{setup}" for method, setup in members if (method, setup) not in available]
 
 
 def _compare(measured: pd.DataFrame, claim: pd.Series, b: str, table1: pd.DataFrame, seed: int) -> Comparison | str:
-    """Return the comparison of a claim's side A with ``b``, or why there is none."""
+    """Return the comparison of a claim's side A with ``b``, or the reason why there is none."""
     a, margin, ours = claim["a"], float(claim["margin"]), measured[measured["status"] == "ok"]
     members_a, constant = _members(a, table1), _constant(b)
     members_b = [] if constant is not None else _members(b, table1)
@@ -105,30 +106,30 @@ def _compare(measured: pd.DataFrame, claim: pd.Series, b: str, table1: pd.DataFr
 
 
 def _judge(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> Comparison | str:
-    """Return the comparison that decides a claim: of "each" the one least in its favour.
+    """Return the comparison that decides a claim: for "each", the one with the weakest support.
 
-    A claim on all rivals holds as surely as on the one it holds least surely on: its p-value is the largest. That one
-    of many rivals refutes it is the luck of the best of many: that p-value is multiplied by their number (Bonferroni).
+    A claim about all other setups is only as certain as its weakest comparison, so its p-value is the largest of them.
+    A refutation is the best of many comparisons, so its p-value is multiplied by their number (Bonferroni).
     """
     if not claim["b"].startswith("each "):
         return _compare(measured, claim, claim["b"], table1, seed)
     others = [m for m in _members(claim["b"], table1) if m != tuple(claim["a"].split("/"))]
-    found = [_compare(measured, claim, "/".join(other), table1, seed) for other in others]
-    if reasons := [reason for reason in found if isinstance(reason, str)]:
+    comparisons = [_compare(measured, claim, "/".join(other), table1, seed) for other in others]
+    if reasons := [reason for reason in comparisons if isinstance(reason, str)]:
         return reasons[0]
-    favours = [_favour(comparison.tested, claim["direction"]) for comparison in found]
-    few = min(favour.n for favour in favours) < MIN_CONCEPTS  # then only the differences themselves can be ranked
+    favours = [_favour(comparison.tested, claim["direction"]) for comparison in comparisons]
+    few = min(favour.n for favour in favours) < MIN_CONCEPTS  # then there are no intervals to rank by
     if against := [k for k, favour in enumerate(favours) if favour.value < 0]:
         k = min(against, key=lambda k: favours[k].value if few else favours[k].ci_high)
-        p_value = min(1.0, len(found) * favours[k].p_value)
+        p_value = min(1.0, len(comparisons) * favours[k].p_value)
     else:
-        k = min(range(len(found)), key=lambda k: favours[k].value if few else favours[k].ci_low)
+        k = min(range(len(comparisons)), key=lambda k: favours[k].value if few else favours[k].ci_low)
         p_value = max(favour.p_value for favour in favours)
-    return replace(found[k], tested=replace(found[k].tested, p_value=p_value))
+    return replace(comparisons[k], tested=replace(comparisons[k].tested, p_value=p_value))
 
 
 def _favour(tested: Interval, direction: str) -> Interval:
-    """Return the interval turned so that what the claim says is above 0."""
+    """Return the interval with its sign such that values above 0 support the claim."""
     if direction != "lower":
         return tested
     return replace(tested, value=-tested.value, ci_low=-tested.ci_high, ci_high=-tested.ci_low)
@@ -141,18 +142,18 @@ def _verdict(favour: Interval, p_value: float) -> str:
 
 
 def _of_the_paper(claim: pd.Series, table1: pd.DataFrame) -> dict:
-    """Return the paper's own two numbers from its Table 1, and whether they say what its text says."""
+    """Return the paper's two numbers from its Table 1, and whether they agree with its text."""
     if claim["metric"] not in table1.columns:
         return {"paper_a": np.nan, "paper_b": np.nan, "paper_agrees": "no numbers published"}
     means = table1.set_index(["method", "setup"])[claim["metric"]].astype(float)
     members_a, members_b = (_members(claim[side], table1) for side in "ab")
     paper_a = means[members_a].mean()
-    rivals = means[[member for member in members_b if member not in members_a]]
-    closest = rivals.max() if claim["direction"] == "higher" else rivals.min()
-    paper_b = closest if claim["b"].startswith("each ") else rivals.mean()
+    others = means[[member for member in members_b if member not in members_a]]
+    closest = others.max() if claim["direction"] == "higher" else others.min()
+    paper_b = closest if claim["b"].startswith("each ") else others.mean()
     slack = float(claim["margin"]) * abs(paper_b)
-    says = {"higher": paper_a > paper_b, "lower": paper_a < paper_b, "not lower": paper_a >= paper_b - slack}
-    return {"paper_a": paper_a, "paper_b": paper_b, "paper_agrees": "yes" if says[claim["direction"]] else "no"}
+    holds = {"higher": paper_a > paper_b, "lower": paper_a < paper_b, "not lower": paper_a >= paper_b - slack}
+    return {"paper_a": paper_a, "paper_b": paper_b, "paper_agrees": "yes" if holds[claim["direction"]] else "no"}
 
 
 def verdicts(
@@ -174,10 +175,10 @@ def verdicts(
     -------
     pandas.DataFrame
         id, claim, source, metric, a, b, direction, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
-        difference, ci_low, ci_high, p_holm, n_concepts, n_runs, embedder, verdict, note. Failed rows take
-        no part and are counted in the note. ``paper_agrees`` tells whether the paper's own Table 1 says
-        what its text says; ``against`` is the one of "each" that decided. Under ``MIN_CONCEPTS`` concepts there
-        is a difference, but neither an interval nor a p-value.
+        difference, ci_low, ci_high, p_holm, n_concepts, n_runs, embedder, verdict, note. Failed rows are left out
+        and counted in the note. ``paper_agrees``: whether the paper's Table 1 agrees with its text; ``against``: the
+        setup of "each" that decided. With fewer than ``MIN_CONCEPTS`` concepts there is a difference, but neither an
+        interval nor a p-value.
 
     Raises
     ------
@@ -188,9 +189,9 @@ def verdicts(
     table1 = paper_table("table1") if table1 is None else table1
     check_one_embedder(results)
     if len(profiles := sorted(results["profile"].unique())) > 1:
-        raise ValueError(f"results of the profiles {profiles} arrived; judge one profile at a time.")
+        raise ValueError(f"results of the profiles {profiles} arrived; pass the rows of one profile at a time.")
     if unknown := sorted(set(findings["direction"]) - set(DIRECTIONS)):
-        raise ValueError(f"directions {unknown} in the findings; expected one of {DIRECTIONS}.")
+        raise ValueError(f"findings: column direction has {unknown}; expected one of {DIRECTIONS}.")
     whole = results[results["prompt"] == WHOLE_RUN]
     rows = [_row(whole, claim, table1, seed) for _, claim in findings.iterrows()]
     table = pd.DataFrame(rows)
@@ -205,31 +206,31 @@ def verdicts(
 def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> dict:
     """Return a claim's row, its p-value not yet corrected and its verdict not yet given."""
     measured = whole[whole["metric"] == claim["metric"]]
-    found = _judge(measured, claim, table1, seed)
+    comparison = _judge(measured, claim, table1, seed)
     row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction")}
     row |= _of_the_paper(claim, table1)
     blank = dict.fromkeys(("ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"), np.nan)
     row |= {"against": ""} | blank | {"n_concepts": 0, "n_runs": 0, "embedder": "", "favour": None}
-    if isinstance(found, str):
+    if isinstance(comparison, str):
         n_failed = int((measured["status"] != "ok").sum())
-        return row | {"note": found + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
-    difference, enough = found.difference, found.difference.n >= MIN_CONCEPTS
-    notes = [f"{found.n_failed} failed rows left out"] if found.n_failed else []
+        return row | {"note": comparison + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
+    difference, enough = comparison.difference, comparison.difference.n >= MIN_CONCEPTS
+    notes = [f"{comparison.n_failed} failed rows left out"] if comparison.n_failed else []
     if not enough:
-        notes.append(f"{difference.n} concepts are too few to judge, {MIN_CONCEPTS} needed")
-    if found.against != claim["b"]:
-        notes.append(f"least in favour: {found.against}")
+        notes.append(f"{difference.n} of the {MIN_CONCEPTS} concepts that a verdict needs")
+    if comparison.against != claim["b"]:
+        notes.append(f"weakest against {comparison.against}")
     return row | {
-        "ours_a": found.ours_a,
-        "ours_b": found.ours_b,
-        "against": found.against,
+        "ours_a": comparison.ours_a,
+        "ours_b": comparison.ours_b,
+        "against": comparison.against,
         "difference": difference.value,
         "ci_low": difference.ci_low if enough else np.nan,
         "ci_high": difference.ci_high if enough else np.nan,
-        "p_holm": found.tested.p_value if enough else np.nan,
+        "p_holm": comparison.tested.p_value if enough else np.nan,
         "n_concepts": difference.n,
-        "n_runs": found.n_runs,
+        "n_runs": comparison.n_runs,
         "embedder": measured.loc[measured["status"] == "ok", "embedder"].iloc[0],
-        "favour": _favour(found.tested, claim["direction"]),
+        "favour": _favour(comparison.tested, claim["direction"]),
         "note": "; ".join(notes),
     }

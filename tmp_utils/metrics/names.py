@@ -5,6 +5,8 @@ Scores of two embedders, or of clips at their own and at matched levels, do not 
 
 NAMES      : key -> short name, as in the paper's Table 1.
 TITLES     : key -> name with unit and direction, for an axis.
+AXES       : key -> name with what it compares, for an axis beside another.
+REFERENCES : key of a reference level -> its short name.
 AGREEMENTS : keys of Figure 5 -> name and tolerance, in the order of its columns.
 TABLE_1    : the keys of the paper's Table 1, in its order.
 key_of, metric_of : metric and embedder -> key, and back.
@@ -27,6 +29,16 @@ TITLES = {
     "clap_a_matched": "CLAP-A, level matched (cosine, higher is closer)",
     "musicnn_a_matched": "MusiCNN-A, level matched (cosine, higher is closer)",
     "nearest_training": "Cosine to the nearest training clip",
+}
+AXES = {
+    "clap_a": f"{NAMES['clap_a']}: similarity to the concept's clips (cosine)",
+    "clap_t": f"{NAMES['clap_t']}: similarity to the prompt (cosine)",
+}
+REFERENCES = {
+    "ceiling_a": "ceiling ⌈A⌉",
+    "ceiling_t": "ceiling ⌈T⌉",
+    "floor_t": "floor ⌊T⌋",
+    "untrained_a": "untrained",
 }
 AGREEMENTS = {
     "tempo_agreement": ("Tempo", "5 BPM"),

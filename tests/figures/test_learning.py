@@ -1,0 +1,32 @@
+"""Figures of a training show what was measured, and where."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tmp_utils import figures
+
+
+def test_what_moves_shows_each_measure_at_the_steps_where_it_was_measured():
+    moves = {"step": [0, 1, 2], "clap_a": [0.1, np.nan, 0.7], "drift": [0.0, 0.2, 0.4], "loss": [np.nan, 0.5, 0.6]}
+    fig = figures.what_moves(pd.DataFrame(moves), note="rendered stand-in")
+    assert [list(trace.x) for trace in fig.data] == [[0, 2], [0, 1, 2], [1, 2]]
+    assert [list(trace.y) for trace in fig.data] == [[0.1, 0.7], [0.0, 0.2, 0.4], [0.5, 0.6]]
+    assert [fig.layout[axis].title.text for axis in ("yaxis", "yaxis2", "yaxis3")] == [
+        *("CLAP-A", "Drift (1 − cosine)", "Loss")
+    ]
+    assert "rendered stand-in" in fig.layout.title.text
+
+
+def test_what_moves_names_a_missing_measure():
+    with pytest.raises(ValueError, match="'loss'"):
+        figures.what_moves(pd.DataFrame({"step": [1], "clap_a": [1.0], "drift": [0.0]}))
+
+
+def test_a_learning_path_has_a_line_and_a_band_for_each_score_and_says_how_many_clips():
+    rows = [(step, metric, step / 100, 0.0, 1.0, 4) for step in (100, 0, 50) for metric in ("clap_a", "clap_t")]
+    path = pd.DataFrame(rows, columns=["step", "metric", "value", "ci_low", "ci_high", "n"])
+    fig = figures.learning_path(path)
+    lines = {trace.name: list(trace.y) for trace in fig.data if trace.fill is None}
+    assert lines == {"CLAP-A": [0, 0.5, 1], "CLAP-T": [0, 0.5, 1]}
+    assert "4 clips for CLAP-A and 4 clips for CLAP-T" in fig.layout.title.text
