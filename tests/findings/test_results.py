@@ -174,11 +174,13 @@ def test_two_embedders_in_one_table_are_refused_and_naming_one_scores_all_runs_w
     record(path.parent, "metrics.csv")
     with pytest.raises(ValueError, match=r"2 embedders.*judge@1.*judge@2"):
         collect(study)
+    three = {"clap:other@1", "clap:other@1+level", "musicnn:MTT@1"}
     table = collect(study, embedder="clap:other")
     assert set(table[table["metric"] == "clap_a"]["embedder"]) == {"clap:other@1"}
+    assert set(table[~table["metric"].str.contains("agreement")]["embedder"]) == three
     clip(study).unlink()
     later = collect(study)
-    assert set(later[~later["metric"].str.contains("agreement")]["embedder"]) == {"clap:other@1"}
+    assert set(later[~later["metric"].str.contains("agreement")]["embedder"]) == three
 
 
 def test_no_runs_or_only_references_say_what_to_run(tmp_path, loaded):

@@ -56,7 +56,7 @@ def training():
 
 def scored(run, training, **kwargs):
     kwargs = {"with_music": False} | kwargs
-    return score.score_clips(read_clips(run), training, ToneEmbedder(), TEXTS, IDENTITY, **kwargs)
+    return score.score_clips(read_clips(run), training, [ToneEmbedder()], TEXTS, IDENTITY, **kwargs)
 
 
 def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
@@ -132,23 +132,6 @@ def test_a_bad_reconstruction_clip_fails_what_is_measured_on_reconstruction(run,
         *("clap_a", "nearest_training", "fad", "kad", *(f"{name}_agreement" for name in of_music))
     }
     assert table.loc[("clap_t", "all"), "status"] == "ok"
-
-
-def test_music_rows_are_shares_of_agreeing_clips(training):
-    pytest.importorskip("essentia")
-    loud = [clip * 4 for clip in training[:1]]
-    table = score.score_music(training[:3] + loud, training, IDENTITY, tempo=False, harmony=False)
-    assert table["metric"].tolist() == ["level_agreement"]
-    assert table.loc[0, ["value", "n", "embedder"]].tolist() == [0.75, 4, "essentia"]
-    # statsmodels.stats.proportion.proportion_confint(3, 4, method="wilson")
-    assert table.loc[0, ["ci_low", "ci_high"]].tolist() == pytest.approx([0.300642, 0.954413], abs=1e-6)
-
-
-def test_where_essentia_is_missing_the_row_says_so(training, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "essentia", None)
-    table = score.score_music(training, training, IDENTITY, tempo=True, harmony=True)
-    assert table["status"].tolist() == ["failed"] * 5
-    assert "pip install essentia" in table["note"][0]
 
 
 @pytest.mark.parametrize("text", ["", "file\na.wav\n"])

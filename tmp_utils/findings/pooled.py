@@ -22,11 +22,11 @@ import pandas as pd
 
 from tmp_utils.figures.look import in_order
 from tmp_utils.inputs import concepts
+from tmp_utils.metrics.scores import distance_rows
 from tmp_utils.metrics.table import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
 from tmp_utils.runs.clips import RECONSTRUCTION, failure, read_clips
 from tmp_utils.runs.collection import SWEEP
 from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.score import score_distances
 
 if TYPE_CHECKING:
     from tmp_utils.runs.collection import Collection
@@ -67,7 +67,7 @@ def pooled_distances(collection: Collection) -> pd.DataFrame:
     for pool in good:
         own = [clip for name in sorted(pool.folders) for clip in training[name]]
         n = min(sizes[pool.group])
-        table = score_distances(_generated(pool), own, embedder, pool.identity, pool.identity["seed"], n)
+        table = distance_rows(_generated(pool), own, embedder, pool.identity, pool.identity["seed"], n)
         lead = f"{len(pool.folders)} of {most} concepts" + ("" if len(pool.folders) == most else ", compare no others")
         notes = [f"{lead}; {note}" if note else lead for note in table["note"]]
         tables.append(table.assign(metric="pooled_" + table["metric"], note=notes))

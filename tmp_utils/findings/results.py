@@ -24,6 +24,7 @@ from tmp_utils.files import file_sha256, write_csv, write_text
 from tmp_utils.findings.published import RESULTS, publish
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
+from tmp_utils.metrics.names import SECOND
 from tmp_utils.metrics.table import check_one_embedder, read_table, results_table, share_rows
 from tmp_utils.runs.clips import BAD_CLIPS, CLIPS
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, embedders_of
@@ -90,6 +91,8 @@ def _is_current(folder: Path, embedder: str) -> bool:
     if embedder and any(name != embedder for name in embedders_of(folder)):
         return False
     rows = read_table(folder / METRICS)
+    if not rows["metric"].str.startswith(SECOND).any():  # of a version with one embedder
+        return False
     failed = rows["status"] == "failed"
     return not (failed.all() or rows.loc[failed, "note"].str.contains(BAD_CLIPS).any())
 
@@ -104,9 +107,9 @@ def _scored(collection: Collection, folder: Path) -> pd.DataFrame:
     if _is_sweep(folder):
         return _failed_sweep(folder, before)
     try:
-        return score_run(folder, collection.concept(read_manifest(folder)["parameters"]), collection.embedder)
+        return score_run(folder, collection.concept(read_manifest(folder)["parameters"]), collection.embedders)
     except (FileNotFoundError, ValueError) as error:
-        return failed_run(names_of(folder), collection.embedder.name, str(error), before)
+        return failed_run(names_of(folder), collection.embedders, str(error), before)
 
 
 def _is_whole(path: Path) -> bool:

@@ -23,6 +23,7 @@ from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import TRANSFER
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import METRICS
+from tmp_utils.runs.score import study_embedders
 
 SWEEP = f"{TRANSFER}-"  # a sweep's folder begins with it; its rows come from notebook 04
 
@@ -58,6 +59,11 @@ class Collection:
     def embedder(self):
         """Embeds the clips of single runs."""
         return self._load(self.spec)
+
+    @cached_property
+    def embedders(self) -> list:
+        """The embedders that score every run."""
+        return study_embedders(self.embedder)
 
     @cached_property
     def pooled_embedder(self):

@@ -20,25 +20,27 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
 from tmp_utils.files import write_csv, write_json
-from tmp_utils.inputs.audio import overs_counted
-from tmp_utils.inputs.concepts import Concept, own_folder
+from tmp_utils.inputs.audio import overs_counted, save_clip
+from tmp_utils.inputs.concepts import Concept, load_clips, own_folder
 from tmp_utils.inputs.profiles import Profile, Setup, load_profile
 from tmp_utils.metrics.embed import Embedder, load_embedder
 from tmp_utils.metrics.table import UNTRAINED, read_table
 from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate_clips
+from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
 from tmp_utils.runs.clips import CLIPS
 from tmp_utils.runs.folder import RunFolder, open_run, read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
 from tmp_utils.runs.place import Place
-from tmp_utils.runs.score import score_run
+from tmp_utils.runs.score import CODEC_CLIPS, score_run, study_embedders
 
 METRICS, HISTORY, COST, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "checkpoints"
 ADAPTER_FILES = ("adapter.safetensors", "adapter.json")
@@ -72,6 +74,11 @@ class Lab:
         backbone = load_backbone(profile, device)
         embedder = load_embedder(profile.embedder, str(backbone.device), place.cache / "embeddings")
         return cls(profile, backbone, embedder, place)
+
+    @cached_property
+    def embedders(self) -> list[Embedder]:
+        """The embedders that score every run; the first is `embedder`."""
+        return study_embedders(self.embedder)
 
     def run_folder(self, concept: Concept, setup: Setup | None, seed: int) -> Path:
         """The folder of a run; without a setup, of the untrained reference."""
@@ -243,5 +250,14 @@ def run_costs(place: Place, concept: str, seed: int) -> pd.DataFrame:
 def _generate_and_score(lab: Lab, run: RunFolder, adapter: Adapter | None, concept: Concept, seed: int) -> None:
     with run.timed("generation_s"):
         generate_clips(lab.backbone, adapter, concept, lab.profile, seed, run.path / CLIPS)
+        if adapter is None:
+            _write_codec_clips(lab, concept, run.path / CODEC_CLIPS)
     with run.timed("scoring_s"):
-        write_csv(run.path / METRICS, score_run(run.path, concept, lab.embedder))
+        write_csv(run.path / METRICS, score_run(run.path, concept, lab.embedders))
+
+
+def _write_codec_clips(lab: Lab, concept: Concept, folder: Path) -> None:
+    """Write the concept's clips after VAE and vocoder: what the codec leaves of a perfect copy."""
+    folder.mkdir(exist_ok=True)
+    for k, clip in enumerate(load_clips(concept)):
+        save_clip(folder / f"{k:02d}.wav", round_trip(lab.backbone, clip))
