@@ -12,11 +12,13 @@ from results_runs import ToneEmbedder, use_quick_ears
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.metrics.table import read_table
 from tmp_utils.personalize import Diverged, load_adapter, loop
 from tmp_utils.runs import protocol
 from tmp_utils.runs.folder import RunFolder, read_manifest
 from tmp_utils.runs.place import Place
-from tmp_utils.runs.protocol import Lab, run_setup, run_setups
+from tmp_utils.runs.protocol import Lab, run_reference, run_setup, run_setups
+from tmp_utils.runs.score import score_run
 from tmp_utils.runs.sweep import find_adapter
 
 pytestmark = pytest.mark.usefixtures("short_clips")
@@ -183,3 +185,13 @@ def test_an_adapter_that_no_run_has_is_learned_and_kept_for_these_clips_alone(la
     assert ["taken" in line for line in told] == [False, False, True]
     one, other, again = (adapter.tensors["embedding"] for adapter in adapters)
     assert one.equal(again) and not one.equal(other)
+
+
+def test_the_reference_run_scores_the_concepts_clips_after_the_codec_and_again_the_same(lab, concept):
+    folder = run_reference(lab, concept, 0)
+    table = read_table(folder / "metrics.csv")
+    codec = table.query("method == 'reference' and setup == 'codec'").set_index("metric")
+    assert {"clap_a", "clap_a_matched", "musicnn_a", "fad", "level_agreement"} <= set(codec.index)
+    assert len(list((folder / "codec").glob("*.wav"))) == len(concept.clips) == codec.loc["clap_a", "n"]
+    assert codec.loc["clap_a", "value"] < table.query("metric == 'ceiling_a'")["value"].item()
+    pd.testing.assert_frame_equal(score_run(folder, concept, lab.embedders), table)
