@@ -1,5 +1,6 @@
 """The README's picture and table come from results, by one command, and touch nothing else."""
 
+import json
 import shutil
 
 import pandas as pd
@@ -8,12 +9,15 @@ from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
 
 from tmp_utils.commands import readme as readme_figures
 from tmp_utils.commands import run
-from tmp_utils.commands.readme import BEGIN, END
-from tmp_utils.findings import results
+from tmp_utils.files import write_json
+from tmp_utils.findings import narrative, results
+from tmp_utils.findings.published import read_published
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.table import result_row, results_table
 from tmp_utils.runs.place import Place
 
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+BEGIN_NOTEBOOKS, END_NOTEBOOKS = "<!-- notebooks:begin -->", "<!-- notebooks:end -->"
 FACTS = {"commit": "0123456789abcdef", "command": "make study"}
 
 
@@ -32,7 +36,8 @@ def table(n_concepts=3, seeds=(0, 1)):
 @pytest.fixture
 def readme(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(f"# Title\n\nbefore\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    blocks = f"{BEGIN}\nold\n{END}\n\n{BEGIN_NOTEBOOKS}\nold minutes\n{END_NOTEBOOKS}"
+    path.write_text(f"# Title\n\nbefore\n\n{blocks}\n\nafter\n")
     return path
 
 
@@ -48,20 +53,44 @@ def test_the_block_is_replaced_and_nothing_else(readme, drawn):
     picture = readme.parent / "data" / "published" / "readme.png"
     readme_figures.make_readme_figures(table(), FACTS, readme, picture)
     text = readme.read_text()
-    assert text.startswith("# Title\n\nbefore\n\n" + BEGIN) and text.endswith(f"{END}\n\nafter\n")
-    assert "old" not in text and "](data/published/readme.png)" in text
+    rest = f"{END}\n\n{BEGIN_NOTEBOOKS}\nold minutes\n{END_NOTEBOOKS}\n\nafter\n"
+    assert text.startswith("# Title\n\nbefore\n\n" + BEGIN) and text.endswith(rest)
+    assert "old\n" not in text and "](data/published/readme.png)" in text
     readme_figures.make_readme_figures(table(), FACTS, readme, picture)
     assert readme.read_text() == text
 
 
 def test_profile_n_seeds_commit_and_command_stand_under_the_table(readme, drawn):
     readme_figures.make_readme_figures(table(), FACTS, readme, readme.parent / "readme.png")
-    line = "*Profile pocket: 3 concepts, 2 seeds, 8 clips a run for CLAP-A; commit 0123456789, `make study`*"
+    line = "*Profile pocket: 3 concepts, 2 seeds, 8 clips per run for CLAP-A; commit 0123456789, `make study`*"
     assert line in readme.read_text()
     assert "3 concepts (recordings), 2 seeds" in drawn[0].layout.title.text
     grown = {"commit": "0123456789abcdef, fedcba9876543210", "command": "make study; make grid SEEDS=2"}
     readme_figures.make_readme_figures(table(), grown, readme, readme.parent / "readme.png")
     assert "commits 0123456789, fedcba9876, `make study`, `make grid SEEDS=2`*" in readme.read_text()
+
+
+def test_the_findings_under_the_table_are_computed_from_it(readme, drawn):
+    published = read_published("pocket")
+    readme_figures.make_readme_figures(published, published.attrs, readme, readme.parent / "readme.png")
+    text = " ".join(readme.read_text().split())
+    assert narrative.answer(published) in text and narrative.comparison(published) in text
+
+
+def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebooks_titles(tmp_path):
+    for name, title in (("01_data", "What?"), ("02_ti", "How?"), ("03_db", "Why?")):
+        cells = [{"cell_type": "markdown", "source": [f"# {title}\n", "\n", "More."]}]
+        (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": cells}))
+    made = {"commit": "0123456789abcdef", "machine": {"processor": "Chip", "cores": 2, "gpu": None}}
+    records = {"01_data": 20, "02_ti-seed0": 200, "02_ti-seed1": 300}
+    records = {name: made | {"elapsed_s": seconds} for name, seconds in records.items()}
+    lines = readme_figures.notebooks_table(sorted(tmp_path.glob("*.ipynb")), records).splitlines()
+    assert [line.split(" | ")[1:] for line in lines[2:5]] == [
+        ["What?", "under 1 |"],
+        ["How?", "4 |"],
+        ["Why?", "not timed |"],
+    ]
+    assert lines[-1] == "*Minutes of the last `make study`: commit 0123456789, 2 cores (Chip).*"
 
 
 def test_failed_rows_are_counted():
@@ -113,7 +142,15 @@ def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_pat
         monkeypatch.setattr(readme_figures, name, value)
     monkeypatch.setattr(readme_figures, "PUBLISHED_DIR", tmp_path)
     assert run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
-    assert "*Profile smoke: 1 concept, 1 seed, 2 clips a run" in readme.read_text()
+    assert "*Profile smoke: 1 concept, 1 seed, 2 clips per run" in readme.read_text()
+    assert "stay as they are" in capsys.readouterr().out and "old minutes" in readme.read_text()
+    record = {"elapsed_s": 61, "commit": None, "machine": {"processor": None, "cores": 1}}
+    (runs_dir / PROFILE / "notebooks").mkdir()
+    write_json(runs_dir / PROFILE / "notebooks" / "01_data.json", record)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "01_data.ipynb").write_text('{"cells": [{"source": ["# What?"]}]}')
+    assert run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
+    assert "| What? | 1 |" in readme.read_text() and "old minutes" not in readme.read_text()
     assert run(["readme", "--profile", "paper", "--runs-dir", str(runs_dir)]) == 2
     assert "make study" in capsys.readouterr().err
 

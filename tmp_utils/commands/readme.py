@@ -1,20 +1,25 @@
-"""The README's picture and table, made from results: `make readme-figures`.
+"""The numbers in the README, made from results and from the records of executed notebooks: `make readme-figures`.
 
-Conventions: the source is `<runs_dir>/<profile>/results.csv`, or the published table. The picture is the plane of
-CLAP-A and CLAP-T as PNG, drawn by a headless Chromium through kaleido. The table and the picture replace what stands
-between the two markers in README.md; nothing else in it changes, and nothing at all if one of them cannot be made.
+Conventions: results are the published table's, or `<runs_dir>/<profile>/results.csv`; the notebooks' minutes are those
+of `<runs_dir>/<profile>/notebooks`. Each replaces the text between a pair of markers in README.md, and nothing else in
+it. The picture is the plane of CLAP-A and CLAP-T as PNG, drawn by a headless Chromium through kaleido. Nothing is
+written if a part cannot be made; without executed notebooks, their table stays as it is.
 
-make_readme_figures : results -> picture and README.
-markdown_table      : results -> one row a setup, ours with intervals beside the paper's.
+make_readme_figures : results -> picture, and the README's table and findings.
+markdown_table      : results -> one row for each setup, ours with intervals beside the paper's.
+notebooks_table     : notebooks and the records of their execution -> one row for each notebook.
 write_png           : figure -> PNG.
-replace_block       : text between the markers -> new text.
+replace_block       : text between markers -> new text.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,7 +29,8 @@ from tmp_utils import figures
 from tmp_utils.figures.look import in_order
 from tmp_utils.figures.tables import DASH, setup_cells
 from tmp_utils.files import explain_os_errors, write_bytes, write_text
-from tmp_utils.findings.comparisons import caption, has_values
+from tmp_utils.findings import narrative
+from tmp_utils.findings.comparisons import caption, has_values, plural
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
 from tmp_utils.findings.verdicts import paper_table
 from tmp_utils.metrics.names import with_arrow
@@ -32,12 +38,12 @@ from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+RESULTS, NOTEBOOKS = "results", "notebooks"  # names of the markers
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
 WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
-COMMIT_CHARS = 10
+COMMIT_CHARS, LINE_CHARS = 10, 120
 
 
 def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Path, picture: Path) -> None:
@@ -58,8 +64,8 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
         If there is no browser to draw with.
     """
     text = _read(readme)
-    block = [_picture_line(picture, readme), "", markdown_table(results), "", about(results, facts)]
-    text = replace_block(text, "\n".join(block))
+    block = [_picture_line(picture, readme), markdown_table(results), about(results, facts), _findings(results)]
+    text = replace_block(text, RESULTS, "\n\n".join(block))
     note = caption(results, ", ".join(sorted(results["profile"].unique())))
     write_png(figures.clap_plane(check_one_embedder(results), references(results), note=note), picture)
     write_text(readme, text)
@@ -71,17 +77,48 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     rows = rows[~rows["method"].isin(["reference", "untrained"])]
     profile = ", ".join(sorted(results["profile"].unique()))
     size = [(rows["concept"].nunique(), "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
-    counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in size]
+    counts = [plural(n, word) for n, word in size]
     shown = [commit[:COMMIT_CHARS] for commit in facts["commit"].split(", ")]
-    typed = [f", `{command}`" for command in facts.get("command", "").split(AND) if command]
-    made = f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}" + "".join(typed)
+    commands = [f", `{command}`" for command in facts.get("command", "").split(AND) if command]
+    made = f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}" + "".join(commands)
     failed = int((results["status"] == "failed").sum())
     left_out = f"; {failed} failed rows left out" if failed else ""
-    return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} a run for CLAP-A{left_out}; {made}*"
+    return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} per run for CLAP-A{left_out}; {made}*"
+
+
+def _findings(results: pd.DataFrame) -> str:
+    return "\n".join(textwrap.wrap(narrative.in_short(results), LINE_CHARS, break_on_hyphens=False))
+
+
+def notebooks_table(notebooks: Sequence[Path], records: Mapping[str, Mapping]) -> str:
+    """Return one row for each notebook: its name, the question in its title, and the minutes that it took.
+
+    Parameters
+    ----------
+    notebooks : sequence of pathlib.Path
+    records : mapping
+        Name of an executed copy -> elapsed_s, commit and machine, as `make study` writes them. Several copies of a
+        notebook (one for each concept or seed) are averaged.
+    """
+    lines = ["| notebook | question | minutes |", "|---|---|---|"]
+    for path in notebooks:
+        times_s = [record["elapsed_s"] for name, record in records.items() if name.startswith(path.stem)]
+        minutes = round(sum(times_s) / len(times_s) / 60) if times_s else None
+        shown = "not timed" if minutes is None else str(minutes) if minutes else "under 1"
+        title = json.loads(path.read_text("utf-8"))["cells"][0]["source"][0].removeprefix("# ").strip()
+        lines.append(f"| [`{path.stem}`](notebooks/{path.name}) | {title} | {shown} |")
+    of = {(str(record["commit"])[:COMMIT_CHARS], _machine(record["machine"])) for record in records.values()}
+    made = "; ".join(f"commit {commit}, {machine}" for commit, machine in sorted(of))
+    return "\n".join([*lines, "", f"*Minutes of the last `make study`: {made}.*"])
+
+
+def _machine(machine: Mapping) -> str:
+    kind = machine.get("gpu") or machine.get("processor") or "unknown processor"
+    return f"{machine.get('cores', '?')} cores ({kind})"
 
 
 def markdown_table(results: pd.DataFrame) -> str:
-    """Return one row a setup: our means with 95 % intervals, and the paper's numbers.
+    """Return one row for each setup: our means with 95 % intervals, and the paper's numbers.
 
     Raises
     ------
@@ -127,26 +164,27 @@ def write_png(fig: go.Figure, path: Path) -> Path:
     return write_bytes(path, image)
 
 
-def replace_block(text: str, block: str) -> str:
-    """Return `text` with what stands between the markers replaced by `block`.
+def replace_block(text: str, name: str, block: str) -> str:
+    """Return `text` with what stands between the markers of this name replaced by `block`.
 
     Raises
     ------
     ValueError
         If there is not exactly one pair of markers, in their order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise ValueError(
-            f"README: {text.count(BEGIN)} {BEGIN} and {text.count(END)} {END} in it; expected one of each, in this "
-            "order, on lines of their own. Put them where the results belong."
+            f"README: {text.count(begin)} {begin} and {text.count(end)} {end} in it; expected one of each, in this "
+            f"order, on lines of their own. Put them where the {name} belong."
         )
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
 
 
 def _read(readme: Path) -> str:
     if not readme.is_file():
-        raise FileNotFoundError(f"{readme} does not exist. Write it first, with {BEGIN} and {END} in it.")
+        raise FileNotFoundError(f"{readme} does not exist. Write it first, with markers in it.")
     return readme.read_text(encoding="utf-8")
 
 
@@ -161,14 +199,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Make the README's picture and table."""
-    published = PUBLISHED_DIR / f"{options.profile}.csv"
+    """Make the README's picture, tables and findings."""
+    published, place = PUBLISHED_DIR / f"{options.profile}.csv", Place(options.runs_dir, options.profile)
     if published.is_file() and not options.live:
         results = read_table(published)
         facts = dict(results.attrs)
     else:
-        place = Place(options.runs_dir, options.profile)
         results = read_results(place)
         facts = {"commit": ", ".join(commits(place)), "command": "make study"}
     make_readme_figures(results, facts, README, PICTURE)
     print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
+    records = {path.stem: json.loads(path.read_text("utf-8")) for path in (place.folder / "notebooks").glob("*.json")}
+    if not records:
+        print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")
+        return
+    notebooks = sorted((PROJECT_DIR / "notebooks").glob("0*.ipynb"))
+    write_text(README, replace_block(_read(README), NOTEBOOKS, notebooks_table(notebooks, records)))

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.figures.study import summary
-from tmp_utils.findings.comparisons import BASELINE, concepts_in_words, plural, whole_runs
+from tmp_utils.findings.comparisons import BASELINE, concepts_in_words, has_values, plural, whole_runs
 from tmp_utils.findings.verdicts import (
     ALPHA,
     MIN_CONCEPTS,
@@ -213,7 +213,7 @@ def conditions(results: pd.DataFrame) -> str:
 
 
 def in_short(results: pd.DataFrame) -> str:
-    """Return answer, comparison and the decided claims as one paragraph."""
+    """Return answer, comparison, the best setups and the decided claims as one paragraph."""
     judged = verdicts(results)
     decided = []
     for verdict in (REPRODUCED, NOT_REPRODUCED):
@@ -221,7 +221,17 @@ def in_short(results: pd.DataFrame) -> str:
         decided.append(f"{len(claims)} {verdict}" + f" ({'; '.join(claims)})" * bool(claims))
     undecided = int((judged["verdict"] == UNDECIDED).sum())
     counts = f"Of {len(judged)} claims of the paper: {', '.join(decided)}, {undecided} {UNDECIDED}."
-    return " ".join(filter(None, [answer(results), comparison(results), counts]))
+    return " ".join(filter(None, [answer(results), comparison(results), _highest(results), counts]))
+
+
+def _highest(results: pd.DataFrame) -> str:
+    """Return the setup with the highest mean of each similarity."""
+    texts = []
+    for metric in filter(lambda metric: has_values(results, metric), METRICS):
+        top = summary(results, metric).nlargest(1, "value").iloc[0]
+        level = _bracketed(top["value"], top["ci_low"], top["ci_high"])
+        texts.append(f"{top['method']} {top['setup']} in {short_name(metric)} ({level})")
+    return f"The highest means: {' and '.join(texts)}." if texts else ""
 
 
 def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
