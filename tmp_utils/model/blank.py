@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from tmp_utils.files import write_text
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.model.pipelines import quiet
 
@@ -216,14 +217,12 @@ def write_fake_paper(folder: Path, size: str = "audioldm-m") -> Path:
         pipe.vocoder.conv_post.weight.data.mul_(AUDIBLE)  # random weights are all but silent, and silence is an error
         with quiet():
             pipe.save_pretrained(backbone, safe_serialization=True)
-    path, part = folder / "profiles.toml", folder / ".profiles.toml.part"
+    path = folder / "profiles.toml"
     methods = "".join(
         f"{name} = {{ steps = 2, batch_size = 1 }}\n" for name in load_profile("paper").methods if name != "TI-DB"
     )
     methods += "TI-DB = { steps = 2, batch_size = 1, ti_steps = 2 }\n"
-    part.write_text(FAKE_PAPER.format(path=path, backbone=backbone.as_posix()) + methods, encoding="utf-8")
-    part.replace(path)
-    return path
+    return write_text(path, FAKE_PAPER.format(path=path, backbone=backbone.as_posix()) + methods)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

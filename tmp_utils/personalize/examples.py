@@ -10,7 +10,6 @@ prior_latents : class noun -> latents that the backbone itself makes for it (Rui
 """
 
 import hashlib
-import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from tmp_utils.files import write_bytes
 from tmp_utils.inputs.audio import mix_at_snr
 from tmp_utils.inputs.concepts import Concept, backgrounds, load_clips
 from tmp_utils.inputs.profiles import Profile, Setup
@@ -127,7 +127,5 @@ def prior_latents(
     latents = torch.cat(parts).cpu().contiguous()
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part")  # jobs of a grid may make the same clips
-        save_file({"latents": latents}, part)
-        part.replace(path)
+        write_bytes(path, save({"latents": latents}))
     return latents
