@@ -12,7 +12,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from tmp_utils.commands.grid.cells import METRICS, Cell
+from tmp_utils.commands.grid.cells import NOTEBOOK_05, Cell
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.runs.folder import open_run
@@ -75,7 +75,7 @@ def stub_place(folder: Path) -> Path:
 
 def cell_of(place: Path, setup: str) -> Cell:
     """Return a cell of sitar, seed 0."""
-    return Cell(Place(place / "runs", "pocket"), place / "notebooks", setup, "" if setup == METRICS else "sitar")
+    return Cell(Place(place / "runs", "pocket"), place / "notebooks", setup, "" if setup == NOTEBOOK_05 else "sitar")
 
 
 def hold(place: Path, n: int) -> Path:

@@ -34,7 +34,7 @@ from tmp_utils.metrics.table import UNTRAINED
 
 METHODS = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
-METRICS = ("clap_a", "clap_t")
+AXES = ("clap_a", "clap_t")
 ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
     "clap_a": {
         REPRODUCED: "DreamBooth comes closer to the concept than Textual Inversion",
@@ -158,7 +158,7 @@ def comparison(results: pd.DataFrame) -> str:
     run = _one_run(results)
     if run is None:
         return ""
-    levels = "; ".join(_levels(run, metric) for metric in METRICS)
+    levels = "; ".join(_levels(run, metric) for metric in AXES)
     return f"{METHODS['DB']} against {METHODS['TI']}, baselines on this one concept: {levels}. {ONE_CONCEPT}"
 
 
@@ -178,10 +178,10 @@ def _difference(row) -> str:
 
 def _one_run(results: pd.DataFrame) -> pd.DataFrame | None:
     """Return both similarities of both baselines, of the first concept and seed that has them all."""
-    rows = whole_runs(results, *METRICS)
+    rows = whole_runs(results, *AXES)
     rows = rows[rows["method"].isin(METHODS) & (rows["setup"] == BASELINE)]
     runs = (run for _, run in rows.groupby(UNIT))
-    return next((run for run in runs if len(run) == len(METHODS) * len(METRICS)), None)
+    return next((run for run in runs if len(run) == len(METHODS) * len(AXES)), None)
 
 
 def _levels(run: pd.DataFrame, metric: str) -> str:
@@ -227,7 +227,7 @@ def in_short(results: pd.DataFrame) -> str:
 def _highest(results: pd.DataFrame) -> str:
     """Return the setup with the highest mean of each similarity."""
     texts = []
-    for metric in filter(lambda metric: has_values(results, metric), METRICS):
+    for metric in filter(lambda metric: has_values(results, metric), AXES):
         top = summary(results, metric).nlargest(1, "value").iloc[0]
         level = _bracketed(top["value"], top["ci_low"], top["ci_high"])
         texts.append(f"{top['method']} {top['setup']} in {short_name(metric)} ({level})")

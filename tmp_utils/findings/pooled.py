@@ -31,7 +31,7 @@ from tmp_utils.runs.folder import read_manifest
 if TYPE_CHECKING:
     from tmp_utils.runs.collection import Collection
 
-METRICS = ("fad", "kad")
+DISTANCES = ("fad", "kad")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def pooled_distances(collection: Collection) -> pd.DataFrame:
         missing = [name for name in pool.folders if isinstance(training[name], str)]
         note = f"{missing[0]}: {training[missing[0]]}" if missing else _first_failure(pool)
         if note:
-            rows += [result_row(pool.identity, f"pooled_{name}", None, embedder.name, note=note) for name in METRICS]
+            rows += [result_row(pool.identity, f"pooled_{name}", None, embedder.name, note=note) for name in DISTANCES]
             continue
         clips = _generated(pool), [clip for name in sorted(pool.folders) for clip in training[name]]
         sizes[pool.group] += [len(embedder.embed_windows(side)) for side in clips]
@@ -120,7 +120,7 @@ def _generated(pool: Pool) -> list[np.ndarray]:
     return [clip for _, folder in sorted(pool.folders.items()) for clip in read_clips(folder, RECONSTRUCTION)["clip"]]
 
 
-def distance_table(results: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+def distance_table(results: pd.DataFrame, metrics: Sequence[str] = DISTANCES) -> pd.DataFrame:
     """Return method, setup and, for each distance, its mean over concepts and its pooled value, each with its n.
 
     The mean is over concepts and seeds, the pooled value over seeds; n is the number of embedded windows a side.

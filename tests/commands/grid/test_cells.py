@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from grid_stub import cell_of, stub_place
 
-from tmp_utils.commands.grid.cells import METRICS, REFERENCE, Cell, cells, choose_setups
+from tmp_utils.commands.grid.cells import NOTEBOOK_05, REFERENCE, Cell, cells, choose_setups
 from tmp_utils.commands.grid.job import make
 from tmp_utils.files import write_json
 from tmp_utils.inputs.audio import save_clip
@@ -49,7 +49,7 @@ def test_a_method_that_is_shown_beside_dreambooth_waits_for_it(place):
     assert (lora.parameters["setups"], lora.parameters["others"]) == (["BL"], ["DB-LoRA"])
 
 
-@pytest.mark.parametrize("setup", [setup.name for setup in list_setups()] + [REFERENCE, METRICS])
+@pytest.mark.parametrize("setup", [setup.name for setup in list_setups()] + [REFERENCE, NOTEBOOK_05])
 def test_a_cell_is_made_by_the_notebook_of_its_method(place, setup):
     cell = cell_of(place, setup)
     number = {"TI": "02", "untrained": None, "metrics": "05"}.get(setup.split("-")[0], "03")

@@ -2,7 +2,7 @@
 
 Conventions: a cell is a concept, a setup and a seed, named `<concept>/<method>-<setup>/seed<k>` as its run folder is.
 The setup `REFERENCE` is the untrained backbone, which needs no notebook and which every setup of a concept and seed is
-compared with. Notebook 05, which reads what all cells left, is the cell `METRICS`. A cell is done when its
+compared with. Notebook 05, which reads what all cells left, is the cell `NOTEBOOK_05`. A cell is done when its
 executed notebook, `<runs_dir>/<profile>/grid/<concept>/<setup>-seed<k>.ipynb`, and its run are there and nothing failed
 since; beside the notebook, `...-failed.txt` says why it failed.
 
@@ -29,7 +29,7 @@ from tmp_utils.runs.provenance import PROJECT_DIR
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 PAPER_NOTE = "paper:"  # how data/setups.csv marks the paper's setups
 REFERENCE = f"{UNTRAINED}-{CLASS_NOUN}"
-METRICS = "metrics"
+NOTEBOOK_05 = "metrics"
 ALONE = ("TI", "DB")  # methods that need no other; notebook 03 shows the rest beside DB-BL
 BESIDE = "DB-BL"
 
@@ -41,8 +41,8 @@ class Cell:
     Attributes
     ----------
     place, notebooks_dir : where it is made, and from what.
-    setup : "TI-BL", `REFERENCE` or `METRICS`.
-    concept : a name in the catalogue, or a folder; "" for `METRICS`.
+    setup : "TI-BL", `REFERENCE` or `NOTEBOOK_05`.
+    concept : a name in the catalogue, or a folder; "" for `NOTEBOOK_05`.
     """
 
     place: Place
@@ -57,22 +57,22 @@ class Cell:
 
     @cached_property
     def _setup(self) -> Setup | None:
-        return None if self.setup in (REFERENCE, METRICS) else choose_setups([self.setup])[0]
+        return None if self.setup in (REFERENCE, NOTEBOOK_05) else choose_setups([self.setup])[0]
 
     @property
     def method(self) -> str:
-        """The method that learns; "" for the reference and `METRICS`."""
+        """The method that learns; "" for the reference and `NOTEBOOK_05`."""
         return self._setup.method if self._setup else ""
 
     @property
     def name(self) -> str:
         """The run folder's name below the profile's."""
-        return METRICS if self.run is None else "/".join(self.run.parts[-3:])
+        return NOTEBOOK_05 if self.run is None else "/".join(self.run.parts[-3:])
 
     @cached_property
     def run(self) -> Path | None:
-        """The run that is finished afterwards; None for `METRICS`."""
-        if self.setup == METRICS:
+        """The run that is finished afterwards; None for `NOTEBOOK_05`."""
+        if self.setup == NOTEBOOK_05:
             return None
         names = (self._setup.method, self._setup.setup) if self._setup else (UNTRAINED, CLASS_NOUN)
         return self.place.run(self._concept.name, *names, self.seed)
@@ -87,7 +87,7 @@ class Cell:
         """The notebook that makes it; None for the reference."""
         if self.setup == REFERENCE:
             return None
-        number = "05" if self.setup == METRICS else "02" if self._setup.method == "TI" else "03"
+        number = "05" if self.setup == NOTEBOOK_05 else "02" if self._setup.method == "TI" else "03"
         notebooks = sorted(Path(self.notebooks_dir).glob(f"{number}_*.ipynb"))
         if len(notebooks) != 1:
             raise FileNotFoundError(

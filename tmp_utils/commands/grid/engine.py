@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tmp_utils.commands.grid.cells import METRICS, NOTEBOOKS_DIR, Cell, grid_folder
+from tmp_utils.commands.grid.cells import NOTEBOOK_05, NOTEBOOKS_DIR, Cell, grid_folder
 from tmp_utils.commands.grid.disk import check_room, drop_adapter
 from tmp_utils.files import explain_os_errors, write_json
 from tmp_utils.runs.place import Place
@@ -89,7 +89,7 @@ def run_grid(
         If it was interrupted; finished work is kept.
     """
     engine = [find_engine(cluster is not None), *OPTIONS, *_where(cluster, cores), *engine_options]
-    metrics = Cell(place, notebooks_dir, METRICS)
+    metrics = Cell(place, notebooks_dir, NOTEBOOK_05)
     to_do = [cell for cell in cells if not cell.done]
     print(f"Grid: {len(cells)} jobs, {len(cells) - len(to_do)} already done", flush=True)
     at_once = len(to_do) if cluster else (cores or len(os.sched_getaffinity(0))) // threads or 1
@@ -115,7 +115,7 @@ def run_grid(
     call += ["--configfile", str(state / "config.json")]
     if to_do:
         _follow(call)
-    _follow([*call, "--", f"done/{METRICS}"])
+    _follow([*call, "--", f"done/{NOTEBOOK_05}"])
     missing = [cell for cell in [*cells, metrics] if not cell.done]
     if keep == "clips":
         for cell in cells:

@@ -16,7 +16,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from tmp_utils.commands import NOT_ALL, headless
-from tmp_utils.commands.grid.cells import BESIDE, METRICS, NOTEBOOKS_DIR, Cell
+from tmp_utils.commands.grid.cells import BESIDE, NOTEBOOK_05, NOTEBOOKS_DIR, Cell
 from tmp_utils.commands.grid.disk import KEEP, drop_adapter
 from tmp_utils.files import write_text
 from tmp_utils.runs.place import Place
@@ -37,7 +37,7 @@ def make(cell: Cell, attempt: int = 1, keep: str = "all") -> bool:
     label = cell.output or cell.run
     label.parent.mkdir(parents=True, exist_ok=True)
     with _turn(label):
-        if cell.done and cell.setup != METRICS:
+        if cell.done and cell.setup != NOTEBOOK_05:
             print(f"{label}: already done")
             return True
         if attempt > 1 and cell.why_not:
