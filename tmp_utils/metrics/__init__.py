@@ -6,6 +6,7 @@ musicnn      : a second embedder of clips, trained on other music than the first
 vggish       : the network that FAD was defined on.
 similarity   : CLAP-A and CLAP-T.
 distances    : FAD and KAD.
+copies       : whether a clip is a copy of a training clip.
 music        : tempo, loudness, key and scale.
 preservation : how much of its source a style transfer keeps.
 intervals    : confidence intervals and tests.

@@ -28,6 +28,7 @@ TITLES = {
     "musicnn_kad": "KAD by MusiCNN (100 × squared discrepancy, lower is closer)",
     "clap_a_matched": "CLAP-A, level matched (cosine, higher is closer)",
     "musicnn_a_matched": "MusiCNN-A, level matched (cosine, higher is closer)",
+    "copied": "Share of clips that are copies of a training clip",
     "nearest_training": "Cosine to the nearest training clip",
 }
 AXES = {

@@ -7,6 +7,7 @@ has no interval; the row says its n, and in the note what to read it with.
 audio_rows    : CLAP-A or MusiCNN-A, nearest training clip, FAD and KAD by one embedder.
 distance_rows : FAD and KAD alone, such as of all concepts pooled.
 music_rows    : tempo, level, key and scale agreement.
+copy_rows     : the share of clips that are copies of a training clip.
 codec_rows    : all of these for a concept's own clips after the codec, as a reference.
 """
 
@@ -17,14 +18,16 @@ import pandas as pd
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.metrics import music
+from tmp_utils.metrics.copies import CopyTest
 from tmp_utils.metrics.distances import equal_n, frechet_audio_distance, kernel_audio_distance
 from tmp_utils.metrics.embed import Embedder
 from tmp_utils.metrics.intervals import Interval, bootstrap_mean, share_of
 from tmp_utils.metrics.names import key_of
 from tmp_utils.metrics.similarity import similarity_matrix
-from tmp_utils.metrics.table import CODEC, REFERENCE, result_row, results_table
+from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, result_row, results_table
 
 MUSIC_TOOL = "essentia"
+COPY_TOOL = "semitone alignment"
 DISTANCES = {"fad": frechet_audio_distance, "kad": kernel_audio_distance}
 READINGS = {"tempo": "tempo_bpm", "level": "level_lufs", "key": "key", "scale": "scale"}
 
@@ -110,6 +113,31 @@ def failed_music_rows(identity: Mapping, note: str, *, tempo: bool, harmony: boo
     """Return the rows of `music_rows`, failed, with the reason."""
     names = music.agreement_names(tempo, harmony)
     return results_table([result_row(identity, name, None, MUSIC_TOOL, note=note) for name in names])
+
+
+def copy_rows(
+    generated: Sequence[np.ndarray], training: Sequence[np.ndarray], coded: Sequence[np.ndarray], identity: Mapping
+) -> pd.DataFrame:
+    """Return the row copied: the share of generated clips that `copies.CopyTest` calls copies, with Wilson's interval.
+
+    Parameters
+    ----------
+    generated : sequence of numpy.ndarray
+        A run's clips.
+    training, coded : sequence of numpy.ndarray
+        The concept's clips, and the same clips after VAE and vocoder, which calibrate the test. With fewer than three
+        the row is failed.
+
+    Notes
+    -----
+    The row's note says what the test's threshold lies between.
+    """
+    try:
+        test = CopyTest.calibrated(training, coded)
+    except ValueError as error:
+        return results_table([result_row(identity, COPIED, None, COPY_TOOL, note=str(error))])
+    share = share_of(test.rated(generated)["copy"].astype(float))
+    return results_table([result_row(identity, COPIED, share, COPY_TOOL, note=test.note)])
 
 
 def codec_rows(

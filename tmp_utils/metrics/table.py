@@ -33,6 +33,7 @@ TEXT_COLUMNS = ("profile", "concept", "method", "setup", "prompt", "metric", "em
 NUMBER_COLUMNS = ("value", "n", "ci_low", "ci_high")
 IDENTITY = RESULT_COLUMNS[:5]
 COSINE = (-1.0, 1.0)
+COPIED = "copied"  # metric: the share of clips that `copies.CopyTest` calls copies
 COSINES = ("clap_a", "clap_t", "nearest_training", "nearest_within_training", "ceiling_a", "floor_t")
 WHOLE_RUN = "all"
 UNTRAINED = "untrained"  # method of a run of the plain model prompted with the class noun: the CLAP-T ceiling
@@ -85,8 +86,8 @@ def bounds_of(metric: str) -> tuple[float, float] | None:
 
 
 def is_share(metric: str) -> bool:
-    """Return whether a metric is the share of a run's clips that agree with the concept, in [0, 1]."""
-    return metric.endswith("_agreement")
+    """Return whether a metric is a share of a run's clips, in [0, 1]: those that agree with the concept, or copies."""
+    return metric.endswith("_agreement") or metric == COPIED
 
 
 def share_rows(results: pd.DataFrame) -> pd.DataFrame:
