@@ -147,6 +147,7 @@ def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None
             sound, total_s, fault = None, None, container.doubt
     except soundfile.LibsndfileError as error:
         fault = error.error_string.strip().removeprefix("Error : ").rstrip(".")
+        total_s = None if container.doubt else total_s
     if sound is None:
         sound, probed_s = _through_ffmpeg(path, start_s, duration_s, fault)
         if total_s is None:
@@ -280,14 +281,18 @@ def _examine(path: Path) -> Container:
             file.seek(start)
             return _examine_ogg(path, file.read())
     if head[:4] in (b"FORM", b"riff"):  # aiff, and Sony's w64
-        promised = 8 + int.from_bytes(head[4:8], "big") if head[:1] == b"F" else int.from_bytes(head[16:24], "little")
-        whole = promised - file_bytes <= SLACK_BYTES or (head[:1] == b"F" and promised >= STREAMED_BYTES)
-        return Container(path, 1.0 if whole else promised / file_bytes)
+        is_w64 = head[:4] == b"riff"
+        promised = int.from_bytes(head[16:24], "little") if is_w64 else 8 + int.from_bytes(head[4:8], "big")
+        notes = _contradiction(head[64:80]) if is_w64 and head[40:44] == b"fmt " else ()
+        if file_bytes - promised > SLACK_BYTES:
+            notes += (f"it has {file_bytes} bytes, and its header promises {promised}: listen whether it is whole",)
+        whole = promised - file_bytes <= SLACK_BYTES or (promised >= STREAMED_BYTES and not is_w64)
+        return Container(path, 1.0 if whole else promised / file_bytes, notes=notes)
     if head[:4] == b"fLaC":
         return Container(path, md5=head[26:42] if any(head[26:42]) else b"")
-    sync = head.lstrip(b"\0")[:2]
-    is_mp3 = len(sync) == 2 and sync[0] == 0xFF and sync[1] >= 0xE0
-    counted = is_mp3 and any(mark in head for mark in (b"Xing", b"Info", b"VBRI"))
+    frame = head.lstrip(b"\0")[:64].ljust(64)
+    is_mp3 = frame[0] == 0xFF and frame[1] >= 0xE0 and frame[2] < 0xF0  # a sync word, and a bit rate that there is
+    counted = is_mp3 and any(frame[at : at + 4] in (b"Xing", b"Info", b"VBRI") for at in (13, 21, 36))
     return Container(path, doubt="" if counted else "an mp3 that does not tell its length", begins_as_mp3=is_mp3)
 
 
@@ -370,11 +375,17 @@ def _sound_goes_on(file: io.BufferedIOBase, place: int, end: int) -> bool:
 
 def _contradiction(fmt: bytes) -> tuple[str, ...]:
     """A note if a wav's rate, channels, bits and bytes per second do not fit together."""
-    kind, channels, rate_hz, bytes_per_s, frame_bytes, bits = struct.unpack("<HHIIHH", fmt[:16].ljust(16, b"\0"))
-    if kind not in (1, 3, 0xFFFE) or (bytes_per_s in (0, rate_hz * frame_bytes) and frame_bytes * 8 >= channels * bits):
+    head = fmt[:20].ljust(20, b"\0")
+    kind, channels, rate_hz, bytes_per_s, block_bytes, bits, _, per_block = struct.unpack("<HHIIHHHH", head)
+    adpcm = kind in (0x02, 0x11)
+    if not adpcm and kind not in (0x01, 0x03, 0xFFFE):
+        return ()
+    expected = rate_hz * block_bytes / (max(per_block, 1) if adpcm else 1)
+    fits = bytes_per_s == 0 or abs(bytes_per_s - expected) <= (0.05 * expected if adpcm else 0)
+    if fits and (adpcm or block_bytes * 8 >= channels * bits):
         return ()
     return (
-        f"its header contradicts itself ({rate_hz} Hz, {channels} x {bits} bits, {frame_bytes} bytes a frame, "
+        f"its header contradicts itself ({rate_hz} Hz, {channels} x {bits} bits, {block_bytes} bytes a frame, "
         f"{bytes_per_s} bytes a second): listen whether speed and pitch are right",
     )
 
