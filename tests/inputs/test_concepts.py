@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(ValueError, match="not TOML"):
         load_concept(tmp_path)
     (tmp_path / "concept.toml").write_text('classnoun = "drum beat"')
-    with pytest.raises(ValueError, match="classnoun = 'drum beat' is not understood; expected class_noun"):
+    with pytest.raises(ValueError, match=r"concept\.toml: classnoun is not understood; expected class_noun, rare_word"):
         load_concept(tmp_path)
     (tmp_path / "concept.toml").rename(tmp_path / "concept.toml.txt")
     with pytest.raises(ValueError, match=r"concept\.toml\.txt: rename it to concept\.toml"):

@@ -6,6 +6,7 @@ recordings : the part of a recording that is learned from.
 concepts   : the catalogue of concepts, and folders of your own recordings.
 prompts    : training, reconstruction and editability prompts.
 profiles   : the sizes of the study (pocket, paper, smoke), and its setups.
+tables     : CSV and TOML files, checked field by field.
 weights    : model weights loaded whole, or refused with what is missing.
 parameters : a notebook's parameters as a command line gives them.
 """

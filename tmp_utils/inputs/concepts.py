@@ -17,21 +17,23 @@ backgrounds   : environmental sounds for the MIX setup.
 
 import hashlib
 import re
-import tomllib
 import unicodedata
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip
 from tmp_utils.inputs.containers import shown
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.recordings import load_recording, sound_files
+from tmp_utils.inputs.tables import Words, checked, read_rows, read_toml
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
 PAPER_PREFIX = "paper/"
@@ -41,7 +43,6 @@ OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
 OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
 HASH_CHARS = 16
 CONCEPT_TOML = "concept.toml"
-_TOML_TYPES = {"class_noun": str, "rare_word": str, "tempo_constant": bool, "harmonic": bool}
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,43 @@ class Concept:
     stand_in: bool
 
 
+class CatalogueRow(BaseModel, extra="forbid"):
+    """One row of `data/concepts.csv`."""
+
+    name: Annotated[str, Field(pattern=rf"^({PAPER_PREFIX})?[a-z0-9_-]+$")]  # also a folder's name
+    class_noun: Words
+    rare_word: Words
+    group: Words
+    origin: Literal["stand-in", "recording", "paper"]
+    shipped: bool
+    voice: bool
+    tempo_constant: bool
+    harmonic: bool
+    source: str
+    video_id: str
+    start_times_s: str
+    note: str
+
+
+class ConceptToml(BaseModel, extra="forbid", strict=True):
+    """What a folder's `concept.toml` may say."""
+
+    class_noun: Words | None = None
+    rare_word: Words = OWN_RARE_WORD
+    tempo_constant: bool = True
+    harmonic: bool = True
+
+
 def catalogue() -> pd.DataFrame:
-    """The table `data/concepts.csv`, one row a concept; its yes/no columns are booleans."""
-    table = pd.read_csv(DATA_DIR / "concepts.csv", dtype=str, keep_default_na=False)
-    for column in ("shipped", "voice", "tempo_constant", "harmonic"):
-        table[column] = table[column] == "yes"
-    return table
+    """The table `data/concepts.csv`, one row a concept; its yes/no columns are booleans.
+
+    Raises
+    ------
+    ValueError : the table is not whole, or a field of it is not what it may be.
+    """
+    path = DATA_DIR / "concepts.csv"
+    rows = [checked(CatalogueRow, row, f"{path}, {row['name']}") for row in read_rows(path, "name")]
+    return pd.DataFrame([row.model_dump() for row in rows])
 
 
 def list_concepts(shipped_only: bool = True) -> list[str]:
@@ -100,6 +132,7 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare
     table = catalogue().set_index("name")
     name = str(name_or_folder)
     words = {"class_noun": class_noun, "rare_word": rare_word}
+    checked(ConceptToml, {key: value for key, value in words.items() if value}, name)
     if name in table.index:
         return _catalogued(name, table.loc[name], words)
     folder = Path(name_or_folder).expanduser()
@@ -142,45 +175,33 @@ def _how_to_get(row: pd.Series, folder: Path) -> str:
 def _own(folder: Path, words: dict[str, str | None]) -> Concept:
     toml = _read_concept_toml(folder)
     clips = sound_files(folder)
-    class_noun = words["class_noun"] or toml.get("class_noun")
+    class_noun = words["class_noun"] or toml.class_noun
     if class_noun is None:
         class_noun = OWN_CLASS_NOUN
         warnings.warn(
             f'{folder.name}: no class noun was given, so "{class_noun}" is used. Write class_noun = "drum beat", or '
-            "what it is, into a concept.toml in the folder, or give class_noun where a notebook asks for it.",
+            f"what it is, into a {CONCEPT_TOML} in the folder, or give class_noun where a notebook asks for it.",
             stacklevel=3,
         )
     return Concept(
         name=plain_name(folder.resolve().name),
         class_noun=class_noun,
-        rare_word=words["rare_word"] or toml.get("rare_word", OWN_RARE_WORD),
+        rare_word=words["rare_word"] or toml.rare_word,
         group=OWN_GROUP,
         clips=clips,
-        tempo_constant=toml.get("tempo_constant", True),
-        harmonic=toml.get("harmonic", True),
+        tempo_constant=toml.tempo_constant,
+        harmonic=toml.harmonic,
         stand_in=False,
     )
 
 
-def _read_concept_toml(folder: Path) -> dict:
+def _read_concept_toml(folder: Path) -> ConceptToml:
     path = folder / CONCEPT_TOML
-    if not path.is_file():
-        for other in sorted(p.name for p in folder.iterdir() if p.name.lower().startswith(CONCEPT_TOML)):
-            raise ValueError(f"{folder / other}: rename it to {CONCEPT_TOML}, or it is not read.")
-        return {}
-    try:
-        words = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: its letters are not in UTF-8. Save it again as UTF-8.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f'{path}: not TOML ({error}). A line reads: class_noun = "drum beat"') from error
-    for key, value in words.items():
-        if not isinstance(value, _TOML_TYPES.get(key, ())):
-            expected = ", ".join(f"{k} ({t.__name__})" for k, t in _TOML_TYPES.items())
-            raise ValueError(f"{path}: {key} = {value!r} is not understood; expected {expected}.")
-        if isinstance(value, str) and (not value.strip() or not value.isprintable() or set(value) & set("{}")):
-            raise ValueError(f"{path}: {key} = {value!r}; expected words on one line, without braces.")
-    return words
+    if path.is_file():
+        return checked(ConceptToml, read_toml(path), str(path))
+    for other in sorted(p.name for p in folder.iterdir() if p.name.lower().startswith(CONCEPT_TOML)):
+        raise ValueError(f"{folder / other}: rename it to {CONCEPT_TOML}, or it is not read.")
+    return ConceptToml()
 
 
 def plain_name(name: str) -> str:

@@ -15,18 +15,35 @@ list_setups   : every setup, or one method's.
 
 import copy
 import os
-import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import pandas as pd
+from pydantic import BeforeValidator, ConfigDict, Field, create_model
+from pydantic.dataclasses import dataclass
+
+from tmp_utils.inputs.tables import Count, Name, NotNegative, Positive, Words, checked, read_rows, read_toml
 
 OWN_PROFILES = "TMP_PROFILES"
 DATA_DIR = Path(os.environ.get("TMP_DATA_DIR", Path(__file__).resolve().parents[2] / "data"))
 
 
-@dataclass(frozen=True)
+# What a profile may say of a method, and within which range; `personalize.recipe.Hyperparameters` says what each means.
+RANGES = {
+    **dict.fromkeys(("steps", "batch_size", "accumulation", "checkpoint_every", "n_vectors", "prior_clips"), Count),
+    **dict.fromkeys(("lr", "ti_lr", "max_grad_norm"), Positive),
+    **dict.fromkeys(("gradient_checkpointing", "compile", "keep_checkpoints"), bool),
+    **{"weight_decay": NotNegative, "ti_steps": Annotated[int, Field(ge=0)]},
+    **{"precision": Literal["auto", "fp32", "bf16", "fp16"]},
+}
+MethodValues = create_model(
+    "MethodValues",
+    __config__=ConfigDict(extra="forbid", strict=True),
+    **{name: (allowed, ... if name in ("lr", "steps") else None) for name, allowed in RANGES.items()},
+)
+
+
+@dataclass(frozen=True, config={"strict": True, "extra": "forbid"})
 class Profile:
     """One table of `data/profiles.toml`.
 
@@ -43,17 +60,17 @@ class Profile:
     methods : hyperparameters by method name; `lr`, `steps`, `batch_size` and the method's own.
     """
 
-    name: str
-    backbone: str
-    embedder: str
-    device: str
-    guidance_scale: float
-    inference_steps: int
-    scheduler: str
-    reconstruction_clips: int
-    clips_per_prompt: int
-    n_editability_prompts: int
-    clip_s: float
+    name: Name
+    backbone: Words
+    embedder: Words
+    device: Words
+    guidance_scale: NotNegative
+    inference_steps: Count
+    scheduler: Words
+    reconstruction_clips: Count
+    clips_per_prompt: Count
+    n_editability_prompts: Count
+    clip_s: Positive
     methods: dict[str, dict[str, Any]] = field(hash=False)
 
     def method(self, name: str) -> dict[str, Any]:
@@ -63,7 +80,10 @@ class Profile:
         return dict(self.methods[name])
 
 
-@dataclass(frozen=True)
+Absent = BeforeValidator(lambda value: None if value == "" else value)  # an empty cell
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Setup:
     """One row of `data/setups.csv`.
 
@@ -80,14 +100,14 @@ class Setup:
     note : where it comes from.
     """
 
-    method: str
-    setup: str
-    n_clips: int
-    mix_snr_db: float | None
-    init: str | None
+    method: Name
+    setup: Name
+    n_clips: Count
+    mix_snr_db: Annotated[Annotated[float, Field(allow_inf_nan=False)] | None, Absent]
+    init: Annotated[Literal["vocabulary", "class_noun"] | None, Absent]
     text_encoder: bool
-    prior_weight: float
-    rank: int | None
+    prior_weight: NotNegative
+    rank: Annotated[Count | None, Absent]
     note: str
 
     @property
@@ -106,57 +126,73 @@ def load_profile(name: str) -> Profile:
 
     Raises
     ------
-    ValueError : no such profile (the message lists them), or a table with a wrong or a missing key.
+    ValueError : no such profile (the message lists them), or a table with a wrong or a missing key or value.
     """
     tables = _profiles_table()
     if name not in tables:
-        raise ValueError(f'unknown profile "{name}"; data/profiles.toml has {", ".join(tables)}.')
-    values = {"name": name, **_inherited(tables, name)}
-    expected = {f.name for f in fields(Profile)}
-    if values.keys() != expected:
-        raise ValueError(
-            f'profile "{name}": missing {sorted(expected - values.keys())}, unknown '
-            f"{sorted(values.keys() - expected)}. Mend its table in data/profiles.toml."
-        )
-    return Profile(**values)
+        raise ValueError(f'unknown profile "{name}"; {_places()} has {", ".join(tables)}.')
+    values = _inherited(tables, name, ())
+    profile = checked(Profile, {"name": name, **values}, f"{_places()}, [{name}]")
+    for method, hyperparameters in profile.methods.items():
+        checked(MethodValues, hyperparameters, f"{_places()}, [{name}.methods] {method}")
+    return profile
+
+
+def _places() -> str:
+    """The files that profiles come from, for messages."""
+    return " with ".join([str(DATA_DIR / "profiles.toml"), *filter(None, [os.environ.get(OWN_PROFILES)])])
 
 
 def _profiles_table() -> dict[str, dict]:
-    tables = tomllib.loads((DATA_DIR / "profiles.toml").read_text(encoding="utf-8"))
-    for name, own in _own_tables().items():
-        tables[name] = _laid_over(tables.get(name, {}), own)
+    tables = _read_profiles(DATA_DIR / "profiles.toml", ends_in_newline=True)
+    for name, values in _reader_tables().items():
+        tables[name] = _overlaid(tables.get(name, {}), values)
     return tables
 
 
-def _own_tables() -> dict[str, dict]:
-    """The tables of the reader's own file, if `TMP_PROFILES` names one."""
+def _read_profiles(path: Path, ends_in_newline: bool = False) -> dict[str, dict]:
+    tables = read_toml(path, ends_in_newline)
+    for name, table in tables.items():
+        methods = table.get("methods", {}) if isinstance(table, dict) else None
+        if not isinstance(methods, dict) or not all(isinstance(values, dict) for values in methods.values()):
+            raise ValueError(
+                f"{path}: {name} is not a profile; expected a table [{name}] and a table [{name}.methods]."
+            )
+    return tables
+
+
+def _reader_tables() -> dict[str, dict]:
+    """The tables of the reader's file, if `TMP_PROFILES` names one."""
     path = os.environ.get(OWN_PROFILES)
     if not path:
         return {}
     try:
-        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+        return _read_profiles(Path(path).expanduser())
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{OWN_PROFILES}={path}: {error}. It should name a TOML file like data/profiles.toml."
+            f"{OWN_PROFILES}={path}: {error} It should name a TOML file like data/profiles.toml."
         ) from error
 
 
-def _laid_over(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """`own` where it says something, else `base`; methods key by key."""
+def _overlaid(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`values` where they say something, else `base`; methods key by key."""
     methods = dict(base.get("methods", {}))
-    for method, values in own.get("methods", {}).items():
-        methods[method] = {**methods.get(method, {}), **values}
-    return {**base, **own, "methods": methods}
+    for method, hyperparameters in values.get("methods", {}).items():
+        methods[method] = {**methods.get(method, {}), **hyperparameters}
+    return {**base, **values, "methods": methods}
 
 
-def _inherited(tables: dict[str, dict], name: str) -> dict[str, Any]:
-    own = copy.deepcopy(tables[name])
-    parent = own.pop("inherits", None)
+def _inherited(tables: dict[str, dict], name: str, heirs: tuple[str, ...]) -> dict[str, Any]:
+    values = copy.deepcopy(tables[name])
+    parent = values.pop("inherits", None)
     if parent is None:
-        return own
-    if parent not in tables or parent == name:
-        raise ValueError(f'profile "{name}" inherits "{parent}", which is not another profile: {", ".join(tables)}.')
-    return _laid_over(_inherited(tables, parent), own)
+        return values
+    heirs = (*heirs, name)
+    if parent not in tables or parent in heirs:
+        raise ValueError(
+            f'{_places()}: profile "{name}" inherits "{parent}", which is not another profile: {", ".join(tables)}.'
+        )
+    return _overlaid(_inherited(tables, parent, heirs), values)
 
 
 def list_setups(method: str | None = None) -> list[Setup]:
@@ -166,8 +202,9 @@ def list_setups(method: str | None = None) -> list[Setup]:
     ------
     ValueError : no such method (the message lists them).
     """
-    table = pd.read_csv(DATA_DIR / "setups.csv", dtype=str, keep_default_na=False)
-    setups = [_setup_of(row) for row in table.to_dict("records")]
+    path = DATA_DIR / "setups.csv"
+    rows = read_rows(path, ("method", "setup"))
+    setups = [checked(Setup, row, f"{path}, {row['method']}-{row['setup']}") for row in rows]
     if method is None:
         return setups
     methods = list(dict.fromkeys(setup.method for setup in setups))
@@ -188,17 +225,3 @@ def load_setup(method: str, setup: str) -> Setup:
         if candidate.setup == setup:
             return candidate
     raise ValueError(f'unknown setup "{setup}" of {method}; it has {", ".join(c.setup for c in candidates)}.')
-
-
-def _setup_of(row: dict[str, str]) -> Setup:
-    return Setup(
-        method=row["method"],
-        setup=row["setup"],
-        n_clips=int(row["n_clips"]),
-        mix_snr_db=float(row["mix_snr_db"]) if row["mix_snr_db"] else None,
-        init=row["init"] or None,
-        text_encoder=row["text_encoder"] == "yes",
-        prior_weight=float(row["prior_weight"]),
-        rank=int(row["rank"]) if row["rank"] else None,
-        note=row["note"],
-    )

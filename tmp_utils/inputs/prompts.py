@@ -10,24 +10,30 @@ editability_prompts   : the sentences that ask for the concept in another settin
 fill                  : a template and words -> a prompt.
 """
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
-import pandas as pd
+from pydantic import AfterValidator
+from pydantic.dataclasses import dataclass
 
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.tables import Name, checked, read_rows
 
-KINDS = ("training", "reconstruction", "editability")
 FAMILIES = ("genre", "recording", "accompaniment", "background", "mood")
 
 
-@dataclass(frozen=True)
+def _template(text: str) -> str:
+    fill(text, "")
+    return text
+
+
+@dataclass(frozen=True, config={"extra": "forbid"})
 class Prompt:
     """One row of `data/prompts.csv`."""
 
-    id: str
-    kind: str
-    family: str
-    template: str
+    id: Name
+    kind: Literal["training", "reconstruction", "editability"]
+    family: Name
+    template: Annotated[str, AfterValidator(_template)]
 
 
 def training_templates() -> list[str]:
@@ -79,5 +85,8 @@ def fill(template: str, words: str) -> str:
 
 
 def _prompts(kind: str) -> list[Prompt]:
-    table = pd.read_csv(DATA_DIR / "prompts.csv", dtype=str, keep_default_na=False)
-    return [Prompt(**row) for row in table[table["kind"] == kind].to_dict("records")]
+    path = DATA_DIR / "prompts.csv"
+    prompts = [checked(Prompt, row, f"{path}, {row['id']}") for row in read_rows(path, "id")]
+    if not (prompts := [prompt for prompt in prompts if prompt.kind == kind]):
+        raise ValueError(f"{path}: no {kind} prompt. Restore the file (`git checkout -- data`).")
+    return prompts

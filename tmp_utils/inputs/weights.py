@@ -87,7 +87,7 @@ def check_recorded(path: Path) -> str:
         except OSError as error:
             warnings.warn(f"{record} cannot be written ({error}), so a later change goes unnoticed.", stacklevel=2)
             return digest
-    if (first := record.read_text(encoding="utf-8").partition(" ")[0].strip()) != digest:
+    if (first := record.read_text(encoding="utf-8", errors="replace").partition(" ")[0].strip()) != digest:
         raise ValueError(
             f"{path}: its SHA-256 is {digest}, and was {first} when it was first used. If you replaced it on purpose, "
             f"delete {record.name} beside it; else copy the file afresh from where it came from."
