@@ -1,12 +1,18 @@
-"""Schedulers other than DDIM, on data whose answer is known: Gaussian numbers, whose perfect UNet is a formula."""
+"""Schedulers other than DDIM: on Gaussian numbers, whose perfect UNet is a formula, and held against DDIM's scores."""
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
+from tmp_utils.commands.samplers import measure_samplers, sampler_equivalence
+from tmp_utils.findings.published import read_samplers
+from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.metrics.embed import load_embedder
+from tmp_utils.metrics.equivalence import fewest_steps
 from tmp_utils.model.adapter import EMBEDDING, Adapter
-from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import make_scheduler
 
@@ -131,3 +137,57 @@ def test_half_precision_is_near_single(backbone):
     )
     assert (single == auto).all() and not (single == half).all()
     assert abs(single - half).mean() < 0.1 * abs(single).mean()
+
+
+class BandEmbedder:
+    """Eight bands of a clip's spectrum; any prompt is all of them alike."""
+
+    def embed_clips(self, clips):
+        bands = np.stack([[part.mean() for part in np.array_split(np.abs(np.fft.rfft(c)), 8)] for c in clips])
+        return bands / np.linalg.norm(bands, axis=1, keepdims=True)
+
+    def embed_prompts(self, prompts):
+        return np.stack([np.full(8, 8**-0.5) for _ in prompts])
+
+
+def test_samplers_are_held_against_ddim(backbone):
+    """DDIM itself is equivalent to itself exactly; one step of another is not."""
+    prompts, rng = ["a recording of a guitar", "a jazz song", "the sound of drums"] * 2, np.random.default_rng(0)
+    training = list(0.1 * rng.normal(size=(12, 10240)))
+    table = sampler_equivalence(
+        backbone,
+        BandEmbedder(),
+        prompts,
+        prompts,
+        list(range(6)),
+        training,
+        reference=("DDIM", 6),
+        candidates=[("DDIM", 6), ("UniPCMultistep", 1)],
+        margins={"clap_t": 1e-6},
+        n_resamples=20,
+        clip_s=0.64,
+        progress=False,
+    )
+    itself, other = table[table["scheduler"] == "DDIM"], table[table["scheduler"] == "UniPCMultistep"]
+    assert list(table["metric"]) == ["clap_a", "clap_t", "fad"] * 2 and (table["n"] == 6).all()
+    assert (itself["difference"] == 0).all() and itself["equivalent"].all()
+    assert not other.set_index("metric").loc["clap_t", "equivalent"]
+    assert fewest_steps(table) == {"DDIM": 6, "UniPCMultistep": None}
+
+
+def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():
+    table, profile = read_samplers("pocket"), load_profile("pocket")
+    assert profile.inference_steps >= fewest_steps(table)[profile.scheduler]
+    assert set(table.backbone) == {load_backbone(profile).hash[:12]}
+    assert set(table.embedder) == {load_embedder(profile.embedder).name}
+
+
+def test_samplers_are_measured_on_a_profiles_own_backbone(monkeypatch):
+    monkeypatch.setattr("tmp_utils.inputs.concepts.list_concepts", lambda: ["sitar"])  # five clips, not 145
+    monkeypatch.setattr("tmp_utils.commands.samplers.RESAMPLES", 10)  # each takes four roots of 512 x 512 matrices
+    monkeypatch.setattr("tmp_utils.commands.samplers.SCHEDULERS", ("DDIM",))
+    table = measure_samplers("smoke", nouns=("guitar",), steps=(50,))
+    same = table[table.scheduler == "DDIM"]
+    assert set(same.metric) == {"clap_a", "clap_t", "fad"} and set(table.n) == {2}
+    np.testing.assert_allclose(same.difference, 0, atol=1e-5)
+    assert read_samplers("paper") is None

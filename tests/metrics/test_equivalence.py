@@ -1,14 +1,11 @@
+"""Equivalence against statsmodels' tests, and of FAD against its closed form."""
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from tmp_utils.commands.samplers import measure_samplers, sampler_equivalence
-from tmp_utils.findings.published import read_samplers
-from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.distances import frechet_audio_distance
-from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.metrics.equivalence import distance_equivalence, fewest_steps, paired_equivalence
-from tmp_utils.model.backbone import load_backbone
 
 
 def test_the_interval_is_that_of_the_paired_t_test():
@@ -16,8 +13,8 @@ def test_the_interval_is_that_of_the_paired_t_test():
 
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 12))
-    found, expected = paired_equivalence(a, b, 1.0), ttest_rel(a, b).confidence_interval(0.90)
-    assert (found.ci_low, found.ci_high) == pytest.approx((expected.low, expected.high))
+    test, expected = paired_equivalence(a, b, 1.0), ttest_rel(a, b).confidence_interval(0.90)
+    assert (test.ci_low, test.ci_high) == pytest.approx((expected.low, expected.high))
 
 
 def test_equivalence_is_both_one_sided_tests():
@@ -95,57 +92,3 @@ def test_the_fewest_steps_pass_in_every_metric_and_so_do_all_more():
         + rows("C", [(5, "x", True), (20, "x", False)])
     )
     assert fewest_steps(table) == {"A": 10, "B": 20, "C": None}
-
-
-class Ear:
-    """Hears eight bands of a clip's spectrum; reads a prompt's length."""
-
-    def embed_clips(self, clips):
-        bands = np.stack([[part.mean() for part in np.array_split(np.abs(np.fft.rfft(c)), 8)] for c in clips])
-        return bands / np.linalg.norm(bands, axis=1, keepdims=True)
-
-    def embed_prompts(self, prompts):
-        return np.stack([np.full(8, 8**-0.5) for _ in prompts])
-
-
-def test_samplers_are_held_against_ddim(backbone):
-    """DDIM itself is equivalent to itself exactly; one step of another is not."""
-    prompts, rng = ["a recording of a guitar", "a jazz song", "the sound of drums"] * 2, np.random.default_rng(0)
-    training = list(0.1 * rng.normal(size=(12, 10240)))
-    table = sampler_equivalence(
-        backbone,
-        Ear(),
-        prompts,
-        prompts,
-        list(range(6)),
-        training,
-        reference=("DDIM", 6),
-        candidates=[("DDIM", 6), ("UniPCMultistep", 1)],
-        margins={"clap_t": 1e-6},
-        n_resamples=20,
-        clip_s=0.64,
-        progress=False,
-    )
-    itself, other = table[table["scheduler"] == "DDIM"], table[table["scheduler"] == "UniPCMultistep"]
-    assert list(table["metric"]) == ["clap_a", "clap_t", "fad"] * 2 and (table["n"] == 6).all()
-    assert (itself["difference"] == 0).all() and itself["equivalent"].all()
-    assert not other.set_index("metric").loc["clap_t", "equivalent"]
-    assert fewest_steps(table) == {"DDIM": 6, "UniPCMultistep": None}
-
-
-def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():
-    table, profile = read_samplers("pocket"), load_profile("pocket")
-    assert profile.inference_steps >= fewest_steps(table)[profile.scheduler]
-    assert set(table.backbone) == {load_backbone(profile).hash[:12]}
-    assert set(table.embedder) == {load_embedder(profile.embedder).name}
-
-
-def test_samplers_are_measured_on_a_profiles_own_backbone(monkeypatch):
-    monkeypatch.setattr("tmp_utils.inputs.concepts.list_concepts", lambda: ["sitar"])  # five clips, not 145
-    monkeypatch.setattr("tmp_utils.commands.samplers.RESAMPLES", 10)  # each takes four roots of 512 x 512 matrices
-    monkeypatch.setattr("tmp_utils.commands.samplers.SCHEDULERS", ("DDIM",))
-    table = measure_samplers("smoke", nouns=("guitar",), steps=(50,))
-    same = table[table.scheduler == "DDIM"]
-    assert set(same.metric) == {"clap_a", "clap_t", "fad"} and set(table.n) == {2}
-    np.testing.assert_allclose(same.difference, 0, atol=1e-5)
-    assert read_samplers("paper") is None

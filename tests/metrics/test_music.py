@@ -81,7 +81,7 @@ def test_a_clip_under_the_absolute_gate_has_no_level():
     assert levels[0] == pytest.approx(-63.01, abs=0.02) and np.isnan(levels[1])
 
 
-def test_a_key_heard_too_weakly_is_undefined_but_its_strength_is_told(monkeypatch):
+def test_a_key_of_low_strength_is_undefined_and_its_strength_is_given(monkeypatch):
     pytest.importorskip("essentia")
     c_major = chord(261.63, 329.63, 392.00)
     strength = music.key_and_scale(c_major, RATE_HZ)[2]
@@ -153,14 +153,14 @@ def test_of_equally_common_keys_the_strongest_is_the_target():
 
 def test_agreement_counts_an_undefined_reading_as_disagreeing_and_an_undefined_target_as_nothing():
     target = music.MusicTarget(100.0, 100.0, -20.0, None, None)
-    heard = readings([104, np.nan], [-22.5, -22.6], ["C", None], ["major", None])
-    table = music.agreement(heard, target)
+    generated = readings([104, np.nan], [-22.5, -22.6], ["C", None], ["major", None])
+    table = music.agreement(generated, target)
     assert table["tempo_agreement"].tolist() == [1.0, 0.0]
     assert table["level_agreement"].tolist() == [1.0, 0.0]
     assert table[["key_agreement", "scale_agreement"]].isna().all().all()
 
 
-def test_concepts_without_a_beat_or_harmony_are_not_asked_for_them():
+def test_concepts_without_a_beat_or_harmony_have_no_such_columns():
     target = music.MusicTarget(100.0, 100.0, -20.0, "C", "major")
-    heard = readings([100], [-20], ["C"], ["major"])
-    assert list(music.agreement(heard, target, tempo=False, harmony=False)) == ["level_agreement"]
+    generated = readings([100], [-20], ["C"], ["major"])
+    assert list(music.agreement(generated, target, tempo=False, harmony=False)) == ["level_agreement"]

@@ -1,4 +1,4 @@
-"""What is kept of a source, and where the balance lies: on signals and curves whose answers are known."""
+"""What stays of a source, and where the balance lies: on signals and curves whose answers are known."""
 
 import numpy as np
 import pandas as pd
@@ -37,10 +37,10 @@ MELODY = [60, 64, 67, 72, 65, 69]
 
 @pytest.mark.parametrize("pitch", [57, 60, 66, 81])
 def test_a_tones_energy_lies_in_its_pitch_class(pitch):
-    found = chroma(notes([pitch], 2.0))
-    assert found.shape == (21, 12)
-    assert (found[1:-2].argmax(1) == pitch % 12).all()
-    assert found[5, pitch % 12] / found[5].sum() > 0.8
+    classes = chroma(notes([pitch], 2.0))
+    assert classes.shape == (21, 12)
+    assert (classes[1:-2].argmax(1) == pitch % 12).all()
+    assert classes[5, pitch % 12] / classes[5].sum() > 0.8
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -50,7 +50,7 @@ def test_a_clip_agrees_with_itself_at_any_gain(measure):
     assert measure(0.05 * source, source) == pytest.approx(1, abs=1e-3)
 
 
-def test_chroma_hears_the_notes_and_not_the_timbre_or_the_octave():
+def test_chroma_depends_on_the_notes_and_not_on_timbre_or_octave():
     source = notes(MELODY)
     assert chroma_correlation(notes(MELODY, harmonics=2), source) > 0.9
     assert chroma_correlation(notes([pitch + 12 for pitch in MELODY]), source) > 0.9
@@ -58,7 +58,7 @@ def test_chroma_hears_the_notes_and_not_the_timbre_or_the_octave():
     assert abs(chroma_correlation(np.random.default_rng(0).normal(size=len(source)), source)) < 0.2
 
 
-def test_onsets_hear_the_rhythm_and_not_the_notes():
+def test_onsets_depend_on_the_rhythm_and_not_on_the_notes():
     source = notes(MELODY)
     assert onset_correlation(notes([pitch + 6 for pitch in MELODY]), source) > 0.9
     assert onset_correlation(np.roll(source, round(0.02 * RATE_HZ)), source) > 0.8
@@ -69,13 +69,13 @@ def test_onsets_hear_the_rhythm_and_not_the_notes():
 def test_an_envelope_peaks_where_clicks_are():
     clicks = np.zeros(2 * RATE_HZ, dtype=np.float32)
     clicks[[8_000, 20_000]] = 1.0
-    found = onset_envelope(clicks)
-    peaks = [found[:90].argmax(), 90 + found[90:].argmax()]
+    envelope = onset_envelope(clicks)
+    peaks = [envelope[:90].argmax(), 90 + envelope[90:].argmax()]
     assert peaks == pytest.approx([50, 125], abs=4)
 
 
 @pytest.mark.parametrize("measure", MEASURES)
-def test_a_silent_clip_keeps_nothing_and_a_silent_source_has_nothing_to_keep(measure):
+def test_a_silent_clip_correlates_with_nothing_and_a_silent_source_has_no_correlation(measure):
     source, silence = notes(MELODY), np.zeros(len(MELODY) * RATE_HZ // 2)
     assert measure(silence, source) == 0
     assert np.isnan(measure(source, silence))
@@ -172,9 +172,9 @@ def test_landmarks_refuse_a_missing_strength():
 
 def test_a_mean_curve_weighs_sources_alike_and_counts_them():
     table = pd.concat([curves(sources=("a",)), curves(sources=("b",), seeds=range(8)).assign(target_similarity=0.0)])
-    found = mean_curve(table, "target_similarity")
-    assert list(found["value"]) == pytest.approx(list(STRENGTHS / 2))
-    assert set(found["n"]) == {2}
+    curve = mean_curve(table, "target_similarity")
+    assert list(curve["value"]) == pytest.approx(list(STRENGTHS / 2))
+    assert set(curve["n"]) == {2}
 
 
 def test_methods_are_compared_where_they_are_as_like_the_source():

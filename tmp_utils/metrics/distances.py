@@ -21,7 +21,7 @@ KAD_SCALE = 100.0  # kadtk reports 100 times the squared discrepancy
 
 @dataclass(frozen=True)
 class Distance:
-    """A distance with what is needed to read it: rows a side, and a note where they are too few."""
+    """A distance, with the rows a side and a note where they are too few."""
 
     value: float
     n_reference: int
@@ -68,8 +68,8 @@ def frechet_distance(mean_1: np.ndarray, cov_1: np.ndarray, mean_2: np.ndarray, 
 def frechet_audio_distance(reference: np.ndarray, generated: np.ndarray) -> Distance:
     """Return FAD between embeddings (n, d) and (m, d), with unbiased covariances as in every public toolkit.
 
-    Fewer rows than d + 1 make a covariance singular, and unequal n biases the two sides differently; the
-    value is given all the same and the note says so.
+    Fewer rows than d + 1 make a covariance singular, and unequal n biases the two sides differently: the note of the
+    result then says so.
     """
     reference, generated = _two_sets(reference, generated)
     statistics = [part for rows in (reference, generated) for part in (rows.mean(0), np.cov(rows, rowvar=False))]
@@ -140,7 +140,9 @@ def equal_n(
     available = min(len(reference), len(generated))
     n = available if n is None else n
     if not 0 < n <= available:
-        raise ValueError(f"n = {n} rows asked for; the sets have {len(reference)} and {len(generated)}.")
+        raise ValueError(
+            f"n = {n} rows; the sets have {len(reference)} and {len(generated)}. Give an n of at most {available}."
+        )
     rng = np.random.default_rng(seed)
     drawn = [np.sort(rng.choice(len(rows), n, replace=False)) for rows in (reference, generated)]
     return np.asarray(reference)[drawn[0]], np.asarray(generated)[drawn[1]]

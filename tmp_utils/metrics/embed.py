@@ -173,7 +173,7 @@ class LevelMatched(Embedder):
 
     @property
     def cache_dir(self) -> Path | None:
-        """The embedder's own."""
+        """That of the embedder."""
         return self.embedder.cache_dir
 
     @cache_dir.setter

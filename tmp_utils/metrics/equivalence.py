@@ -2,14 +2,13 @@
 
 Conventions: two one-sided t-tests (TOST; Schuirmann 1987, https://doi.org/10.1007/BF01068419): two ways are equivalent
 at level alpha when the (1 - 2 alpha) interval of their mean difference lies inside the margin on both sides. Values are
-paired: the same prompt from the same noise. A margin is in the score's own units and is stated in every row. By default
-it is a fifth of the standard deviation between clips of the 50-step DDIM (a small effect, Cohen 1988), and for FAD a
-twentieth of the DDIM's own FAD.
+paired: the same prompt from the same noise. A margin is in the units of the score. `commands.samplers` takes a fifth of
+the standard deviation between clips of the 50-step DDIM (a small effect, Cohen 1988), and for FAD a twentieth of the
+DDIM's FAD.
 
 paired_equivalence   : two columns of paired values and a margin -> Equivalence.
-distance_equivalence : the same for FAD, which has no value a clip: the pairs are resampled.
-sampler_equivalence  : backbone + prompts + samplers -> a table of equivalences with 50-step DDIM.
-fewest_steps         : that table -> for each scheduler, the fewest steps that are equivalent in everything.
+distance_equivalence : the same for FAD, which has no value for a single clip: the pairs are resampled.
+fewest_steps         : table of equivalences -> for each scheduler, the fewest steps that pass in every metric.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ FAD_RESAMPLES = 500  # each is two matrix roots
 
 @dataclass(frozen=True)
 class Equivalence:
-    """A mean paired difference with its (1 - 2 alpha) interval, over n pairs, and the margin it is held against."""
+    """A mean paired difference with its (1 - 2 alpha) interval, over n pairs, and its margin."""
 
     difference: float
     ci_low: float
@@ -54,7 +53,7 @@ def _pairs(a: Sequence[float], b: Sequence[float], margin: float) -> np.ndarray:
 
 def _check_margin(margin: float) -> None:
     if not (np.isfinite(margin) and margin > 0):
-        raise ValueError(f"margin {margin}: expected a positive number in the score's own units.")
+        raise ValueError(f"margin {margin}: expected a positive number in the units of the score.")
 
 
 def paired_equivalence(a: Sequence[float], b: Sequence[float], margin: float, alpha: float = ALPHA) -> Equivalence:
@@ -95,8 +94,8 @@ def distance_equivalence(
     Notes
     -----
     A resample repeats rows and so has a smaller covariance than the set it comes from, which biases its FAD; both
-    sides are resampled alike and the bias leaves the difference nearly alone. What is left is removed by centring the
-    resampled differences on the measured one.
+    sides are resampled alike, so the bias hardly changes the difference. Centring the resampled differences on the
+    measured one removes the rest.
     """
     _check_margin(margin)
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
@@ -114,13 +113,18 @@ def distance_equivalence(
 
 
 def fewest_steps(table: pd.DataFrame) -> dict[str, int | None]:
-    """For each scheduler, the fewest steps from which on every tried number is equivalent in every metric; or None.
+    """Return for each scheduler the fewest steps from which on all tested numbers pass in every metric, or None.
 
-    From which on: a number of steps that passes below one that fails has passed by chance.
+    A number of steps that passes while a greater one fails has passed by chance.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        scheduler, steps, metric, equivalent.
     """
-    found: dict[str, int | None] = {}
+    fewest: dict[str, int | None] = {}
     for scheduler, rows in table.groupby("scheduler", sort=False):
         passed = rows.groupby("steps")["equivalent"].all().sort_index(ascending=False)
         good = [int(steps) for steps, so_far in passed.astype(int).cummin().items() if so_far]
-        found[str(scheduler)] = min(good, default=None)
-    return found
+        fewest[str(scheduler)] = min(good, default=None)
+    return fewest

@@ -5,10 +5,11 @@ two-sided with coverage ``level`` (0.95). All randomness comes from ``seed``; th
 same interval, whatever the order of the rows.
 
 Over concepts, interval and p-value are Student's one-sample t: at 3 to 6 concepts the spread itself is hardly known,
-and a bootstrap that takes it for known calls chance an effect up to eighty times too often after Holm's correction.
+and a bootstrap that takes it as known reports an effect where there is none up to eighty times too often after Holm's
+correction.
 Over clips, seeds and prompts of one concept the interval is the percentile bootstrap, widened by sqrt(n / (n - 1))
-about its mean at every resampled level: plain percentiles are too narrow at the 4 to 32 units this study has, by just
-that factor (Hesterberg 2015, "What teachers should know about the bootstrap", section 4). BCa corrects skewness
+about its mean at every resampled level: plain percentiles are too narrow by just that factor at the 4 to 32 units
+of this study (Hesterberg 2015, "What teachers should know about the bootstrap", section 4). BCa corrects skewness
 instead, needs a jackknife that is not defined over nested levels, and wants larger n; means of bounded scores are
 hardly skewed. A share of clips has Wilson's interval, since resampling clips that all agree would claim certainty.
 
@@ -29,7 +30,7 @@ import pandas as pd
 
 N_RESAMPLES = 2000
 LEVEL = 0.95
-MIN_UNITS = 3  # of fewer an interval speaks of these units only, not of others like them
+MIN_UNITS = 3  # with fewer, an interval holds for these units only, not for others like them
 NO_SPREAD = 1e-12  # values that differ by less are equal but for rounding
 SHARE = (0.0, 1.0)
 
@@ -94,7 +95,7 @@ def _resampled(groups: dict | np.ndarray, n_resamples: int, rng: np.random.Gener
     n = children.shape[1]
     if n == 1:
         return children[:, 0]
-    # Each resample keeps its own draw of what lies below, so that all levels vary together.
+    # Each resample draws the levels below anew, so that all levels vary together.
     drawn = np.take_along_axis(children, rng.integers(0, n, size=(n_resamples, n)), axis=1).mean(1)
     centre = children.mean(1)
     return centre + (drawn - centre) * np.sqrt(n / (n - 1))
@@ -141,8 +142,8 @@ def hierarchical_mean(
     Notes
     -----
     The mean is the mean over concepts of means over seeds of means over clips, so that a concept with more
-    clips does not count for more. A level with one unit adds no spread: with a single concept the interval
-    speaks of that concept only, which ``n`` = 1 tells.
+    clips does not count for more. A level with one unit adds no spread: with a single concept (``n`` = 1) the interval
+    holds for that concept only.
     """
     groups = _nested_by(table, value, levels)
     mean, n = _mean(groups), len(groups)
@@ -168,15 +169,15 @@ def mean_over_units(
     table, value, levels
         As in `hierarchical_mean`, whose interval it is under ``MIN_UNITS`` units.
     bounds : (float, float), optional
-        What the mean cannot leave: (0, 1) for a share.
+        The least and greatest possible mean: (0, 1) for a share.
 
     Notes
     -----
-    Interval and p-value are both Student's one-sample t over the units' means, so that they always agree. What lies
-    below a unit (seeds, clips) is in the spread of the units' means already: resampling it too counts it twice (Ren
-    et al. 2010, "Nonparametric bootstrapping for hierarchical data"). Units that all have the same value show no
-    spread to judge by, as shares of few clips often do: the p-value is then that of the sign test, and within
-    ``bounds`` the interval is Wilson's, with every unit as one answer.
+    Interval and p-value are both Student's one-sample t over the units' means, so that they always agree. The spread of
+    the units' means already includes the seeds and clips below them: resampling those too would count them twice (Ren
+    et al. 2010, "Nonparametric bootstrapping for hierarchical data"). Units that all have the same value, as shares of
+    few clips often have, show no spread: the p-value is then that of the sign test, and within ``bounds`` the interval
+    is Wilson's, with every unit as one answer.
     """
     from scipy.stats import ttest_1samp
 

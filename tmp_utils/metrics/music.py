@@ -1,14 +1,14 @@
 """Tempo, loudness, key and scale of a clip, and whether a generated clip agrees with a concept's clips.
 
 Conventions: clips are mono float arrays (n,) in [-1, 1] at ``rate_hz``; tempo in beats per minute, level
-in LUFS of one channel (a full-scale 997 Hz sine reads -3.01). What cannot be measured is ``nan`` (numbers) or
-``None`` (names), never a made-up value: Essentia itself reads 738 BPM on silence and A minor with strength 0.
+in LUFS of one channel (a full-scale 997 Hz sine reads -3.01). A reading that cannot be made is ``nan`` (numbers) or
+``None`` (names); Essentia itself reads 738 BPM on silence, and A minor with strength 0.
 Readings are Essentia's (https://essentia.upf.edu), all at 44.1 kHz, which its rhythm extractor assumes.
 
 tempo_bpm, level_lufs, key_and_scale : one reading of one clip.
 read_music  : all readings of several clips, one row a clip.
-MusicTarget : what the training clips say a generated clip should have.
-agreement   : one row a generated clip, does it agree with the target, by the rules of the paper (section 3).
+MusicTarget : the readings of the training clips, with which a generated clip should agree.
+agreement   : one row a generated clip: whether it agrees with the target, by the rules of the paper (section 3).
 agreement_names : its columns, for a concept.
 """
 
@@ -50,7 +50,7 @@ def _essentia():
 
 
 def for_essentia(clip: np.ndarray, rate_hz: int) -> np.ndarray | None:
-    """Return the clip (m,) as float32 at 44.1 kHz, or None where there is nothing to measure.
+    """Return the clip (m,) as float32 at 44.1 kHz, or None where it is silent or under 1 s.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def read_music(clips: Sequence[np.ndarray], rate_hz: int) -> pd.DataFrame:
 
 
 def _strongest(names: Sequence, strengths: Sequence[float]) -> str | None:
-    """Return the most common name; of equally common ones, the one heard most strongly."""
+    """Return the most common name; of equally common ones, the one of greatest strength."""
     votes = defaultdict(lambda: (0, 0.0))
     for name, strength in zip(names, strengths, strict=True):
         if isinstance(name, str):
@@ -145,10 +145,10 @@ def _strongest(names: Sequence, strengths: Sequence[float]) -> str | None:
 
 @dataclass(frozen=True)
 class MusicTarget:
-    """What a concept's training clips ask of a generated clip.
+    """The readings of a concept's training clips together.
 
     ``tempo_bpm`` is the mean reading (the paper's rule) and ``tempo_median_bpm`` a middle one, for the
-    octave-tolerant rule: real loops read at 1/2 or 2/3 of their tempo; a mean of such readings is nobody's.
+    octave-tolerant rule: loops often read at 1/2 or 2/3 of their tempo, and the mean of such readings is no clip's.
     """
 
     tempo_bpm: float
@@ -209,9 +209,9 @@ def agreement(readings: pd.DataFrame, target: MusicTarget, *, tempo: bool = True
     columns = {"level_agreement": (readings["level_lufs"] - target.level_lufs).abs() <= LEVEL_TOLERANCE_LU}
     defined = {"level_agreement": np.isfinite(target.level_lufs)}
     if tempo:
-        heard = readings["tempo_bpm"]
-        columns["tempo_agreement"] = heard.map(lambda bpm: tempo_agrees(bpm, target.tempo_bpm))
-        columns["tempo_octave_agreement"] = heard.map(lambda bpm: tempo_agrees_by_octave(bpm, target.tempo_median_bpm))
+        tempos = readings["tempo_bpm"]
+        columns["tempo_agreement"] = tempos.map(lambda bpm: tempo_agrees(bpm, target.tempo_bpm))
+        columns["tempo_octave_agreement"] = tempos.map(lambda bpm: tempo_agrees_by_octave(bpm, target.tempo_median_bpm))
         defined |= dict.fromkeys(("tempo_agreement", "tempo_octave_agreement"), np.isfinite(target.tempo_bpm))
     if harmony:
         columns["key_agreement"] = readings["key"] == target.key

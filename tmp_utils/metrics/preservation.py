@@ -1,16 +1,17 @@
 """What a transferred clip keeps of its source, and at which strengths it is best balanced.
 
 Conventions: clips are mono float arrays (n,) at 16 kHz. Correlations are Pearson's, in [-1, 1], and do not
-change with gain; nan where the source has nothing to correlate. *Curves* are a table with one row a clip:
+change with gain; they are nan for a silent source. *Curves* are a table with one row a clip:
 source, seed, strength in [0, 1], and a column for each measure. Similarities are CLAP-A.
 
-chroma_correlation : does it keep the harmony? 12 pitch classes, ten times a second.
-onset_correlation  : does it keep the rhythm? how much begins, a hundred times a second.
+chroma_correlation : whether the harmony stays: 12 pitch classes, ten times a second.
+onset_correlation  : whether the rhythm stays: onset strength, a hundred times a second.
 mean_curve         : a measure over strength, with intervals over sources and seeds.
-at_equal_likeness  : how close to the target each method is where all are as like the source.
+at_equal_likeness  : how close to the target each method comes at the same similarity to the source.
 crossing_point     : the strength from which a clip is closer to the target than to its source.
-sweet_spot         : the strengths at which it has most of both.
+sweet_spot         : the strengths at which source and target are balanced best.
 landmarks          : the last two with intervals.
+transfer_balance   : the balance at strengths 0.4 to 0.6 and elsewhere.
 """
 
 from dataclasses import astuple, dataclass
@@ -21,12 +22,12 @@ import pandas as pd
 from tmp_utils.inputs.audio import HOP, N_FFT, RATE_HZ, mel_filters
 from tmp_utils.metrics.intervals import LEVEL, hierarchical_mean
 
-CHROMA_N_FFT, CHROMA_HOP = 4096, 1600  # 256 ms tell semitones apart from 110 Hz on
+CHROMA_N_FFT, CHROMA_HOP = 4096, 1600  # 256 ms separate semitones from 110 Hz up
 CHROMA_RANGE_HZ = (110.0, 3520.0)  # A2 to A7
 TUNING_HZ = 440.0
 QUIET = 1e-3  # -60 dB: a frame this far below the clip's loudest has no harmony
-ONSET_GAIN = 1000.0  # log(1 + gain * mel / peak): what lies 60 dB down hardly counts
-ONSET_BLUR_FRAMES = 11  # a Hann window of 0.11 s forgives the usual 50 ms either way
+ONSET_GAIN = 1000.0  # log(1 + gain * mel / peak): sounds 60 dB below the peak hardly count
+ONSET_BLUR_FRAMES = 11  # a Hann window of 0.11 s tolerates the usual 50 ms either way
 SWEET_SPOT = (0.4, 0.6)  # paper, section 4
 SHARE = 0.8  # of the greatest balance; straight lines from 1 to 0 and from 0 to 1 then give the paper's 0.4-0.6
 N_RESAMPLES = 500
@@ -65,12 +66,12 @@ def chroma_correlation(clip: np.ndarray, source: np.ndarray) -> float:
 
     A frame in which the clip is silent counts as 0. Nan for a silent source.
     """
-    ours, theirs = (chroma(sound) for sound in _pair(clip, source))
-    sounding = theirs.sum(1) > QUIET * theirs.sum(1).max()
+    of_clip, of_source = (chroma(sound) for sound in _pair(clip, source))
+    sounding = of_source.sum(1) > QUIET * of_source.sum(1).max()
     if not sounding.any():
         return float("nan")
-    ours = np.where((ours.sum(1) > QUIET * ours.sum(1).max())[:, None], ours, 0.0)
-    return float(_row_correlations(ours[sounding], theirs[sounding]).mean())
+    of_clip = np.where((of_clip.sum(1) > QUIET * of_clip.sum(1).max())[:, None], of_clip, 0.0)
+    return float(_row_correlations(of_clip[sounding], of_source[sounding]).mean())
 
 
 def _row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -81,7 +82,7 @@ def _row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def onset_envelope(clip: np.ndarray) -> np.ndarray:
-    """How much louder the mel bands get, frame by frame (100 a second), blurred by a tenth of a second."""
+    """Return by how much the mel bands grow louder, frame by frame (100 a second), blurred over a tenth of a second."""
     mel = _spectra(clip, N_FFT, HOP) @ mel_filters().T
     peak = mel.max()
     rises = np.diff(np.log1p(ONSET_GAIN * mel / (peak if peak > 0 else 1.0)), axis=0).clip(min=0).mean(1)
@@ -91,8 +92,8 @@ def onset_envelope(clip: np.ndarray) -> np.ndarray:
 
 def onset_correlation(clip: np.ndarray, source: np.ndarray) -> float:
     """Return the correlation of the two onset envelopes; 0 for a silent clip, nan for a silent source."""
-    ours, theirs = (onset_envelope(sound)[None] for sound in _pair(clip, source))
-    return float(_row_correlations(ours, theirs)[0]) if theirs.any() else float("nan")
+    of_clip, of_source = (onset_envelope(sound)[None] for sound in _pair(clip, source))
+    return float(_row_correlations(of_clip, of_source)[0]) if of_source.any() else float("nan")
 
 
 def mean_curve(curves: pd.DataFrame, column: str, seed: int = 0) -> pd.DataFrame:
@@ -105,8 +106,8 @@ def mean_curve(curves: pd.DataFrame, column: str, seed: int = 0) -> pd.DataFrame
     """
     rows = []
     for strength, group in curves.groupby("strength", sort=True):
-        found = hierarchical_mean(group, column, UNITS, seed=seed)
-        rows.append((strength, found.value, found.ci_low, found.ci_high, found.n))
+        mean = hierarchical_mean(group, column, UNITS, seed=seed)
+        rows.append((strength, mean.value, mean.ci_low, mean.ci_high, mean.n))
     return pd.DataFrame(rows, columns=["strength", "value", "ci_low", "ci_high", "n"])
 
 
@@ -117,14 +118,14 @@ def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) ->
     ----------
     curves : pandas.DataFrame
         transfer, source, seed, strength, source_similarity, target_similarity; one row a clip.
-    n_levels : how many similarities to the source are looked at, of those that every method reaches on average.
+    n_levels : number of similarities to the source, spread over those that every method reaches on average.
 
     Returns
     -------
     pandas.DataFrame
-        source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that come that far). A path is a
-        source and seed from strength 0 to 1, its points joined by straight lines; where it turns back, what counts
-        is where it passes first.
+        source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that reach it). A path is a
+        source and seed from strength 0 to 1, its points joined by straight lines; where it turns back, the first
+        crossing counts.
     """
     means = curves.groupby(["transfer", "strength"])["source_similarity"].mean().groupby("transfer")
     low, high = means.min().max(), means.max().min()
@@ -137,8 +138,8 @@ def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) ->
                 if np.isfinite(value):
                     reached.append({**dict(zip(UNITS, unit, strict=True)), "value": value})
             if reached:
-                found = hierarchical_mean(pd.DataFrame(reached), levels=UNITS, seed=seed)
-                rows.append((level, method, found.value, found.ci_low, found.ci_high, len(reached)))
+                mean = hierarchical_mean(pd.DataFrame(reached), levels=UNITS, seed=seed)
+                rows.append((level, method, mean.value, mean.ci_low, mean.ci_high, len(reached)))
     return pd.DataFrame(rows, columns=["source_similarity", "transfer", "target_similarity", "ci_low", "ci_high", "n"])
 
 
@@ -189,7 +190,7 @@ class SweetSpot:
 def balance(to_source: np.ndarray, to_target: np.ndarray) -> np.ndarray:
     """Return the smaller of the two similarities, each scaled to [0, 1] between its least and greatest value.
 
-    0 has nothing of one of them, 1 would have all of both; nan where one of them never changes.
+    At 0 one of them is at its least, at 1 both would be at their greatest; nan where one of them never changes.
     """
     both = np.stack([to_source, to_target]).astype(float)
     low, high = both.min(1, keepdims=True), both.max(1, keepdims=True)
@@ -202,17 +203,17 @@ def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarr
     """Return the range of strengths around the greatest `balance` in which it stays above a share of it.
 
     The curves are joined by straight lines and read at every hundredth. With `SHARE`, 0.8, two straight lines
-    give 0.4 to 0.6, the range the paper reads off its Figure 4, so that a narrower or wider range, or one that
-    lies elsewhere, tells something about the curves and not about the rule. There is none where nothing is
-    exchanged: where the last clip is not further from the source, or not closer to the target, than the first.
+    give 0.4 to 0.6, the range that the paper reads off its Figure 4; another range is therefore due to the curves and
+    not to this rule. The range is nan where the last clip is not further from the source, or not closer to the target,
+    than the first.
     """
     strengths, to_source, to_target = (np.asarray(values, float) for values in (strengths, to_source, to_target))
     if not (to_source[-1] < to_source[0] and to_target[-1] > to_target[0]):
         return SweetSpot(*[float("nan")] * 3)
     grid = np.linspace(strengths[0], strengths[-1], round(100 * (strengths[-1] - strengths[0])) + 1)
-    found = balance(np.interp(grid, strengths, to_source), np.interp(grid, strengths, to_target))
-    best = int(found.argmax())
-    below = np.flatnonzero(found < share * found[best] - 1e-9)
+    balances = balance(np.interp(grid, strengths, to_source), np.interp(grid, strengths, to_target))
+    best = int(balances.argmax())
+    below = np.flatnonzero(balances < share * balances[best] - 1e-9)
     low = below[below < best].max(initial=-1) + 1
     high = below[below > best].min(initial=len(grid)) - 1
     return SweetSpot(*(float(grid[k]) for k in (best, low, high)))
@@ -230,8 +231,8 @@ def landmarks(curves: pd.DataFrame, seed: int = 0, n_resamples: int = N_RESAMPLE
     -------
     pandas.DataFrame
         Index crossing, best, low, high; columns value, ci_low, ci_high and defined, the share of the resamples
-        in which there is such a point. Sources are drawn with replacement, then seeds within each, and the
-        interval is the percentiles of what is defined; nan with a single source and seed.
+        in which the point exists. Sources are drawn with replacement, then seeds within each, and the
+        interval is the percentiles of the points that exist; nan with a single source and seed.
     """
     wide = curves.pivot_table(index=list(UNITS), columns="strength", values=["source_similarity", "target_similarity"])
     if wide.isna().any(axis=None):
@@ -273,7 +274,7 @@ def transfer_balance(curves: pd.DataFrame) -> pd.Series:
     -------
     pandas.Series
         "0.4-0.6" and "elsewhere": the mean, over strengths, of the smaller of the two similarities, each
-        scaled so that 0 and 1 are its least and greatest mean over strengths. 1 would be all of both.
+        scaled so that 0 and 1 are its least and greatest mean over strengths.
     """
     means = curves.groupby("strength")[["source_similarity", "target_similarity"]].mean()
     spans = means.max() - means.min()

@@ -38,7 +38,7 @@ def clap_audio_similarity(generated: np.ndarray, training: np.ndarray) -> float:
 def clap_text_similarity(generated: np.ndarray, prompts: np.ndarray) -> float:
     """Return CLAP-T: the mean cosine of clip i and prompt i, both (n, d); one prompt (1, d) serves all clips.
 
-    In the prompt's text the class noun stands in the placeholder's place.
+    The prompts name the class noun instead of the placeholder.
     """
     generated, prompts = _rows(generated, "clips"), _rows(prompts, "prompts")
     if len(prompts) not in (1, len(generated)):

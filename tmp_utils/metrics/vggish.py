@@ -35,7 +35,9 @@ PATCH_FRAMES = 96  # 0.96 s, not overlapping
 PATCH_SAMPLES = (PATCH_FRAMES - 1) * HOP_SAMPLES + WINDOW_SAMPLES
 EMBEDDING_SIZE = 128
 WEIGHTS_URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1/vggish-10086976.pth"
-WEIGHTS_SHA256 = "10086976"  # the hash's beginning, which the file carries in its name; all of it is kept at first use
+WEIGHTS_SHA256 = (
+    "10086976"  # the hash's beginning, which the file carries in its name; the rest is recorded at first use
+)
 DOWNLOAD_TIMEOUT_S = 30
 DEFAULT_WEIGHTS = DATA_DIR.parent / "runs" / "cache" / "vggish-10086976.pth"
 
