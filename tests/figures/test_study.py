@@ -50,9 +50,14 @@ def test_failed_rows_references_and_single_prompts_are_not_in_a_summary(results)
         figures.summary(results, "kad")
 
 
-def test_dots_have_one_line_a_setup_and_finite_references_only(results):
+def test_dots_have_one_line_a_setup_a_small_dot_a_concept_and_finite_references_only(results):
     fig = figures.setups_dots(results, "clap_a", {"ceiling_a": 0.9, "floor_t": float("nan")}, note="stand-ins")
-    assert [label for trace in fig.data for label in trace.y] == ["DB BL", "DB TE", "TI BL", "TI MW"]
+    *means, concepts = fig.data
+    assert [label for trace in means for label in trace.y] == ["DB BL", "DB TE", "TI BL", "TI MW"]
+    shown = {(y, name): x for y, name, x in zip(concepts.y, concepts.text, concepts.x, strict=True)}
+    assert len(shown) == 4 * 3 and shown["DB TE", "a"] == pytest.approx(0.7)
+    one = figures.setups_dots(results[results["concept"] == "a"], "clap_a")
+    assert len(one.data) == 2
     assert [shape.x0 for shape in fig.layout.shapes] == [0.9]
     assert "stand-ins" in fig.layout.title.text
     assert "3 concepts" in fig.layout.title.text

@@ -219,7 +219,7 @@ def test_pooled_fad_is_that_of_the_clips_of_all_concepts_at_equal_n(study):
 def test_a_setup_over_fewer_concepts_is_not_compared_with_the_others(study):
     make_run(study[0], "lute", "DB-LoRA", "BL")
     table = collect(study)
-    assert "1 of 2 concepts, compare no others" in rows(table, metric="pooled_kad", method="DB-LoRA")["note"].item()
+    assert "1 of 2 concepts, so not comparable" in rows(table, metric="pooled_kad", method="DB-LoRA")["note"].item()
     assert rows(table, metric="pooled_kad", method="DB-LoRA")["n"].item() == 2
     assert set(rows(table, metric="pooled_kad", method="DB")["n"]) == {4}
 

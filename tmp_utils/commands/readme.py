@@ -26,7 +26,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils import figures
-from tmp_utils.figures.look import in_order
+from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.tables import DASH, setup_cells
 from tmp_utils.files import explain_os_errors, write_bytes, write_text
 from tmp_utils.findings import narrative
@@ -129,12 +129,13 @@ def markdown_table(results: pd.DataFrame) -> str:
         raise ValueError("no setup has a clap_a in this table; run `make study` first.")
     cells = setup_cells(results, paper_table("table1"), DIGITS)
     cells = cells[cells["clap_a"] != DASH]
-    cells = cells.iloc[sorted(range(len(cells)), key=lambda k: in_order(*cells.iloc[k][["method", "setup"]]))]
+    cells = cells.set_index(["method", "setup"])
+    cells = cells.loc[setups_in_order(cells.index)].reset_index()
     head = [f"{with_arrow(metric)} | paper" for metric in COLUMNS]
     lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|---:|" * len(COLUMNS)]
     for row in cells.to_dict("records"):
         shown = [row[name] for metric in COLUMNS for name in (metric, f"{metric}_paper")]
-        lines.append(f"| {row['method']} {row['setup']} | {' | '.join(shown)} |")
+        lines.append(f"| {setup_label(row['method'], row['setup'])} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
 

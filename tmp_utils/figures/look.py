@@ -1,14 +1,16 @@
-"""The one look that all figures share, and how they are kept.
+"""The look that all figures share, and how they are saved.
 
 Conventions: colours are Okabe and Ito's, safe for colour-blind readers; Textual Inversion is orange as in the
 paper, DreamBooth blue. Figures are plotly figures, saved as JSON: no browser is needed to write or read them.
 
 METHOD_COLOURS, METHOD_SYMBOLS : one colour and one symbol for each method, the same in every figure.
+setups_in_order, setup_label : setups in the paper's order, and their names.
 styled         : title, note and template onto a figure.
 save_figure    : a figure to a file, whole or not at all.
 """
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -51,7 +53,7 @@ TEMPLATE = go.layout.Template(
 
 
 def method_colour(method: str) -> str:
-    """Return the colour of a method; grey for one that has none of its own."""
+    """Return the colour of a method; grey for one without a colour."""
     return METHOD_COLOURS.get(method, GREY)
 
 
@@ -64,6 +66,16 @@ def in_order(method: str, setup: str) -> tuple:
     return place(method, METHOD_ORDER), place(setup, SETUP_ORDER)
 
 
+def setups_in_order(setups: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the distinct (method, setup) pairs in the order of the paper's Table 1."""
+    return sorted(set(setups), key=lambda setup: in_order(*setup))
+
+
+def setup_label(method: str, setup: str) -> str:
+    """Return what a setup is called in figures, tables and sentences: "DB MIX"."""
+    return f"{method} {setup}"
+
+
 def faded(colour: str, alpha: float) -> str:
     """Return ``#rrggbb`` as an rgba string with the given opacity in [0, 1]."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -71,7 +83,7 @@ def faded(colour: str, alpha: float) -> str:
 
 
 def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420, width: int | None = None) -> go.Figure:
-    """Give a figure its title, a smaller note under it (where sounds are stand-ins, say so), and the look."""
+    """Give a figure its title, a smaller note under it, and the common look."""
     lines = note.count("<br>") + 1 if note else 0
     text = title + (f"<br><span style='font-size:13px;color:#5B616A'>{note}</span>" if note else "")
     top = 54 + LINE_PX * lines if (title or note) else 20
@@ -91,7 +103,7 @@ def save_figure(fig: go.Figure, folder: str | Path, name: str) -> Path:
     ``plotly.io.read_json`` reads it back. The folder is made if need be.
     """
     if not name or Path(name).name != name:
-        raise ValueError(f"figure name {name!r}: expected a plain name like 'training_curve', without folders.")
+        raise ValueError(f"figure name {name!r}: expected a plain name like 'learning_path', without folders.")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"

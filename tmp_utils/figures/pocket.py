@@ -1,4 +1,4 @@
-"""Pictures of how the pocket model was made and of what it can do.
+"""Pictures of the pocket model: its training, and how well it follows prompts.
 
 stage_curves  : the validation curve of every stage of training.
 prompt_families : CLAP-T of generated, real and mismatched clips for each editability prompt.
@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from tmp_utils.figures.look import BLUE, GREY, ORANGE, styled
+from tmp_utils.metrics.names import TITLES
 
 MEASURES = {
     "clap_t_real": ("real clips", GREY, "line-ns-open"),
@@ -18,7 +19,7 @@ MEASURES = {
 
 
 def stage_curves(curves: pd.DataFrame, title: str = "Training", note: str = "") -> go.Figure:
-    """Return one panel a stage with its validation measures over steps.
+    """Return one panel for each stage, with its validation measures over steps.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def prompt_families(proof: pd.DataFrame, title: str = "Does it follow the prompt
             marker={"color": colour, "symbol": symbol, "size": 9},
             error_x={**bars, "thickness": 1, "color": colour},
         )
-    fig.update_xaxes(title="CLAP-T by the judge (cosine)")
+    fig.update_xaxes(title=TITLES["clap_t"])
     fig.update_yaxes(categoryorder="array", categoryarray=order)
     fig = styled(fig, title, note, height=620)
     return fig.update_layout(legend={"orientation": "h", "y": -0.12})

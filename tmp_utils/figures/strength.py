@@ -1,11 +1,11 @@
-"""Pictures of style transfer: what changes with strength, with intervals over sources and seeds.
+"""Pictures of style transfer over strength, with intervals over sources and seeds.
 
 Conventions: strengths are in [0, 1]. Tables of curves have one row a point: curve, strength, value, ci_low,
 ci_high, and possibly measure; `preservation.mean_curve` makes them.
 
-strength_curves : one line a curve with its band; the colour tells the curve, the dash the measure.
+strength_curves : one line for each curve with its band; colours are curves, dashes are measures.
 mark_landmarks  : crossing point and sweet spot, ours and the paper's, onto such a figure.
-trade_off       : what is gained against what is kept, one path a method.
+trade_off       : similarity to the concept against similarity to the source, one path for each method.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ import plotly.graph_objects as go
 
 from tmp_utils.figures.look import BLUE, GREEN, GREY, INK, ORANGE, PINK, SKY, VERMILION, faded, styled
 
-PALETTE = (GREEN, PINK, VERMILION, SKY, BLUE, ORANGE)  # the methods' own colours last: a curve here is none of them
+PALETTE = (GREEN, PINK, VERMILION, SKY, BLUE, ORANGE)  # the methods' colours come last, since curves are not methods
 DASHES = ("solid", "dot", "dash")
-TOLD = (0.2, 0.5, 0.8)  # strengths whose points on a path are labelled
+LABELLED = (0.2, 0.5, 0.8)  # strengths whose points on a path are labelled
 PAPERS_RANGE = (0.4, 0.6)  # paper, section 4, read off its Figure 4
 
 
@@ -69,7 +69,7 @@ def strength_curves(
 
 
 def mark_landmarks(fig: go.Figure, landmarks: pd.DataFrame) -> go.Figure:
-    """Shade the sweet spot, ours and the paper's, and draw the crossing point; what is undefined is left out.
+    """Shade the sweet spot, ours and the paper's, and draw the crossing point, where they are defined.
 
     Parameters
     ----------
@@ -81,11 +81,11 @@ def mark_landmarks(fig: go.Figure, landmarks: pd.DataFrame) -> go.Figure:
         (PAPERS_RANGE, "in the paper", GREY, "bottom", 0.12),
         ((value["low"], value["high"]), "here", GREEN, "top", 0.10),
     ]
-    for (low, high), whose, colour, side, alpha in ranges:
+    for (low, high), place_name, colour, side, alpha in ranges:
         if np.isnan(low):
             continue
         fig.add_vrect(low, high, fillcolor=faded(colour, alpha), line_width=0, layer="below")
-        text = f"sweet spot {whose}: {low:.2f}–{high:.2f}"
+        text = f"sweet spot {place_name}: {low:.2f}–{high:.2f}"
         place = {"yref": "paper", "y": float(side == "top"), "yanchor": side, "bgcolor": "rgba(255,255,255,0.8)"}
         fig.add_annotation(x=(low + high) / 2, text=text, showarrow=False, font={"size": 12}, **place)
     if not np.isnan(value["crossing"]):
@@ -104,7 +104,7 @@ def trade_off(curves: pd.DataFrame, title: str, note: str = "") -> go.Figure:
     ----------
     curves : pandas.DataFrame
         transfer, strength, source_similarity, target_similarity; one row a clip. Further up and to the right is
-        better: at equal likeness to the source, more of the concept.
+        better: closer to the concept at equal similarity to the source.
     """
     means = curves.groupby(["transfer", "strength"], sort=False)[["source_similarity", "target_similarity"]].mean()
     fig = go.Figure()
@@ -115,7 +115,7 @@ def trade_off(curves: pd.DataFrame, title: str, note: str = "") -> go.Figure:
             y=path["target_similarity"],
             name=name,
             mode="lines+markers+text",
-            text=[f"{strength:g}" if round(strength, 6) in TOLD else "" for strength in path.index],
+            text=[f"{strength:g}" if round(strength, 6) in LABELLED else "" for strength in path.index],
             textposition="top right",
             textfont={"size": 11},
             line={"color": PALETTE[k % len(PALETTE)], "width": 2.5},

@@ -1,10 +1,10 @@
-"""Pictures of the results: similarities, agreement and style transfer.
+"""Pictures of the results: similarities, distances and musical agreement.
 
-Conventions: every function takes a results table (`metrics.RESULT_COLUMNS`); rows that failed and rows of
-single prompts are left out, what remains is averaged over concepts and seeds, with the interval over concepts.
+Conventions: every function takes a results table (`metrics.RESULT_COLUMNS`). Failed rows and rows of single prompts are
+left out; the others are averaged over concepts and seeds, with the interval over concepts.
 
-summary         : mean and interval of one metric, one row a method and setup.
-setups_dots     : one metric over all setups, with intervals and reference lines.
+summary         : mean and interval of one metric, one row for each method and setup.
+setups_dots     : one metric over all setups, with intervals, single concepts and reference lines.
 music_agreement : tempo, loudness, key and scale (Fig. 5).
 """
 
@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import GREY, faded, in_order, method_colour, styled
+from tmp_utils.figures.look import GREY, faded, in_order, method_colour, setup_label, setups_in_order, styled
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
 from tmp_utils.metrics.names import AGREEMENTS, REFERENCES, TITLES
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
@@ -24,22 +24,22 @@ from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, 
 def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order.
 
-    The interval is over concepts; where a setup has only one run, it is that run's own, over its clips. A share's
-    stays in [0, 1]; under three concepts it is that of all their clips.
+    The interval is over concepts; where a setup has only one run, it is over the clips of that run. The interval of a
+    share stays in [0, 1]; for one or two concepts it is over all their clips.
     """
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED])]
     if rows.empty:
         raise ValueError(f"no finished rows of {metric!r}; the table has {sorted(results['metric'].unique())}.")
-    found = []
+    means = []
     for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
         interval = mean_over_units(group, levels=["concept"], bounds=bounds_of(metric))
         ends = (interval.ci_low, interval.ci_high) if len(group) > 1 else tuple(group[["ci_low", "ci_high"]].iloc[0])
         if is_share(metric) and interval.n < MIN_UNITS:
             ends = wilson(interval.value * group["n"].sum(), group["n"].sum())
-        found.append((method, setup, interval.value, *ends, interval.n, len(group)))
-    found.sort(key=lambda row: in_order(row[0], row[1]))
-    return pd.DataFrame(found, columns=["method", "setup", "value", "ci_low", "ci_high", "n_concepts", "n_runs"])
+        means.append((method, setup, interval.value, *ends, interval.n, len(group)))
+    means.sort(key=lambda row: in_order(row[0], row[1]))
+    return pd.DataFrame(means, columns=["method", "setup", "value", "ci_low", "ci_high", "n_concepts", "n_runs"])
 
 
 def error_bar(table: pd.DataFrame) -> dict:
@@ -49,7 +49,7 @@ def error_bar(table: pd.DataFrame) -> dict:
 
 
 def runs_and_bars(table: pd.DataFrame, of_shares: bool = False) -> str:
-    """Return how many concepts and runs a figure shows, and what its bars are."""
+    """Return the number of concepts and runs in a figure, and what its bars are."""
     concepts, runs = table["n_concepts"].max(), table["n_runs"].sum()
     few = "over the clips of a run" if table["n_runs"].max() == 1 else "over the runs of one concept"
     over = "over concepts" if concepts > 1 else few
@@ -60,7 +60,7 @@ def runs_and_bars(table: pd.DataFrame, of_shares: bool = False) -> str:
 
 
 def noted(note: str, about: str) -> str:
-    """Return what stands under a title: the caller's note, and what was counted."""
+    """Return the text under a title: the caller's note, and the counts."""
     return f"{note}<br>{about}" if note else about
 
 
@@ -71,19 +71,21 @@ def setups_dots(
     title: str = "",
     note: str = "",
 ) -> go.Figure:
-    """Return one metric as dots with intervals, one line a setup, methods in their colours.
+    """Return one metric as dots with intervals, one line for each setup, methods in their colours.
 
-    ``references`` are vertical lines by name (`metrics.references` gives them); nan ones are left out.
+    With several concepts, the small dots are the single concepts. ``references`` are vertical lines by name (of
+    `metrics.references`); nan ones are left out.
     """
     table = summary(results, metric)
     fig = go.Figure()
     for method, group in table.groupby("method", sort=False):
-        labels = [f"{method} {setup}" for setup in group["setup"]]
+        labels = [setup_label(method, setup) for setup in group["setup"]]
         marker = {"size": 11, "color": method_colour(method)}
         fig.add_scatter(
             x=group["value"], y=labels, error_x=error_bar(group), mode="markers", marker=marker, name=method
         )
     fig.update_traces(hovertemplate="%{y}: %{x:.3f}<extra></extra>")
+    _single_concepts(fig, results, metric, table)
     for name, value in (references or {}).items():
         if np.isfinite(value):
             fig.add_vline(value, line={"dash": "dot", "color": GREY})
@@ -91,25 +93,39 @@ def setups_dots(
             fig.add_annotation(x=value, y=1, yref="paper", text=label, showarrow=False, yanchor="bottom")
     fig.update_yaxes(autorange="reversed", showgrid=False)
     fig.update_xaxes(title=TITLES.get(metric, metric))
-    fig = styled(fig, title or TITLES.get(metric, metric).split(" (")[0], noted(note, runs_and_bars(table)))
+    about = runs_and_bars(table) + "; small dots are single concepts" * bool(table["n_concepts"].max() > 1)
+    fig = styled(fig, title or TITLES.get(metric, metric).split(" (")[0], noted(note, about))
     top = fig.layout.margin.t + 14
     return fig.update_layout(showlegend=False, height=top + 90 + 30 * len(table), margin_t=top)
 
 
-def music_agreement(results: pd.DataFrame, title: str = "What of the music is kept", note: str = "") -> go.Figure:
-    """Return the share of clips that agree with the concept: a column a property, a line a setup."""
+def _single_concepts(fig: go.Figure, results: pd.DataFrame, metric: str, table: pd.DataFrame) -> None:
+    """Add each concept's mean as a small dot, where there are several concepts."""
+    rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
+    rows = rows.merge(table.loc[table["n_concepts"] > 1, ["method", "setup"]], on=["method", "setup"])
+    if rows.empty:
+        return
+    means = rows.groupby(["method", "setup", "concept"], sort=False)["value"].mean().reset_index()
+    labels = [setup_label(*setup) for setup in zip(means["method"], means["setup"], strict=True)]
+    marker = {"size": 5, "opacity": 0.5, "color": means["method"].map(method_colour)}
+    hover = {"text": means["concept"], "hovertemplate": "%{y}, %{text}: %{x:.3f}<extra></extra>"}
+    fig.add_scatter(x=means["value"], y=labels, mode="markers", marker=marker, **hover)
+
+
+def music_agreement(results: pd.DataFrame, title: str = "Which musical properties agree", note: str = "") -> go.Figure:
+    """Return the share of clips that agree with the concept: one column for each property, one line for each setup."""
     present = [metric for metric in AGREEMENTS if ((results["metric"] == metric) & (results["status"] == "ok")).any()]
     if not present:
-        raise ValueError("no music rows in the table; score runs with essentia installed and with_music=True.")
+        raise ValueError("no music rows in the table: install essentia, and run notebook 05 to score the runs again.")
     tables = pd.concat([summary(results, metric).assign(metric=metric) for metric in present])
-    setups = sorted(set(zip(tables["method"], tables["setup"], strict=True)), key=lambda setup: in_order(*setup))
-    lines = [f"{method} {setup}" for method, setup in setups]
+    setups = setups_in_order(zip(tables["method"], tables["setup"], strict=True))
+    lines = [setup_label(*setup) for setup in setups]
     fig = make_subplots(1, len(present), shared_yaxes=True, horizontal_spacing=0.02)
     for column, metric in enumerate(present, start=1):
         name, tolerance = AGREEMENTS[metric]
         of_metric = tables[tables["metric"] == metric]
         for method, group in of_metric.groupby("method", sort=False):
-            labels = [f"{method} {setup}" for setup in group["setup"]]
+            labels = [setup_label(method, setup) for setup in group["setup"]]
             percent = 100 * group[["value", "ci_low", "ci_high"]]
             fig.add_scatter(
                 x=percent["value"],
@@ -126,7 +142,7 @@ def music_agreement(results: pd.DataFrame, title: str = "What of the music is ke
         words = "<br>".join([*name.split(), f"({tolerance})"] if tolerance else name.split())
         fig.update_xaxes(title=words, range=[-10, 110], **ticks, row=1, col=column)
     fig.update_yaxes(autorange=None, range=[len(lines) - 0.5, -0.5], categoryorder="array", categoryarray=lines)
-    most = tables.sort_values("n_concepts", ascending=False, kind="stable")  # tempo and key are asked of some concepts
+    most = tables.sort_values("n_concepts", ascending=False, kind="stable")  # not all concepts have a tempo or a key
     about = runs_and_bars(most.drop_duplicates(["method", "setup"]), of_shares=True)
     fig = styled(fig, title, noted(note, f"% of clips that agree with the concept; {about}"))
     top = fig.layout.margin.t

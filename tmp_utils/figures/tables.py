@@ -1,10 +1,10 @@
-"""Tables as figures: Table 1, ours beside the paper's, and the verdicts on the findings.
+"""Tables as figures: Table 1, our numbers beside the paper's, and the verdicts on the findings.
 
 Conventions: a missing number is an en dash, a failed one the word "failed"; intervals are at 95 %.
 
 setup_cells    : Table 1 as text.
 results_table  : Table 1, our means with intervals | the paper's.
-findings_table : one claim a row, with its verdict in colour.
+findings_table : one row for each claim, with its verdict in colour.
 """
 
 import textwrap
@@ -20,9 +20,9 @@ from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
 
 COLUMNS = {metric: with_arrow(metric) for metric in TABLE_1}
 VERDICT_COLOURS = {"reproduced": "#D7EFE6", "not reproduced": "#FBE3D2", "undecided at this n": "#F1F2F4"}
-HOW_JUDGED = "Intervals are of single claims; verdicts allow for judging all of them at once (Holm)."
+CORRECTION = "Intervals are for single claims; verdicts are corrected for all claims (Holm)."
 ROW_PX, LINE_PX = 30, 19
-CLAIM_CHARS = 31  # of a claim on a line; what plotly would break by itself has a height that nobody knows
+CLAIM_CHARS = 31  # of a claim on a line; plotly does not report the height of lines that it breaks itself
 DASH = "–"
 
 
@@ -42,18 +42,18 @@ def _with_interval(value: float, low: float, high: float, digits: int) -> str:
 
 
 def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits: int) -> list[str]:
-    """Return our cell of each setup: mean and interval, how many runs failed, or a dash where there is none."""
+    """Return our cell of each setup: mean and interval, the number of failed runs, or a dash where there is none."""
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN)]
     good = summary(results, metric).set_index(["method", "setup"]) if (rows["status"] == "ok").any() else None
     cells = []
     for method, setup in setups.itertuples(index=False, name=None):
-        mine = rows[(rows["method"] == method) & (rows["setup"] == setup)]
-        failed = int((mine["status"] == "failed").sum())
+        runs = rows[(rows["method"] == method) & (rows["setup"] == setup)]
+        failed = int((runs["status"] == "failed").sum())
         cell = DASH
         if good is not None and (method, setup) in good.index:
             cell = _with_interval(*good.loc[(method, setup), ["value", "ci_low", "ci_high"]], digits)
         if failed:
-            cell = "failed" if failed == len(mine) else f"{cell} ({failed} failed)"
+            cell = "failed" if failed == len(runs) else f"{cell} ({failed} failed)"
         cells.append(cell)
     return cells
 
@@ -65,18 +65,18 @@ def setup_cells(results: pd.DataFrame, table1: pd.DataFrame, digits: int | None 
     numbers; by default as many as are worth reading (`names.digits_of`).
     """
     of_setups = results["metric"].isin(list(COLUMNS)) & ~results["method"].isin([REFERENCE, UNTRAINED])
-    mine = results.loc[of_setups, ["method", "setup"]]
-    setups = pd.concat([table1[["method", "setup"]], mine]).drop_duplicates(ignore_index=True)
-    theirs = setups.merge(table1, on=["method", "setup"], how="left")
+    setups = results.loc[of_setups, ["method", "setup"]]
+    setups = pd.concat([table1[["method", "setup"]], setups]).drop_duplicates(ignore_index=True)
+    paper = setups.merge(table1, on=["method", "setup"], how="left")
     cells = setups.copy()
     for metric in COLUMNS:
         cells[metric] = _cells(results, metric, setups, digits or digits_of(metric))
-        cells[f"{metric}_paper"] = [_as_printed(value) for value in theirs[metric]]
+        cells[f"{metric}_paper"] = [_as_printed(value) for value in paper[metric]]
     return cells
 
 
 def results_table(results: pd.DataFrame, table1: pd.DataFrame, title: str = "Table 1", note: str = "") -> go.Figure:
-    """Return ours with intervals beside the paper's numbers, one row a method and setup.
+    """Return our numbers with intervals beside the paper's, one row for each method and setup.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
 
     ``verdicts`` is the table of `findings.verdicts`.
     """
-    note = "<br>".join(filter(None, [note, HOW_JUDGED]))
+    note = "<br>".join(filter(None, [note, CORRECTION]))
     digits = [digits_of(metric) for metric in verdicts["metric"]]
 
     def pair(a: str, b: str) -> list[str]:
@@ -113,16 +113,16 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
     differences = [_with_interval(*end).replace(" [", "<br>[") for end in ends]
     n = [f"{c} / {r}" for c, r in zip(verdicts["n_concepts"], verdicts["n_runs"], strict=True)]
     sides = zip(verdicts["b"], verdicts["against"], strict=True)
-    rivals = [f"{one} of {b}" if one and one != b else b for b, one in sides]
-    compared = [f"{a}<br>{b}" for a, b in zip(verdicts["a"], rivals, strict=True)]
+    others = [f"{one} of {b}" if one and one != b else b for b, one in sides]
+    compared = [f"{a}<br>{b}" for a, b in zip(verdicts["a"], others, strict=True)]
     header = ["Claim", "A<br>B", "Metric", "Paper: A | B", "Ours: A | B", "A − B, 95 %", "Concepts / runs", "Verdict"]
     metric = _wrapped(verdicts["metric"].map(short_name), 11)
     claims = _wrapped(verdicts["claim"], CLAIM_CHARS)
     cells = [claims, compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
-    spelled = [verdict.replace(" at", "<br>at") for verdict in verdicts["verdict"]]
+    broken = [verdict.replace(" at", "<br>at") for verdict in verdicts["verdict"]]
     lines = [max(2, claim.count("<br>") + 1) for claim in claims]
     widths = [275, 170, 100, 125, 125, 135, 95, 110]
-    fig = _table([f"<b>{name}</b>" for name in header], [*cells, spelled], widths, title, note, lines)
+    fig = _table([f"<b>{name}</b>" for name in header], [*cells, broken], widths, title, note, lines)
     colours = [VERDICT_COLOURS.get(verdict, "white") for verdict in verdicts["verdict"]]
     fig.update_traces(header_align="left", cells_align="left")
     fig.data[0].cells.fill.color = [*[["white"] * len(verdicts)] * 7, colours]

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tmp_utils.figures.look import in_order
+from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.intervals import holm, paired_difference
@@ -52,9 +52,9 @@ def coverage(results: pd.DataFrame) -> pd.DataFrame:
     for (concept, method, setup), group in rows.groupby(keys, sort=False):
         failed = sum((concept, method, setup, seed) in bad for seed in group["seed"])
         cells[concept, method, setup] = f"{len(group)}" + (f" ({failed} failed)" if failed else "")
-    order = sorted({key[1:] for key in cells}, key=lambda setup: in_order(*setup))
+    order = setups_in_order(key[1:] for key in cells)
     table = pd.Series(cells, dtype=object).rename_axis(keys).unstack("concept", fill_value="").reindex(order).T
-    table.columns = [f"{method} {setup}" for method, setup in order]
+    table.columns = [setup_label(*setup) for setup in order]
     return table
 
 
@@ -76,8 +76,7 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: i
     table = []
     for metric in metrics:
         rows = whole_runs(results, metric)
-        setups = sorted(set(zip(rows["method"], rows["setup"], strict=True)), key=lambda setup: in_order(*setup))
-        for a, b in _pairs(setups):
+        for a, b in _pairs(setups_in_order(zip(rows["method"], rows["setup"], strict=True))):
             sides = [rows[(rows["method"] == method) & (rows["setup"] == setup)] for method, setup in (a, b)]
             units = pd.merge(*(side[UNIT] for side in sides))
             if units.empty:
@@ -85,7 +84,7 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: i
             interval = paired_difference(*sides, on=UNIT, levels=UNIT[:1], seed=seed)
             certainty = (interval.ci_low, interval.ci_high, interval.p_value)
             certainty = certainty if interval.n >= MIN_CONCEPTS else (np.nan,) * 3
-            table.append((metric, " ".join(a), " ".join(b), interval.value, *certainty, interval.n, len(units)))
+            table.append((metric, setup_label(*a), setup_label(*b), interval.value, *certainty, interval.n, len(units)))
     names = ["metric", "a", "b", "difference", "ci_low", "ci_high", "p_holm", "n_concepts", "n_runs"]
     table = pd.DataFrame(table, columns=names)
     return table.assign(p_holm=holm(table["p_holm"]))
@@ -110,9 +109,8 @@ def memorisation(results: pd.DataFrame) -> pd.DataFrame:
     table = nearest.rename("nearest_training").reset_index().merge(within, on="concept", how="left")
     table["excess"] = table["nearest_training"] - table["within_training"]
     columns = ["nearest_training", "within_training", "excess"]
-    means = table.groupby(["method", "setup"])[columns].mean().reset_index()
-    order = sorted(means.index, key=lambda i: in_order(means["method"][i], means["setup"][i]))
-    return means.loc[order].reset_index(drop=True)
+    means = table.groupby(["method", "setup"])[columns].mean()
+    return means.loc[setups_in_order(means.index)].reset_index()
 
 
 def side_by_side(tables: Mapping[str, pd.DataFrame], metrics: Sequence[str] = TABLE_1) -> pd.DataFrame:
@@ -173,10 +171,14 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
     for (concept, metric, embedder, method, setup), group in table.groupby([*keys, "method", "setup"], sort=False):
         whole = group[group["prompt"].isin({"", WHOLE_RUN})]
         cells.setdefault((method, setup), {})[concept, metric, embedder] = _cell(whole if len(whole) else group)
-    order = sorted(cells, key=lambda setup: in_order(*setup))
     rows = pd.MultiIndex.from_tuples(dict.fromkeys(row for column in cells.values() for row in column), names=keys)
-    shown = pd.DataFrame({f"{method} {setup}": pd.Series(cells[method, setup]) for method, setup in order}, index=rows)
-    return shown.fillna("").reset_index().sort_values("concept", kind="stable", ignore_index=True)
+    columns = {setup_label(*setup): pd.Series(cells[setup]) for setup in setups_in_order(cells)}
+    return (
+        pd.DataFrame(columns, index=rows)
+        .fillna("")
+        .reset_index()
+        .sort_values("concept", kind="stable", ignore_index=True)
+    )
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.figures import mel_spectrogram, waveform
+from tmp_utils.figures.look import setup_label
 from tmp_utils.files import below
 from tmp_utils.findings.page import sound_data
 from tmp_utils.inputs.audio import RATE_HZ, load_clip, loudness_lufs
@@ -123,7 +124,7 @@ def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: 
     for concept, group in chosen.groupby("concept", sort=True):
         lines.append(_line(f"{concept}: the concept", list(map(player, concept_clips(concept, own_concepts)[:1]))))
         for (method, setup), part in group.groupby(["method", "setup"], sort=False):
-            lines.append(_line(f"{concept}: {method} {setup}", _players(part.head(1))))
+            lines.append(_line(f"{concept}: {setup_label(method, setup)}", _players(part.head(1))))
     return HTML(f"<table>{''.join(lines)}</table>")
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.comparisons import BASELINE, concepts_in_words, has_values, plural, whole_runs
 from tmp_utils.findings.verdicts import (
@@ -230,7 +231,7 @@ def _highest(results: pd.DataFrame) -> str:
     for metric in filter(lambda metric: has_values(results, metric), AXES):
         top = summary(results, metric).nlargest(1, "value").iloc[0]
         level = _bracketed(top["value"], top["ci_low"], top["ci_high"])
-        texts.append(f"{top['method']} {top['setup']} in {short_name(metric)} ({level})")
+        texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")
     return f"The highest means: {' and '.join(texts)}." if texts else ""
 
 

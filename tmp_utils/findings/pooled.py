@@ -1,9 +1,8 @@
-"""FAD and KAD over all concepts of a setup, where they are more than bias.
+"""FAD and KAD over all concepts of a setup: a single concept has so few clips that FAD measures mostly its own bias.
 
-Conventions: reconstruction clips of all concepts of a setup and seed on one side, the concepts' own clips on the other,
-every concept with its share. Setups that cover the same concepts are compared at the same n, which the row says; one
-that covers others has a note. A setup with a run that has a bad clip is "failed" as a whole: the rest is not its
-distance.
+Conventions: the reconstruction clips of all concepts of a setup and seed are compared with the clips of those concepts.
+Setups that cover the same concepts are compared at the same n, which the row gives; a setup that covers fewer concepts
+has a note. A setup fails as a whole if a clip of one of its runs cannot be used.
 
 pooled_distances : runs -> rows with the concept "pooled" and the metrics ``pooled_fad`` and ``pooled_kad``.
 distance_table   : pooled and single-concept distances side by side, with their n.
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from tmp_utils.figures.look import in_order
+from tmp_utils.figures.look import setups_in_order
 from tmp_utils.inputs import concepts
+from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.scores import distance_rows
 from tmp_utils.metrics.table import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
 from tmp_utils.runs.clips import RECONSTRUCTION, failure, read_clips
@@ -43,7 +43,7 @@ class Pool:
 
     @property
     def group(self) -> tuple:
-        """What two setups must share for their pooled distances to be comparable."""
+        """Seed and concepts: pooled distances can be compared only where these are the same."""
         return self.identity["seed"], tuple(sorted(self.folders))
 
 
@@ -65,17 +65,18 @@ def pooled_distances(collection: Collection) -> pd.DataFrame:
     tables = [results_table(rows)]
     most = max((len(pool.folders) for pool in pools), default=0)
     for pool in good:
-        own = [clip for name in sorted(pool.folders) for clip in training[name]]
+        reference = [clip for name in sorted(pool.folders) for clip in training[name]]
         n = min(sizes[pool.group])
-        table = distance_rows(_generated(pool), own, embedder, pool.identity, pool.identity["seed"], n)
-        lead = f"{len(pool.folders)} of {most} concepts" + ("" if len(pool.folders) == most else ", compare no others")
-        notes = [f"{lead}; {note}" if note else lead for note in table["note"]]
+        table = distance_rows(_generated(pool), reference, embedder, pool.identity, pool.identity["seed"], n)
+        fewer = ", so not comparable with setups over more" * (len(pool.folders) < most)
+        about = f"{len(pool.folders)} of {most} concepts{fewer}"
+        notes = [f"{about}; {note}" if note else about for note in table["note"]]
         tables.append(table.assign(metric="pooled_" + table["metric"], note=notes))
     return pd.concat([table for table in tables if len(table)], ignore_index=True) if pools else results_table([])
 
 
 def _training(collection: Collection) -> dict[str, list[np.ndarray] | str]:
-    """Return each concept's own clips by its name, or why there are none."""
+    """Return each concept's clips by its name, or the reason why there are none."""
     training: dict[str, list[np.ndarray] | str] = {}
     for parameters in (read_manifest(folder)["parameters"] for folder in _of_setups(collection)):
         name = parameters["concept"]
@@ -92,7 +93,7 @@ def _of_setups(collection: Collection) -> list[Path]:
 
 
 def _pools(collection: Collection) -> list[Pool]:
-    """Return the pools in the order in which their setups are first met."""
+    """Return the pools in the order of the runs."""
     folders: dict[tuple, dict[str, Path]] = defaultdict(dict)
     for folder in _of_setups(collection):
         parameters = read_manifest(folder)["parameters"]
@@ -123,15 +124,15 @@ def _generated(pool: Pool) -> list[np.ndarray]:
 def distance_table(results: pd.DataFrame, metrics: Sequence[str] = DISTANCES) -> pd.DataFrame:
     """Return method, setup and, for each distance, its mean over concepts and its pooled value, each with its n.
 
-    The mean is over concepts and seeds, the pooled value over seeds; n is the number of embedded windows a side.
+    The mean is over concepts and seeds, the pooled value over seeds; n is the number of embedded windows on each side.
     """
     rows = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     columns = {}
     for name in metrics:
         for metric, label in ((name, "by concept"), (f"pooled_{name}", "pooled")):
             groups = rows[rows["metric"] == metric].groupby(["method", "setup"], sort=False)
-            columns[f"{name.upper()} {label}"] = groups["value"].mean()
-            columns[f"n {name.upper()} {label}"] = groups["n"].min()
+            columns[f"{short_name(name)} {label}"] = groups["value"].mean()
+            columns[f"n {short_name(name)} {label}"] = groups["n"].min()
     table = pd.DataFrame(columns)
-    setups = [setup for setup in table.index if setup[0] != UNTRAINED]
-    return table.loc[sorted(setups, key=lambda setup: in_order(*setup))].reset_index(names=["method", "setup"])
+    setups = setups_in_order(setup for setup in table.index if setup[0] != UNTRAINED)
+    return table.loc[setups].reset_index(names=["method", "setup"])

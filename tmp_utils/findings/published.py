@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tmp_utils.figures.look import setup_label
 from tmp_utils.files import explain_os_errors, write_text
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.table import IDENTITY, POOLED, check_one_embedder, read_table
@@ -107,7 +108,7 @@ def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
 
 
 def _run(row: pd.Series) -> str:
-    return f"{row['concept']} {row['method']} {row['setup']}, seed {row['seed']}"
+    return f"{row['concept']} {setup_label(row['method'], row['setup'])}, seed {row['seed']}"
 
 
 def commits(place: Place) -> list[str]:

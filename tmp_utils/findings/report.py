@@ -18,6 +18,7 @@ import jinja2
 import pandas as pd
 import plotly.io
 
+from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import write_text
@@ -141,7 +142,7 @@ def _examples(clips: pd.DataFrame, recordings: listen.Recordings) -> list[dict]:
     for method, title in titles.items():
         rows = first[same & (first["method"] == method) & first["setup"].isin([BASELINE, "class-noun"])]
         for row in rows.head(1).itertuples():
-            text = f"“{row.prompt}”, {method} {row.setup}, seed {seed}"
+            text = f"“{row.prompt}”, {setup_label(method, row.setup)}, seed {seed}"
             shown.append({"title": title, "text": text, "path": row.path, "damage": row.damage})
     return _with_spectrograms(shown)
 
@@ -191,7 +192,7 @@ def _setups(results: pd.DataFrame) -> list[dict]:
     rows = []
     for row in setup_cells(results, paper_table("table1")).to_dict("records"):
         cells = [(*row[metric].partition(" ")[::2], row[f"{metric}_paper"]) for metric in COLUMNS]
-        rows.append({"setup": f"{row['method']} {row['setup']}", "cells": cells})
+        rows.append({"setup": setup_label(row["method"], row["setup"]), "cells": cells})
     return rows
 
 
