@@ -82,7 +82,7 @@ def test_a_concept_of_the_papers_that_is_not_there_says_how_to_get_it(tmp_path, 
 def test_an_unknown_name_is_answered_with_the_names_there_are():
     with pytest.raises(FileNotFoundError, match=r'"theremin" is neither a concept nor a folder.*sitar'):
         load_concept("theremin")
-    with pytest.raises(FileNotFoundError, match=r'"cajon" .*; "paper/cajon" is the paper\'s own'):
+    with pytest.raises(FileNotFoundError, match=r'"cajon" .*; "paper/cajon" is the paper\'s'):
         load_concept("cajon")
 
 
@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"concept\.toml: classnoun is not understood; expected class_noun, rare_word"):
         load_concept(tmp_path)
     (tmp_path / "concept.toml").rename(tmp_path / "concept.toml.txt")
-    with pytest.raises(ValueError, match=r"concept\.toml\.txt: rename it to concept\.toml"):
+    with pytest.raises(ValueError, match=r"concept\.toml\.txt: not read under this name\. Rename it to concept\.toml"):
         load_concept(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_load_clips_takes_the_first_and_warns_when_there_are_fewer(tmp_path):
     (only,) = load_clips(concept, 1)
     assert len(only) == round(CLIP_S * RATE_HZ)
     assert np.abs(only[: len(TONE)] - TONE).max() < 1e-4 and not only[len(TONE) :].any()
-    with pytest.warns(UserWarning, match="3 clips asked for, 2 there are"):
+    with pytest.warns(UserWarning, match="3 clips were requested; it has 2"):
         assert len(load_clips(concept, 3)) == 2
     with pytest.raises(ValueError, match="at least one clip"):
         load_clips(concept, 0)

@@ -50,7 +50,7 @@ def test_a_table_is_read_with_any_line_ends_and_mark(tmp_path, text):
         (b"name,note\nsitar\n", "row 2: more or fewer fields than the 2 columns"),
         (b"name,note\nsitar,one,two\n", "row 2: more or fewer fields than the 2 columns"),
         (b'name,note\nsitar,"one\n', "not a whole table"),
-        (TABLE.replace("oud", "sitar").encode(), "row 3: sitar is there twice"),
+        (TABLE.replace("oud", "sitar").encode(), "row 3: sitar appears twice"),
         (TABLE.replace("one", "né").encode("latin-1"), "not in UTF-8"),
         (TABLE.encode("utf-16"), "not in UTF-8"),
         (TABLE.replace("one", "\0\0\0").encode(), "holds zero bytes"),
@@ -62,7 +62,7 @@ def test_a_damaged_table_is_refused_by_name(tmp_path, content, message):
         read_rows(tmp_path / "t.csv", "name")
 
 
-def test_a_table_that_is_not_there_is_named(tmp_path):
+def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"t\.csv: cannot be read \(No such file or directory\)"):
         read_rows(tmp_path / "t.csv", "name")
 
@@ -129,10 +129,10 @@ def test_profiles_that_inherit_each_other_are_refused(data):
         (
             "TI,BL,5,,vocabulary,no",
             "TI,BL,5,,vocabulary,maybe",
-            "TI-BL: text_encoder = 'maybe'; expected a valid boolean",
+            "TI-BL: text_encoder = 'maybe'; expected true or false",
         ),
         ("TI,BL,", "TI,../BL,", r"setup = '\.\./BL'; expected letters, digits"),
-        ("TI,1-AC,", "TI,BL,", "row 3: TI, BL is there twice"),
+        ("TI,1-AC,", "TI,BL,", "row 3: TI, BL appears twice"),
         ("prior_weight", "prior", "no prior_weight; prior is not understood"),
     ],
 )
@@ -147,7 +147,7 @@ def test_a_setup_with_an_impossible_value_is_refused(data, old, new, message):
     [
         ("breakbeat,drum beat", "breakbeat,", "breakbeat: class_noun = ''; expected words on one line"),
         ("breakbeat,drum beat", "../x,drum beat", r"\.\./x: name = '\.\./x'; .* match pattern"),
-        ("stand-in,yes,no", "stand-in,,no", "breakbeat: shipped = ''; expected a valid boolean"),
+        ("stand-in,yes,no", "stand-in,,no", "breakbeat: shipped = ''; expected true or false"),
         ("stand-in,yes,no", "found,yes,no", "breakbeat: origin = 'found'; expected 'stand-in', 'recording' or 'paper'"),
         (",harmonic,", ",tonal,", "no harmonic; tonal is not understood"),
     ],
@@ -168,7 +168,7 @@ def test_a_concept_with_an_impossible_value_is_refused(data, old, new, message):
             "genre-jazz: kind = 'edit'; expected 'training', 'reconstruction'",
         ),
         ("genre-jazz,", "genre/jazz,", "id = 'genre/jazz'; expected letters, digits"),
-        ("train-02,", "train-01,", "row 3: train-01 is there twice"),
+        ("train-02,", "train-01,", "row 3: train-01 appears twice"),
     ],
 )
 def test_a_prompt_with_an_impossible_value_is_refused(data, old, new, message):

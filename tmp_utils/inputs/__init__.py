@@ -1,7 +1,8 @@
 """What goes in: sound, concepts, prompts, and the size of the study.
 
 audio      : sound files -> clips, log-mel spectrograms, mixing, loudness.
-containers : what is in a sound file, compared with what it promises.
+containers : what a sound file's header promises, compared with the file.
+sounds     : sound files of every kind -> frames.
 recordings : the part of a recording that is learned from.
 concepts   : the catalogue of concepts, and folders of your own recordings.
 prompts    : training, reconstruction and editability prompts.

@@ -4,9 +4,9 @@ Conventions: a clip is a mono float32 array (n,) at 16 kHz, full scale 1.0. Mels
 (..., frames, 64), AudioLDM's definition (Liu et al. 2023, https://arxiv.org/abs/2301.12503), so that 10.24 s
 is 1024 frames. Times are in seconds, rates in Hz, levels in LUFS (ITU-R BS.1770-4).
 
-load_clip      : file -> clip, reading only the part asked for.
+load_clip      : file -> clip, reading only the part that is needed.
 save_clip      : clip -> 16-bit file, whole or not at all.
-overs_counted  : one line about the clips saved in a block that were over full scale, not a warning for each.
+overs_counted  : one line about all clips of a block that were over full scale, instead of a warning for each.
 fit_length     : crop or zero-pad to n samples.
 mel_filters    : the 64 Slaney mel filters.
 log_mel        : clips -> log-mel spectrograms (torch).
@@ -30,7 +30,8 @@ import soundfile
 import soxr
 
 from tmp_utils.files import write_bytes
-from tmp_utils.inputs.containers import mix_down, read_sound, shown
+from tmp_utils.inputs.containers import label
+from tmp_utils.inputs.sounds import mix_down, read_sound
 
 if TYPE_CHECKING:
     import torch
@@ -57,8 +58,8 @@ def load_clip(
 
     Parameters
     ----------
-    path : a wav, flac, ogg or mp3 of any rate and any number of channels, which are averaged (a warning says if
-        channels were left out); with ffmpeg, m4a and video too.
+    path : a file that `sounds.read_sound` reads, at any rate. Its channels are averaged; if some are left out, a
+        warning names them.
     rate_hz : rate of the result.
     start_s, duration_s : the part to read; `duration_s=None` reads to the end. A file that ends earlier gives
         a shorter clip.
@@ -69,23 +70,23 @@ def load_clip(
 
     Raises
     ------
-    FileNotFoundError : there is no such file.
-    ValueError : it is not sound, is cut short, holds NaN, is silent, or is shorter than `MIN_CLIP_S`.
+    FileNotFoundError : no such file.
+    ValueError : not sound, cut short, NaN in it, silent, or shorter than `MIN_CLIP_S`.
     """
     path = Path(path)
     if start_s < 0 or (duration_s is not None and duration_s <= 0):
         raise ValueError(f"{path.name}: start_s={start_s} must be >= 0 and duration_s={duration_s} must be > 0.")
     sound = read_sound(path, start_s, duration_s)
-    refuse_unusable(shown(path), sound.frames, sound.duration_s)
+    refuse_unusable(label(path), sound.frames, sound.duration_s)
     mono, notes = mix_down(sound)
     peak = float(np.abs(mono).max())
     if peak < SILENCE_PEAK:
         raise ValueError(
-            f"{shown(path)}: silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e} after averaging its "
+            f"{label(path)}: silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e} after averaging its "
             "channels). Choose another part of the recording or leave this file out."
         )
     if notes := sound.notes + notes:
-        warnings.warn(f"{shown(path)}: {'; '.join(notes)}.", stacklevel=2)
+        warnings.warn(f"{label(path)}: {'; '.join(notes)}.", stacklevel=2)
     return soxr.resample(mono, sound.rate_hz, rate_hz).astype(np.float32, copy=False)
 
 
@@ -131,8 +132,9 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
     if peak > 1:
         fall_db = 20 * np.log10(peak)
         if counted is None:
-            said = f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower."
-            warnings.warn(said, stacklevel=2)
+            warnings.warn(
+                f"{path.name}: peak {peak:.2f} is over full scale; saved {fall_db:.1f} dB lower.", stacklevel=2
+            )
         clip = clip / peak
     suffix, data = path.suffix.lower(), io.BytesIO()
     with soundfile.SoundFile(data, "w", rate_hz, 1, _SUBTYPES[suffix], format=suffix[1:].upper()) as sound:
@@ -142,8 +144,8 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
 
 
 @contextmanager
-def overs_counted(say: Callable = print) -> Iterator[None]:
-    """Say in one line how many clips saved in the block were over full scale; an outer block counts for inner ones."""
+def overs_counted(report: Callable = print) -> Iterator[None]:
+    """Report in one line how many clips saved in the block, or in blocks within it, were over full scale."""
     if _peaks.get() is not None:
         yield
         return
@@ -154,7 +156,7 @@ def overs_counted(say: Callable = print) -> Iterator[None]:
         _peaks.reset(token)
         if over := [peak for peak in peaks if peak > 1]:
             most_db = 20 * np.log10(max(over))
-            say(f"{len(over)} of {len(peaks)} clips were over full scale; saved up to {most_db:.1f} dB lower.")
+            report(f"{len(over)} of {len(peaks)} clips were over full scale; saved up to {most_db:.1f} dB lower.")
 
 
 def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:
@@ -162,7 +164,7 @@ def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:
 
     Returns
     -------
-    (n,) of the clip's own type.
+    (n,), of the clip's type.
     """
     part = np.asarray(clip)[offset : offset + n]
     return np.pad(part, (0, n - len(part)))
@@ -176,19 +178,16 @@ def mel_filters() -> np.ndarray:
     -------
     float32 (64, 513), read-only.
     """
-    step = np.log(6.4) / 27  # linear to 1 kHz at 3 mels per 200 Hz, then 27 mels to 6.4 kHz
-    mels = np.linspace(0, 15 + np.log(F_MAX_HZ / 1000) / step, N_MELS + 2)
-    edges_hz = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp((mels - 15) * step))
-    bins_hz = np.linspace(0, RATE_HZ / 2, N_FFT // 2 + 1)
-    low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
-    triangles = np.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)).clip(0)
-    filters = (triangles * 2 / (high - low)).astype(np.float32)
+    from transformers.audio_utils import mel_filter_bank  # takes half a second
+
+    bank = mel_filter_bank(N_FFT // 2 + 1, N_MELS, 0, F_MAX_HZ, RATE_HZ, norm="slaney", mel_scale="slaney")
+    filters = np.ascontiguousarray(bank.T, dtype=np.float32)
     filters.flags.writeable = False
     return filters
 
 
 def log_mel(clips: "torch.Tensor") -> "torch.Tensor":
-    """Log-mel spectrograms as AudioLDM defines them; differentiable, on the clips' own device.
+    """Log-mel spectrograms as AudioLDM defines them; differentiable, on the clips' device.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What can be learned: the catalogue of concepts, and anyone's own folder of recordings.
+"""What can be learned: the catalogue of concepts, and folders of recordings.
 
 Conventions: a concept is about five clips of one sound and the words for it. `data/concepts.csv` lists the
 rendered stand-ins ("sitar") and real recordings ("irish_fiddle"), which are shipped, and the paper's 32 concepts, which
@@ -11,7 +11,8 @@ load_clips    : Concept -> clips of 10.24 s.
 clips_hash    : Concept -> a hash of its files.
 are_stand_ins : whether concepts are rendered ones.
 list_concepts : the names that `load_concept` takes.
-catalogue     : the table itself.
+catalogue     : the table `data/concepts.csv`.
+recordings_folder : the folder of a concept that is not in the catalogue.
 backgrounds   : environmental sounds for the MIX setup.
 """
 
@@ -30,17 +31,17 @@ import pandas as pd
 from pydantic import BaseModel, Field
 
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip
-from tmp_utils.inputs.containers import shown
+from tmp_utils.inputs.containers import label
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.recordings import load_recording, sound_files
-from tmp_utils.inputs.tables import Words, checked, read_rows, read_toml
+from tmp_utils.inputs.tables import Words, read_rows, read_toml, validate
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
 PAPER_PREFIX = "paper/"
 RECORDED_BACKGROUNDS = "recorded"  # folder under data/backgrounds
-OWN_GROUP = "own recordings"
-OWN_CLASS_NOUN = "sound"  # for a folder that does not say what it holds
-OWN_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
+FOLDER_GROUP = "own recordings"
+DEFAULT_CLASS_NOUN = "sound"  # of a folder without a class noun
+DEFAULT_RARE_WORD = "sks"  # the customary identifier of DreamBooth's users
 HASH_CHARS = 16
 CONCEPT_TOML = "concept.toml"
 
@@ -51,7 +52,7 @@ class Concept:
 
     Attributes
     ----------
-    name : a row of the catalogue, or the folder's own name.
+    name : a row of the catalogue, or the folder's name.
     class_noun : a coarse common word for it, e.g. "string instrument".
     rare_word : the identifier that DreamBooth puts before the class noun.
     group : "percussion and beats", "solo melodic", "multi-instrument" or "own recordings".
@@ -92,7 +93,7 @@ class ConceptToml(BaseModel, extra="forbid", strict=True):
     """What a folder's `concept.toml` may say."""
 
     class_noun: Words | None = None
-    rare_word: Words = OWN_RARE_WORD
+    rare_word: Words = DEFAULT_RARE_WORD
     tempo_constant: bool = True
     harmonic: bool = True
 
@@ -102,10 +103,10 @@ def catalogue() -> pd.DataFrame:
 
     Raises
     ------
-    ValueError : the table is not whole, or a field of it is not what it may be.
+    ValueError : the table is cut, or a field has a value that is not allowed.
     """
     path = DATA_DIR / "concepts.csv"
-    rows = [checked(CatalogueRow, row, f"{path}, {row['name']}") for row in read_rows(path, "name")]
+    rows = [validate(CatalogueRow, row, f"{path}, {row['name']}") for row in read_rows(path, "name")]
     return pd.DataFrame([row.model_dump() for row in rows])
 
 
@@ -122,7 +123,7 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare
     ----------
     name_or_folder : "sitar", "paper/sitar", or a folder with sound files. A name in the catalogue comes
         first.
-    class_noun, rare_word : replace the catalogue's or the folder's own words.
+    class_noun, rare_word : replace the catalogue's words or the folder's.
 
     Raises
     ------
@@ -132,13 +133,13 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare
     table = catalogue().set_index("name")
     name = str(name_or_folder)
     words = {"class_noun": class_noun, "rare_word": rare_word}
-    checked(ConceptToml, {key: value for key, value in words.items() if value}, name)
+    validate(ConceptToml, {key: value for key, value in words.items() if value}, name)
     if name in table.index:
         return _catalogued(name, table.loc[name], words)
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
-        return _own(folder, words)
-    fetched = f'; "{PAPER_PREFIX}{name}" is the paper\'s own' if PAPER_PREFIX + name in table.index else ""
+        return _from_folder(folder, words)
+    fetched = f'; "{PAPER_PREFIX}{name}" is the paper\'s' if PAPER_PREFIX + name in table.index else ""
     raise FileNotFoundError(
         f'"{name}" is neither a concept nor a folder (looked in {Path.cwd()}){fetched}. Shipped: '
         f"{', '.join(list_concepts())}."
@@ -169,15 +170,15 @@ def _how_to_get(row: pd.Series, folder: Path) -> str:
         return "Restore the folder from the repository (`git checkout -- data/clips`)."
     if row["video_id"] and not row["voice"]:
         return "Fetch them with `make clips-paper`."
-    return f"They cannot be fetched ({row['note']}); put recordings of your own there, or name another folder."
+    return f"They cannot be fetched ({row['note']}); put your recordings into that folder, or name another one."
 
 
-def _own(folder: Path, words: dict[str, str | None]) -> Concept:
+def _from_folder(folder: Path, words: dict[str, str | None]) -> Concept:
     toml = _read_concept_toml(folder)
     clips = sound_files(folder)
     class_noun = words["class_noun"] or toml.class_noun
     if class_noun is None:
-        class_noun = OWN_CLASS_NOUN
+        class_noun = DEFAULT_CLASS_NOUN
         warnings.warn(
             f'{folder.name}: no class noun was given, so "{class_noun}" is used. Write class_noun = "drum beat", or '
             f"what it is, into a {CONCEPT_TOML} in the folder, or give class_noun where a notebook asks for it.",
@@ -187,7 +188,7 @@ def _own(folder: Path, words: dict[str, str | None]) -> Concept:
         name=plain_name(folder.resolve().name),
         class_noun=class_noun,
         rare_word=words["rare_word"] or toml.rare_word,
-        group=OWN_GROUP,
+        group=FOLDER_GROUP,
         clips=clips,
         tempo_constant=toml.tempo_constant,
         harmonic=toml.harmonic,
@@ -198,9 +199,9 @@ def _own(folder: Path, words: dict[str, str | None]) -> Concept:
 def _read_concept_toml(folder: Path) -> ConceptToml:
     path = folder / CONCEPT_TOML
     if path.is_file():
-        return checked(ConceptToml, read_toml(path), str(path))
+        return validate(ConceptToml, read_toml(path), str(path))
     for other in sorted(p.name for p in folder.iterdir() if p.name.lower().startswith(CONCEPT_TOML)):
-        raise ValueError(f"{folder / other}: rename it to {CONCEPT_TOML}, or it is not read.")
+        raise ValueError(f"{folder / other}: not read under this name. Rename it to {CONCEPT_TOML}.")
     return ConceptToml()
 
 
@@ -219,24 +220,27 @@ def load_clips(concept: Concept, n: int | None = None) -> list[np.ndarray]:
 
     Raises
     ------
-    ValueError : `n` is below 1, or a file is unusable; the message names it. Fewer clips than `n` is a
-        warning.
+    ValueError : `n` is below 1, or a file is unusable; the message names it.
+
+    Warns
+    -----
+    UserWarning : fewer clips than `n`, or something was done to a file beyond averaging and resampling.
     """
     if n is not None and n < 1:
         raise ValueError(f"n={n}: ask for at least one clip of {concept.name}.")
     if n is not None and n > len(concept.clips):
         warnings.warn(
-            f"{concept.name}: {n} clips asked for, {len(concept.clips)} there are; using those.", stacklevel=2
+            f"{concept.name}: {n} clips were requested; it has {len(concept.clips)}, which are used.", stacklevel=2
         )
     recordings = [load_recording(path) for path in concept.clips[:n]]
     for recording in recordings:
         if recording.notes:
-            warnings.warn(f"{shown(recording.path)}: {'; '.join(recording.notes)}.", stacklevel=2)
+            warnings.warn(f"{label(recording.path)}: {'; '.join(recording.notes)}.", stacklevel=2)
     return [fit_length(recording.clip, round(CLIP_S * RATE_HZ)) for recording in recordings]
 
 
 def clips_hash(concept: Concept) -> str:
-    """A hash of what is in a concept's files, so that another recording under the same name is another concept."""
+    """A hash of the contents of a concept's files: another recording under the same name is another concept."""
     whole = hashlib.sha256()
     for path in concept.clips:
         stat = path.stat()
@@ -246,7 +250,7 @@ def clips_hash(concept: Concept) -> str:
 
 @lru_cache(maxsize=4096)
 def _digest_of(path: Path, *_state: int) -> bytes:
-    """The digest of a file, read again only when it is another one: a grid asks hundreds of times."""
+    """A file's digest, computed again only after the file changed: a grid needs it hundreds of times."""
     return hashlib.sha256(path.read_bytes()).digest()
 
 
@@ -256,9 +260,9 @@ def are_stand_ins(names: Iterable[str]) -> bool:
     return set(names) <= set(table.loc[table["origin"] == "stand-in", "name"])
 
 
-def own_folder(concept: Concept) -> Path | None:
-    """The folder of a concept that is one's own recordings; None of one in the catalogue."""
-    return concept.clips[0].resolve().parent if concept.group == OWN_GROUP else None
+def recordings_folder(concept: Concept) -> Path | None:
+    """The folder of a concept that was loaded from one; None for the catalogue's concepts."""
+    return concept.clips[0].resolve().parent if concept.group == FOLDER_GROUP else None
 
 
 def backgrounds(recorded: bool = False) -> list[np.ndarray]:

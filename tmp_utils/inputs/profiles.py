@@ -4,7 +4,7 @@ Conventions: a profile is a table of `data/profiles.toml`: a backbone, an embedd
 method's hyperparameters. A setup is a row of `data/setups.csv`: a method and the one thing that varies
 (paper, section 3). Nothing here touches a model.
 
-TMP_PROFILES, a variable, names a file of the reader's own whose tables are laid over those of `data/profiles.toml`.
+The environment variable TMP_PROFILES names another such file, whose tables are laid over those of `data/profiles.toml`.
 
 DATA_DIR      : the folder of everything that is read and never written; the variable TMP_DATA_DIR moves it.
 load_profile  : name -> Profile.
@@ -22,13 +22,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, create_model
 from pydantic.dataclasses import dataclass
 
-from tmp_utils.inputs.tables import Count, Name, NotNegative, Positive, Words, checked, read_rows, read_toml
+from tmp_utils.inputs.tables import Count, Name, NotNegative, Positive, Words, read_rows, read_toml, validate
 
-OWN_PROFILES = "TMP_PROFILES"
+PROFILES_VARIABLE = "TMP_PROFILES"
 DATA_DIR = Path(os.environ.get("TMP_DATA_DIR", Path(__file__).resolve().parents[2] / "data"))
 
 
-# What a profile may say of a method, and within which range; `personalize.recipe.Hyperparameters` says what each means.
+# Ranges of a method's hyperparameters; `personalize.recipe.Hyperparameters` explains each.
 RANGES = {
     **dict.fromkeys(("steps", "batch_size", "accumulation", "checkpoint_every", "n_vectors", "prior_clips"), Count),
     **dict.fromkeys(("lr", "ti_lr", "max_grad_norm"), Positive),
@@ -55,9 +55,9 @@ class Profile:
     guidance_scale : classifier-free guidance, dimensionless; 1 is none.
     inference_steps, scheduler : how many denoising steps, and by which diffusers scheduler.
     reconstruction_clips, clips_per_prompt, n_editability_prompts : how many clips are generated for each adapter: of
-        the reconstruction prompt, of each editability prompt, and how many of those there are.
+        the reconstruction prompt, of each editability prompt, and how many of those.
     clip_s : duration of a generated clip in seconds.
-    methods : hyperparameters by method name; `lr`, `steps`, `batch_size` and the method's own.
+    methods : hyperparameters by method name; `lr`, `steps`, `batch_size` and what the method adds.
     """
 
     name: Name
@@ -132,15 +132,15 @@ def load_profile(name: str) -> Profile:
     if name not in tables:
         raise ValueError(f'unknown profile "{name}"; {_places()} has {", ".join(tables)}.')
     values = _inherited(tables, name, ())
-    profile = checked(Profile, {"name": name, **values}, f"{_places()}, [{name}]")
+    profile = validate(Profile, {"name": name, **values}, f"{_places()}, [{name}]")
     for method, hyperparameters in profile.methods.items():
-        checked(MethodValues, hyperparameters, f"{_places()}, [{name}.methods] {method}")
+        validate(MethodValues, hyperparameters, f"{_places()}, [{name}.methods] {method}")
     return profile
 
 
 def _places() -> str:
     """The files that profiles come from, for messages."""
-    return " with ".join([str(DATA_DIR / "profiles.toml"), *filter(None, [os.environ.get(OWN_PROFILES)])])
+    return " with ".join([str(DATA_DIR / "profiles.toml"), *filter(None, [os.environ.get(PROFILES_VARIABLE)])])
 
 
 def _profiles_table() -> dict[str, dict]:
@@ -163,19 +163,19 @@ def _read_profiles(path: Path, ends_in_newline: bool = False) -> dict[str, dict]
 
 def _reader_tables() -> dict[str, dict]:
     """The tables of the reader's file, if `TMP_PROFILES` names one."""
-    path = os.environ.get(OWN_PROFILES)
+    path = os.environ.get(PROFILES_VARIABLE)
     if not path:
         return {}
     try:
         return _read_profiles(Path(path).expanduser())
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{OWN_PROFILES}={path}: {error} It should name a TOML file like data/profiles.toml."
+            f"{PROFILES_VARIABLE}={path}: {error} It should name a TOML file like data/profiles.toml."
         ) from error
 
 
 def _overlaid(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """`values` where they say something, else `base`; methods key by key."""
+    """`values` over `base`, methods key by key."""
     methods = dict(base.get("methods", {}))
     for method, hyperparameters in values.get("methods", {}).items():
         methods[method] = {**methods.get(method, {}), **hyperparameters}
@@ -204,7 +204,7 @@ def list_setups(method: str | None = None) -> list[Setup]:
     """
     path = DATA_DIR / "setups.csv"
     rows = read_rows(path, ("method", "setup"))
-    setups = [checked(Setup, row, f"{path}, {row['method']}-{row['setup']}") for row in rows]
+    setups = [validate(Setup, row, f"{path}, {row['method']}-{row['setup']}") for row in rows]
     if method is None:
         return setups
     methods = list(dict.fromkeys(setup.method for setup in setups))

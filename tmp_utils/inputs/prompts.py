@@ -1,12 +1,12 @@
-"""What is asked of a model, for training and for generation.
+"""Prompts, for training and for generation.
 
 Conventions: a template is an English sentence with one "{}" where the words for a concept go: a placeholder
 token, a rare word and a class noun, or the class noun alone. All of them are rows of `data/prompts.csv`.
 
 Prompt                : one template with its id, kind and family.
 training_templates    : neutral sentences to learn a concept with (paper, section 3: "A recording of a S*").
-reconstruction_prompt : the sentence that asks for the concept itself.
-editability_prompts   : the sentences that ask for the concept in another setting.
+reconstruction_prompt : the prompt for the concept itself.
+editability_prompts   : the prompts for the concept in another setting.
 fill                  : a template and words -> a prompt.
 """
 
@@ -16,7 +16,7 @@ from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.inputs.tables import Name, checked, read_rows
+from tmp_utils.inputs.tables import Name, read_rows, validate
 
 FAMILIES = ("genre", "recording", "accompaniment", "background", "mood")
 
@@ -42,12 +42,12 @@ def training_templates() -> list[str]:
 
 
 def reconstruction_prompt() -> Prompt:
-    """The one sentence that asks for the concept as it is."""
+    """The prompt for the concept itself."""
     return _prompts("reconstruction")[0]
 
 
 def editability_prompts(n: int | None = None) -> list[Prompt]:
-    """The sentences that ask for the concept in another setting, in the file's order.
+    """The prompts for the concept in another setting, in the file's order.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def editability_prompts(n: int | None = None) -> list[Prompt]:
 
     Raises
     ------
-    ValueError : `n` is not between 1 and the number there is.
+    ValueError : `n` is not between 1 and their number.
     """
     prompts = _prompts("editability")
     if n is None:
@@ -86,7 +86,7 @@ def fill(template: str, words: str) -> str:
 
 def _prompts(kind: str) -> list[Prompt]:
     path = DATA_DIR / "prompts.csv"
-    prompts = [checked(Prompt, row, f"{path}, {row['id']}") for row in read_rows(path, "id")]
+    prompts = [validate(Prompt, row, f"{path}, {row['id']}") for row in read_rows(path, "id")]
     if not (prompts := [prompt for prompt in prompts if prompt.kind == kind]):
         raise ValueError(f"{path}: no {kind} prompt. Restore the file (`git checkout -- data`).")
     return prompts

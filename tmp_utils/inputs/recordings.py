@@ -4,7 +4,7 @@ Conventions: a recording is used from its start, for `CLIP_S` at most. The part 
 `LEVELS_LUFS`, and less than a fifth of it may be silent. Otherwise the loudest part of the first ten minutes is taken,
 without silence at its ends. What was done to a file is noted.
 
-sound_files      : folder -> its sound files; what is left out is named.
+sound_files      : folder -> its sound files; a warning names those left out.
 load_recording   : file -> Recording, or an error that names the file, the fault and the remedy.
 recordings_table : Concept -> file, seconds used, level, and what was done to it.
 """
@@ -20,15 +20,8 @@ import numpy as np
 import soxr
 
 from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, loudness_lufs, refuse_unusable
-from tmp_utils.inputs.containers import (
-    LIBSNDFILE_SUFFIXES,
-    SUFFIXES,
-    Sound,
-    mix_down,
-    read_sound,
-    refuse_irregular,
-    shown,
-)
+from tmp_utils.inputs.containers import label
+from tmp_utils.inputs.sounds import LIBSNDFILE_SUFFIXES, SUFFIXES, Sound, mix_down, read_sound, refuse_irregular
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +31,10 @@ if TYPE_CHECKING:
 LEVELS_LUFS = (-50.0, 0.0)
 MAX_SILENT = 0.2  # of a clip
 SILENCE_LUFS = -70.0  # the absolute gate of ITU-R BS.1770-4
-SILENCE_BELOW_LEVEL_DB = 40  # and what lies so far under the clip's own level is no part of the music either
+SILENCE_BELOW_LEVEL_DB = 40  # quieter blocks than this below the clip's level count as silent too
 HOP_S = 0.05  # silence is measured in blocks of this
 SEARCH_S = 600.0
-OFFSET = 0.25  # of the sound's own RMS; a synthesizer's asymmetric waves reach 0.2
+OFFSET = 0.25  # of the sound's RMS; a synthesizer's asymmetric waves reach 0.2
 OTHER_SCALE_PEAK = 32.0  # 30 dB over full scale: whole numbers that were stored as floats
 INTEGER_SCALES = (2**15, 2**23, 2**31)
 
@@ -71,25 +64,23 @@ def sound_files(folder: Path) -> tuple[Path, ...]:
 
     Raises
     ------
-    ValueError, FileNotFoundError : there is no sound file, or one that is no regular file.
+    ValueError, FileNotFoundError : no sound file, or one that is a pipe or a broken link.
     """
     entries = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda path: path.name)
-    paths = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.is_dir()]
-    left_out = [f"{shown(p)}: a folder; move the sound files in it up" for p in entries if _holds_sound(p)]
+    paths, left_out = [p for p in entries if p.suffix.lower() in SUFFIXES and not p.is_dir()], []
+    if folders := [label(p) for p in entries if _holds_sound(p)]:
+        left_out.append(f"{', '.join(folders)} (folders: move the sound files in them up)")
     if shutil.which("ffmpeg") is None:
-        unreadable = [p for p in paths if p.suffix.lower() not in LIBSNDFILE_SUFFIXES]
-        left_out += [
-            f"{shown(p)}: needs ffmpeg, which is not installed; install it, or convert to wav" for p in unreadable
-        ]
-        paths = [p for p in paths if p not in unreadable]
-    reasons = "; ".join(left_out)
+        unreadable = [label(p) for p in paths if p.suffix.lower() not in LIBSNDFILE_SUFFIXES]
+        paths = [p for p in paths if p.suffix.lower() in LIBSNDFILE_SUFFIXES]
+        if unreadable:
+            left_out.append(f"{', '.join(unreadable)} (they need ffmpeg: install it, or convert them to wav)")
+    left_out = f"left out: {'; '.join(left_out)}." if left_out else ""
     if not paths:
-        raise ValueError(
-            f"{folder}: no sound files in it; expected {', '.join(SUFFIXES)}. Put about five clips there."
-            + (f" Left out: {reasons}." if left_out else "")
-        )
+        expected = f"expected {', '.join(SUFFIXES)}"
+        raise ValueError(f"{folder}: no sound files in it; {expected}. Put about five clips there. {left_out}".rstrip())
     if left_out:
-        warnings.warn(f"{folder.name}: left out {reasons}.", stacklevel=4)
+        warnings.warn(f"{folder.name}: {left_out}", stacklevel=4)
     for path in paths:
         refuse_irregular(path)
     return tuple(paths)
@@ -98,7 +89,7 @@ def sound_files(folder: Path) -> tuple[Path, ...]:
 def _holds_sound(path: Path) -> bool:
     if not path.is_dir() or path.is_symlink():
         return False
-    return path.suffix.lower() in SUFFIXES or any(p.suffix.lower() in SUFFIXES for p in path.iterdir())
+    return path.suffix.lower() in SUFFIXES or any(p.suffix.lower() in SUFFIXES for p in path.glob("*"))
 
 
 def load_recording(path: Path) -> Recording:
@@ -106,7 +97,7 @@ def load_recording(path: Path) -> Recording:
 
     Raises
     ------
-    FileNotFoundError : there is no such file.
+    FileNotFoundError : no such file.
     ValueError : it cannot be read whole, or its loudest part is silent for more than a fifth, too faint, or too short.
     """
     sound = read_sound(path, duration_s=CLIP_S)
@@ -119,7 +110,7 @@ def load_recording(path: Path) -> Recording:
         clip = clip[start:end]
         if fault := _fault(clip):
             raise ValueError(
-                f"{shown(path)}: its loudest part {fault}. Choose another part of the recording, make it louder, or "
+                f"{label(path)}: its loudest part {fault}. Choose another part of the recording, make it louder, or "
                 "leave the file out."
             )
         part = f"{start / RATE_HZ:.2f} to {end / RATE_HZ:.2f} s are used"
@@ -129,7 +120,7 @@ def load_recording(path: Path) -> Recording:
 
 def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, tuple[str, ...]]:
     """Mono at 16 kHz, on the scale of 1.0 and around zero."""
-    refuse_unusable(shown(path), sound.frames, sound.duration_s)
+    refuse_unusable(label(path), sound.frames, sound.duration_s)
     mono, notes = mix_down(sound)
     hole_s = _longest_hole(sound.frames) / sound.rate_hz
     if hole_s > HOP_S:
@@ -202,7 +193,7 @@ def recordings_table(concept: "Concept") -> "pd.DataFrame":
 
     rows = [
         {
-            "file": shown(recording.path),
+            "file": label(recording.path),
             "start_s": round(recording.start_s, 2),
             "seconds": round(len(recording.clip) / RATE_HZ, 2),
             "level_lufs": round(recording.level_lufs, 1),

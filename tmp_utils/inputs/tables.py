@@ -5,7 +5,7 @@ line and a newline at its end, so that a cut one is noticed. Every error names f
 
 read_rows : CSV -> its rows, as text.
 read_toml : TOML -> its tables.
-checked   : values -> a pydantic class, or one error that names each field that is wrong.
+validate  : values -> a pydantic class, or one error that names each field that is wrong.
 Name, Words, Positive, ... : what a field may be.
 """
 
@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError
 
-REMEDY = "Mend it, or restore it from where it came from (`git checkout -- data` for the shipped ones)."
+REMEDY = "Correct the file; `git checkout -- data` restores the shipped ones."
 
 
 def _words(text: str) -> str:
@@ -50,7 +50,7 @@ def read_rows(path: Path, key: str | tuple[str, ...]) -> list[dict[str, str]]:
 
     Raises
     ------
-    FileNotFoundError : there is no such file.
+    FileNotFoundError : no such file.
     ValueError : it is not a whole CSV in UTF-8, or has a row twice.
     """
     text = _read_text(path)
@@ -71,7 +71,7 @@ def read_rows(path: Path, key: str | tuple[str, ...]) -> list[dict[str, str]]:
     for line, row in enumerate(rows, 2):
         values = tuple(row[column] for column in keys)
         if values in seen:
-            raise ValueError(f"{path}, row {line}: {', '.join(values)} is there twice. {REMEDY}")
+            raise ValueError(f"{path}, row {line}: {', '.join(values)} appears twice. {REMEDY}")
         seen.add(values)
     return rows
 
@@ -85,7 +85,7 @@ def read_toml(path: Path, ends_in_newline: bool = False) -> dict[str, Any]:
 
     Raises
     ------
-    FileNotFoundError : there is no such file.
+    FileNotFoundError : no such file.
     ValueError : it is not TOML in UTF-8.
     """
     text = _read_text(path)
@@ -115,7 +115,7 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def checked(kind: type, values: dict[str, Any], place: str) -> Any:
+def validate(kind: type, values: dict[str, Any], place: str) -> Any:
     """Return `kind(**values)`.
 
     Parameters
@@ -141,4 +141,5 @@ def _fault(error: dict, kind: type) -> str:
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         return f"{field} is not understood; expected {', '.join(inspect.signature(kind).parameters)}"
     allowed = error["msg"].removeprefix("Value error, ").replace("Input should be", "expected")
+    allowed = allowed.replace("a valid boolean", "true or false (yes or no in a table)")
     return f"{field} = {error['input']!r}; {allowed}"

@@ -3,8 +3,8 @@
 Conventions: the libraries only log keys that a weights file lacks, and give those parameters random values. Here that
 is an error, as are keys that nothing reads, shapes that differ, values that are not finite, and matrices of zeros.
 
-A Hugging Face id may name a commit, `id@revision`; a file from elsewhere is the one that was there at its first use,
-whose SHA-256 is kept beside it.
+A Hugging Face id may name a commit, `id@revision`. A file from elsewhere must stay the one of its first use,
+when its SHA-256 is recorded beside it.
 
 load_whole     : class + folder -> model.
 readable       : what a library raises about a damaged file, as one error.
@@ -39,7 +39,7 @@ def load_whole(kind: type, place: str | Path, part: str, **kwargs):
 
     Raises
     ------
-    ValueError : weights that are damaged, or not all there; the message names the part and the keys.
+    ValueError : weights that are damaged or incomplete; the message names the part and the keys.
     OSError : a Hugging Face id that cannot be reached.
     """
     with readable(place, part):
@@ -67,13 +67,13 @@ def readable(place: str | Path, part: str) -> Iterator[None]:
 
 
 def split_revision(name: str) -> tuple[str, str | None]:
-    """Split a Hugging Face id into the repository and the commit, tag or branch after "@"; None if there is none."""
+    """Split a Hugging Face id into the repository and the commit, tag or branch after "@"; or None."""
     repository, _, revision = name.partition("@")
     return repository, revision or None
 
 
 def check_recorded(path: Path) -> str:
-    """Return a file's SHA-256, which is kept in `<name>.sha256` beside it when it is first used.
+    """Return a file's SHA-256, which is recorded in `<name>.sha256` beside it at its first use.
 
     Raises
     ------

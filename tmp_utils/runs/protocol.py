@@ -27,7 +27,7 @@ import pandas as pd
 
 from tmp_utils.files import write_csv, write_json
 from tmp_utils.inputs.audio import overs_counted, save_clip
-from tmp_utils.inputs.concepts import Concept, load_clips, own_folder
+from tmp_utils.inputs.concepts import Concept, load_clips, recordings_folder
 from tmp_utils.inputs.profiles import Profile, Setup, load_profile
 from tmp_utils.metrics.embed import Embedder, load_embedder
 from tmp_utils.metrics.table import UNTRAINED, read_table
@@ -115,7 +115,7 @@ def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable
 
 def _open(lab: Lab, concept: Concept, setup: Setup | None, seed: int, say: Callable) -> RunFolder:
     folder, identity = lab.run_folder(concept, setup, seed), lab.identity(concept, setup, seed)
-    return open_run(folder, identity, lab.backbone, say, own_folder(concept))
+    return open_run(folder, identity, lab.backbone, say, recordings_folder(concept))
 
 
 def _finish(lab: Lab, run: RunFolder, concept: Concept, setup: Setup, seed: int, say: Callable) -> Path:

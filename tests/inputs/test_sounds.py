@@ -1,4 +1,4 @@
-"""Sound files with odd containers: read whole, or refused by name."""
+"""Sound files as people have them: read whole, or refused by name."""
 
 import shutil
 import struct
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tmp_utils.inputs.containers import Sound, mix_down, read_sound
+from tmp_utils.inputs.sounds import Sound, mix_down, read_sound
 
 RATE_HZ = 16_000
 TONE = (0.3 * np.sin(np.arange(3 * RATE_HZ) / 5)).astype("float32")
@@ -17,7 +17,7 @@ needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg
 
 
 def wav(path, samples=NOISE, data_bytes=None, rate_hz=RATE_HZ, bytes_per_s=None, before=b"", after=b""):
-    """Write a 16-bit wav whose header says what it is told to."""
+    """Write a 16-bit wav with any header."""
     data = (samples * 32767).astype("<i2").tobytes()
     bytes_per_s = 2 * rate_hz if bytes_per_s is None else bytes_per_s
     fmt = b"fmt " + struct.pack("<IHHIIHH", 16, 1, 1, rate_hz, bytes_per_s, 2, 16)
@@ -57,7 +57,7 @@ def test_a_wav_whose_sound_goes_on_after_its_promised_end_is_read_to_its_end(tmp
     sound = read_sound(wav(tmp_path / "a.wav", data_bytes=data_bytes))
     assert np.abs(sound.frames[:, 0] - NOISE).max() < 1e-4
     assert sound.notes == (
-        f"its header promises {data_bytes} bytes of sound; all {2 * len(NOISE)} that are there are read",
+        f"its header promises {data_bytes} bytes of sound; all {2 * len(NOISE)} in the file are read",
     )
 
 
@@ -82,7 +82,7 @@ def test_a_header_that_contradicts_itself_is_noted(tmp_path):
 
 @pytest.mark.parametrize("rate_hz", [1, 7])
 def test_a_rate_that_no_recording_has_is_refused(tmp_path, rate_hz):
-    with pytest.raises(ValueError, match=rf"a\.wav: its header gives a sampling rate of {rate_hz} Hz; expected 4000"):
+    with pytest.raises(ValueError, match=rf"a\.wav: a sampling rate of {rate_hz} Hz; expected 4000"):
         read_sound(wav(tmp_path / "a.wav", rate_hz=rate_hz))
 
 
@@ -142,7 +142,7 @@ def test_a_flac_whose_samples_fail_its_checksum_is_noted(tmp_path):
 
 
 @needs_ffmpeg
-def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(tmp_path):
+def test_an_mp3_that_does_not_give_its_length_is_read_to_its_end(tmp_path):
     wav(tmp_path / "a.wav", np.concatenate([NOISE, np.zeros(9 * RATE_HZ, "float32"), NOISE]))
     convert(tmp_path / "a.wav", tmp_path / "a.mp3", "-q:a", "0", "-write_xing", "0")
     with soundfile.SoundFile(tmp_path / "a.mp3") as file:
@@ -150,7 +150,7 @@ def test_an_mp3_that_does_not_tell_its_length_is_read_to_its_end(tmp_path):
     sound = read_sound(tmp_path / "a.mp3", duration_s=20)
     assert sound.duration_s == pytest.approx(15, abs=0.15)
     assert level(sound.frames[-2 * RATE_HZ : -RATE_HZ]) == pytest.approx(level(NOISE), rel=0.1)
-    assert sound.notes == (f"its header does not tell its length; {sound.duration_s:.2f} s are in it",)
+    assert sound.notes == (f"its header does not give its length; {sound.duration_s:.2f} s were read",)
 
 
 @needs_ffmpeg
