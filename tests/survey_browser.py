@@ -14,12 +14,12 @@ ARGUMENTS = [
 
 def chromium_path():
     """Where Chromium is; without one the test is skipped, except in CI, where it fails."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None and os.environ.get("CI"):
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None and os.environ.get("CI"):
         pytest.fail("CI has no Chromium, and the page must be tested in a real browser: install chromium.")
-    if found is None:
+    if path is None:
         pytest.skip("no Chromium on this machine; install one (apt install chromium) to test the page in it")
-    return found
+    return path
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Run folders of short sines, as the listening study finds them."""
+"""Run folders of short sines, to build questionnaires from."""
 
 import numpy as np
 import pandas as pd
@@ -27,9 +27,9 @@ def make_run(runs_dir, concept, variant, n_prompts=3, n_clips=2, seed=0, duratio
             file = f"{prompt.id}-{index}.wav"
             level = 0.1 + 0.08 * k + 0.02 * index  # so that loudness has to be matched
             save_clip(folder / "clips" / file, sine(hz + 37 * k + 11 * index, duration_s, level))
-            asked = {"file": file, "prompt_id": prompt.id, "kind": prompt.kind, "family": prompt.family}
+            row = {"file": file, "prompt_id": prompt.id, "kind": prompt.kind, "family": prompt.family}
             sound = {"seed": 0, "duration_s": duration_s, "peak": level, "level_lufs": -20.0}
-            rows.append({**asked, "prompt": prompt.template.format("<secret>"), "index": index, **sound})
+            rows.append({**row, "prompt": prompt.template.format("<secret>"), "index": index, **sound})
     write_csv(folder / "clips" / "clips.csv", pd.DataFrame(rows))
     write_json(
         folder / "run.json",

@@ -35,15 +35,15 @@ def page(site):
     context = site[2].new_context()
     page = context.new_page()
     page.set_default_timeout(TIMEOUT_MS)
-    page.asked = []
+    page.requests = []
     page.faults = []
-    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("request", lambda request: page.requests.append(request.url))
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("console", lambda said: page.faults.append(said.text) if "Content Security" in said.text else None)
     page.goto(site[1])
     yield page
     assert page.faults == []
-    assert [url for url in page.asked if not url.startswith((site[1], "data:"))] == []
+    assert [url for url in page.requests if not url.startswith((site[1], "data:"))] == []
     context.close()
 
 
@@ -246,7 +246,7 @@ def test_a_page_that_was_open_while_the_study_was_started_anew_goes_on(site, pag
         assert page.locator("#count").inner_text() == "Question 2 of 4"
     finally:
         served.close()
-        page.asked.clear()  # another address than the site's
+        page.requests.clear()  # another address than the site's
 
 
 def test_a_wrong_number_of_beeps_and_an_unknown_code_are_told(site, page):

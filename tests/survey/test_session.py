@@ -67,7 +67,7 @@ def enter(sessions):
 def load(sessions, code, position, slot, share=1.0):
     """Take a share of a clip's bytes, from its beginning."""
     delivery = sessions.clip(code, position, slot)
-    delivery.sent(0, round(share * delivery.path.stat().st_size))
+    delivery.count(0, round(share * delivery.path.stat().st_size))
 
 
 def hear(sessions, state, seconds=0.6):
@@ -302,15 +302,15 @@ def test_a_clip_counts_as_heard_only_as_far_as_its_bytes_were_sent(sessions, clo
     size = delivery.path.stat().st_size
     with pytest.raises(Refused, match="not been loaded"):  # named, and nothing was taken of it
         sessions.listen(code, 0, "a", True)
-    delivery.sent(0, 1)
+    delivery.count(0, 1)
     assert play("a")
     for _ in range(100):  # the same tenth again and again
-        delivery.sent(0, size // 10)
+        delivery.count(0, size // 10)
     assert play("a")
     for start in range(size // 2, size):  # the second half, byte by byte, and more than once
-        delivery.sent(start, start + 1)
+        delivery.count(start, start + 1)
     assert play("a")
-    delivery.sent(size // 10, size // 2)
+    delivery.count(size // 10, size // 2)
     assert not play("a")
     with pytest.raises(Refused, match="listen to"):
         sessions.answer(code, 0, "A")

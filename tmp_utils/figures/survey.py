@@ -1,12 +1,12 @@
-"""Pictures of the listening study: who is preferred, whether CLAP agrees, how many participants it takes.
+"""Figures of the listening study: what participants prefer, whether CLAP agrees, how many participants are needed.
 
-Conventions: functions of the tables of `tmp_utils.survey.analysis`, `.models` and `.power`. Answers of a
-simulated rater are named so under the title of every figure, whatever the caller's note.
+Conventions: functions of the tables of `tmp_utils.survey.analysis`, `.models` and `.power`. Every figure of answers
+of a simulated rater says so under its title.
 
 preference_bars : shares with their intervals, Table 2 as bars; published shares beside them if given.
-agreement_plot  : people's preference against a metric's, one point a question.
-power_curves    : the chance of showing a difference over the number of participants.
-claims_plot     : a difference's interval over how much one participant's answers resemble each other.
+agreement_plot  : people's preference against a metric's difference, one point a question.
+power_curves    : the chance of showing a difference, over the number of participants.
+claims_plot     : a difference's interval, over the intraclass correlation of one participant's answers.
 """
 
 import pandas as pd
@@ -20,7 +20,7 @@ OUTCOME_COLOURS = {"None": GREY, "Cannot decide": "#C3C8D0"}
 
 
 def with_source(note: str, table: pd.DataFrame) -> str:
-    """The note, led by a statement that the answers are simulated where any of them are."""
+    """Return the note; if any answers are simulated, it begins by saying so."""
     simulated = "source" in table and table["source"].astype(str).str.contains("simulated").any()
     return "<br>".join(part for part in (SIMULATED_NOTE if simulated else "", note) if part)
 
@@ -43,7 +43,7 @@ def preference_bars(
 
     Parameters
     ----------
-    table : from `preference_table`.
+    table : from `analysis.preference_table`.
     published : kind, outcome and share of another study, drawn as diamonds.
     """
     kinds = list(dict.fromkeys(table["kind"]))
@@ -122,7 +122,7 @@ def agreement_plot(
 
 
 def power_curves(
-    table: pd.DataFrame, title: str = "How many participants does a difference take?", note: str = ""
+    table: pd.DataFrame, title: str = "How many participants does a difference need?", note: str = ""
 ) -> go.Figure:
     """Return power over the number of participants, one line a difference; from `power_table`."""
     fig = go.Figure()
@@ -138,7 +138,7 @@ def power_curves(
         )
     fig.add_hline(y=0.8, line={"dash": "dot", "color": GREY}, annotation_text="80 %")
     fig.update_xaxes(title="Participants")
-    fig.update_yaxes(title="Chance of showing it", range=[0, 1.02], tickformat=".0%")
+    fig.update_yaxes(title="Chance of showing the difference", range=[0, 1.02], tickformat=".0%")
     fig.update_layout(legend={"title": {"text": "Difference of shares"}})
     return styled(fig, title, with_source(note, table))
 
@@ -161,5 +161,5 @@ def claims_plot(
         )
     fig.add_hline(y=0, line={"color": GREY})
     fig.update_xaxes(title="Intraclass correlation of one participant's answers")
-    fig.update_yaxes(title="First minus second", tickformat="+.0%")
+    fig.update_yaxes(title="Difference of shares, first minus second", tickformat="+.0%")
     return styled(fig, title, with_source(note, table))

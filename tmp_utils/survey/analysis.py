@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.metrics.intervals import LEVEL, N_RESAMPLES, wilson
-from tmp_utils.metrics.names import short_name
+from tmp_utils.metrics.names import key_of, short_name
 from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Questionnaire
 
 NEEDED = ("participant", "question", "kind", "catch", "first", "second", "side_a", "side_b", "choice", "source")
@@ -219,11 +219,12 @@ def pair_scores(questionnaire: Questionnaire, embedder, concepts: dict | None = 
         sides = [load_clip(questionnaire.clip(question.files[role])) for role in ("first", "second")]
         if question.kind == "reconstruction":
             concept = (concepts or {}).get(question.concept) or load_concept(question.concept)
-            target, metric = embedder.embed_clips(load_clips(concept)), short_name("clap_a")
+            target, metric = embedder.embed_clips(load_clips(concept)), "clap_a"
         else:
-            target, metric = embedder.embed_prompts([question.prompt]), short_name("clap_t")
+            target, metric = embedder.embed_prompts([question.prompt]), "clap_t"
         scores = (np.asarray(embedder.embed_clips(sides)) @ np.asarray(target).T).mean(axis=1)
-        rows.append([question.id, metric, *map(float, scores), embedder.name])
+        name = short_name(key_of(metric, embedder.name))
+        rows.append([question.id, name, *map(float, scores), embedder.name])
     return pd.DataFrame(rows, columns=["question", "metric", "score_first", "score_second", "embedder"])
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tmp_utils.files import write_csv
+from tmp_utils.survey.about import NEEDED
 from tmp_utils.survey.questions import load_questionnaire
 from tmp_utils.survey.session import TRAINING, Delivery, Refused, Rules, Sessions
 from tmp_utils.survey.store import Store
@@ -51,13 +52,13 @@ NO_LINK = (
 def create_app(sessions: Sessions) -> Doors:
     """Return the application; nothing is listening yet."""
 
-    def start(sent: dict, request: Request) -> dict:
+    def start(body: dict, request: Request) -> dict:
         address = request.client.host if request.client else ""
-        return sessions.start(sent.get("consent"), sent.get("invitation"), sent.get("recruitment"), address)
+        return sessions.start(body.get("consent"), body.get("invitation"), body.get("recruitment"), address)
 
     def step(name: str, *keys: str, max_bytes: int = MAX_BODY_BYTES) -> Route:
         method = getattr(sessions, name)
-        return _post(name, lambda sent, _: method(*(sent.get(key) for key in keys)), max_bytes)
+        return _post(name, lambda body, _: method(*(body.get(key) for key in keys)), max_bytes)
 
     def clip(code: str, position: str, slot: str) -> Delivery:
         return sessions.clip(code, int(position) if position.isdecimal() and len(position) < 9 else None, slot)
@@ -74,7 +75,7 @@ def create_app(sessions: Sessions) -> Doors:
         step("answer", "code", "position", "choice"),
         step("finish", "code", "training", "comment", max_bytes=MAX_CLOSING_BYTES),
     ]
-    app = Starlette(routes=routes)
+    app = Starlette(routes=routes, exception_handlers={Refused: _refusal})
     app.router.redirect_slashes = False  # a redirect would repeat whatever host the request named
     return Doors(app)
 
@@ -174,8 +175,10 @@ def _start(app: Doors, listener: socket.socket, share: bool) -> Page:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     until = time.monotonic() + START_S
-    while not server.started and thread.is_alive() and time.monotonic() < until:
+    while not server.started and time.monotonic() < until:
         time.sleep(0.01)
+    if not server.started:
+        raise RuntimeError(f"the page's server did not start within {START_S:.0f} s; its log is above.")
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     page = Page(f"http://{f'[{host}]' if ':' in host else host}:{port}/", server, thread)
@@ -194,11 +197,10 @@ def _start(app: Doors, listener: socket.socket, share: bool) -> Page:
 
 def _about(sessions: Sessions) -> dict:
     questionnaire = sessions.questionnaire
-    about = questionnaire.about
     return {
         "consent": list(questionnaire.consent),
-        **{name: getattr(about, name) for name in ("responsible", "purpose", "retention", "withdrawal", "contact")},
-        "recruitment": list(about.recruitment),
+        **{name: getattr(questionnaire.about, name) for name in NEEDED},
+        "recruitment": list(questionnaire.about.recruitment),
         "training": list(TRAINING),
         "total": len(questionnaire.questions),
     }
@@ -212,7 +214,8 @@ def _get(path: str, make: Callable[..., Any]) -> Route:
     """A route that answers with what `make` returns for the path's parts: a clip, or JSON."""
 
     async def endpoint(request: Request) -> Response:
-        return await _answer(functools.partial(make, **request.path_params))
+        content = await run_in_threadpool(make, **request.path_params)
+        return ClipResponse(content) if isinstance(content, Delivery) else JSONResponse(content)
 
     return Route(path, endpoint)
 
@@ -221,24 +224,11 @@ def _post(name: str, make: Callable[[dict, Request], dict], max_bytes: int = MAX
     """The route `/api/<name>`, which answers with what `make` returns for the JSON object that was posted."""
 
     async def endpoint(request: Request) -> Response:
-        try:
-            sent = await read_body(request, max_bytes)
-        except Refused as refused:
-            return _refusal(refused)
-        return await _answer(functools.partial(make, sent, request))
+        return JSONResponse(await run_in_threadpool(make, await read_body(request, max_bytes), request))
 
     return Route(f"/api/{name}", endpoint, methods=["POST"])
 
 
-async def _answer(make: Callable[[], Any]) -> Response:
-    """Run `make` in a thread; a refusal becomes its status and its words."""
-    try:
-        made = await run_in_threadpool(make)
-    except Refused as refused:
-        return _refusal(refused)
-    return ClipResponse(made) if isinstance(made, Delivery) else JSONResponse(made)
-
-
-def _refusal(refused: Refused) -> JSONResponse:
+async def _refusal(_request: Request, refused: Refused) -> Response:
     headers = {"retry-after": str(refused.retry_after_s)} if refused.retry_after_s else None
     return JSONResponse({"message": str(refused)}, status_code=refused.status, headers=headers)

@@ -7,7 +7,7 @@ which order clips were made, so which of two is whose.
 Doors            : ASGI middleware with the headers and the rule on origins.
 PatientProtocol  : HTTP/1.1, for a limited time per request.
 read_body        : a small JSON object that was posted.
-ClipResponse     : a clip or one range of it, with an account of the bytes that were sent.
+ClipResponse     : a clip or one range of it, and a count of the bytes that were sent.
 """
 
 import hashlib
@@ -105,18 +105,18 @@ async def read_body(request: Request, max_bytes: int) -> dict:
     if len(body) > max_bytes:
         raise Refused(413, misunderstood)
     try:
-        sent = json.loads(body)
+        content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Refused(400, misunderstood) from error
-    if not isinstance(sent, dict):
+    if not isinstance(content, dict):
         raise Refused(400, misunderstood)
-    return sent
+    return content
 
 
 class ClipResponse(Response):
-    """A clip, or the one range of it that was requested; every stretch that was sent is reported to `delivery.sent`.
+    """A clip, or the one range of it that was requested; every stretch that was sent is counted by `delivery`.
 
-    Nothing is reported of a HEAD request, nor of what a client that has gone did not take.
+    A HEAD request counts nothing, nor does what is left when a client hangs up.
     """
 
     def __init__(self, delivery: Delivery):
@@ -129,8 +129,8 @@ class ClipResponse(Response):
         content = await run_in_threadpool(self.delivery.path.read_bytes)
         etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         start, stop, status = 0, len(content), 200
-        if (wanted := request.headers.get("range")) and request.headers.get("if-range", etag) == etag:
-            start, stop, status = _range(wanted, len(content))
+        if (header := request.headers.get("range")) and request.headers.get("if-range", etag) == etag:
+            start, stop, status = _range(header, len(content))
         headers = {"content-type": "audio/wav", "accept-ranges": "bytes", "etag": etag}
         if status != 200:
             headers["content-range"] = f"bytes {f'{start}-{stop - 1}' if status == 206 else '*'}/{len(content)}"
@@ -143,7 +143,7 @@ class ClipResponse(Response):
                 await send({"type": "http.response.body", "body": content[start:end], "more_body": True})
                 if await request.is_disconnected():
                     return
-                self.delivery.sent(start, end)
+                self.delivery.count(start, end)
                 start = end
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

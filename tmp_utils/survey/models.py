@@ -1,9 +1,9 @@
-"""Models of preference: participants and items as random effects, and abilities of many variants.
+"""Models of preference: participants and questions as random effects, and abilities of many variants.
 
-Conventions: only decided answers enter (A or B). Effects are log-odds that the first variant wins; 0 is no
+Conventions: only decided answers count (A or B). Effects are log-odds that the first variant wins; 0 is no
 preference, and `share` is the same as a probability.
 
-mixed_model   : logistic model with participant and item effects, and the pull of side A.
+mixed_model   : logistic model with effects of participants, questions and side A.
 bradley_terry : one ability a variant, where more than two were compared.
 """
 
@@ -37,11 +37,11 @@ def mixed_model(answers: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     ValueError : more than two variants; use `bradley_terry`.
     """
     if (pairs := answers.loc[~answers["catch"], ["first", "second"]].drop_duplicates()).shape[0] > 1:
-        raise ValueError(f"{len(pairs)} pairs of variants arrived; a mixed model is of one. See bradley_terry.")
+        raise ValueError(f"{len(pairs)} pairs of variants; a mixed model needs one. Use bradley_terry for more.")
     wins = decided(answers)
     kinds = [kind for kind in ("reconstruction", "editability") if kind in set(wins["kind"])]
     if len(wins) < MIN_DECIDED:
-        status = f"{len(wins)} decided answers, and a model needs {MIN_DECIDED}"
+        status = f"{len(wins)} decided answers; a model needs {MIN_DECIDED}"
         return pd.DataFrame([{"effect": "none", "decided": len(wins), "status": status, "source": source_of(answers)}])
     from scipy.special import expit
     from scipy.stats import norm
@@ -100,12 +100,11 @@ def bradley_terry(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) ->
 
     Raises
     ------
-    ValueError : some variants never beat the others, or were never compared with them: their abilities have no
-        finite value.
+    ValueError : some variants never beat the others, or were never compared with them, so that no finite abilities fit.
     """
     wins = decided(answers)
     if wins.empty:
-        raise ValueError("no decided answers arrived: nobody preferred a clip, or everybody was left out.")
+        raise ValueError("no decided answers: nobody preferred a clip, or everybody was left out.")
     names = sorted({*wins["first"], *wins["second"]})
     number = {name: k for k, name in enumerate(names)}
     winner = wins["preferred"].map(number).to_numpy()
@@ -116,8 +115,8 @@ def bradley_terry(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) ->
     ability = _abilities(counts.sum(0))
     if ability is None:
         raise ValueError(
-            f"the abilities of {', '.join(names) or 'no variants'} are not finite: in some split of them, one "
-            "side never won. Ask more participants, or leave out the variant that always or never wins."
+            f"the abilities of {', '.join(names)} are not finite: some of these variants never won against the "
+            "others. Ask more participants, or leave out the variant that always or never wins."
         )
     rng = np.random.default_rng(seed)
     drawn = [_abilities(counts[rng.integers(0, len(counts), len(counts))].sum(0)) for _ in range(N_DRAWS)]

@@ -130,6 +130,6 @@ class NotebookSession:
 
     def _play(self, delivery: Delivery) -> None:
         content = delivery.path.read_bytes()
-        delivery.sent(0, len(content))
+        delivery.count(0, len(content))
         data = base64.b64encode(content).decode()
         self.player.value = f'<audio controls autoplay src="data:audio/wav;base64,{data}"></audio>'

@@ -68,7 +68,7 @@ def find_pairs(place: Place, variants: Sequence[str] = VARIANTS) -> pd.DataFrame
 
     Raises
     ------
-    ValueError : fewer than two variants are asked for, or the runs hold no pair of them.
+    ValueError : fewer than two variants, or no pair of them in the runs.
     """
     if len(set(variants)) < 2:
         raise ValueError(f"variants {list(variants)}: name two or more different ones, such as {VARIANTS}.")
@@ -137,18 +137,18 @@ def build_questionnaire(
         )
         content = questionnaire_content(questionnaire)
         version = content_hash(content, folder)
-        kept = root / f"study-{version}"
-        if not kept.exists():
+        final = root / f"study-{version}"
+        if not final.exists():
             write_json(folder / STUDY_FILE, {"version": version, **content})
-            folder.rename(kept)
-    (kept / STUDY_FILE).touch()  # the one that was built last is the newest, also if it was there before
+            folder.rename(final)
+    (final / STUDY_FILE).touch()  # the one that was built last is the newest, also if it was there before
     if questionnaire.left_out:
         warnings.warn(
             f"{len(questionnaire.left_out)} pairs were left out because a clip of theirs cannot be played: "
             + "; ".join(questionnaire.left_out),
             stacklevel=2,
         )
-    return load_questionnaire(kept)
+    return load_questionnaire(final)
 
 
 def _consent(questions: Sequence[Question], about: About) -> tuple[str, ...]:

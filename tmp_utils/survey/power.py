@@ -1,16 +1,16 @@
-"""How many participants show which difference, and what published percentages can claim.
+"""How many participants a difference needs, and what published percentages can claim.
 
 Conventions: shares are fractions in [0, 1] of all answers, undecided ones included. Answers of one participant
-resemble each other by an intraclass correlation `icc`; n answers of groups of m are worth n / (1 + (m - 1)
+resemble each other by an intraclass correlation `icc`; n answers in groups of m are worth n / (1 + (m - 1)
 icc) independent ones (the design effect, Kish 1965). Tests are two-sided sign tests on decided answers, in
 the normal approximation.
 
 effective_n         : how many independent answers a study is worth.
 power               : the chance that a study shows a difference.
 participants_needed : how many participants a difference needs.
-power_table         : both over a range, for a figure.
-participant_icc     : the correlation that answers show.
-claims              : what percentages from so many people and questions can claim.
+power_table         : power over a range of participants and differences, for a figure.
+participant_icc     : the intraclass correlation of answers.
+claims              : what percentages of a given number of people and questions can claim.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from tmp_utils.survey.analysis import decided
 
 POWER = 0.8
 PAPER_PARTICIPANTS, PAPER_QUESTIONS = 34, 10  # section 4: 34 users; half of 20 questions are of one kind
-ICCS = (0.0, 0.05, 0.1, 0.2)  # the paper states none, so what can be claimed is shown over a range
+ICCS = (0.0, 0.05, 0.1, 0.2)  # the paper states none, so claims are shown over a range
 
 
 def effective_n(participants: float, questions: int, icc: float) -> float:
@@ -31,12 +31,12 @@ def effective_n(participants: float, questions: int, icc: float) -> float:
 
     Raises
     ------
-    ValueError : icc is outside [0, 1], or there is no one and nothing to ask.
+    ValueError : icc is outside [0, 1], or there are no participants or no questions.
     """
     if not 0 <= icc <= 1 or participants <= 0 or questions < 1:
         raise ValueError(
-            f"participants={participants}, questions={questions}, icc={icc}: expected at least one of "
-            "either, and icc from 0 to 1."
+            f"participants={participants}, questions={questions}, icc={icc}: expected at least one participant and one "
+            "question, and icc from 0 to 1."
         )
     return participants * questions / (1 + (questions - 1) * icc)
 
@@ -57,9 +57,9 @@ def power(
 
 
 def participants_needed(
-    first: float, second: float, questions: int, icc: float = 0.1, wanted: float = POWER, level: float = LEVEL
+    first: float, second: float, questions: int, icc: float = 0.1, target: float = POWER, level: float = LEVEL
 ) -> int:
-    """The smallest number of participants whose study shows the difference with chance `wanted`.
+    """The smallest number of participants whose study shows the difference with chance `target`.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def participants_needed(
     if first == second:
         raise ValueError(f"both shares are {first}: there is no difference to show.")
     high = 1
-    while power(first, second, high, questions, icc, level) < wanted:
+    while power(first, second, high, questions, icc, level) < target:
         high *= 2
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power(first, second, middle, questions, icc, level) >= wanted
+        enough = power(first, second, middle, questions, icc, level) >= target
         low, high = (low, middle) if enough else (middle, high)
     return high
 

@@ -2,7 +2,7 @@
 
 Conventions: listening is timed here, by this process's clock, between the first and the last moment that a player
 reports to play, and no more counts as heard than was sent of a clip. One clip plays at a time. Positions count from 0,
-practice included. What a participant is sent holds no variant, no file name and no other's answers.
+practice included. What a participant gets holds no variant, no file name and no other's answers.
 
 Rules    : how much listening is required, and who is let in.
 Sessions : consent, volume check, practice, listening and answers, closing questions, in that order.
@@ -28,6 +28,7 @@ MIN_HEARD_S = 0.02  # whatever is required, a clip that was never played has not
 DEVICES = ("headphones", "earbuds", "loudspeakers")
 TRAINING = ("none", "under 3 years", "3 to 10 years", "over 10 years", "not said")
 MAX_COMMENT_CHARS = 1000
+PARAMETER_VALUE = re.compile(r"[A-Za-z0-9_.~-]{1,100}")
 MAX_ADDRESSES = 10_000  # whose starts are remembered; the oldest go first
 
 
@@ -57,14 +58,14 @@ class Refused(ValueError):
 
 
 @dataclass
-class _Sent:
+class _Coverage:
     """Which bytes of a clip were sent, as disjoint intervals [start, stop)."""
 
     size: int
     parts: list[tuple[int, int]] = field(default_factory=list)
 
     def add(self, start: int, stop: int) -> None:
-        """Enter bytes that were sent, once more or for the first time."""
+        """Count bytes that were sent, each once."""
         apart = [(a, b) for a, b in self.parts if b < start or a > stop]
         joined = [(a, b) for a, b in self.parts if not (b < start or a > stop)] + [(start, stop)]
         self.parts = [*apart, (min(a for a, _ in joined), max(b for _, b in joined))] if stop > start else self.parts
@@ -82,16 +83,16 @@ class _Listening:
     position: int
     shown: float
     heard_s: dict[str, float]
-    sent: dict[str, _Sent] = field(default_factory=dict)
+    coverage: dict[str, _Coverage] = field(default_factory=dict)
     playing: str | None = None
     since: float = 0.0
 
 
 class Delivery(NamedTuple):
-    """A clip's file, and what to call with each stretch of bytes [start, stop) that was sent of it."""
+    """A clip's file, and what counts each stretch of bytes [start, stop) that was sent of it."""
 
     path: Path
-    sent: Callable[[int, int], None]
+    count: Callable[[int, int], None]
 
 
 class Sessions:
@@ -158,11 +159,11 @@ class Sessions:
             raise Refused(429, message, wait_s)
         recent.append(now)
 
-    def _recruitment(self, sent: Any) -> str:
+    def _recruitment(self, parameters: Any) -> str:
         """Those parameters that the questionnaire names, as JSON; empty where there are none."""
-        names = self.questionnaire.about.recruitment
-        values = {name: sent[name] for name in names if name in sent} if isinstance(sent, dict) else {}
-        valid = {k: v for k, v in values.items() if isinstance(v, str) and re.fullmatch(r"[\w.~-]{1,100}", v, re.ASCII)}
+        sent = parameters if isinstance(parameters, dict) else {}
+        values = {name: str(sent[name]) for name in self.questionnaire.about.recruitment if name in sent}
+        valid = {name: value for name, value in values.items() if PARAMETER_VALUE.fullmatch(value)}
         return json.dumps(valid) if valid else ""
 
     def state(self, code: Any) -> dict:
@@ -209,11 +210,11 @@ class Sessions:
         with self._lock:
             listening = self._current(code, position, question)
 
-        def sent(start: int, stop: int) -> None:
+        def count(start: int, stop: int) -> None:
             with self._lock:
-                listening.sent.setdefault(slot, _Sent(path.stat().st_size)).add(start, stop)
+                listening.coverage.setdefault(slot, _Coverage(path.stat().st_size)).add(start, stop)
 
-        return Delivery(path, sent)
+        return Delivery(path, count)
 
     def listen(self, code: Any, position: Any, slot: Any, playing: Any) -> dict:
         """Note that a player has started or stopped, and return what counts as heard."""
@@ -222,7 +223,7 @@ class Sessions:
             raise Refused(400, "The player sent something that is not understood. Please reload the page.")
         with self._lock:
             listening = self._current(code, position, question)
-            if slot not in listening.sent:
+            if slot not in listening.coverage:
                 raise Refused(425, "That clip has not been loaded yet. Please play it again.")
             if playing or listening.playing == slot:
                 self._credit(listening, question)
@@ -295,8 +296,8 @@ class Sessions:
 
     def _heard_s(self, listening: _Listening, question: Question, slot: str) -> float:
         """How much of a clip was heard: what was played of it, and no more than was sent."""
-        sent = listening.sent.get(slot)
-        return min(listening.heard_s[slot], sent.share * question.slot_s(slot)) if sent else 0.0
+        coverage = listening.coverage.get(slot)
+        return min(listening.heard_s[slot], coverage.share * question.slot_s(slot)) if coverage else 0.0
 
     def _missing(self, listening: _Listening, question: Question) -> list[str]:
         def needed_s(slot: str) -> float:

@@ -30,9 +30,9 @@ async function request(path, body) {
   } catch {
     throw new Error("There is no connection. Your answers so far are stored. Please try again in a moment.");
   }
-  const made = await reply.json().catch(() => ({ message: "The study cannot be reached now. Please try again later." }));
-  if (!reply.ok) throw Object.assign(new Error(made.message), { status: reply.status });
-  return made;
+  const content = await reply.json().catch(() => ({ message: "The study cannot be reached now. Please try again later." }));
+  if (!reply.ok) throw Object.assign(new Error(content.message), { status: reply.status });
+  return content;
 }
 
 function notify(message) {
@@ -85,11 +85,11 @@ function rememberedCode() {
 }
 
 function button(text, onClick) {
-  const made = document.createElement("button");
-  made.type = "button";
-  made.textContent = text;
-  made.addEventListener("click", onClick);
-  return made;
+  const node = document.createElement("button");
+  node.type = "button";
+  node.textContent = text;
+  node.addEventListener("click", onClick);
+  return node;
 }
 
 function showCheck() {
@@ -118,9 +118,9 @@ function showQuestion() {
   players = {};
   byId("players").replaceChildren(...state.slots.map(player));
   byId("answers").replaceChildren(...ANSWERS.map(([choice, text]) => {
-    const made = button(text, () => answer(choice));
-    made.dataset.choice = choice;
-    return made;
+    const node = button(text, () => answer(choice));
+    node.dataset.choice = choice;
+    return node;
   }));
   refresh();
 }
@@ -145,27 +145,27 @@ function showDone() {
 function player(slot) {
   const { position } = state;
   const audio = new Audio(`clip/${state.code}/${position}/${slot}`);
-  const made = document.createElement("button");
-  made.type = "button";
-  made.className = `player ${slot}`;
+  const node = document.createElement("button");
+  node.type = "button";
+  node.className = `player ${slot}`;
   for (const part of ["fill", "icon", "name", "heard"]) {
     const span = document.createElement("span");
     span.className = part;
-    made.append(span);
+    node.append(span);
   }
-  const [fill, icon, name, heard] = made.children;
+  const [fill, icon, name, heard] = node.children;
   icon.setAttribute("aria-hidden", "true");
   name.textContent = `Play ${NAMES[slot].toLowerCase().replace(/ ([ab])$/, (m) => m.toUpperCase())}`;
   heard.textContent = "not heard yet";
   let polled = 0;
-  made.addEventListener("click", () => {
+  node.addEventListener("click", () => {
     if (!audio.paused) return audio.pause();
     stopAll();
     audio.play().catch(cannotPlay);
   });
-  audio.addEventListener("playing", () => { made.classList.add("playing"); report(slot, position, true); });
+  audio.addEventListener("playing", () => { node.classList.add("playing"); report(slot, position, true); });
   for (const event of ["pause", "ended"]) {
-    audio.addEventListener(event, () => { made.classList.remove("playing"); report(slot, position, false); });
+    audio.addEventListener(event, () => { node.classList.remove("playing"); report(slot, position, false); });
   }
   audio.addEventListener("timeupdate", () => {
     fill.style.width = `${(100 * audio.currentTime) / (audio.duration || 1)}%`;
@@ -175,8 +175,8 @@ function player(slot) {
   audio.addEventListener("error", () => {
     if (position === state.position) notify("This clip could not be loaded. Please check your connection and reload the page.");
   });
-  players[slot] = { audio, button: made };
-  return made;
+  players[slot] = { audio, button: node };
+  return node;
 }
 
 // Says what a player does. A player of a question that is answered by now has nothing more to say.
@@ -218,11 +218,11 @@ function missingClips() {
 
 function refresh() {
   if (state.stage !== "question") return;
-  for (const [slot, { button: made }] of Object.entries(players)) {
-    made.querySelector(".heard").textContent = isMissing(slot) ? "not heard yet" : "heard";
+  for (const [slot, { button: node }] of Object.entries(players)) {
+    node.querySelector(".heard").textContent = isMissing(slot) ? "not heard yet" : "heard";
   }
   const ready = state.missing.length === 0;
-  for (const made of byId("answers").children) made.setAttribute("aria-disabled", String(!ready));
+  for (const node of byId("answers").children) node.setAttribute("aria-disabled", String(!ready));
   byId("status").textContent = ready ? "Your answer is stored when you choose it." : `Please listen to ${missingClips()}, then answer.`;
 }
 
