@@ -57,7 +57,7 @@ def test_what_participants_are_told_comes_from_a_file(survey, tmp_path, capsys):
     assert "purpose, retention, withdrawal" in capsys.readouterr().out
     about.write_text("responsible = 7\n")
     assert run_command(["survey", "--runs-dir", str(tmp_path), "--profile", PROFILE, "--about", str(about)]) == 2
-    assert "mine.toml: responsible = 7: input should be a valid string" in capsys.readouterr().err
+    assert "mine.toml: responsible = 7; expected a valid string" in capsys.readouterr().err
 
 
 def test_how_many_are_let_in_and_invited_reaches_the_page(survey):

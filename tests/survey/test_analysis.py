@@ -17,7 +17,7 @@ SURE = {"careless": 0.0, "none": 0.0, "cannot_decide": 0.0}
 
 
 def answers_of(rater, n=34, seed=0, questionnaire=STUDY):
-    return analysis.checked(simulate_answers(questionnaire, n, rater, seed))
+    return analysis.with_preferred(simulate_answers(questionnaire, n, rater, seed))
 
 
 def only(choices, kind="reconstruction", participant="p"):
@@ -28,7 +28,7 @@ def only(choices, kind="reconstruction", participant="p"):
         names = {"participant": f"{participant}{k}", "question": "r01", "kind": kind, "catch": False}
         sides = {"first": "DB-BL", "second": "TI-BL", "side_a": "DB-BL", "side_b": "TI-BL"}
         rows.append({**names, **sides, "choice": side, "source": "web"})
-    return analysis.checked(pd.DataFrame(rows))
+    return analysis.with_preferred(pd.DataFrame(rows))
 
 
 def test_shares_of_a_small_table_are_counted_by_hand():
@@ -132,12 +132,12 @@ def test_who_fails_or_misses_a_catch_trial_is_left_out_and_reported():
     wrong = (answers["participant"] == "SIM-002") & (answers["question"] == "c01")
     answers.loc[wrong, "choice"] = "None"
     gone = (answers["participant"] == "SIM-003") & (answers["question"] == "c02")
-    kept, report = analysis.exclude(analysis.checked(answers[~gone]))
+    kept, report = analysis.exclude(analysis.with_preferred(answers[~gone]))
     out = report[report["excluded"]].set_index("participant")["reason"]
     assert {"SIM-002", "SIM-003"} <= set(out.index)
     assert out["SIM-002"].startswith("failed") and "stopped before" in out["SIM-003"]
     assert not kept["catch"].any() and not {"SIM-002", "SIM-003"} & set(kept["participant"])
-    assert len(analysis.exclude(analysis.checked(answers), max_failed=2)[1].query("excluded")) == 0
+    assert len(analysis.exclude(analysis.with_preferred(answers), max_failed=2)[1].query("excluded")) == 0
 
 
 def test_agreement_is_high_with_a_metric_that_hears_the_same_and_none_with_noise():
@@ -214,17 +214,17 @@ def test_numbers_of_a_csv_are_read_to_the_last_digit(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: t.drop(columns="choice"), "columns \\['choice'\\] are missing"),
-        (lambda t: t.assign(choice="Maybe"), "choice \\['Maybe'\\] is not known"),
-        (lambda t: t.assign(kind="<b>"), "is not known"),
-        (lambda t: pd.concat([t, t]), "answers question .* twice"),
-        (lambda t: t.assign(side_a="DB-MIX"), "must be first and second"),
+        (lambda t: t.drop(columns="choice"), "a.csv, row 2: no choice"),
+        (lambda t: t.assign(choice="Maybe"), "a.csv, row 2: choice = 'Maybe'; expected 'A', 'B', 'None' or"),
+        (lambda t: t.assign(kind="<b>"), "kind = '<b>'; expected 'reconstruction' or 'editability'"),
+        (lambda t: pd.concat([t, t]), "row 46: SIM-001, .* is there twice"),
+        (lambda t: t.assign(side_a="DB-MIX"), "side_b = .*; expected side_a and side_b to be first and second"),
         (lambda t: t.iloc[:0], "no answers in it"),
-        (lambda t: t.assign(catch="yes"), r"a.csv: catch \['yes'\] is not known; expected one of \['true'"),
-        (lambda t: t.assign(heard_a_s="long"), "a.csv: heard_a_s 'long' is not allowed; expected a number from 0 up"),
-        (lambda t: t.assign(elapsed_s=-1), "elapsed_s '-1' is not allowed"),
-        (lambda t: t.assign(position="nan"), "position 'nan' is not allowed"),
-        (lambda t: t.assign(first=t["first"].where(t.index != 3, ""), side_a=" "), "first is empty in line 5"),
+        (lambda t: t.assign(catch="perhaps"), "catch = 'perhaps'; expected a valid boolean"),
+        (lambda t: t.assign(heard_a_s="long"), "heard_a_s = 'long'; expected a valid number"),
+        (lambda t: t.assign(elapsed_s=-1), "elapsed_s = '-1'; expected greater than or equal to 0"),
+        (lambda t: t.assign(position="nan"), "position = 'nan'; expected a finite number"),
+        (lambda t: t.assign(source=t["source"].where(t.index != 3, " ")), "a.csv, row 5: source = ' '; "),
     ],
 )
 def test_tables_that_are_no_answers_are_refused(tmp_path, change, message):
@@ -233,9 +233,16 @@ def test_tables_that_are_no_answers_are_refused(tmp_path, change, message):
         analysis.read_answers(tmp_path / "a.csv")
 
 
+def test_a_table_of_answers_that_was_cut_is_refused(tmp_path):
+    simulate_answers(STUDY, 2).to_csv(tmp_path / "a.csv", index=False)
+    (tmp_path / "a.csv").write_bytes((tmp_path / "a.csv").read_bytes()[:-1])
+    with pytest.raises(ValueError, match="its last line may be cut"):
+        analysis.read_answers(tmp_path / "a.csv")
+
+
 def test_files_that_are_no_tables_are_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ValueError, match="not a CSV of answers"):
+    with pytest.raises(ValueError, match="not in UTF-8"):
         analysis.read_answers(tmp_path / "a.csv")
     with pytest.raises(FileNotFoundError, match="--export"):
         analysis.read_answers(tmp_path / "b.csv")

@@ -245,7 +245,7 @@ def test_a_public_link_needs_everything_that_participants_must_be_told(questionn
     (tmp_path / "about.toml").write_text(filled)
     assert load_about(tmp_path / "about.toml").unfinished == []
     (tmp_path / "about.toml").write_text(filled + 'completion_code2 = "x"')
-    with pytest.raises(ValueError, match=r"about.toml: completion_code2 = 'x': unexpected"):
+    with pytest.raises(ValueError, match=r"about.toml: completion_code2 is not understood"):
         load_about(tmp_path / "about.toml")
     (tmp_path / "about.toml").write_text(
         filled.replace('return_address = ""', 'return_address = "javascript:alert(1)"')

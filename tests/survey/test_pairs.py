@@ -176,7 +176,7 @@ def test_a_file_outside_the_questionnaire_s_clips_is_refused_also_where_the_vers
     (copy.folder / "clips" / "link.wav").symlink_to(tmp_path / "secret.wav")
     (copy.folder / "clips" / "folder.wav").mkdir()
     for place in ("question", "check", "practice"):
-        with pytest.raises((ValueError, FileNotFoundError), match=r"damaged|no such file"):
+        with pytest.raises((ValueError, FileNotFoundError), match=r"leads out of|is no wav file|no such file"):
             load_questionnaire(copy(lambda content, place=place: _name_file(content, place, name)))
 
 
@@ -192,23 +192,23 @@ def _name_file(content, place, name):
     [
         (
             lambda c: c["questions"][0].update(duration_s=-1),
-            r"questions.0.duration_s = -1: input should be greater than",
+            r"questions.0.duration_s = -1; expected greater than",
         ),
         (lambda c: c["questions"][0].update(duration_s=float("nan")), "questions.0.duration_s = nan"),
-        (lambda c: c["questions"][1].update(kind="<b>"), "questions.1.kind = '<b>': input should be 'reconstruction'"),
+        (lambda c: c["questions"][1].update(kind="<b>"), "questions.1.kind = '<b>'; expected 'reconstruction'"),
         (lambda c: c["questions"][0].update(id="../x"), "questions.0.id"),
-        (lambda c: c["questions"][0].update(color="red"), "questions.0.color = 'red': unexpected"),
-        (lambda c: c["questions"][0].pop("prompt"), "questions.0.prompt = .*: field required"),
+        (lambda c: c["questions"][0].update(color="red"), "questions.0.color is not understood"),
+        (lambda c: c["questions"][0].pop("prompt"), "no questions.0.prompt"),
         (lambda c: c["questions"].append(c["questions"][0]), "questions r01 are in it twice"),
-        (lambda c: c["questions"][0]["files"].pop("first"), r"question r01: files of \['reference', 'second'\]"),
+        (lambda c: c["questions"][0]["files"].pop("first"), r"question r01 has files of \['reference', 'second'\]"),
         (lambda c: c.update(questions=[]), "no questions of kind editability and reconstruction"),
         (lambda c: c.update(checks={}), "checks is empty"),
         (lambda c: c.update(about={"contact": 5}), "about.contact = 5"),
-        (lambda c: c.clear(), "version = None: input should be a valid string"),
+        (lambda c: c.clear(), "version = None; expected a valid string"),
     ],
 )
 def test_values_that_cannot_be_name_the_file_the_field_and_what_is_allowed(copy, edit, message):
-    with pytest.raises(ValueError, match=rf"study\.json: damaged.*{message}"):
+    with pytest.raises(ValueError, match=rf"study\.json: .*{message}"):
         load_questionnaire(copy(edit, hashed=False))
 
 

@@ -5,19 +5,18 @@ placeholder that nobody has filled in yet.
 
 About      : responsible body, purpose, retention, withdrawal, contact; completion code and return address.
 load_about : TOML file -> About.
-first_fault : a pydantic error -> field, value and what is allowed, in one sentence.
 """
 
 import re
-import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.tables import checked, read_toml
 
 TEMPLATE = DATA_DIR / "survey" / "about.toml"
 NEEDED = ("responsible", "purpose", "retention", "withdrawal", "contact")
@@ -63,16 +62,4 @@ def load_about(path: str | Path) -> About:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Copy {TEMPLATE} and fill it in.")
-    try:
-        return TypeAdapter(About).validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        raise ValueError(f"{path}: {first_fault(error)} Compare it with {TEMPLATE}.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file ({error}). Compare it with {TEMPLATE}.") from error
-
-
-def first_fault(error: ValidationError) -> str:
-    """The first thing that is wrong: its field, its value and what is allowed."""
-    fault = error.errors(include_url=False)[0]
-    field = ".".join(map(str, fault["loc"])) or "content"
-    return f"{field} = {repr(fault['input'])[:80]}: {fault['msg'][0].lower()}{fault['msg'][1:]}."
+    return checked(About, read_toml(path), str(path))

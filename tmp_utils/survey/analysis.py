@@ -1,6 +1,6 @@
 """The answers of a listening study: the paper's Table 2 with intervals, and how far CLAP agrees.
 
-Conventions: a table of answers has one row an answer (`store.COLUMNS`; `NEEDED` are required). A share is a fraction of
+Conventions: a table of answers has one row an answer (`Answer`). A share is a fraction of
 answers in [0, 1]. Wilson intervals (Wilson 1927) treat answers as independent; the clustered bootstrap draws
 participants with all their answers, because one person's answers resemble each other. Every result carries `source`,
 so that nobody takes a simulated rater for people.
@@ -15,18 +15,49 @@ agreement        : how far CLAP and people prefer the same clip.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
+from tmp_utils.inputs.tables import NotNegative, checked, read_rows
 from tmp_utils.metrics.intervals import LEVEL, N_RESAMPLES, wilson
 from tmp_utils.metrics.names import key_of, short_name
 from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Questionnaire
 
-NEEDED = ("participant", "question", "kind", "catch", "first", "second", "side_a", "side_b", "choice", "source")
-VALUES = {"choice": CHOICES, "kind": KINDS, "catch": ("true", "false", "1", "0")}
 UNDECIDED = ("None", "Cannot decide")
 SIMULATED = "simulated rater"
+Text = Annotated[str, Field(min_length=1)]
+Number = Annotated[NotNegative | None, BeforeValidator(lambda text: None if text == "" else text)]
+
+
+class Answer(BaseModel, extra="allow", str_strip_whitespace=True):
+    """A row of a table of answers, as far as the analysis needs it; `store.COLUMNS` has them all."""
+
+    participant: Text
+    question: Text
+    kind: Literal[KINDS]
+    catch: bool
+    first: Text
+    second: Text
+    side_a: Text
+    side_b: Text
+    choice: Literal[CHOICES]
+    source: Text
+    position: Number = None
+    heard_reference_s: Number = None
+    heard_a_s: Number = None
+    heard_b_s: Number = None
+    elapsed_s: Number = None
+
+    @field_validator("side_b")
+    @classmethod
+    def _sides(cls, side_b: str, info: ValidationInfo) -> str:
+        sides = [info.data.get(name) for name in ("first", "second", "side_a")]
+        if None not in sides and {sides[2], side_b} != {*sides[:2]}:
+            raise ValueError("expected side_a and side_b to be first and second, in either order")
+        return side_b
 
 
 def read_answers(path: str | Path) -> pd.DataFrame:
@@ -34,67 +65,33 @@ def read_answers(path: str | Path) -> pd.DataFrame:
 
     Returns
     -------
-    The table, with `catch` boolean and `preferred`: a variant, "None" or "Cannot decide".
+    One row an answer: the fields of `Answer`, the CSV's other columns, and `preferred`: a variant, "None" or "Cannot
+    decide".
 
     Raises
     ------
     FileNotFoundError : there is no such file.
-    ValueError : it is not such a table: a column missing, an unknown choice, an answer given twice.
+    ValueError : it is not such a table: a field is missing or has a value that is not allowed, or a participant
+        answers a question twice.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no such file. Export answers with `python -m tmp_utils survey --export answers.csv`."
         )
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path.name}: not a CSV of answers ({error}).") from error
-    for name in (name for name in table.columns if name.endswith("_s") or name == "position"):
-        table[name] = [_number(text, f"{path.name}: {name}") for text in table[name]]
-    return checked(table, path.name)
+    rows = read_rows(path, ("participant", "question"))
+    if not rows:
+        raise ValueError(f"{path}: no answers in it. Wait for some, or look at the example answers.")
+    rows = [checked(Answer, row, f"{path.name}, row {line}").model_dump() for line, row in enumerate(rows, 2)]
+    table = pd.DataFrame(rows)
+    numbers = [name for name in table.columns if name.endswith("_s") or name == "position"]
+    return with_preferred(table.astype(dict.fromkeys(numbers, float)))
 
 
-def _number(text: str, where: str) -> float:
-    """A number from 0 up; nan for an empty text."""
-    try:
-        number = float(text or "nan")
-    except ValueError:
-        number = -1.0
-    if text and not 0 <= number < float("inf"):
-        raise ValueError(f"{where} {text!r} is not allowed; expected a number from 0 up, or nothing.")
-    return number
-
-
-def checked(answers: pd.DataFrame, name: str = "answers") -> pd.DataFrame:
-    """The table with `preferred` worked out, or a ValueError that says what is wrong with it."""
-    if missing := [column for column in NEEDED if column not in answers.columns]:
-        raise ValueError(f"{name}: columns {missing} are missing; it has {list(answers.columns)}.")
-    if answers.empty:
-        raise ValueError(f"{name}: no answers in it. Wait for some, or look at the example answers.")
-    for column, allowed in VALUES.items():
-        values = answers[column].astype(str)
-        if unknown := sorted(set(values.str.lower() if column == "catch" else values) - set(allowed)):
-            raise ValueError(f"{name}: {column} {unknown[:5]} is not known; expected one of {list(allowed)}.")
-    for column in ("participant", "question", "first", "second", "source"):
-        if (answers[column].astype(str).str.strip() == "").any():
-            raise ValueError(f"{name}: {column} is empty in {_where(answers, column)}; expected some text.")
-    if (twice := answers.duplicated(["participant", "question"])).any():
-        row = answers[twice].iloc[0]
-        raise ValueError(f"{name}: participant {row.participant} answers question {row.question} twice.")
-    sides = [set(pair) for pair in zip(answers["side_a"], answers["side_b"], strict=True)]
-    if any(side != {a, b} for side, a, b in zip(sides, answers["first"], answers["second"], strict=True)):
-        raise ValueError(f"{name}: side_a and side_b must be first and second, in either order, in every row.")
-    answers = answers.copy()
-    answers["catch"] = answers["catch"].astype(str).str.lower().isin(["true", "1"])
-    named = np.select([answers["choice"] == "A", answers["choice"] == "B"], [answers["side_a"], answers["side_b"]])
-    answers["preferred"] = np.where(answers["choice"].isin(UNDECIDED), answers["choice"], named)
-    return answers
-
-
-def _where(answers: pd.DataFrame, column: str) -> str:
-    """Which row of a CSV has the first empty value, as spreadsheets count."""
-    return f"line {2 + int(np.argmax(answers[column].astype(str).str.strip() == ''))}"
+def with_preferred(answers: pd.DataFrame) -> pd.DataFrame:
+    """Return answers with `preferred`: the variant behind the chosen side, "None" or "Cannot decide"."""
+    sides = np.select([answers["choice"] == "A", answers["choice"] == "B"], [answers["side_a"], answers["side_b"]])
+    return answers.assign(preferred=np.where(answers["choice"].isin(UNDECIDED), answers["choice"], sides))
 
 
 def source_of(answers: pd.DataFrame) -> str:

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tmp_utils.files import below, plain
+from tmp_utils.inputs.tables import checked
 from tmp_utils.runs.place import Place
-from tmp_utils.survey.about import STRICT, About, first_fault
+from tmp_utils.survey.about import STRICT, About
 
 KINDS = ("reconstruction", "editability")
 CHOICES = ("A", "B", "None", "Cannot decide")
@@ -176,19 +177,15 @@ def load_questionnaire(folder: str | Path) -> Questionnaire:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         version = content.pop("version", None)
-        fields = {"folder": folder, "version": version, **content}
-        if "contact" in fields:  # as earlier versions wrote it
-            fields["about"] = {"contact": fields.pop("contact")}
-        questionnaire = TypeAdapter(Questionnaire).validate_python(fields)
-        files = {name for question in questionnaire.all_questions() for name in question.files.values()}
-        clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.checks.values()})]
-        _check_whole(questionnaire)
-    except ValidationError as error:
-        raise ValueError(f"{path}: damaged. {first_fault(error)} Build the questionnaire again.") from error
-    except (AttributeError, TypeError) as error:
-        raise ValueError(f"{path}: damaged (it holds no JSON object). Build the questionnaire again.") from error
-    except ValueError as error:  # not JSON, not UTF-8, or refused above
-        raise ValueError(f"{path}: damaged ({error}). Build the questionnaire again.") from error
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path}: damaged, it is no JSON object. Build the questionnaire again.") from error
+    fields = {"folder": folder, "version": version, **content}
+    if "contact" in fields:  # as earlier versions wrote it
+        fields["about"] = {"contact": fields.pop("contact")}
+    questionnaire = checked(Questionnaire, fields, str(path))
+    _check_whole(questionnaire, path)
+    files = {name for question in questionnaire.all_questions() for name in question.files.values()}
+    clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.checks.values()})]
     if missing := [clip for clip in clips if not clip.is_file()]:
         raise FileNotFoundError(f"{missing[0]}: no such file. Restore the folder, or build the questionnaire again.")
     if content_hash(content, folder) != version:
@@ -199,19 +196,22 @@ def load_questionnaire(folder: str | Path) -> Questionnaire:
     return questionnaire
 
 
-def _check_whole(questionnaire: Questionnaire) -> None:
+def _check_whole(questionnaire: Questionnaire, path: Path) -> None:
     """Refuse what is valid field by field, and still cannot be asked."""
+    faults = []
     ids = [question.id for question in questionnaire.all_questions()]
     if twice := sorted({each for each in ids if ids.count(each) > 1}):
-        raise ValueError(f"questions {', '.join(twice)} are in it twice")
+        faults.append(f"questions {', '.join(twice)} are in it twice")
     if missing := set(KINDS) - {question.kind for question in questionnaire.questions if not question.catch}:
-        raise ValueError(f"no questions of kind {' and '.join(sorted(missing))}")
+        faults.append(f"it has no questions of kind {' and '.join(sorted(missing))}")
     for question in questionnaire.all_questions():
         roles = {"first", "second", *(["reference"] if question.kind == "reconstruction" else [])}
         if set(question.files) != roles:
-            raise ValueError(f"question {question.id}: files of {sorted(question.files)}; expected {sorted(roles)}")
+            faults.append(f"question {question.id} has files of {sorted(question.files)}; expected {sorted(roles)}")
     if not questionnaire.checks:
-        raise ValueError("checks is empty; expected the file of at least one volume check")
+        faults.append("checks is empty; expected the file of at least one volume check")
+    if faults:
+        raise ValueError(f"{path}: {'; '.join(faults)}. Build the questionnaire again.")
 
 
 def survey_dir(place: Place) -> Path:
