@@ -266,7 +266,7 @@ def test_a_study_without_questions_is_refused(runs):
 def test_a_run_without_its_manifest_is_named(tmp_path):
     runs_dir, _ = make_runs(tmp_path, names=("lute",), n_prompts=1)
     (runs_dir / PROFILE / "lute" / "TI-BL" / "seed0" / "clips" / "clips.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"TI-BL/seed0/clips/clips.csv: no such file"):
+    with pytest.raises(FileNotFoundError, match=r"TI-BL/seed0/clips/clips.csv: missing"):
         find_pairs(Place(runs_dir, PROFILE))
 
 

@@ -23,6 +23,7 @@ from tmp_utils.files import below, explain_os_errors, write_json
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
 from tmp_utils.inputs.concepts import Concept, load_concept
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.runs.clips import LISTING, read_listing
 from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.integrity import check_files
@@ -159,21 +160,19 @@ def _consent(questions: Sequence[Question], about: About) -> tuple[str, ...]:
 
 def _run_clips(folder: Path) -> pd.DataFrame:
     """The clips of a run: `KEYS`, variant and path."""
-    manifest = folder / "clips" / "clips.csv"
-    if not manifest.is_file():
-        raise FileNotFoundError(f"{manifest}: no such file, so no clips to listen to. Make that run again.")
-    check_files(folder, "clips/clips.csv")
-    table = pd.read_csv(manifest, dtype=str, keep_default_na=False, float_precision="round_trip")
-    if missing := {"file", "prompt_id", "kind", "family", "index"} - set(table.columns):
-        raise ValueError(f"{manifest}: columns {sorted(missing)} are missing. Make that run again.")
+    listing = read_listing(folder)
+    place = folder / LISTING
+    if missing := {"family", "index"} - set(listing.columns):
+        raise ValueError(f"{place}: columns {sorted(missing)} are missing. Make that run again.")
+    table = listing[listing["index"].notna()].astype({"prompt_id": str}).fillna({"family": ""})  # the rest is lost
     for column, valid, allowed in (
         ("kind", table["kind"].isin(KINDS), " or ".join(KINDS)),
-        ("index", table["index"].str.fullmatch(r"\d{1,6}"), "a whole number from 0 up"),
+        ("index", pd.to_numeric(table["index"], errors="coerce").isin(range(100_000)), "a whole number from 0 up"),
     ):
         if len(wrong := table.loc[~valid, column]):
-            raise ValueError(f"{manifest}: {column} {wrong.iloc[0]!r}; expected {allowed}. Make that run again.")
+            raise ValueError(f"{place}: {column} {wrong.iloc[0]!r}; expected {allowed}. Make that run again.")
     parameters = read_manifest(folder)["parameters"]
-    table["path"] = [str(below(manifest.parent, file)) for file in table["file"]]
+    table["path"] = [str(below(place.parent, file)) for file in table["file"]]
     table["concept"] = parameters.get("concept", folder.parts[-3])
     table["class_noun"] = parameters.get("class_noun", "")
     seed = int(folder.name.removeprefix("seed"))
