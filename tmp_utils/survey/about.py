@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.inputs.tables import checked, read_toml
+from tmp_utils.inputs.tables import read_toml, validate
 
 TEMPLATE = DATA_DIR / "survey" / "about.toml"
 NEEDED = ("responsible", "purpose", "retention", "withdrawal", "contact")
@@ -62,4 +62,4 @@ def load_about(path: str | Path) -> About:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Copy {TEMPLATE} and fill it in.")
-    return checked(About, read_toml(path), str(path))
+    return validate(About, read_toml(path), str(path))

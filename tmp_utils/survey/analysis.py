@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
-from tmp_utils.inputs.tables import NotNegative, checked, read_rows
+from tmp_utils.inputs.tables import NotNegative, read_rows, validate
 from tmp_utils.metrics.intervals import LEVEL, N_RESAMPLES, wilson
 from tmp_utils.metrics.names import key_of, short_name
 from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Questionnaire
@@ -82,7 +82,7 @@ def read_answers(path: str | Path) -> pd.DataFrame:
     rows = read_rows(path, ("participant", "question"))
     if not rows:
         raise ValueError(f"{path}: no answers in it. Wait for some, or look at the example answers.")
-    rows = [checked(Answer, row, f"{path.name}, row {line}").model_dump() for line, row in enumerate(rows, 2)]
+    rows = [validate(Answer, row, f"{path.name}, row {line}").model_dump() for line, row in enumerate(rows, 2)]
     table = pd.DataFrame(rows)
     numbers = [name for name in table.columns if name.endswith("_s") or name == "position"]
     return with_preferred(table.astype(dict.fromkeys(numbers, float)))

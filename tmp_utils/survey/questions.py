@@ -23,7 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tmp_utils.files import below, plain
-from tmp_utils.inputs.tables import checked
+from tmp_utils.inputs.tables import validate
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import STRICT, About
 
@@ -182,7 +182,7 @@ def load_questionnaire(folder: str | Path) -> Questionnaire:
     fields = {"folder": folder, "version": version, **content}
     if "contact" in fields:  # as earlier versions wrote it
         fields["about"] = {"contact": fields.pop("contact")}
-    questionnaire = checked(Questionnaire, fields, str(path))
+    questionnaire = validate(Questionnaire, fields, str(path))
     _check_whole(questionnaire, path)
     files = {name for question in questionnaire.all_questions() for name in question.files.values()}
     clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.checks.values()})]
