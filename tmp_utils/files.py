@@ -3,7 +3,7 @@
 Conventions: a file is written beside its place under a hidden temporary name, flushed to disk and renamed.
 JSON is UTF-8, indented and ends with a newline; not-a-number is written as null. CSV has no index column.
 
-write_bytes, write_text, write_json, write_csv : write a file whole or not at all.
+write_bytes, write_text, write_json, write_csv, write_tensors : write a file whole or not at all.
 whole_folder : the same for a folder.
 remove_temporary : clear what killed processes left half-written.
 file_sha256 : a file's SHA-256.
@@ -107,6 +107,26 @@ def write_bytes(path: str | Path, data: bytes) -> Path:
             temporary.replace(path)
         finally:
             with contextlib.suppress(OSError):  # an unreachable disk must not hide the error above
+                temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_tensors(path: str | Path, tensors: Mapping[str, Any]) -> Path:
+    """Write torch tensors to `path` as safetensors, whole or not at all."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    temporary = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
+    with explain_os_errors(path.parent):
+        try:
+            save_file(dict(tensors), temporary)
+            temporary.replace(path)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]), str(error)) if number else error from error
+        finally:
+            with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
     return path
 

@@ -1,5 +1,6 @@
 """One run of the study: learned, heard and scored once, and gone on with where it was interrupted."""
 
+import errno
 import json
 import time
 from dataclasses import replace
@@ -195,3 +196,17 @@ def test_the_reference_run_scores_the_concepts_clips_after_the_codec_and_again_t
     assert len(list((folder / "codec").glob("*.wav"))) == len(concept.clips) == codec.loc["clap_a", "n"]
     assert codec.loc["clap_a", "value"] < table.query("metric == 'ceiling_a'")["value"].item()
     pd.testing.assert_frame_equal(score_run(folder, concept, lab.embedders), table)
+
+
+def test_a_full_disk_says_how_much_a_run_writes_and_what_was_finished_stays(lab, concept, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(protocol, "generate_clips", full)
+        with pytest.raises(
+            OSError, match=r"no space left.*TI-BL.*running again continues.*writes clips \d+ MB, adapters"
+        ):
+            run(lab, concept)
+    monkeypatch.setattr(protocol, "personalise", interrupt)
+    assert (run(lab, concept) / "metrics.csv").is_file()

@@ -25,9 +25,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tmp_utils.files import whole_folder
+from tmp_utils.files import whole_folder, write_tensors, write_text
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.model.backbone import Backbone
 
@@ -289,6 +289,5 @@ def _expected_shape(name: str, tensors: dict[str, torch.Tensor], backbone: Backb
 def write_adapter(adapter: Adapter, folder: Path) -> None:
     """Write an adapter's two files into an existing folder."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(adapter.tensors.items())}
-    save_file(tensors, folder / TENSORS_FILE)
-    text = json.dumps(adapter.header(), indent=1, ensure_ascii=False)
-    (folder / HEADER_FILE).write_text(text + "\n", encoding="utf-8")
+    write_tensors(folder / TENSORS_FILE, tensors)
+    write_text(folder / HEADER_FILE, json.dumps(adapter.header(), indent=1, ensure_ascii=False) + "\n")

@@ -13,9 +13,8 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from tmp_utils.files import whole_folder
+from tmp_utils.files import whole_folder, write_tensors
 from tmp_utils.model.adapter import EMBEDDING, LORA_A, LORA_B, Adapter
 from tmp_utils.model.backbone import Backbone, placeholder_tokens
 from tmp_utils.model.pipelines import VOCODER_CHOICE, quiet
@@ -34,7 +33,7 @@ def export_textual_inversion(adapter: Adapter, path: str | Path) -> Path:
             "Use export_pipeline."
         )
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file({adapter.placeholder: adapter.tensors[EMBEDDING].contiguous()}, path)
+    write_tensors(path, {adapter.placeholder: adapter.tensors[EMBEDDING].contiguous()})
     return Path(path)
 
 
@@ -48,7 +47,7 @@ def export_lora(adapter: Adapter, path: str | Path) -> Path:
     if not adapter.tensors or not all(name.endswith((LORA_A, LORA_B)) for name in adapter.tensors):
         raise ValueError(f"{adapter.name}: not low-rank updates. Use export_pipeline.")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in adapter.tensors.items()}, path)
+    write_tensors(path, {name: tensor.contiguous() for name, tensor in adapter.tensors.items()})
     return Path(path)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
-from tmp_utils.files import whole_folder
+from tmp_utils.files import whole_folder, write_tensors
 from tmp_utils.model.adapter import Adapter, load_adapter, write_adapter
 
 OPTIMIZER_FILE = "optimizer.safetensors"
@@ -38,7 +38,7 @@ def write_checkpoint(
     }
     with whole_folder(path) as part:
         write_adapter(adapter, part)
-        save_file(moments, part / OPTIMIZER_FILE)
+        write_tensors(part / OPTIMIZER_FILE, moments)
     for left_over in sorted(path.parent.glob(".step-*")):  # of a training that was killed while writing
         shutil.rmtree(left_over)
     for earlier in sorted(path.parent.glob("step-*")):

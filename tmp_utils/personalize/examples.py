@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 
-from tmp_utils.files import write_bytes
+from tmp_utils.files import write_tensors
 from tmp_utils.inputs.audio import mix_at_snr
 from tmp_utils.inputs.concepts import Concept, backgrounds, load_clips
 from tmp_utils.inputs.profiles import Profile, Setup
@@ -127,5 +127,5 @@ def prior_latents(
     latents = torch.cat(parts).cpu().contiguous()
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, save({"latents": latents}))
+        write_tensors(path, {"latents": latents})
     return latents

@@ -6,6 +6,7 @@ place       : where the runs of a profile are.
 identity    : all that decides a run's result.
 folder      : a run's folder: opening, resuming and finishing it.
 integrity   : whether a run's files are still as they were written.
+disk        : how much runs write.
 provenance  : the code, the packages and the machine that made it.
 protocol    : one run: learn, generate, score.
 clips       : the clips of a run, and which of them can be used.

@@ -13,6 +13,7 @@ read_manifest : a finished run's `run.json`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -61,6 +62,7 @@ class RunFolder:
     done : True if a run of this identity was finished before; there is nothing to do.
     resumed : True if `path` may hold what an interrupted run left.
     backbone, recordings : what made the run and from which folder; for the manifest.
+    needs : how much it writes, in words, for the message of a full disk.
     files : what was entered by `keep` and is still as it was, with its size, time and SHA-256.
     damaged : the files that were not, and why; they were removed.
     """
@@ -72,6 +74,7 @@ class RunFolder:
     resumed: bool = False
     backbone: dict | None = None
     recordings: str | None = None
+    needs: str = ""
     timings: dict[str, float] = field(default_factory=dict)
     files: dict[str, dict] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
@@ -83,7 +86,12 @@ class RunFolder:
     def __exit__(self, kind, error, trace) -> None:
         """Give the lock back; an unfinished folder stays as it is, to be resumed."""
         self.close()
-        if isinstance(error, OSError) and error.errno in EXPLAINED and not getattr(error, "explained", False):
+        if not isinstance(error, OSError) or error.errno not in EXPLAINED:
+            return
+        if error.errno == errno.ENOSPC and self.needs:
+            message = f"{EXPLAINED[errno.ENOSPC].format(folder=self.folder)} A run of this kind writes {self.needs}."
+            raise OSError(errno.ENOSPC, message) from error
+        if not getattr(error, "explained", False):
             raise explained(error, self.folder) from error
 
     @contextlib.contextmanager

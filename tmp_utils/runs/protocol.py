@@ -37,6 +37,7 @@ from tmp_utils.model.generate import generate_clips
 from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
 from tmp_utils.runs.clips import CLIPS
+from tmp_utils.runs.disk import expected_bytes
 from tmp_utils.runs.folder import RunFolder, open_run, read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
 from tmp_utils.runs.place import Place
@@ -115,7 +116,9 @@ def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable
 
 def _open(lab: Lab, concept: Concept, setup: Setup | None, seed: int, say: Callable) -> RunFolder:
     folder, identity = lab.run_folder(concept, setup, seed), lab.identity(concept, setup, seed)
-    return open_run(folder, identity, lab.backbone, say, recordings_folder(concept))
+    run = open_run(folder, identity, lab.backbone, say, recordings_folder(concept))
+    run.needs = str(expected_bytes(lab.place, lab.profile, [setup.method if setup else ""]))
+    return run
 
 
 def _finish(lab: Lab, run: RunFolder, concept: Concept, setup: Setup, seed: int, say: Callable) -> Path:

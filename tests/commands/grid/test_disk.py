@@ -9,6 +9,7 @@ from tmp_utils.commands import run
 from tmp_utils.commands.grid import disk
 from tmp_utils.commands.grid.cells import REFERENCE
 from tmp_utils.commands.grid.job import make
+from tmp_utils.runs.disk import OTHER_BYTES, SMALL_BYTES
 from tmp_utils.runs.folder import open_run, read_manifest
 from tmp_utils.runs.place import Place
 
@@ -21,12 +22,12 @@ def place(tmp_path):
 def test_clips_are_counted_at_two_bytes_a_sample_and_adapters_by_the_largest_of_their_method(place):
     cells = [cell_of(place, setup) for setup in (REFERENCE, "TI-BL", "DB-BL", "DB-MIX")]
     before = disk.to_write(cells)
-    assert before.clips == 4 * (30 * 163840 * 2 + disk.OTHER_BYTES)  # pocket: 10 + 20 clips of 10.24 s at 16 kHz
+    assert before.clips == 4 * (30 * 163840 * 2 + OTHER_BYTES)  # pocket: 10 + 20 clips of 10.24 s at 16 kHz
     with open_run(Place(place / "runs", "pocket").run("sitar", "DB", "BL", 7), {"method": "DB"}) as made:
         (made.path / disk.ADAPTER).write_bytes(bytes(1234))
         made.finish()
     after = disk.to_write(cells)
-    assert after.adapters == disk.SMALL_BYTES + 2 * 1234
+    assert after.adapters == SMALL_BYTES + 2 * 1234
     assert before.adapters > after.adapters, "before there is one, it is counted with all its weights"
     assert before.checkpoints > 0 and disk.to_write(cells[:2]).checkpoints == 0
     assert disk.to_write(cells, n_jobs=8).checkpoints == 2 * before.checkpoints, "only two of the cells train it"

@@ -1,0 +1,68 @@
+"""How much runs write.
+
+Conventions: bytes. A run is its clips (16 bits a sample), its adapter, and `OTHER_BYTES` for tables and the executed
+notebook. An adapter is as large as that of a finished run of its method; before there is one, a method that changes the
+whole denoiser is counted with all its weights in single precision, which is the most it can be. While such a run
+trains, its checkpoint is there too, with the optimiser's two moments.
+
+expected_bytes : methods -> bytes of clips, of adapters, and of checkpoints while they train.
+adapter_sizes  : the largest adapter of each method so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.profiles import DATA_DIR, Profile
+from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.place import Place
+
+ADAPTER = "adapter.safetensors"
+WHOLE_DENOISER = ("DB", "TI-DB")  # methods whose adapter may hold all weights; those of the others are small
+SMALL_BYTES, OTHER_BYTES = 10_000_000, 1_000_000
+DENOISER_BYTES = {"audioldm-s": 4 * 185_000_000, "audioldm-m": 4 * 416_000_000, "audioldm-l": 4 * 739_000_000}
+
+
+class Bytes(NamedTuple):
+    """What runs write."""
+
+    clips: int
+    adapters: int
+    checkpoints: int
+
+    def __str__(self) -> str:
+        parts = ("clips", self.clips), ("adapters", self.adapters), ("checkpoints while training", self.checkpoints)
+        return ", ".join(f"{what} {n / 1e9:.1f} GB" if n >= 1e9 else f"{what} {n / 1e6:.0f} MB" for what, n in parts)
+
+
+def expected_bytes(place: Place, profile: Profile, methods: Sequence[str], n_jobs: int = 1) -> Bytes:
+    """Return what one run of each method writes; "" is the untrained reference, `n_jobs` how many train at once."""
+    n_clips = profile.reconstruction_clips + profile.clips_per_prompt * profile.n_editability_prompts
+    clips = len(methods) * (round(n_clips * profile.clip_s * RATE_HZ * 2) + OTHER_BYTES)
+    trained, whole = [method for method in methods if method], denoiser_bytes(profile)
+    sizes = {method: whole if method in WHOLE_DENOISER else SMALL_BYTES for method in trained} | adapter_sizes(place)
+    at_once = min(n_jobs, sum(method in WHOLE_DENOISER for method in trained))
+    return Bytes(clips, sum(sizes[method] for method in trained), 3 * whole * at_once)
+
+
+def adapter_sizes(place: Place) -> dict[str, int]:
+    """Return the largest adapter of a profile's finished runs, by method."""
+    sizes: dict[str, int] = {}
+    for folder in place.runs():
+        if (folder / ADAPTER).exists():
+            method = read_manifest(folder)["parameters"]["method"]
+            sizes[method] = max(sizes.get(method, 0), (folder / ADAPTER).stat().st_size)
+    return sizes
+
+
+def denoiser_bytes(profile: Profile) -> int:
+    """Return the size of the backbone's denoiser in single precision; AudioLDM-M's for an unknown one of the hub."""
+    for folder in (Path(profile.backbone).expanduser(), DATA_DIR / profile.backbone):
+        weights = list((folder / "unet").glob("*.safetensors")) + list((folder / "unet").glob("*.bin"))
+        if weights:
+            return 2 * max(path.stat().st_size for path in weights)  # which may be in half precision
+    known = [size for name, size in DENOISER_BYTES.items() if name in profile.backbone]
+    return known[0] if known else DENOISER_BYTES["audioldm-m"]
