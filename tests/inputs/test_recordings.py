@@ -103,7 +103,7 @@ def test_notes_reach_whoever_loads_a_concept(tmp_path):
 def test_sub_folders_with_sound_are_named(tmp_path):
     (tmp_path / "take1").mkdir()
     save_clip(tmp_path / "take1" / "a.wav", TONE)
-    with pytest.raises(ValueError, match=r"no sound files in it; .* left out: take1 \(folders: move the sound files"):
+    with pytest.raises(ValueError, match=r"no sound files in it; .*; take1 \(folders: move the sound files"):
         sound_files(tmp_path)
     save_clip(tmp_path / "b.wav", TONE)
     with pytest.warns(UserWarning, match=r"left out: take1 \(folders"):

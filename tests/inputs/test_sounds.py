@@ -96,6 +96,11 @@ def test_a_file_that_lacks_some_of_the_part_is_refused_with_both_lengths(tmp_pat
         read_sound(cut(tmp_path / "a.wav", 0.5), duration_s=10)
 
 
+def test_a_wav_that_lacks_a_hundredth_of_a_second_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"a\.wav: cut short; it holds 2\.99 s of the 3\.00 s"):
+        read_sound(cut(wav(tmp_path / "a.wav"), 0.9966))
+
+
 def test_a_part_before_the_cut_is_read_and_the_cut_is_noted(tmp_path):
     path = cut(wav(tmp_path / "a.wav"), 0.5)
     sound = read_sound(path, duration_s=1)

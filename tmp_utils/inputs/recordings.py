@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 LEVELS_LUFS = (-50.0, 0.0)
 MAX_SILENT = 0.2  # of a clip
-SILENCE_LUFS = -70.0  # the absolute gate of ITU-R BS.1770-4
+SILENCE_DB = -70.0  # of full scale, as the absolute gate of ITU-R BS.1770-4
 SILENCE_BELOW_LEVEL_DB = 40  # quieter blocks than this below the clip's level count as silent too
 HOP_S = 0.05  # silence is measured in blocks of this
 SEARCH_S = 600.0
@@ -75,12 +75,11 @@ def sound_files(folder: Path) -> tuple[Path, ...]:
         paths = [p for p in paths if p.suffix.lower() in LIBSNDFILE_SUFFIXES]
         if unreadable:
             left_out.append(f"{', '.join(unreadable)} (they need ffmpeg: install it, or convert them to wav)")
-    left_out = f"left out: {'; '.join(left_out)}." if left_out else ""
     if not paths:
-        expected = f"expected {', '.join(SUFFIXES)}"
-        raise ValueError(f"{folder}: no sound files in it; {expected}. Put about five clips there. {left_out}".rstrip())
+        reasons = "; ".join([f"expected {', '.join(SUFFIXES)}", *left_out])
+        raise ValueError(f"{folder}: no sound files in it; {reasons}. Put about five clips there.")
     if left_out:
-        warnings.warn(f"{folder.name}: {left_out}", stacklevel=4)
+        warnings.warn(f"{folder.name}: left out: {'; '.join(left_out)}.", stacklevel=4)
     for path in paths:
         refuse_irregular(path)
     return tuple(paths)
@@ -101,25 +100,26 @@ def load_recording(path: Path) -> Recording:
     ValueError : it cannot be read whole, or its loudest part is silent for more than a fifth, too faint, or too short.
     """
     sound = read_sound(path, duration_s=CLIP_S)
-    clip, notes = _clip_of(path, sound)
-    start, first_fault = 0, _fault(clip)
+    clip, level_lufs, notes = _clip_of(path, sound)
+    start, first_fault = 0, _fault(clip, level_lufs)
     if first_fault:
         sound = read_sound(path, duration_s=SEARCH_S)
-        clip, notes = _clip_of(path, sound)
+        clip, _, notes = _clip_of(path, sound)
         start, end = _loudest_part(clip)
         clip = clip[start:end]
-        if fault := _fault(clip):
+        level_lufs = loudness_lufs(clip)
+        if fault := _fault(clip, level_lufs):
             raise ValueError(
                 f"{label(path)}: its loudest part {fault}. Choose another part of the recording, make it louder, or "
                 "leave the file out."
             )
         part = f"{start / RATE_HZ:.2f} to {end / RATE_HZ:.2f} s are used"
         notes += (f"{part}, since its beginning {first_fault}",)
-    return Recording(path, clip, start / RATE_HZ, loudness_lufs(clip), sound.notes + notes)
+    return Recording(path, clip, start / RATE_HZ, level_lufs, sound.notes + notes)
 
 
-def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Mono at 16 kHz, on the scale of 1.0 and around zero."""
+def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ...]]:
+    """Mono at 16 kHz, on the scale of 1.0 and around zero; its level in LUFS; notes."""
     refuse_unusable(label(path), sound.frames, sound.duration_s)
     mono, notes = mix_down(sound)
     hole_s = _longest_hole(sound.frames) / sound.rate_hz
@@ -137,10 +137,11 @@ def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, tuple[str, ...]]:
     clip = soxr.resample(mono, sound.rate_hz, RATE_HZ).astype(np.float32, copy=False)
     level_lufs = loudness_lufs(clip)
     if level_lufs > LEVELS_LUFS[1]:
-        peak = float(np.abs(clip).max())
-        clip = clip / np.float32(peak)
-        notes += (f"turned down by {20 * np.log10(peak):.1f} dB, since its level was {level_lufs:.1f} LUFS",)
-    return clip, notes
+        fall_db = max(20 * np.log10(float(np.abs(clip).max())), level_lufs + 0.1)
+        clip = clip * np.float32(10 ** (-fall_db / 20))
+        notes += (f"turned down by {fall_db:.1f} dB, since its level was {level_lufs:.1f} LUFS",)
+        level_lufs -= fall_db
+    return clip, level_lufs, notes
 
 
 def _longest_hole(frames: np.ndarray) -> int:
@@ -149,10 +150,9 @@ def _longest_hole(frames: np.ndarray) -> int:
     return int(np.diff(sounding).max(initial=1)) - 1
 
 
-def _fault(clip: np.ndarray) -> str:
+def _fault(clip: np.ndarray, level_lufs: float) -> str:
     """Why a clip cannot be learned from; empty if it can."""
-    duration_s, level_lufs = len(clip) / RATE_HZ, loudness_lufs(clip)
-    if duration_s < MIN_CLIP_S:
+    if (duration_s := len(clip) / RATE_HZ) < MIN_CLIP_S:
         return f"has {duration_s:.2f} s of sound, where {MIN_CLIP_S} s are needed"
     if isnan(level_lufs):
         return "is silent"
@@ -171,8 +171,10 @@ def _blocks_db(clip: np.ndarray) -> np.ndarray:
 
 
 def _silent(clip: np.ndarray) -> np.ndarray:
-    level_lufs = loudness_lufs(clip)
-    return _blocks_db(clip) < np.fmax(SILENCE_LUFS, level_lufs - SILENCE_BELOW_LEVEL_DB)
+    """Whether each block of `HOP_S` is silent."""
+    blocks_db = _blocks_db(clip)
+    level_db = 10 * np.log10(np.mean(10 ** (blocks_db / 10)))
+    return blocks_db < max(SILENCE_DB, level_db - SILENCE_BELOW_LEVEL_DB)
 
 
 def _loudest_part(clip: np.ndarray) -> tuple[int, int]:

@@ -125,7 +125,8 @@ def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None
     if start_s and not sound.duration_s:
         raise ValueError(f"{label(path)}: start_s={start_s} is past its end at {total_s:.2f} s. Start earlier.")
     promised_s = inf if container.promise == inf else container.promise * total_s
-    if min(promised_s, inf if duration_s is None else start_s + duration_s) - end_s > SLACK_S:
+    missing_s = min(promised_s, inf if duration_s is None else start_s + duration_s) - end_s
+    if missing_s > (SLACK_S if container.promise == 1 else 1e-3):
         raise ValueError(f"{label(path)}: {_cut(end_s, promised_s)}. Copy or download it again.")
     if container.promise > 1:
         notes += (f"{_cut(total_s, promised_s)}, but the part used is whole",)
