@@ -30,3 +30,11 @@ def test_a_learning_path_has_a_line_and_a_band_for_each_score_and_says_how_many_
     lines = {trace.name: list(trace.y) for trace in fig.data if trace.fill is None}
     assert lines == {"CLAP-A": [0, 0.5, 1], "CLAP-T": [0, 0.5, 1]}
     assert "4 clips for CLAP-A and 4 clips for CLAP-T" in fig.layout.title.text
+
+
+def test_language_drift_has_a_dot_for_each_adapter_and_the_untrained_level_as_a_line():
+    table = {"value": [0.1, 0.8], "ci_low": [0.0, 0.7], "ci_high": [0.2, 0.9], "n": 8}
+    fig = figures.language_drift(pd.DataFrame(table, ["untrained", "DB-BL"]), "guitar")
+    assert list(fig.data[0].x) == [0.1, 0.8] and list(fig.data[0].y) == ["untrained", "DB-BL"]
+    assert fig.layout.shapes[0].x0 == 0.1 and "guitar" in fig.layout.xaxis.title.text
+    assert fig.data[0].marker.color[1] == figures.METHOD_COLOURS["DB"]

@@ -40,6 +40,14 @@ def test_a_copy_shows_as_excess_over_the_training_clips(study):
     found = comparisons.memorisation(collect(study)).set_index(["method", "setup"])
     assert found.loc[("TI", "BL"), "nearest_training"] == pytest.approx(1)
     assert found.loc[("TI", "BL"), "excess"] > 0.05 and found["excess"].idxmax() == ("TI", "BL")
+    assert "copied" not in found
+
+
+def test_the_share_of_copies_stands_beside_the_similarities_where_it_was_measured(study):
+    table = collect(study)
+    copied = table[(table["metric"] == "clap_a") & (table["setup"] == "MIX")].assign(metric="copied", value=[0.0, 0.5])
+    shares = comparisons.memorisation(pd.concat([table, copied])).set_index(["method", "setup"])["copied"]
+    assert shares["DB", "MIX"] == 0.25 and np.isnan(shares["DB", "BL"])
 
 
 def test_tables_stand_side_by_side_with_the_papers_numbers(study):

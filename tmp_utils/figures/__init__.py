@@ -14,7 +14,7 @@ survey : the listening study.
 pocket : how the pocket model was made and what it can do.
 """
 
-from tmp_utils.figures.learning import learning_path, what_moves
+from tmp_utils.figures.learning import language_drift, learning_path, what_moves
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
 from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
@@ -26,6 +26,7 @@ __all__ = [
     "METHOD_COLOURS",
     "clap_plane",
     "findings_table",
+    "language_drift",
     "learning_path",
     "mel_spectrogram",
     "method_colour",

@@ -2,14 +2,15 @@
 
 learning_path : CLAP-A and CLAP-T over steps, with intervals.
 what_moves    : CLAP-A and the vector's drift over the loss, which hardly changes.
+language_drift : CLAP-A of the bare class noun, before training and after.
 """
 
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import GREEN, GREY, ORANGE, PINK, faded, styled
-from tmp_utils.figures.study import noted
+from tmp_utils.figures.look import GREEN, GREY, ORANGE, PINK, faded, method_colour, styled
+from tmp_utils.figures.study import error_bar, noted
 from tmp_utils.metrics.names import NAMES
 
 COLOURS = {"clap_a": GREEN, "clap_t": PINK}  # neither is a method's, since both lines are of one method
@@ -60,3 +61,26 @@ def what_moves(moves: pd.DataFrame, title: str = "What moves while the loss does
         fig.update_yaxes(title=name, rangemode="tozero", row=row, col=1)
     fig.update_xaxes(title="Optimisation step", row=len(PANELS), col=1)
     return styled(fig, title, note, height=520)
+
+
+def language_drift(
+    drift: pd.DataFrame, class_noun: str, title: str = "Does the class noun still mean the class?", note: str = ""
+) -> go.Figure:
+    """Return CLAP-A of clips of the bare class noun as dots with intervals, one line for each adapter.
+
+    Parameters
+    ----------
+    drift : pandas.DataFrame
+        From ``overfitting.language_drift``: value, ci_low, ci_high, n. The first row is the untrained model; its value
+        is a dotted line.
+    """
+    colours = [GREY if name == drift.index[0] else method_colour(name.rsplit("-", 1)[0]) for name in drift.index]
+    dots = {"mode": "markers", "marker": {"size": 11, "color": colours}, "showlegend": False}
+    fig = go.Figure()
+    fig.add_scatter(x=drift["value"], y=drift.index, error_x=error_bar(drift), **dots)
+    fig.update_traces(hovertemplate="%{y}: %{x:.3f}<extra></extra>")
+    fig.add_vline(drift["value"].iloc[0], line={"dash": "dot", "color": GREY})
+    fig.update_xaxes(title=f"{NAMES['clap_a']} of “{class_noun}” (cosine)")
+    fig.update_yaxes(autorange="reversed", showgrid=False)
+    about = f"{drift['n'].iloc[0]:.0f} clips each; bars are 95 % intervals over these clips"
+    return styled(fig, title, noted(note, about), height=200 + 34 * len(drift))

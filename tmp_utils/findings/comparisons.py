@@ -26,7 +26,7 @@ from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.intervals import holm, paired_difference
 from tmp_utils.metrics.names import TABLE_1
-from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
+from tmp_utils.metrics.table import COPIED, REFERENCE, UNTRAINED, WHOLE_RUN
 
 BASELINE = "BL"
 
@@ -98,18 +98,21 @@ def _pairs(setups: Sequence[tuple[str, str]]) -> list[tuple]:
 
 
 def memorisation(results: pd.DataFrame) -> pd.DataFrame:
-    """Return method, setup, the cosine to the nearest training clip, that within training, and their excess.
+    """Return method, setup, the cosine to the nearest training clip, that within training, their excess, and copies.
 
-    Both are means over concepts. An excess above 0 means that generated clips lie nearer to a training clip than
-    training clips lie to each other.
+    All are means over concepts. An excess above 0 means that generated clips are closer to a training clip than
+    training clips are to each other. The column "copied", the share of clips that are copies, is there only where runs
+    were tested for it.
     """
-    nearest = whole_runs(results, "nearest_training").groupby(["method", "setup", "concept"])["value"].mean()
-    within = results[(results["metric"] == "nearest_within_training") & (results["status"] == "ok")]
-    within = within.groupby("concept")["value"].mean().rename("within_training")
-    table = nearest.rename("nearest_training").reset_index().merge(within, on="concept", how="left")
+    within = whole_runs(results, "nearest_within_training", references=True).groupby("concept")["value"].mean()
+    parts = [
+        whole_runs(results, metric).groupby(["method", "setup", "concept"])["value"].mean().rename(metric)
+        for metric in ("nearest_training", COPIED)
+    ]
+    table = pd.concat(parts, axis=1).join(within.rename("within_training"), on="concept")
     table["excess"] = table["nearest_training"] - table["within_training"]
-    columns = ["nearest_training", "within_training", "excess"]
-    means = table.groupby(["method", "setup"])[columns].mean()
+    means = table.groupby(["method", "setup"])[["nearest_training", "within_training", "excess", COPIED]].mean()
+    means = means if means[COPIED].notna().any() else means.drop(columns=COPIED)
     return means.loc[setups_in_order(means.index)].reset_index()
 
 
@@ -173,12 +176,8 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
         cells.setdefault((method, setup), {})[concept, metric, embedder] = _cell(whole if len(whole) else group)
     rows = pd.MultiIndex.from_tuples(dict.fromkeys(row for column in cells.values() for row in column), names=keys)
     columns = {setup_label(*setup): pd.Series(cells[setup]) for setup in setups_in_order(cells)}
-    return (
-        pd.DataFrame(columns, index=rows)
-        .fillna("")
-        .reset_index()
-        .sort_values("concept", kind="stable", ignore_index=True)
-    )
+    shown = pd.DataFrame(columns, index=rows).fillna("").reset_index()
+    return shown.sort_values("concept", kind="stable", ignore_index=True)
 
 
 def _cell(rows: pd.DataFrame) -> str:

@@ -65,6 +65,7 @@ FIGURES = {
     },
     "DreamBooth (notebook 03)": {
         "db_clap_plane": PLANE,
+        "db_language_drift": "Right of the dotted line, the bare class noun sounds more like the concept than before.",
         "db_learning_path": "Over the steps of a training: how close clips are to the concept and to the prompt.",
     },
     "Style transfer (notebook 04)": {
