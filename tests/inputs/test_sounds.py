@@ -47,6 +47,17 @@ def test_a_wav_from_a_pipe_is_whole(tmp_path, data_bytes):
     assert len(sound.frames) == len(NOISE) and sound.notes == ()
 
 
+@pytest.mark.parametrize("data_bytes", [0, 2**64 - 1])
+def test_an_rf64_from_a_pipe_is_whole(tmp_path, data_bytes):
+    soundfile.write(tmp_path / "a.wav", NOISE, RATE_HZ, "PCM_16", format="RF64")
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    assert data[:4] == b"RF64"
+    place = data.index(b"ds64")
+    data[place + 16 : place + 24] = data_bytes.to_bytes(8, "little")
+    (tmp_path / "a.wav").write_bytes(data)
+    assert len(read_sound(tmp_path / "a.wav").frames) == len(NOISE)
+
+
 @pytest.mark.parametrize("excess", [16, 44])
 def test_a_wav_that_counts_its_header_as_sound_is_whole(tmp_path, excess):
     assert len(read_sound(wav(tmp_path / "a.wav", data_bytes=2 * len(NOISE) + excess)).frames) == len(NOISE)
@@ -176,6 +187,14 @@ def test_phones_recordings_are_read_whatever_their_name(tmp_path, name, options)
     sound = read_sound(tmp_path / name, duration_s=10)
     assert sound.duration_s == pytest.approx(3, abs=0.2)
     assert level(sound.frames[RATE_HZ:-RATE_HZ]) == pytest.approx(level(TONE), rel=0.05)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("kind", ["flac", "aiff", "w64", "caf", "mp3", "ogg", "adts", "matroska", "wav"])
+def test_what_a_pipe_writes_without_knowing_its_length_is_whole(tmp_path, kind):
+    command = ["ffmpeg", "-v", "error", "-i", wav(tmp_path / "x.wav"), "-f", kind, "-"]
+    (tmp_path / "a.bin").write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert read_sound(tmp_path / "a.bin", duration_s=10).duration_s == pytest.approx(3, abs=0.15)
 
 
 @needs_ffmpeg

@@ -110,8 +110,8 @@ def load_recording(path: Path) -> Recording:
         level_lufs = loudness_lufs(clip)
         if fault := _fault(clip, level_lufs):
             raise ValueError(
-                f"{label(path)}: its loudest part {fault}. Choose another part of the recording, make it louder, or "
-                "leave the file out."
+                f"{label(path)}: its loudest part {fault}. Choose another part of the recording, cut out pauses, make "
+                "it louder, or leave the file out."
             )
         part = f"{start / RATE_HZ:.2f} to {end / RATE_HZ:.2f} s are used"
         notes += (f"{part}, since its beginning {first_fault}",)

@@ -12,6 +12,7 @@ SUFFIXES         : the names of files that count as sound.
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass, replace
@@ -28,8 +29,9 @@ AUDIO_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".caf", ".mka")  # these and t
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".3gp", ".avi")
 SUFFIXES = LIBSNDFILE_SUFFIXES + AUDIO_SUFFIXES + VIDEO_SUFFIXES
 DEMUXERS = "wav,w64,aiff,flac,ogg,mp3,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,asf,caf,amr,avi"  # none opens others
-TIMED = ("mov", "matroska", "asf", "avi")  # containers whose duration is no estimate
+TIMED = ("mov", "matroska")  # containers whose duration is no estimate
 RATES_HZ = (4_000, 1_000_000)
+MAX_FRAMES = 2**53  # libsndfile gives more for a flac from a pipe
 SLACK_S = 0.1  # decoders' delays
 BLOCK = 65_536  # frames read at once, so that a false length costs no memory
 CANCELLED = 0.1  # a mix with less than this part of the power that unrelated channels would leave
@@ -65,7 +67,7 @@ def refuse_irregular(path: Path) -> None:
 
     Raises
     ------
-    FileNotFoundError : it does not exist, or is a link that leads nowhere.
+    FileNotFoundError, PermissionError : it does not exist, is a link that leads nowhere, or may not be read.
     ValueError : it is a folder or a pipe, or its name is in another encoding.
     """
     name = label(path)
@@ -80,6 +82,8 @@ def refuse_irregular(path: Path) -> None:
         raise FileNotFoundError(f"{path}: no such file. Check the spelling, or the folder it should be in.")
     if not path.is_file():
         raise ValueError(f"{name}: a {'folder' if path.is_dir() else 'pipe or device'}, not a file. Move it elsewhere.")
+    if not os.access(path, os.R_OK):
+        raise PermissionError(f"{name}: no permission to read it. Change its permissions or copy it.")
 
 
 def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None) -> Sound:
@@ -97,10 +101,10 @@ def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None
     """
     refuse_irregular(path)
     container = examine(path)
-    sound, total_s, fault = None, None, "an mp3 that does not give its length"
+    sound, total_s, fault = None, None, "its header does not give its length"
     try:
         with soundfile.SoundFile(container.source) as file:
-            guessed = file.format == "MP3" and not container.gives_length
+            guessed = (file.format == "MP3" and not container.gives_length) or file.frames > MAX_FRAMES
             total_s = None if guessed else file.frames / file.samplerate
             sound = _through_libsndfile(file, start_s, duration_s)
             if container.md5 and len(sound.frames) == file.frames and _md5(sound, file.subtype) != container.md5:
