@@ -145,6 +145,22 @@ def test_a_whole_session_by_keyboard_needs_only_tab_space_and_enter(site, page):
     assert list(answers_of(questionnaire, code_on(page))["choice"]) == ["B"] * len(questionnaire.questions)
 
 
+def test_once_both_clips_are_heard_they_share_a_position_and_switching_keeps_it(site, page):
+    consent_and_check(page, site[0])
+    seek = page.get_by_label("Position in clips A and B")
+    assert not seek.is_visible()
+    for player in page.locator("button.player:visible").all():
+        player.click()
+        player.locator(".heard", has_text=re.compile("^heard$")).wait_for()
+    page.wait_for_function("players.b.audio.paused")
+    seek.fill("500")  # a person drags it, or uses the arrow keys
+    times = page.evaluate("[players.a.audio, players.b.audio].map((audio) => audio.currentTime / audio.duration)")
+    assert times == pytest.approx([0.5, 0.5], abs=0.01)
+    switch = "players.b.audio.currentTime = 0; players.a.button.click(); players.b.button.click();"
+    assert page.evaluate(f"{switch} players.b.audio.currentTime / players.b.audio.duration") >= 0.49
+    assert page.evaluate("players.a.audio.paused")
+
+
 def test_an_answer_while_the_last_clip_plays_brings_no_complaint(site, page):
     consent_and_check(page, site[0])
     for _ in range(3):

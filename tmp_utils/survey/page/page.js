@@ -160,6 +160,8 @@ function player(slot) {
   let polled = 0;
   node.addEventListener("click", () => {
     if (!audio.paused) return audio.pause();
+    const other = { a: players.b, b: players.a }[slot]?.audio;
+    if (canSeek() && other && !other.paused) audio.currentTime = other.currentTime; // switch in the middle of a clip
     stopAll();
     audio.play().catch(cannotPlay);
   });
@@ -169,6 +171,7 @@ function player(slot) {
   }
   audio.addEventListener("timeupdate", () => {
     fill.style.width = `${(100 * audio.currentTime) / (audio.duration || 1)}%`;
+    if (slot !== "reference" && !audio.paused) byId("seek").querySelector("input").value = (1000 * audio.currentTime) / audio.duration;
     const due = !audio.paused && audio.currentTime >= state.required_s[slot] && Date.now() - polled > POLL_MS;
     if (due && isMissing(slot)) { polled = Date.now(); report(slot, position, true); }
   });
@@ -211,6 +214,11 @@ function isMissing(slot) {
   return state.missing.includes(slot);
 }
 
+// Until both clips were heard from their beginnings, each plays from there.
+function canSeek() {
+  return !isMissing("a") && !isMissing("b");
+}
+
 function missingClips() {
   const names = state.missing.map((slot) => (slot === "reference" ? "the reference" : NAMES[slot].replace("Clip", "clip")));
   return names.join(", ").replace(/, ([^,]*)$/, " and $1");
@@ -221,6 +229,7 @@ function refresh() {
   for (const [slot, { button: node }] of Object.entries(players)) {
     node.querySelector(".heard").textContent = isMissing(slot) ? "not heard yet" : "heard";
   }
+  byId("seek").hidden = !canSeek();
   const ready = state.missing.length === 0;
   for (const node of byId("answers").children) node.setAttribute("aria-disabled", String(!ready));
   byId("status").textContent = ready ? "Your answer is stored when you choose it." : `Please listen to ${missingClips()}, then answer.`;
@@ -249,6 +258,9 @@ byId("start").addEventListener("click", () => {
 byId("resume").addEventListener("submit", (event) => {
   event.preventDefault();
   step("api/state", { code: byId("typed").value });
+});
+byId("seek").addEventListener("input", (event) => {
+  for (const { audio } of [players.a, players.b]) audio.currentTime = (event.target.value / 1000) * (audio.duration || 0);
 });
 byId("finish").addEventListener("click", () => {
   const training = document.querySelector("input[name=training]:checked");
