@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tmp_utils.findings.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, verdicts
+from tmp_utils.findings.verdicts import NOT_REPRODUCED, REPRODUCED, UNDECIDED, paper_table, two_embedders, verdicts
 from tmp_utils.metrics.preservation import transfer_balance
 from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs.sweep import balance_rows
@@ -186,10 +186,9 @@ def test_the_papers_own_table_is_read_beside_its_text():
 
 
 def test_every_claim_of_the_paper_can_be_judged():
-    findings = paper_table("findings")
-    frames = [
-        results(db_up(0.1), metric=metric) for metric in findings["metric"].unique() if metric != "transfer_balance"
-    ]
+    metrics = [metric for metric in paper_table("findings")["metric"].unique() if metric != "transfer_balance"]
+    setups = [*SETUPS, ("untrained", "class-noun"), ("reference", "codec")]
+    frames = [results(db_up(0.1), metric=metric, setups=setups) for metric in metrics]
     transfer = [("TI", "MW@0.4-0.6"), ("TI", "MW@elsewhere")]
     frames.append(results(lambda m, s: 0.2 * ("0.4" in s), metric="transfer_balance", setups=transfer))
     table = verdicts(pd.concat(frames))
@@ -228,3 +227,29 @@ def test_a_sweep_s_rows_are_what_the_claim_on_transfer_reads():
     assert frames[0]["n"].tolist() == [22, 22]
     judged = verdicts(pd.concat(frames)).set_index("id").loc["transfer_sweet_spot"]
     assert (judged["verdict"], judged["n_concepts"]) == (REPRODUCED, 8)
+
+
+def by_both(effect, second):
+    tables = [results(db_up(effect)), results(db_up(second), metric="musicnn_a").assign(embedder="musicnn:MTT@1")]
+    return pd.concat(tables, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("second", "verdict", "word"),
+    [(0.2, REPRODUCED, "agree"), (-0.2, NOT_REPRODUCED, "disagree"), (0.001, UNDECIDED, "one decides")],
+)
+def test_a_claim_is_judged_by_either_embedder_and_their_disagreement_is_said(second, verdict, word):
+    row = two_embedders(by_both(0.2, second), claim("DB/BL", "TI/BL")).iloc[0]
+    assert (row["verdict"], row["verdict_second"], row["embedders"]) == (REPRODUCED, verdict, word)
+    assert row["difference_second"] == pytest.approx(second, abs=0.03)
+
+
+def test_without_a_second_embedder_there_is_nothing_to_compare():
+    assert two_embedders(results(db_up(0.2)), claim("DB/BL", "TI/BL")).empty
+
+
+def test_a_property_is_missed_only_below_what_the_codec_leaves_of_a_copy():
+    codec = [("TI", "BL"), ("reference", "codec")]
+    for share, verdict in ((0.3, REPRODUCED), (0.0, UNDECIDED)):
+        table = results(lambda method, _, s=share: s * (method == "reference"), "key_agreement", setups=codec)
+        assert verdicts(table, claim("TI/BL", "reference/codec", "lower", "key_agreement"))["verdict"].item() == verdict

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 
+from tmp_utils.metrics.table import REFERENCE, UNTRAINED
+
 ORANGE, BLUE = "#E69F00", "#0072B2"
 GREEN, SKY, PINK, VERMILION, GREY = "#009E73", "#56B4E9", "#CC79A7", "#D55E00", "#8A8F98"
 # The order in which methods and setups stand in every figure, as in the paper's Table 1.
@@ -72,8 +74,10 @@ def setups_in_order(setups: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def setup_label(method: str, setup: str) -> str:
-    """Return what a setup is called in figures, tables and sentences: "DB MIX"."""
-    return f"{method} {setup}"
+    """Return what a setup is called in figures, tables and sentences: "DB MIX", and of the references "codec"."""
+    if method == UNTRAINED:
+        return UNTRAINED
+    return setup if method == REFERENCE else f"{method} {setup}"
 
 
 def faded(colour: str, alpha: float) -> str:

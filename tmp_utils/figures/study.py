@@ -18,17 +18,20 @@ from plotly.subplots import make_subplots
 from tmp_utils.figures.look import GREY, faded, in_order, method_colour, setup_label, setups_in_order, styled
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
 from tmp_utils.metrics.names import AGREEMENTS, REFERENCES, TITLES
-from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
+from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
 
 
-def summary(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+def summary(results: pd.DataFrame, metric: str, with_references: bool = False) -> pd.DataFrame:
     """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order.
 
+    With references, the codec and the untrained model follow the setups.
     The interval is over concepts; where a setup has only one run, it is over the clips of that run. The interval of a
     share stays in [0, 1]; for one or two concepts it is over all their clips.
     """
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
-    rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED])]
+    codec = (rows["method"] == REFERENCE) & (rows["setup"] == CODEC)
+    of_references = codec | (rows["method"] == UNTRAINED)
+    rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED]) | (of_references & with_references)]
     if rows.empty:
         raise ValueError(f"no finished rows of {metric!r}; the table has {sorted(results['metric'].unique())}.")
     means = []
@@ -113,11 +116,15 @@ def _single_concepts(fig: go.Figure, results: pd.DataFrame, metric: str, table: 
 
 
 def music_agreement(results: pd.DataFrame, title: str = "Which musical properties agree", note: str = "") -> go.Figure:
-    """Return the share of clips that agree with the concept: one column for each property, one line for each setup."""
+    """Return the share of clips that agree with the concept: one column for each property, one line for each setup.
+
+    The codec and the untrained model come last, where the table has them: a copy of the concept reaches the codec's
+    values, and the class noun alone the untrained model's.
+    """
     present = [metric for metric in AGREEMENTS if ((results["metric"] == metric) & (results["status"] == "ok")).any()]
     if not present:
         raise ValueError("no music rows in the table: install essentia, and run notebook 05 to score the runs again.")
-    tables = pd.concat([summary(results, metric).assign(metric=metric) for metric in present])
+    tables = pd.concat([summary(results, metric, with_references=True).assign(metric=metric) for metric in present])
     setups = setups_in_order(zip(tables["method"], tables["setup"], strict=True))
     lines = [setup_label(*setup) for setup in setups]
     fig = make_subplots(1, len(present), shared_yaxes=True, horizontal_spacing=0.02)

@@ -16,7 +16,7 @@ import plotly.graph_objects as go
 from tmp_utils.figures.look import FAINT, INK, styled
 from tmp_utils.figures.study import summary
 from tmp_utils.metrics.names import TABLE_1, digits_of, short_name, with_arrow
-from tmp_utils.metrics.table import REFERENCE, UNTRAINED, WHOLE_RUN
+from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, WHOLE_RUN
 
 COLUMNS = {metric: with_arrow(metric) for metric in TABLE_1}
 VERDICT_COLOURS = {"reproduced": "#D7EFE6", "not reproduced": "#FBE3D2", "undecided at this n": "#F1F2F4"}
@@ -44,7 +44,9 @@ def _with_interval(value: float, low: float, high: float, digits: int) -> str:
 def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits: int) -> list[str]:
     """Return our cell of each setup: mean and interval, the number of failed runs, or a dash where there is none."""
     rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN)]
-    good = summary(results, metric).set_index(["method", "setup"]) if (rows["status"] == "ok").any() else None
+    good = None
+    if (rows["status"] == "ok").any():
+        good = summary(results, metric, with_references=True).set_index(["method", "setup"])
     cells = []
     for method, setup in setups.itertuples(index=False, name=None):
         runs = rows[(rows["method"] == method) & (rows["setup"] == setup)]
@@ -61,11 +63,15 @@ def _cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits: int
 def setup_cells(results: pd.DataFrame, table1: pd.DataFrame, digits: int | None = None) -> pd.DataFrame:
     """Return method and setup, and for each metric of `COLUMNS` our cell and the paper's ("<metric>_paper"), as text.
 
-    Setups that the paper does not have come last, with a dash in its columns. ``digits`` are the decimals of our
+    Setups that the paper does not have come last, and then the untrained model and the codec, with a dash in its
+    columns. ``digits`` are the decimals of our
     numbers; by default as many as are worth reading (`names.digits_of`).
     """
-    of_setups = results["metric"].isin(list(COLUMNS)) & ~results["method"].isin([REFERENCE, UNTRAINED])
+    of_setups = results["metric"].isin(list(COLUMNS)) & ~(
+        (results["method"] == REFERENCE) & (results["setup"] != CODEC)
+    )
     setups = results.loc[of_setups, ["method", "setup"]]
+    setups = setups.sort_values("method", key=lambda names: names.isin([REFERENCE, UNTRAINED]), kind="stable")
     setups = pd.concat([table1[["method", "setup"]], setups]).drop_duplicates(ignore_index=True)
     paper = setups.merge(table1, on=["method", "setup"], how="left")
     cells = setups.copy()

@@ -8,8 +8,9 @@ Holm's rule corrects the p-values over all claims. A claim is decided if its cor
 interval excludes zero and there are at least three concepts: "reproduced" if the difference supports it, "not
 reproduced" if the difference contradicts it. Otherwise it is "undecided at this n".
 
-verdicts    : the findings table.
-paper_table : a table of the paper.
+verdicts       : the findings table.
+two_embedders  : the claims about closeness by both embedders.
+paper_table    : a table of the paper.
 """
 
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import pandas as pd
 
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.intervals import MIN_UNITS, SHARE, Interval, holm, paired_difference
+from tmp_utils.metrics.names import key_of, metric_of
 from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share
 
 REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
@@ -26,6 +28,7 @@ DIRECTIONS = ("higher", "lower", "not lower")
 UNIT = ["concept", "seed"]
 MIN_CONCEPTS = MIN_UNITS  # an interval over fewer says nothing about other concepts
 ALPHA = 0.05
+SECOND_EMBEDDER = "musicnn:"  # begins the second embedder's name
 
 
 def paper_table(name: str) -> pd.DataFrame:
@@ -143,9 +146,10 @@ def _verdict(favour: Interval, p_value: float) -> str:
 
 def _of_the_paper(claim: pd.Series, table1: pd.DataFrame) -> dict:
     """Return the paper's two numbers from its Table 1, and whether they agree with its text."""
-    if claim["metric"] not in table1.columns:
+    metric = metric_of(claim["metric"])
+    if metric not in table1.columns:
         return {"paper_a": np.nan, "paper_b": np.nan, "paper_agrees": "no numbers published"}
-    means = table1.set_index(["method", "setup"])[claim["metric"]].astype(float)
+    means = table1.set_index(["method", "setup"])[metric].astype(float)
     members_a, members_b = (_members(claim[side], table1) for side in "ab")
     paper_a = means[members_a].mean()
     others = means[[member for member in members_b if member not in members_a]]
@@ -234,3 +238,30 @@ def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int)
         "favour": _favour(comparison.tested, claim["direction"]),
         "note": "; ".join(notes),
     }
+
+
+def two_embedders(
+    results: pd.DataFrame, findings: pd.DataFrame | None = None, table1: pd.DataFrame | None = None, seed: int = 0
+) -> pd.DataFrame:
+    """Return each claim that both embedders measure, judged by either, and whether they agree.
+
+    Returns
+    -------
+    pandas.DataFrame
+        id, claim, metric, then difference, verdict and n_concepts of CLAP and (with the ending "_second") of MusiCNN;
+        embedders: "agree", "disagree" (the differences have opposite signs), or "one decides" (one verdict is decided and
+        the other is not). Holm's rule corrects over the claims of this table, for each embedder. Empty where the second
+        embedder measured nothing.
+    """
+    findings = paper_table("findings") if findings is None else findings
+    seconds = findings["metric"].map(lambda metric: key_of(metric, SECOND_EMBEDDER))
+    both = seconds.isin(set(results["metric"])) & findings["metric"].isin(set(results["metric"]))
+    if not both.any():
+        return pd.DataFrame()
+    first = verdicts(results, findings[both], table1, seed)
+    second = verdicts(results, findings[both].assign(metric=seconds[both]), table1, seed)
+    columns = ["difference", "verdict", "n_concepts"]
+    table = first[["id", "claim", "metric", *columns]].join(second[columns].add_suffix("_second"))
+    opposite = np.sign(table["difference"]) * np.sign(table["difference_second"]) < 0
+    same = table["verdict"] == table["verdict_second"]
+    return table.assign(embedders=np.select([opposite, same], ["disagree", "agree"], "one decides"))

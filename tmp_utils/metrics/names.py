@@ -40,6 +40,7 @@ REFERENCES = {
     "ceiling_t": "ceiling ⌈T⌉",
     "floor_t": "floor ⌊T⌋",
     "untrained_a": "untrained",
+    "codec_a": "codec",
 }
 AGREEMENTS = {
     "tempo_agreement": ("Tempo", "5 BPM"),

@@ -159,11 +159,12 @@ def score_references(
 
 
 def references(results: pd.DataFrame) -> dict[str, float]:
-    """Return the means over concepts of ceiling_a, ceiling_t and floor_t; nan if absent."""
+    """Return the means over concepts of ceiling_a, codec_a, untrained_a, ceiling_t and floor_t; nan if absent."""
     whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     rows = {name: whole[whole["metric"] == name] for name in ("ceiling_a", "floor_t")}
     rows["ceiling_t"] = whole[(whole["metric"] == "clap_t") & (whole["method"] == UNTRAINED)]
-    return {name: float(of_name.groupby("concept")["value"].mean().mean()) for name, of_name in rows.items()}
+    means = {name: float(of_name.groupby("concept")["value"].mean().mean()) for name, of_name in rows.items()}
+    return means | {f"{name}_a": value for name, value in reference_values(results, "clap_a").items()}
 
 
 def reference_values(results: pd.DataFrame, metric: str) -> dict[str, float]:
