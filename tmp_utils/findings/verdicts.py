@@ -249,8 +249,8 @@ def two_embedders(
     -------
     pandas.DataFrame
         id, claim, metric, then difference, verdict and n_concepts of CLAP and (with the ending "_second") of MusiCNN;
-        embedders: "agree", "disagree" (the differences have opposite signs), or "one decides" (one verdict is decided and
-        the other is not). Holm's rule corrects over the claims of this table, for each embedder. Empty where the second
+        embedders: "agree", "disagree" (the differences have opposite signs), or "one decides" (only one verdict is
+        decided). Holm's rule corrects over the claims of this table, for each embedder. Empty where the second
         embedder measured nothing.
     """
     findings = paper_table("findings") if findings is None else findings
