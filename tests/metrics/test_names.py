@@ -16,6 +16,7 @@ CLAP, MUSICNN = "clap:pocket/judge@6101cea5", "musicnn:MTT@49589384"
         ("musicnn_a", "MusiCNN-A", "MusiCNN-A ↑", 3),
         ("musicnn_fad", "FAD (MusiCNN)", "FAD (MusiCNN) ↓", 2),
         ("clap_a_matched", "CLAP-A, level matched", "CLAP-A, level matched ↑", 3),
+        ("copied", "copied", "copied ↓", 2),
         ("tempo_agreement", "tempo agreement", "tempo agreement ↑", 2),
     ],
 )

@@ -50,7 +50,7 @@ AGREEMENTS = {
     "scale_agreement": ("Scale", ""),
 }
 TABLE_1 = ("clap_a", "fad", "clap_t")
-LOWER_IS_BETTER = ("fad", "kad")
+LOWER_IS_BETTER = ("fad", "kad", "copied")
 
 
 def key_of(metric: str, embedder: str) -> str:
