@@ -39,3 +39,9 @@ def test_scores_that_do_not_compare_have_keys_of_their_own(metric, embedder, key
     assert key_of(metric, embedder) == key
     assert metric_of(key) == metric
     assert TITLES[metric].split(" (")[1] == TITLES.get(key, TITLES[metric]).split(" (")[1]
+
+
+def test_comparisons_with_coded_clips_have_keys_of_their_own():
+    assert key_of("clap_a", f"{MUSICNN}+level", coded=True) == "musicnn_a_matched_coded"
+    assert key_of("ceiling_a", CLAP, coded=True) == "ceiling_a_coded"
+    assert metric_of("musicnn_a_matched_coded") == metric_of("clap_a_coded") == "clap_a"

@@ -86,6 +86,21 @@ def test_matched_levels_leave_nothing_of_a_change_in_level(generated, training):
     assert values[f"{CLAP}+level", 1] == pytest.approx(values[f"{CLAP}+level", 0], abs=1e-6)
 
 
+def test_beside_coded_clips_a_perfect_copy_scores_as_the_coded_clips_do(training):
+    embedder = ToneEmbedder(MUSICNN)
+    coded = [0.1 * clip for clip in training]
+    rows = scores.audio_rows(coded, coded, embedder, IDENTITY, coded=True)
+    assert rows["metric"].tolist() == [
+        *("musicnn_a_coded", "musicnn_nearest_training_coded", "musicnn_fad_coded", "musicnn_kad_coded"),
+    ]
+    values = rows.set_index("metric")["value"]
+    assert values["musicnn_nearest_training_coded"] == pytest.approx(1)
+    assert values["musicnn_fad_coded"] == pytest.approx(0, abs=1e-6)
+    assert values["musicnn_a_coded"] > scores.audio_rows(coded, training, embedder, IDENTITY)["value"][0] + 0.01
+    ceiling = score_references(embedder.embed_clips(coded), None, IDENTITY, embedder.name, coded=True)
+    assert ceiling["metric"].tolist() == ["musicnn_ceiling_a_coded", "musicnn_nearest_within_training_coded"]
+
+
 def test_copies_of_one_window_have_no_kernel_and_their_row_says_so():
     same = [np.sin(np.arange(RATE_HZ, dtype=np.float32))] * 4
     rows = scores.distance_rows(same, same, ToneEmbedder(CLAP), IDENTITY).set_index("metric")

@@ -14,9 +14,11 @@ short_name, with_arrow, digits_of : of any key.
 """
 
 SECOND, MATCHED = "musicnn_", "_matched"  # begins the keys of the second embedder; ends those of level-matched clips
+CODED = "_coded"  # ends the keys of comparisons with the concept's clips after the codec
 LEVEL = "+level"  # ends the name of an embedder of level-matched clips
 NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
 NAMES |= {"musicnn_a": "MusiCNN-A", "musicnn_fad": "FAD (MusiCNN)", "musicnn_kad": "KAD (MusiCNN)"}
+NAMES |= {"clap_a_coded": "CLAP-A, codec on both sides", "musicnn_a_coded": "MusiCNN-A, codec on both sides"}
 NAMES |= {"clap_a_matched": "CLAP-A, level matched", "musicnn_a_matched": "MusiCNN-A, level matched"}
 TITLES = {
     "clap_a": "CLAP-A (cosine, higher is closer)",
@@ -28,6 +30,8 @@ TITLES = {
     "musicnn_kad": "KAD by MusiCNN (100 × squared discrepancy, lower is closer)",
     "clap_a_matched": "CLAP-A, level matched (cosine, higher is closer)",
     "musicnn_a_matched": "MusiCNN-A, level matched (cosine, higher is closer)",
+    "clap_a_coded": "CLAP-A, codec on both sides (cosine, higher is closer)",
+    "musicnn_a_coded": "MusiCNN-A, codec on both sides (cosine, higher is closer)",
     "copied": "Share of clips that are copies of a training clip",
     "nearest_training": "Cosine to the nearest training clip",
 }
@@ -53,20 +57,20 @@ TABLE_1 = ("clap_a", "fad", "clap_t")
 LOWER_IS_BETTER = ("fad", "kad", "copied")
 
 
-def key_of(metric: str, embedder: str) -> str:
-    """Return the key of a metric when an embedder of this name measures it.
+def key_of(metric: str, embedder: str, coded: bool = False) -> str:
+    """Return the key of a metric when an embedder of this name measures it, beside coded clips or the clips themselves.
 
     >>> key_of("clap_a", "musicnn:MTT@49589384"), key_of("clap_a", "clap:pocket/judge@6101cea5+level")
     ('musicnn_a', 'clap_a_matched')
     """
     if embedder.startswith("musicnn:"):
         metric = SECOND + metric.removeprefix("clap_")
-    return metric + MATCHED if embedder.endswith(LEVEL) else metric
+    return metric + MATCHED * embedder.endswith(LEVEL) + CODED * coded
 
 
 def metric_of(key: str) -> str:
     """Return the metric of a key, whatever the embedder: of "musicnn_a", "clap_a"."""
-    metric = key.removesuffix(MATCHED)
+    metric = key.removesuffix(CODED).removesuffix(MATCHED)
     if not metric.startswith(SECOND):
         return metric
     metric = metric.removeprefix(SECOND)

@@ -121,7 +121,13 @@ def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def score_references(
-    training: np.ndarray, prompts: np.ndarray | None, identity: Mapping, embedder: str, seed: int = 0
+    training: np.ndarray,
+    prompts: np.ndarray | None,
+    identity: Mapping,
+    embedder: str,
+    seed: int = 0,
+    *,
+    coded: bool = False,
 ) -> pd.DataFrame:
     """Return the rows ceiling_a, floor_t and nearest_within_training of one concept, under the embedder's keys.
 
@@ -134,6 +140,8 @@ def score_references(
         which has no floor_t.
     identity : mapping
         Profile, concept and seed; the method becomes "reference".
+    coded : bool
+        Whether the clips have passed the codec: the ceiling of comparisons with such clips, whose keys end in "_coded".
 
     Notes
     -----
@@ -144,8 +152,8 @@ def score_references(
     rows = []
     if prompts is not None:
         floor = bootstrap_mean(similarity_matrix(training, prompts).mean(1), seed)
-        rows.append(result_row(identity, key_of("floor_t", embedder), floor, embedder))
-    ceiling, nearest = (key_of(name, embedder) for name in ("ceiling_a", "nearest_within_training"))
+        rows.append(result_row(identity, key_of("floor_t", embedder, coded), floor, embedder))
+    ceiling, nearest = (key_of(name, embedder, coded) for name in ("ceiling_a", "nearest_within_training"))
     if len(training) < 2:
         note = "one training clip has no other to compare with"
         return results_table(
