@@ -87,7 +87,7 @@ def test_a_hole_of_zeros_is_noted(tmp_path):
     holed = TONE.copy()
     holed[RATE_HZ : RATE_HZ + 4_000] = 0
     (note,) = recording(tmp_path / "a.wav", holed).notes
-    assert note == "0.25 s in it are zeros, which may be a hole in the file"
+    assert note == "0.25 s of it are zeros, which may be a hole in the file"
 
 
 def test_notes_reach_whoever_loads_a_concept(tmp_path):

@@ -32,8 +32,8 @@ class Container:
     ----------
     source : what libsndfile reads: the file, or its samples under a corrected header.
     promise : the promised length divided by the present one; infinite if the end is missing and its length unknown.
-    begins_as_mp3, gives_length : whether the first bytes are an mp3's, and whether they give its length. libsndfile
-        looks for mp3 anywhere, even in a video, and guesses a length.
+    begins_as_mp3 : whether the first bytes are an mp3's; libsndfile looks for mp3 anywhere, even in a video.
+    mp3_samples : the length that an mp3 gives, with its encoder's delay; 0 if none, so that libsndfile guesses.
     md5 : of a flac's samples; empty if unknown.
     notes : faults that a listener should check.
     """
@@ -41,7 +41,7 @@ class Container:
     source: Path | io.BufferedIOBase
     promise: float = 1.0
     begins_as_mp3: bool = False
-    gives_length: bool = False
+    mp3_samples: int = 0
     md5: bytes = b""
     notes: tuple[str, ...] = ()
 
@@ -81,15 +81,24 @@ def examine(path: Path) -> Container:
         is_w64 = head[:4] == b"riff"
         promised = int.from_bytes(head[16:24], "little") if is_w64 else 8 + int.from_bytes(head[4:8], "big")
         notes = _contradiction(head[64:80]) if is_w64 and head[40:44] == b"fmt " else ()
-        if file_bytes - promised > SLACK_BYTES and promised > 8:  # a pipe's aiff promises nothing
+        if file_bytes - promised > 8 and promised > 8:  # a pipe's aiff promises nothing
             notes += (f"it has {file_bytes} bytes and its header promises {promised}: check by ear that it is whole",)
         whole = promised - file_bytes <= SLACK_BYTES or promised >= (2**62 if is_w64 else STREAMED_BYTES)
         return Container(path, 1.0 if whole else promised / file_bytes, notes=notes)
     if head[:4] == b"fLaC":
         return Container(path, md5=head[26:42] if any(head[26:42]) else b"")
     is_mp3 = head[0] == 0xFF and head[1] >= 0xE0 and head[2] < 0xF0  # a sync word, and a bit rate that exists
-    gives_length = is_mp3 and any(head[at : at + 4] in (b"Xing", b"Info", b"VBRI") for at in (13, 21, 36))
-    return Container(path, begins_as_mp3=is_mp3, gives_length=gives_length)
+    return Container(path, begins_as_mp3=is_mp3, mp3_samples=_mp3_samples(head) if is_mp3 else 0)
+
+
+def _mp3_samples(head: bytes) -> int:
+    """The length in an mp3's first frame, where its encoder wrote one (Xing, LAME, Fraunhofer)."""
+    for at in (13, 21, 36):  # after 9, 17 or 32 bytes of side information
+        mark, flags = head[at : at + 4], head[at + 7]
+        if (mark in (b"Xing", b"Info") and flags & 1) or mark == b"VBRI":
+            frames_at = at + (14 if mark == b"VBRI" else 8)
+            return int.from_bytes(head[frames_at : frames_at + 4], "big") * (1152 if head[1] & 0x08 else 576)
+    return 0
 
 
 def _after_id3(file: io.BufferedIOBase) -> int:

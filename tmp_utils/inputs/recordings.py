@@ -115,6 +115,10 @@ def load_recording(path: Path) -> Recording:
             )
         part = f"{start / RATE_HZ:.2f} to {end / RATE_HZ:.2f} s are used"
         notes += (f"{part}, since its beginning {first_fault}",)
+    first, last = (round(at / RATE_HZ * sound.rate_hz) for at in (start, start + len(clip)))
+    hole_s = _longest_hole(sound.frames[first:last]) / sound.rate_hz
+    if hole_s > HOP_S:
+        notes += (f"{hole_s:.2f} s of it are zeros, which may be a hole in the file",)
     return Recording(path, clip, start / RATE_HZ, level_lufs, sound.notes + notes)
 
 
@@ -122,9 +126,6 @@ def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ..
     """Mono at 16 kHz, on the scale of 1.0 and around zero; its level in LUFS; notes."""
     refuse_unusable(label(path), sound.frames, sound.duration_s)
     mono, notes = mix_down(sound)
-    hole_s = _longest_hole(sound.frames) / sound.rate_hz
-    if hole_s > HOP_S:
-        notes += (f"{hole_s:.2f} s in it are zeros, which may be a hole in the file",)
     peak = float(np.abs(mono).max())
     if peak > OTHER_SCALE_PEAK:
         scale = next((scale for scale in INTEGER_SCALES if peak <= 2 * scale), peak)
@@ -145,9 +146,9 @@ def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ..
 
 
 def _longest_hole(frames: np.ndarray) -> int:
-    """The longest run of frames (n, channels) that are exactly zero, between others that are not."""
+    """The longest run of frames (n, channels) that are exactly zero."""
     sounding = np.flatnonzero(frames.any(axis=1))
-    return int(np.diff(sounding).max(initial=1)) - 1
+    return int(np.diff(sounding, prepend=-1, append=len(frames)).max(initial=1)) - 1
 
 
 def _fault(clip: np.ndarray, level_lufs: float) -> str:

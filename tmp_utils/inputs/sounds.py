@@ -32,6 +32,7 @@ DEMUXERS = "wav,w64,aiff,flac,ogg,mp3,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,
 TIMED = ("mov", "matroska")  # containers whose duration is no estimate
 RATES_HZ = (4_000, 1_000_000)
 MAX_FRAMES = 2**53  # libsndfile gives more for a flac from a pipe
+MP3_DELAYS = 5_000  # samples that encoder and decoder add, at most
 SLACK_S = 0.1  # decoders' delays
 BLOCK = 65_536  # frames read at once, so that a false length costs no memory
 CANCELLED = 0.1  # a mix with less than this part of the power that unrelated channels would leave
@@ -104,7 +105,8 @@ def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None
     sound, total_s, fault = None, None, "its header does not give its length"
     try:
         with soundfile.SoundFile(container.source) as file:
-            guessed = (file.format == "MP3" and not container.gives_length) or file.frames > MAX_FRAMES
+            mp3_guess = file.format == "MP3" and abs(container.mp3_samples - file.frames) > MP3_DELAYS
+            guessed = mp3_guess or file.frames > MAX_FRAMES
             total_s = None if guessed else file.frames / file.samplerate
             sound = _through_libsndfile(file, start_s, duration_s)
             if container.md5 and len(sound.frames) == file.frames and _md5(sound, file.subtype) != container.md5:
