@@ -91,6 +91,13 @@ def test_a_header_that_contradicts_itself_is_noted(tmp_path):
     assert read_sound(wav(tmp_path / "a.wav", bytes_per_s=0)).notes == ()
 
 
+def test_an_unusual_rate_is_noted(tmp_path):
+    for rate_hz in (8000, 11025, 22050, 44100, 48000, 192000):
+        assert read_sound(wav(tmp_path / "a.wav", rate_hz=rate_hz)).notes == ()
+    (note,) = read_sound(wav(tmp_path / "a.wav", rate_hz=44096)).notes
+    assert note.startswith("an unusual sampling rate, 44096 Hz")
+
+
 @pytest.mark.parametrize("rate_hz", [1, 7])
 def test_a_rate_that_no_recording_has_is_refused(tmp_path, rate_hz):
     with pytest.raises(ValueError, match=rf"a\.wav: a sampling rate of {rate_hz} Hz; expected 4000"):

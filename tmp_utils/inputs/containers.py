@@ -173,7 +173,7 @@ def _sound_goes_on(file: io.BufferedIOBase, place: int, end: int) -> bool:
     """Whether what follows a wav's samples is neither chunks, nor a tag, nor zeros."""
     file.seek(place)
     rest = file.read(8192)
-    if len(rest) <= SLACK_BYTES or not any(rest) or rest[:3] in (b"ID3", b"TAG"):
+    if len(rest) <= 8 or not any(rest) or rest[:3] in (b"ID3", b"TAG"):
         return False
     *_, (_, last, size, _) = [(b"", 0, 0, False), *_chunks(file, place + place % 2, end)]
     return not end - 8 <= last + size <= end + 1
