@@ -174,7 +174,7 @@ def test_a_download_that_was_cut_goes_on_only_in_the_same_clip(questionnaire, se
 def test_another_site_can_neither_post_nor_read(served):
     client = served()
     own = str(client.base_url).rstrip("/")
-    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", f"{own}.evil.example"):
+    for origin in ("https://evil.example", "null", "http://[", "http://127.0.0.1:1", f"{own}.evil.example"):
         reply = client.post("/api/start", json={"consent": True}, headers={"origin": origin})
         assert reply.status_code == 403 and not [name for name in reply.headers if "access-control" in name]
         asked = {"origin": origin, "access-control-request-method": "POST"}
@@ -225,9 +225,10 @@ def test_bodies_that_are_too_large_or_no_object_are_refused(served):
         'POST /api/state HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"code"',
         "POST /api/state HTTP/1.1\r\nHost: x\r\nContent-Type: appli",
         "GET /api/study HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nhalf",
+        "GET /api/study HTTP/1.1\r\nHost: x\r\n\r\nGET /api",
         "",
     ],
-    ids=["body", "headers", "body of a GET", "nothing"],
+    ids=["body", "headers", "body of a GET", "second request", "nothing"],
 )
 def test_requests_that_do_not_arrive_whole_are_dropped(served, monkeypatch, text):
     monkeypatch.setattr(doors, "PATIENCE_S", 0.6)

@@ -248,7 +248,7 @@ def test_who_comes_back_is_led_to_continue_first_and_sees_how_far_they_were(site
     assert page.locator("#count").inner_text() == "Question 2 of 4"
 
 
-def test_a_page_that_was_open_while_the_study_was_started_anew_goes_on(site, page, tmp_path):
+def test_a_page_that_was_open_while_the_server_was_restarted_goes_on(site, page, tmp_path):
     questionnaire = site[0]
     where = {"answers": tmp_path / "answers.sqlite", "block": False, "rules": Rules(required_s=0.5)}
     served = serve(questionnaire.folder, **where)

@@ -1,4 +1,4 @@
-"""From runs to a listening study."""
+"""From runs to a questionnaire, and reading it from its folder."""
 
 import json
 import shutil
@@ -34,7 +34,7 @@ def test_pairs_share_concept_seed_prompt_and_index(runs):
         assert row.file_first.replace("DB-BL", "TI-BL") == row.file_second
 
 
-def test_a_study_has_four_of_each_kind_and_two_catch_trials_with_the_class_noun_in_the_prompts(questionnaire):
+def test_a_questionnaire_has_four_of_each_kind_and_two_catch_trials_with_the_class_noun_in_the_prompts(questionnaire):
     kinds = pd.Series([question.kind for question in questionnaire.questions if not question.catch]).value_counts()
     assert kinds.to_dict() == {"reconstruction": 4, "editability": 4}
     assert [question.kind for question in questionnaire.questions if question.catch] == [
@@ -46,7 +46,7 @@ def test_a_study_has_four_of_each_kind_and_two_catch_trials_with_the_class_noun_
     assert {question.concept for question in questionnaire.questions} == {"lute", "gong"}
 
 
-def test_every_clip_of_a_study_is_as_loud_and_encoded_alike_under_a_name_that_says_nothing(questionnaire):
+def test_every_clip_of_a_questionnaire_is_as_loud_and_encoded_alike_under_a_name_that_says_nothing(questionnaire):
     for question in questionnaire.questions:
         for role, file in question.files.items():
             clip, rate_hz = soundfile.read(questionnaire.clip(file))
@@ -62,7 +62,7 @@ def test_every_clip_of_a_study_is_as_loud_and_encoded_alike_under_a_name_that_sa
     assert sizes[::2] == sizes[1::2]  # of two clips, the sizes do not tell them apart
 
 
-def test_the_same_runs_and_seed_give_the_same_study_and_another_seed_another(runs, questionnaire):
+def test_the_same_runs_and_seed_give_the_same_questionnaire_and_another_seed_another(runs, questionnaire):
     again = build_questionnaire(Place(runs[0], PROFILE), n_per_kind=4, concepts=runs[1])
     other = build_questionnaire(Place(runs[0], PROFILE), n_per_kind=4, seed=1, concepts=runs[1])
     assert again == questionnaire and other.version != questionnaire.version
@@ -114,7 +114,7 @@ def test_missing_and_silent_clips_are_left_out_named_and_counted(tmp_path):
 
 
 def _with_both_unusable(runs_dir, concepts):
-    """A study whose draw met both unusable pairs."""
+    """A questionnaire whose draw met both unusable pairs."""
     for seed in range(30):
         questionnaire = build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, seed=seed, concepts=concepts)
         if len(questionnaire.left_out) == 2:
@@ -258,7 +258,7 @@ def test_a_run_whose_files_are_damaged_or_named_elsewhere_is_not_played(tmp_path
             find_pairs(Place(runs_dir, PROFILE))
 
 
-def test_a_study_without_questions_is_refused(runs):
+def test_a_questionnaire_without_questions_is_refused(runs):
     with pytest.raises(ValueError, match="n_per_kind=0: expected at least one"):
         build_questionnaire(Place(runs[0], PROFILE), n_per_kind=0, concepts=runs[1])
 

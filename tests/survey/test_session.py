@@ -363,6 +363,8 @@ def test_with_invitations_each_link_starts_one_participant_and_finds_them_again(
     assert again.start(True, first) == state and again.start(True, second)["code"] != code
     assert [state for _, state in store.invitations()] == ["started", "started", "unused"]
     assert len(store.participants()) == 2
+    supervised = Sessions(questionnaire, store, sessions.rules, source="notebook")
+    assert supervised.start(True)["stage"] == "check"
 
 
 def test_one_invitation_used_twice_at_once_starts_one_participant(questionnaire, sessions):

@@ -169,6 +169,7 @@ def _start(app: Doors, listener: socket.socket, share: bool) -> Page:
         server_header=False,
         proxy_headers=share,
         forwarded_allow_ips="127.0.0.1",
+        timeout_keep_alive=30,  # a participant may think for a while
         timeout_graceful_shutdown=2,
     )
     server = uvicorn.Server(config)

@@ -15,7 +15,6 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
 
 import h11
 from starlette.concurrency import run_in_threadpool
@@ -58,7 +57,7 @@ class Doors:
 
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        if scope["method"] not in ("GET", "HEAD") and origin and urlsplit(origin).netloc != headers.get("host"):
+        if scope["method"] not in ("GET", "HEAD") and origin and origin.partition("://")[2] != headers.get("host"):
             refusal = JSONResponse({"message": "This page can only be used at its own address."}, status_code=403)
             await refusal(scope, receive, send_with_headers)
         else:
@@ -66,20 +65,22 @@ class Doors:
 
 
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 whose client has `PATIENCE_S` to send a request; uvicorn waits for one that has begun without end."""
+    """HTTP/1.1 that drops a client who does not send a whole request within `PATIENCE_S`; uvicorn sets no limit."""
 
     def connection_made(self, transport: Any) -> None:
         """Start to watch a connection."""
         super().connection_made(transport)
         self._watch(None)
 
-    def _watch(self, seen: tuple | None) -> None:
-        """Close the connection if it waits for the same request as half the time ago."""
-        waiting = (self.conn.their_state, id(self.cycle))
-        if waiting == seen and self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+    def _watch(self, before: tuple | None) -> None:
+        """Close the connection if it waits for the rest of the same request as half of `PATIENCE_S` ago."""
+        begun = self.cycle is None or bool(self.conn.trailing_data[0])  # an idle connection is uvicorn's to close
+        waiting = self.conn.their_state is h11.SEND_BODY or (self.conn.their_state is h11.IDLE and begun)
+        now = (waiting, self.conn.their_state, id(self.cycle))
+        if waiting and now == before:
             self.transport.close()
         elif not self.transport.is_closing():
-            self.loop.call_later(PATIENCE_S / 2, self._watch, waiting)
+            self.loop.call_later(PATIENCE_S / 2, self._watch, now)
 
 
 async def read_body(request: Request, max_bytes: int) -> dict:

@@ -129,7 +129,7 @@ class Sessions:
             raise Refused(400, "To take part, please agree first.")
         with self._lock:
             self._limit_starts(address)
-            if not self._stored(self.store.invitations):
+            if self.source != "web" or not self._stored(self.store.invitations):  # a supervisor needs no link
                 invitation = None
                 if self._stored(self.store.n_participants) >= self.rules.max_participants:
                     raise Refused(503, "The study has all the participants it needs. Thank you for coming.")

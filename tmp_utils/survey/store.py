@@ -184,8 +184,13 @@ class Store:
         return [(name, states.get(code, "finished" if answers >= n else "started")) for name, code, answers in rows]
 
     def participant(self, code: str) -> dict | None:
-        """The stored participant: device, check_attempts, checked_utc, `plan` as Placements, `answered` (how many
-        questions, practice included) and `finished`."""
+        """The stored participant, or None.
+
+        Returns
+        -------
+        device, check_attempts, checked_utc; `plan` as Placements; `answered`, how many questions, practice included;
+        `finished`, whether the closing questions are answered.
+        """
         query = "SELECT plan, device, check_attempts, checked_utc FROM participants WHERE participant = ?"
         with self._open() as database:
             row = database.execute(query, [code]).fetchone()
@@ -206,7 +211,7 @@ class Store:
             return database.execute(query, [self.questionnaire.n_practice]).fetchone()[0]
 
     def finish(self, code: str, musical_training: str, comment: str) -> None:
-        """Store what a participant says at the end; what was said first stands."""
+        """Store the answers to the closing questions; the first ones stand."""
         rows = [[code, "musical_training", musical_training], [code, "comment", comment]]
         with self._open() as database:
             database.executemany("INSERT OR IGNORE INTO details VALUES (?, ?, ?)", rows)
