@@ -12,9 +12,10 @@ from diffusers import DDIMScheduler
 
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.generate import generate
 from tmp_utils.model.inversion import INVERSIONS
-from tmp_utils.model.transfer import cross_fade, first_step, round_trip, transfer, window_starts
+from tmp_utils.model.transfer import cross_fade, round_trip, timesteps_of, transfer, window_starts
 from tmp_utils.personalize import personalise
 
 STEPS, GUIDANCE, PROMPT, GRAIN = 6, 2.5, "a jazz song", 1280
@@ -73,16 +74,19 @@ def test_a_sweep_in_one_batch_is_its_strengths_one_by_one(either, clip, method):
         assert together == pytest.approx(alone, abs=SWEEP_TOLERANCE)
 
 
-def test_a_sweep_is_one_batch_in_which_each_strength_joins_at_its_own_step(backbone, clip, monkeypatch):
+def test_strengths_whose_timesteps_coincide_are_one_batch_and_each_joins_at_its_step(backbone, clip, monkeypatch):
     sizes, unet = [], backbone.unet.forward
     monkeypatch.setattr(backbone.unet, "forward", lambda x, *a, **k: sizes.append(len(x)) or unet(x, *a, **k))
-    transfer(backbone, clip, [0.5, 0.0, 1.0, 0.5], prompt=PROMPT, steps=4, guidance_scale=1.0)
-    assert sizes == [1, 1, 2, 2]  # strengths that are alike are one row
+    transfer(backbone, clip, [0.5, 0.0, 0.75, 0.5], prompt=PROMPT, steps=4, guidance_scale=1.0)
+    assert sizes == [1, 2, 2]  # strengths that are alike are one row
+    sizes.clear()
+    transfer(backbone, clip, [0.5, 1.0, 0.6], prompt=PROMPT, steps=4, guidance_scale=1.0)
+    assert sizes == [1] * (4 + 3 + 2)  # all of generation; 599, 349, 99; 499, 249
 
 
 def test_what_lies_between_moves_away_from_the_source_with_strength(backbone):
     clip = tone(1.28)
-    sweep = transfer(backbone, clip, [0.0, 0.2, 0.5, 1.0], prompt=PROMPT, steps=20, guidance_scale=1.0)
+    sweep = transfer(backbone, clip, [0.0, 0.1, 0.5, 1.0], prompt=PROMPT, steps=20, guidance_scale=1.0)
     latents = [backbone.moments([each])[0] for each in sweep]
     distances = [float((each - latents[0]).square().mean()) for each in latents]
     assert distances[0] == 0 and distances[1] < distances[3] and min(distances[1:]) > 0
@@ -184,11 +188,31 @@ def test_a_long_clip_keeps_its_round_trip_away_from_the_joints(backbone):
     assert np.allclose(joined[: round(0.9 * RATE_HZ)], first[: round(0.9 * RATE_HZ)], atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("strength", "steps", "expected"), [(0, 50, 50), (1, 50, 0), (0.5, 50, 25), (0.1, 50, 45), (0.1, 4, 4)]
-)
-def test_a_strength_runs_the_last_part_of_the_steps(strength, steps, expected):
-    assert first_step(strength, steps) == expected
+@pytest.mark.parametrize("steps", [4, 6, 10, 33, 50, 1000])
+@pytest.mark.parametrize("strength", [0.05, 0.1, 0.25, 0.37, 0.5, 0.9, 0.99])
+def test_a_strength_starts_at_its_noise_level_at_any_number_of_steps(backbone, strength, steps):
+    levels = (1 - backbone.scheduler.alphas_cumprod).sqrt()
+    timesteps = timesteps_of(strength, steps, 1000)
+    assert levels[timesteps[0]] == pytest.approx(float(levels[round(strength * 1000) - 1]), rel=0.01)
+    assert len(timesteps) == pytest.approx(strength * steps, abs=1 + 0.04 * steps)
+    assert set(-np.diff(timesteps)) <= {1000 // steps} and 0 <= timesteps[-1] < 1000 // steps
+
+
+def test_strength_0_runs_nothing():
+    assert timesteps_of(0.0, 10, 1000) == []
+
+
+def test_the_noised_source_of_a_strength_is_that_of_equation_2(backbone, clip, monkeypatch):
+    seen, unet = [], backbone.unet.forward
+    monkeypatch.setattr(
+        backbone.unet, "forward", lambda x, t, *a, **k: seen.append((x.clone(), int(t))) or unet(x, t, *a, **k)
+    )
+    transfer(backbone, clip, [0.3], prompt=PROMPT, seed=3, steps=10, guidance_scale=1.0)
+    source = backbone.moments([clip])[0] * backbone.vae.config.scaling_factor
+    noise = unit_noise([3], tuple(source.shape[1:]))
+    kept = backbone.scheduler.alphas_cumprod[299]  # the 300th of 1,000 levels
+    assert seen[0][1] == 299
+    assert torch.allclose(seen[0][0], kept.sqrt() * source + (1 - kept).sqrt() * noise, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +254,7 @@ def test_notebook_04_transfers_as_the_package_does(either, concept, profile, cli
     adapter = personalise(either, concept, load_setup("TI", "MW"), 0, profile=profile, progress=False)
     path = save_clip(tmp_path / "tone.wav", clip)
     names = {"lab": SimpleNamespace(backbone=either, profile=profile), "adapter": adapter, "sources": {"tone": path}}
-    names |= {"seeds": [3], "n_steps": STEPS, "guidance_scale": GUIDANCE, "first_step": first_step}
+    names |= {"seeds": [3], "n_steps": STEPS, "guidance_scale": GUIDANCE}
     exec(source, names)
     sampling = {"steps": STEPS, "guidance_scale": GUIDANCE}
     (packaged,) = transfer(either, names["original"], [0.5], adapter=adapter, seed=3, **sampling)

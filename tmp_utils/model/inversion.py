@@ -1,8 +1,8 @@
 """How a source becomes noise: three ways to the point where the reverse process takes over.
 
-Conventions: latents are what the UNet sees, (b, c, t, f). The reverse process has N steps at timesteps
-t_0 > ... > t_{N-1}. `Trajectory.latents[i]` is what step i starts from and `latents[N]` is the source itself,
-so that whoever enters at step N gets the source back untouched, by any of the methods. Everything works for
+Conventions: latents are what the UNet sees, (b, c, t, f). The reverse process has n steps at timesteps
+t_0 > ... > t_{n-1}. `Trajectory.latents[i]` is what step i starts from and `latents[n]` is the source itself,
+so that whoever enters at step n gets the source back untouched, by any of the methods. Everything works for
 every `prediction_type`, because only the scheduler knows which it is.
 
 Denoiser       : a backbone, a condition and a grid of steps; what both directions share.
@@ -33,8 +33,9 @@ class Denoiser:
     Attributes
     ----------
     condition : (1, d).
-    steps : N.
+    steps : of the whole process, from noise; they set how far apart timesteps are.
     guidance_scale : classifier-free guidance; no guidance at 1 and below.
+    timesteps : those of the steps to run, falling, as far apart as the whole process's; None is the whole process.
 
     Raises
     ------
@@ -46,6 +47,7 @@ class Denoiser:
     condition: torch.Tensor
     steps: int
     guidance_scale: float = 1.0
+    timesteps: list[int] | None = None
     scheduler: object = field(init=False, repr=False)
 
     def __post_init__(self):
@@ -63,6 +65,10 @@ class Denoiser:
             raise ValueError(f"steps={self.steps}: expected 1 to {config.num_train_timesteps}.")
         self.scheduler = kind.from_config(config)
         self.scheduler.set_timesteps(self.steps, device=self.backbone.device)
+        self.from_noise = self.timesteps is None
+        if not self.from_noise:
+            self.scheduler.timesteps = torch.tensor(self.timesteps, device=self.backbone.device)
+            self.steps = len(self.timesteps)
         self.condition = self.condition.to(self.backbone.device)
         self._null = self.backbone.null_condition if self.guidance_scale > 1 else None
 
@@ -105,8 +111,8 @@ class Trajectory:
 
     Attributes
     ----------
-    latents : (N + 1, c, t, f); row i is what step i starts from, row N is the source.
-    residuals : (N, c, t, f), added after step i; None where the steps are deterministic.
+    latents : (n + 1, c, t, f); row i is what step i starts from, row n is the source.
+    residuals : (n, c, t, f), added after step i; None where the steps are deterministic.
     """
 
     latents: torch.Tensor
@@ -118,7 +124,7 @@ class Trajectory:
 
 
 def noising(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor) -> Trajectory:
-    """Noise the source to every level by one and the same draw; level 0, t = N, is the noise alone.
+    """Noise the source to every level by one and the same draw; the whole process begins with the noise alone.
 
     Parameters
     ----------
@@ -126,8 +132,10 @@ def noising(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor) -> Tr
     source : (c, t, f).
     noise : (n >= 1, c, t, f), unit Gaussian; the first is used.
     """
-    levels = [denoiser.add_noise(source, noise[0], i) for i in range(1, denoiser.steps)]
-    return Trajectory(torch.stack([noise[0] * denoiser.scheduler.init_noise_sigma, *levels, source]))
+    levels = [denoiser.add_noise(source, noise[0], i) for i in range(denoiser.steps)]
+    if denoiser.from_noise:
+        levels[0] = noise[0] * denoiser.scheduler.init_noise_sigma
+    return Trajectory(torch.stack([*levels, source]))
 
 
 def ddim_inversion(
@@ -143,7 +151,8 @@ def ddim_inversion(
     denoiser : of the source's prompt, commonly the empty one without guidance, which would amplify errors.
     source : (c, t, f).
     noise : not used; the method is deterministic.
-    refinements : further iterations; 0 is plain DDIM inversion.
+    refinements : further iterations; 0 is plain DDIM inversion. With few steps they do not converge: with the pocket
+        model's ten, the way back ends about half as far from the source as the source is large.
     """
     latents = [source]
     for i in reversed(range(denoiser.steps)):
@@ -164,7 +173,8 @@ def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor
     Parameters
     ----------
     source : (c, t, f).
-    noise : (N, c, t, f), unit Gaussian, independent over levels: that is what makes the maps edit-friendly.
+    noise : (n, c, t, f), unit Gaussian, independent over levels: that is what makes the maps edit-friendly. The last
+        step takes the first draw, so that a level has the same draw wherever the process begins.
 
     Raises
     ------
@@ -172,7 +182,8 @@ def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor
     """
     if len(noise) < denoiser.steps:
         raise ValueError(f"{len(noise)} draws of noise for {denoiser.steps} steps; one a step is needed.")
-    latents = [*(denoiser.add_noise(source, noise[i], i) for i in range(denoiser.steps)), source]
+    draws = noise[: denoiser.steps].flip(0)
+    latents = [*(denoiser.add_noise(source, draws[i], i) for i in range(denoiser.steps)), source]
     residuals = []
     for i in range(denoiser.steps):
         mean = denoiser.step(latents[i][None], i, torch.zeros_like(source))[0]

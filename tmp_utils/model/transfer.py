@@ -1,17 +1,18 @@
 """Style transfer: a clip, moved towards a learned concept as far as a strength in [0, 1] says.
 
 Conventions: clips are mono float32 (n,) at 16 kHz. Equation 2 of the paper: encode the clip, noise its latents to
-t = strength * N, denoise from there with y = S*. Of the process's steps the last round(strength * steps) are run, so
-strength 0 is the clip's round trip through VAE and vocoder, and 1 is generation from noise: the very clip that
-`generate` makes of the same seed, prompt and length (bit for bit alone on a CPU, to rounding in a batch). Instead of
-noise, the way up can be an inversion (see `inversion`); at strength 0 all of them are the same round trip.
+t = strength * N, denoise from there with y = S*. The noise level is that of t to within one timestep, whatever the
+number of steps; from there timesteps fall by N / steps, so about strength * steps of them are run. Strength 0 is the
+clip's round trip through VAE and vocoder, and 1 is generation from noise: the very clip that `generate` makes of the
+same seed, prompt and length (bit for bit alone on a CPU, to rounding in a batch). Instead of noise, the way up can be
+an inversion (see `inversion`); at strength 0 all of them are the same round trip.
 
 A long clip is cut into overlapping windows, which share source and noise where they overlap, and the results
-are cross-faded. All strengths of a sweep are one batch, each row joining at its step.
+are cross-faded. Strengths whose timesteps coincide are one batch, each row joining at its step.
 
 transfer    : clip + words + strengths -> clips.
 round_trip  : clip -> what VAE and vocoder make of it, strength 0.
-first_step  : strength -> the step of the reverse process at which it starts.
+timesteps_of : strength -> the timesteps that it runs.
 window_starts, cross_fade : how a long clip is cut and put together.
 """
 
@@ -77,23 +78,28 @@ def transfer(
     words = _words(prompt, adapter)
     if method not in INVERSIONS:
         raise ValueError(f'unknown method "{method}"; expected one of {", ".join(INVERSIONS)}.')
-    first_steps = [first_step(strength, steps) for strength in strengths]
-    if not first_steps:
+    strengths = [float(strength) for strength in strengths]
+    if not strengths:
         raise ValueError("no strengths arrived; expected at least one number from 0 to 1.")
-    starts = sorted(set(first_steps))  # strengths that round to the same step are one row
+    processes = _processes(strengths, steps, backbone.scheduler.config.num_train_timesteps)
     samples = _checked(clip)
     offsets, window = window_starts(len(samples), window_s, overlap_s, _grain(backbone))
+    clips: dict[float, np.ndarray] = {}
     with adapter.applied(backbone) if adapter else nullcontext():
-        forward = Denoiser(backbone, backbone.embed_prompts([source_prompt]), steps, source_guidance_scale)
-        back = Denoiser(backbone, backbone.embed_prompts([words]), steps, guidance_scale)
-        parts = []
-        with tqdm(total=len(offsets) * steps, desc=method, disable=not progress, leave=False) as bar:
-            for offset in offsets:
-                source = _encode(backbone, fit_length(samples, window, offset))
-                trajectory = _trajectory(forward, source, method, seed, offset // _grain(backbone), starts[0])
-                parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar)))
-    clips = [cross_fade([part[k] for part in parts], offsets, overlap_s) for k in range(len(starts))]
-    return [clips[starts.index(start)][: len(samples)].copy() for start in first_steps]
+        sources = [_encode(backbone, fit_length(samples, window, offset)) for offset in offsets]
+        sides = [(backbone.embed_prompts([source_prompt]), source_guidance_scale)]
+        sides.append((backbone.embed_prompts([words]), guidance_scale))
+        with tqdm(desc=method, disable=not progress, leave=False) as bar:
+            for timesteps, joins in processes:
+                forward, back = (Denoiser(backbone, side, steps, scale, timesteps) for side, scale in sides)
+                starts = sorted(set(joins.values()))  # strengths with the same timesteps are one row
+                parts = []
+                for offset, source in zip(offsets, sources, strict=True):
+                    trajectory = _trajectory(forward, source, method, seed, offset // _grain(backbone), starts[0])
+                    parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar)))
+                faded = [cross_fade([part[k] for part in parts], offsets, overlap_s) for k in range(len(starts))]
+                clips |= {strength: faded[starts.index(start)] for strength, start in joins.items()}
+    return [clips[strength][: len(samples)].copy() for strength in strengths]
 
 
 def round_trip(backbone: Backbone, clip: np.ndarray | str | Path) -> np.ndarray:
@@ -101,8 +107,11 @@ def round_trip(backbone: Backbone, clip: np.ndarray | str | Path) -> np.ndarray:
     return transfer(backbone, clip, [0.0], prompt="", steps=1, guidance_scale=1.0)[0]
 
 
-def first_step(strength: float, steps: int) -> int:
-    """The step at which a strength starts: `steps` (none is run) for 0, step 0 (all are) for 1.
+def timesteps_of(strength: float, steps: int, n_train: int) -> list[int]:
+    """The timesteps that a strength runs, falling; none for 0.
+
+    Timestep t (from 0) is the noise level t + 1 of `n_train`. The first is that of strength * n_train to the nearest
+    whole one, and each of the next is n_train // steps lower. (`transfer` takes the whole process for strength 1.)
 
     Raises
     ------
@@ -110,7 +119,21 @@ def first_step(strength: float, steps: int) -> int:
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength {strength}: expected a number from 0 (the source) to 1 (generation from noise).")
-    return steps - int(strength * steps + 0.5)
+    return list(range(round(strength * n_train) - 1, -1, -(n_train // steps)))
+
+
+def _processes(strengths: Sequence[float], steps: int, n_train: int) -> list[tuple[list[int] | None, dict[float, int]]]:
+    """The processes that serve all strengths: timesteps (None: all of generation), and each strength's first step."""
+    runs = {strength: timesteps_of(strength, steps, n_train) for strength in strengths}
+    whole = [(None, {1.0: 0})] if runs.pop(1.0, None) else []
+    groups: dict[int, dict[float, list[int]]] = {}
+    for strength, timesteps in sorted(runs.items(), reverse=True):  # strength 0 comes last and joins any at its end
+        last = timesteps[-1] if timesteps else next(iter(groups), 0)
+        groups.setdefault(last, {})[strength] = timesteps
+    longest = [(max(group.values(), key=len), group) for group in groups.values()]
+    return whole + [
+        (most, {s: len(most) - len(timesteps) for s, timesteps in group.items()}) for most, group in longest
+    ]
 
 
 def _words(prompt: str | None, adapter: Adapter | None) -> str:
