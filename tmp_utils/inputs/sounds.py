@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tmp_utils.inputs.containers import examine, label
+from tmp_utils.inputs.containers import Container, examine, label
 
 LIBSNDFILE_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif", ".oga", ".opus")
 AUDIO_SUFFIXES = (".m4a", ".aac", ".wma", ".amr", ".caf", ".mka")  # these and the next need ffmpeg
@@ -102,24 +102,7 @@ def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None
     """
     refuse_irregular(path)
     container = examine(path)
-    sound, total_s, fault = None, None, "its header does not give its length"
-    try:
-        with soundfile.SoundFile(container.source) as file:
-            mp3_guess = file.format == "MP3" and abs(container.mp3_samples - file.frames) > MP3_DELAYS
-            guessed = mp3_guess or file.frames > MAX_FRAMES
-            total_s = None if guessed else file.frames / file.samplerate
-            sound = _through_libsndfile(file, start_s, duration_s)
-            if container.md5 and len(sound.frames) == file.frames and _md5(sound, file.subtype) != container.md5:
-                sound = replace(sound, notes=("its samples fail the checksum in its header, so it may be damaged",))
-        if guessed and not (container.begins_as_mp3 and duration_s and sound.duration_s >= duration_s):
-            sound = None
-    except soundfile.LibsndfileError as error:
-        fault = error.error_string.strip().removeprefix("Error : ").rstrip(".")
-    if sound is None:
-        sound, probed_s = _through_ffmpeg(path, start_s, duration_s, fault)
-        if total_s is not None:
-            sound = replace(sound, notes=(f"libsndfile stopped at a fault ({fault}); ffmpeg read on", *sound.notes))
-        total_s = probed_s if total_s is None else total_s
+    sound, total_s = _decode(path, container, start_s, duration_s)
     if not RATES_HZ[0] <= sound.rate_hz <= RATES_HZ[1]:
         limits = f"expected {RATES_HZ[0]} to {RATES_HZ[1]}"
         raise ValueError(f"{label(path)}: a sampling rate of {sound.rate_hz} Hz; {limits}. Export it again.")
@@ -139,6 +122,29 @@ def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None
     if container.promise > 1:
         notes += (f"{_cut(total_s, promised_s)}, but the part used is whole",)
     return replace(sound, notes=notes)
+
+
+def _decode(path: Path, container: Container, start_s: float, duration_s: float | None) -> tuple[Sound, float | None]:
+    """A part of a file by libsndfile, or else by ffmpeg, and the file's length where that is no guess."""
+    sound, total_s, fault = None, None, "its header does not give its length"
+    try:
+        with soundfile.SoundFile(container.source) as file:
+            mp3_guess = file.format == "MP3" and abs(container.mp3_samples - file.frames) > MP3_DELAYS
+            guessed = mp3_guess or file.frames > MAX_FRAMES
+            total_s = None if guessed else file.frames / file.samplerate
+            sound = _through_libsndfile(file, start_s, duration_s)
+            if container.md5 and len(sound.frames) == file.frames and _md5(sound, file.subtype) != container.md5:
+                sound = replace(sound, notes=("its samples fail the checksum in its header, so it may be damaged",))
+        if guessed and not (container.begins_as_mp3 and duration_s and sound.duration_s >= duration_s):
+            sound = None
+    except soundfile.LibsndfileError as error:
+        fault = error.error_string.strip().removeprefix("Error : ").rstrip(".")
+    if sound is None:
+        sound, probed_s = _through_ffmpeg(path, start_s, duration_s, fault)
+        if total_s is not None:
+            sound = replace(sound, notes=(f"libsndfile stopped at a fault ({fault}); ffmpeg read on", *sound.notes))
+        total_s = probed_s if total_s is None else total_s
+    return sound, total_s
 
 
 def _cut(present_s: float, promised_s: float) -> str:
