@@ -107,7 +107,7 @@ def read_sound(path: Path, start_s: float = 0.0, duration_s: float | None = None
         limits = f"expected {RATES_HZ[0]} to {RATES_HZ[1]}"
         raise ValueError(f"{label(path)}: a sampling rate of {sound.rate_hz} Hz; {limits}. Export it again.")
     end_s, notes = start_s + sound.duration_s, container.notes + sound.notes
-    if sound.rate_hz % 1000 and sound.rate_hz % 11025:
+    if sound.rate_hz % 4000 and sound.rate_hz % 11025:
         notes += (f"an unusual sampling rate, {sound.rate_hz} Hz: check speed and pitch by ear",)
     if total_s is None:
         total_s = end_s
