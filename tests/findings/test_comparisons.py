@@ -10,7 +10,8 @@ from tmp_utils.findings import comparisons
 from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs.integrity import record
 
-METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "embedder": "judge"}
+METRIC = {"profile": "pocket", "concept": "sitar", "method": "TI", "seed": 0, "prompt": "all", "embedder": "judge"}
+METRIC |= {"n": 4, "ci_low": np.nan, "ci_high": np.nan, "status": "ok", "note": ""}
 
 
 def test_differences_are_paired_and_corrected_over_the_whole_table():
@@ -64,7 +65,7 @@ def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds()
         {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.7, "seed": 1},
         {**METRIC, "setup": "MW", "prompt": "jazz", "metric": "CLAP-A", "value": 0.2},
         {**METRIC, "setup": "MW", "prompt": "rock", "metric": "CLAP-A", "value": 0.4},
-        {**METRIC, "setup": "MW", "prompt": "all", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
+        {**METRIC, "setup": "MW", "metric": "FAD", "value": np.nan, "embedder": "vggish"},
         {**METRIC, "setup": "BL", "metric": "KAD", "value": np.nan, "status": "failed"},
     ]
     table = comparisons.every_metric(pd.DataFrame(rows)).set_index(["metric", "embedder"])

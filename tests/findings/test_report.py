@@ -139,6 +139,16 @@ def test_a_damaged_listing_is_named_with_the_remedy_and_the_rest_of_the_page_sta
     assert "Table 1" in page.text and "undecided at this n" in page.text and not page.sounds
 
 
+def test_a_damaged_table_of_results_is_refused_by_its_name_and_collecting_again_repairs_it(study):
+    table = collect(study)
+    path = study[0] / PROFILE / "results.csv"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(ValueError, match=r"results\.csv: damaged .* results --profile smoke"):
+        write(study)
+    assert collect(study).equals(table)
+    write(study)
+
+
 @pytest.fixture
 def strange_study(tmp_path, loaded):
     """A run and figures of a concept whose name is markup."""

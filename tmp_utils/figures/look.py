@@ -9,12 +9,12 @@ styled         : title, note and template onto a figure.
 save_figure    : a figure to a file, whole or not at all.
 """
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import plotly.graph_objects as go
 
+from tmp_utils.files import write_text
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED
 
 ORANGE, BLUE = "#E69F00", "#0072B2"
@@ -108,17 +108,6 @@ def save_figure(fig: go.Figure, folder: str | Path, name: str) -> Path:
     """
     if not name or Path(name).name != name:
         raise ValueError(f"figure name {name!r}: expected a plain name like 'learning_path', without folders.")
-    folder = Path(folder)
+    content, folder = fig.to_json(), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
-    with tempfile.NamedTemporaryFile("w", dir=folder, prefix=f".{name}-", delete=False, encoding="utf-8") as file:
-        temporary = Path(file.name)
-        try:
-            file.write(fig.to_json())
-            file.close()
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    return path
+    return write_text(folder / f"{name}.json", content)

@@ -157,23 +157,18 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     results : pandas.DataFrame
-        Columns profile, concept, method, setup, seed, prompt, metric, value, n, ci_low, ci_high, embedder.
+        A results table (`metrics.RESULT_COLUMNS`).
 
     Returns
     -------
     pandas.DataFrame
-        Text: a value over all prompts if there is one, else the mean over prompts; the mean over seeds; the
-        interval where one value stands alone, since intervals cannot be averaged.
+        Text: the value of the whole run, or the mean over prompts where there is none; the mean over seeds; the
+        interval where there is one value, since intervals cannot be averaged.
     """
-    keys = ["concept", "metric", "embedder"]
-    table = results.assign(
-        prompt=results.get("prompt", pd.Series("", index=results.index)).fillna("").astype(str),
-        embedder=results.get("embedder", pd.Series("", index=results.index)).fillna("no embedder"),
-    )
-    cells: dict = {}
-    for (concept, metric, embedder, method, setup), group in table.groupby([*keys, "method", "setup"], sort=False):
-        whole = group[group["prompt"].isin({"", WHOLE_RUN})]
-        cells.setdefault((method, setup), {})[concept, metric, embedder] = _cell(whole if len(whole) else group)
+    keys, cells = ["concept", "metric", "embedder"], {}
+    for (*row, method, setup), group in results.groupby([*keys, "method", "setup"], sort=False):
+        whole = group[group["prompt"] == WHOLE_RUN]
+        cells.setdefault((method, setup), {})[tuple(row)] = _cell(whole if len(whole) else group)
     rows = pd.MultiIndex.from_tuples(dict.fromkeys(row for column in cells.values() for row in column), names=keys)
     columns = {setup_label(*setup): pd.Series(cells[setup]) for setup in setups_in_order(cells)}
     shown = pd.DataFrame(columns, index=rows).fillna("").reset_index()
@@ -181,13 +176,11 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cell(rows: pd.DataFrame) -> str:
-    values = rows["value"].dropna()
+    values, n_failed = rows["value"].dropna(), int((rows["status"] == "failed").sum())
     if values.empty:
-        states = rows["status"].dropna().unique() if "status" in rows else []
-        return ", ".join(map(str, states)) or "undefined"
-    low, high = rows.iloc[0].reindex(["ci_low", "ci_high"])
+        return "failed" if n_failed else "undefined"
+    low, high = rows.iloc[0][["ci_low", "ci_high"]]
     if len(rows) == 1 and pd.notna(low) and pd.notna(high):
         return f"{values.iloc[0]:.3f} [{low:.3f}, {high:.3f}]"
-    failed = int((rows["status"] == "failed").sum()) if "status" in rows else 0
-    notes = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{failed} failed"] * (failed > 0)
+    notes = [f"mean of {len(values)}"] * (len(values) > 1) + [f"{n_failed} failed"] * (n_failed > 0)
     return f"{values.mean():.3f}" + (f" ({', '.join(notes)})" if notes else "")

@@ -4,6 +4,7 @@ Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begin
 commit, command) and lies in ``data/published``. Tables are read to the last digit; empty text is no missing value.
 
 read_results   : the table of a profile.
+write_checked, is_whole : a table with its SHA-256 beside it, and whether it is still as it was written.
 read_published : a published table, or None where there is none.
 publish        : a profile's table to a file, with the commits and the command that made it.
 grown          : a table and the runs that only an earlier one has.
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.figures.look import setup_label
-from tmp_utils.files import explain_os_errors, write_text
+from tmp_utils.files import explain_os_errors, file_sha256, write_csv, write_text
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.table import IDENTITY, POOLED, check_one_embedder, read_table
 from tmp_utils.runs.folder import read_manifest
@@ -38,11 +39,34 @@ def read_results(place: Place) -> pd.DataFrame:
     ------
     FileNotFoundError
         If it was not collected yet.
+    ValueError
+        If it is not as it was written.
     """
     path = place.folder / RESULTS
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist; notebooks/05_metrics.ipynb or `make study` writes it.")
+    if not is_whole(path):
+        raise ValueError(
+            f"{path}: damaged (its content is not what was written). Write it again from the runs: python -m tmp_utils "
+            f'results --profile {place.profile} --runs-dir "{place.runs_dir}"'
+        )
     return read_table(path)
+
+
+def write_checked(path: Path, table: pd.DataFrame) -> None:
+    """Write a table and, beside it, its SHA-256."""
+    _digest(path).unlink(missing_ok=True)  # between the two files there is none, and nothing to contradict
+    write_csv(path, table)
+    write_text(_digest(path), file_sha256(path))
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a table is as `write_checked` wrote it; one without a SHA-256 counts as whole."""
+    return not _digest(path).is_file() or _digest(path).read_bytes() == file_sha256(path).encode()
+
+
+def _digest(path: Path) -> Path:
+    return path.with_suffix(".sha256")
 
 
 def read_published(name: str = "pocket") -> pd.DataFrame | None:

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from tmp_utils.files import file_sha256, write_csv, write_text
-from tmp_utils.findings.published import RESULTS, publish
+from tmp_utils.files import write_csv
+from tmp_utils.findings.published import RESULTS, is_whole, publish, write_checked
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.names import SECOND
@@ -74,7 +74,7 @@ def collect_results(
         tables.append(read_table(folder / METRICS))
     table = share_rows(check_one_embedder(pd.concat(tables, ignore_index=True)))
     table = pd.concat([table, _pooled(collection)], ignore_index=True)
-    write_csv(place.folder / RESULTS, table)
+    write_checked(place.folder / RESULTS, table)
     counts = [f"{len(collection.folders)} runs", f"{n_scored} scored again"]
     if unfinished := len(list(place.folder.glob("*/*/.seed*.partial"))):
         counts.append(f"{unfinished} unfinished and left out")
@@ -138,8 +138,7 @@ def _pooled(collection: Collection) -> pd.DataFrame:
     from tmp_utils.findings.pooled import pooled_distances
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_csv(path, pooled_distances(collection))
-    write_text(path.with_suffix(".sha256"), file_sha256(path))
+    write_checked(path, pooled_distances(collection))
     return read_table(path)
 
 
@@ -152,10 +151,9 @@ def _clips_of(folder: Path) -> dict:
 
 def _cached(path: Path) -> pd.DataFrame:
     """Return the pooled distances of the last time; none where their file is missing or not as it was written."""
-    digest = path.with_suffix(".sha256")
     if not path.is_file():
         return results_table([])
-    if not digest.is_file() or digest.read_bytes() != file_sha256(path).encode():
+    if not is_whole(path):
         print(f"{path.name}: the cached pooled distances are damaged; measured again.")
         return results_table([])
     return read_table(path)
