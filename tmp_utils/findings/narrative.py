@@ -256,7 +256,8 @@ def _numbers(row) -> str:
 
 
 def _side(side: str) -> str:
-    return "the threshold" if "/" not in side else side.replace("/*", " (all setups)").replace("/", " ")
+    method, _, setup = side.partition("/")
+    return "the threshold" if not setup else setup_label(method, "(all setups)" if setup == "*" else setup)
 
 
 def _bracketed(value: float, low: float, high: float) -> str:
