@@ -230,7 +230,7 @@ def test_a_sweep_s_rows_are_what_the_claim_on_transfer_reads():
 
 
 def by_both(effect, second):
-    tables = [results(db_up(effect)), results(db_up(second), metric="musicnn_a").assign(embedder="musicnn:MTT@1")]
+    tables = [results(db_up(effect)), results(db_up(second), metric="musicnn_a_coded").assign(embedder="musicnn:MTT@1")]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -196,6 +196,9 @@ def test_the_reference_run_scores_the_concepts_clips_after_the_codec_and_again_t
     assert len(list((folder / "codec").glob("*.wav"))) == len(concept.clips) == codec.loc["clap_a", "n"]
     assert codec.loc["clap_a", "value"] < table.query("metric == 'ceiling_a'")["value"].item()
     pd.testing.assert_frame_equal(score_run(folder, concept, lab.embedders), table)
+    learned = read_table(run(lab, concept) / "metrics.csv").set_index("metric")
+    assert np.isfinite(learned.loc["musicnn_a_coded", "value"])
+    assert 0 <= learned.loc["copied", "value"] <= 1 and "threshold" in learned.loc["copied", "note"]
 
 
 def test_a_full_disk_says_how_much_a_run_writes_and_what_was_finished_stays(lab, concept, monkeypatch):

@@ -248,13 +248,14 @@ def two_embedders(
     Returns
     -------
     pandas.DataFrame
-        id, claim, metric, then difference, verdict and n_concepts of CLAP and (with the ending "_second") of MusiCNN;
+        id, claim, metric, then difference, verdict and n_concepts of CLAP and (with the ending "_second") of MusiCNN,
+        which compares with the concept's clips after the codec, since it hears the codec more than the concept;
         embedders: "agree", "disagree" (the differences have opposite signs), or "one decides" (only one verdict is
         decided). Holm's rule corrects over the claims of this table, for each embedder. Empty where the second
         embedder measured nothing.
     """
     findings = paper_table("findings") if findings is None else findings
-    seconds = findings["metric"].map(lambda metric: key_of(metric, SECOND_EMBEDDER))
+    seconds = findings["metric"].map(lambda metric: key_of(metric, SECOND_EMBEDDER, coded=True))
     both = seconds.isin(set(results["metric"])) & findings["metric"].isin(set(results["metric"]))
     if not both.any():
         return pd.DataFrame()

@@ -1,7 +1,9 @@
 """From the clips of a run to its rows in the results table.
 
 Conventions: clips are at 16 kHz. Every run is scored by three embedders: the profile's CLAP, the same on clips brought
-to one level, and MusiCNN, which was trained on other music; each has keys of its own (`metrics.names`). A clip that
+to one level, and MusiCNN, which was trained on other music; each has keys of its own (`metrics.names`). MusiCNN hears
+the codec more than the concept, so it also compares with the concept's clips after the codec (keys in "_coded"), which
+the concept's untrained reference holds; the copy test needs them, too. A clip that
 cannot be used makes its prompt's row and the run's rows "failed", with the reason; the rest is not averaged in its
 place. Generating the clip again mends these rows and changes no others.
 
@@ -24,12 +26,21 @@ from tmp_utils.inputs.prompts import editability_prompts, fill
 from tmp_utils.metrics import embed
 from tmp_utils.metrics.embed import Embedder, LevelMatched
 from tmp_utils.metrics.intervals import Interval, bootstrap_mean, hierarchical_mean
-from tmp_utils.metrics.names import key_of, metric_of
-from tmp_utils.metrics.scores import MUSIC_TOOL, audio_rows, codec_rows, failed_music_rows, music_rows
+from tmp_utils.metrics.names import CODED, key_of, metric_of
+from tmp_utils.metrics.scores import (
+    COPY_TOOL,
+    MUSIC_TOOL,
+    audio_rows,
+    codec_rows,
+    copy_rows,
+    failed_music_rows,
+    music_rows,
+)
 from tmp_utils.metrics.similarity import similarity_matrix
-from tmp_utils.metrics.table import UNTRAINED, result_row, results_table, score_references
+from tmp_utils.metrics.table import COPIED, UNTRAINED, result_row, results_table, score_references
 from tmp_utils.runs.clips import EDITABILITY, RECONSTRUCTION, failure, read_clips
 from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.identity import CLASS_NOUN
 from tmp_utils.runs.integrity import check_files
 
 SECOND_EMBEDDER = "musicnn:MTT"
@@ -72,17 +83,35 @@ def score_run(folder: str | Path, concept: Concept, embedders: Sequence[Embedder
     prompts = editability_prompts(parameters["n_editability_prompts"])
     texts = {prompt.id: fill(prompt.template, concept.class_noun) for prompt in prompts}
     rules = {"tempo": bool(concept.tempo_constant), "harmony": bool(concept.harmonic), "seed": parameters["seed"]}
-    rows = score_clips(read_clips(folder), training, embedders, texts, names, **rules)
+    coded = codec_clips(folder)
+    rows = score_clips(read_clips(folder), training, embedders, texts, names, coded=coded, **rules)
     if parameters["method"] != UNTRAINED:
         return rows
     tables = [rows]
     for k, embedder in enumerate(embedders):
         prompt_rows = embedder.embed_prompts(list(texts.values())) if k == 0 else None
         tables.append(score_references(embedder.embed_clips(training), prompt_rows, names, embedder.name))
-    if coded := sorted((folder / CODEC_CLIPS).glob("*.wav")):
-        check_files(folder, *(f"{CODEC_CLIPS}/{path.name}" for path in coded))
-        tables.append(codec_rows([load_clip(path) for path in coded], training, embedders, names, **rules))
+    if coded:
+        second = embedders[-1]
+        tables.append(codec_rows(coded, training, embedders, names, **rules))
+        tables.append(score_references(second.embed_clips(coded), None, names, second.name, coded=True))
     return pd.concat(tables, ignore_index=True)
+
+
+def codec_clips(folder: str | Path) -> list[np.ndarray]:
+    """Return the concept's clips after VAE and vocoder, from the reference of a run's concept and seed; [] without one.
+
+    Raises
+    ------
+    ValueError
+        If one is not as it was written.
+    """
+    folder, parameters = Path(folder), read_manifest(folder)["parameters"]
+    if parameters["method"] != UNTRAINED:
+        folder = folder.parents[1] / f"{UNTRAINED}-{CLASS_NOUN}" / f"seed{parameters['seed']}"
+    paths = sorted((folder / CODEC_CLIPS).glob("*.wav"))
+    check_files(folder, *(f"{CODEC_CLIPS}/{path.name}" for path in paths))
+    return [load_clip(path) for path in paths]
 
 
 def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity: Mapping, seed: int) -> list[dict]:
@@ -114,15 +143,16 @@ def failed_run(
     if before is None or before.empty:
         return blank
     empty = {name: blank[name].iloc[0] for name in ("value", "n", "ci_low", "ci_high", "status", "note")}
+    tools = (MUSIC_TOOL, COPY_TOOL)
     names = [
-        row.embedder if row.embedder == MUSIC_TOOL else _embedder_of(row.metric, embedders)
-        for row in before.itertuples()
+        row.embedder if row.embedder in tools else _embedder_of(row.metric, embedders) for row in before.itertuples()
     ]
     return before.assign(**empty, embedder=names)
 
 
 def _embedder_of(key: str, embedders: Sequence[Embedder]) -> str:
-    return next(embedder.name for embedder in embedders if key_of(metric_of(key), embedder.name) == key)
+    coded = key.endswith(CODED)
+    return next(embedder.name for embedder in embedders if key_of(metric_of(key), embedder.name, coded) == key)
 
 
 def score_clips(
@@ -132,6 +162,7 @@ def score_clips(
     texts: Mapping[str, str],
     identity: Mapping,
     *,
+    coded: Sequence[np.ndarray] = (),
     tempo: bool = False,
     harmony: bool = False,
     with_music: bool = True,
@@ -151,6 +182,8 @@ def score_clips(
         Prompt id -> the prompt's text with the class noun in the placeholder's place.
     identity : mapping
         profile, concept, method, setup, seed.
+    coded : sequence of numpy.ndarray
+        The concept's clips after the codec, for the copy test and the second embedder.
     tempo, harmony : bool
         Whether the concept has a constant tempo, and whether it is harmonic.
 
@@ -168,12 +201,17 @@ def score_clips(
     if len(by_kind[RECONSTRUCTION]) == 0:
         pass
     elif note := failure(by_kind[RECONSTRUCTION]):
-        for embedder in embedders:
-            keys = [key_of(metric, embedder.name) for metric in OF_SOUND]
+        sides = [(embedder, False) for embedder in embedders] + [(embedders[-1], True)] * bool(coded)
+        for embedder, of_coded in sides:
+            keys = [key_of(metric, embedder.name, of_coded) for metric in OF_SOUND]
             tables.append(results_table([result_row(identity, key, None, embedder.name, note=note) for key in keys]))
+        tables += [results_table([result_row(identity, COPIED, None, COPY_TOOL, note=note)])] * bool(coded)
         tables += [failed_music_rows(identity, note, **rules)] * with_music
     else:
         generated = list(by_kind[RECONSTRUCTION]["clip"])
         tables += [audio_rows(generated, training, embedder, identity, seed) for embedder in embedders]
+        if coded:
+            tables.append(audio_rows(generated, coded, embedders[-1], identity, seed, coded=True))
+            tables.append(copy_rows(generated, training, coded, identity))
         tables += [music_rows(generated, training, identity, **rules)] if with_music else []
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)
