@@ -132,8 +132,8 @@ def serve(
     questionnaire = load_questionnaire(folder)
     if share and (unfinished := questionnaire.about.unfinished):
         raise ValueError(
-            f"{questionnaire.folder}: strangers cannot be asked to take part yet, because {', '.join(unfinished)} "
-            "is empty or holds a placeholder. Copy data/survey/about.toml, fill it in, and build with --about FILE."
+            f"{questionnaire.folder}: not ready to share, because participants must be told who runs the study. Not "
+            f"filled in: {', '.join(unfinished)}. Copy data/survey/about.toml, fill it in, and build with --about FILE."
         )
     store = Store(questionnaire, answers)
     store.invite(invitations)
@@ -152,7 +152,7 @@ def serve(
 def _listener(host: str, port: int | None) -> socket.socket:
     """A socket at the port, or at the first free one."""
     for candidate in range(FIRST_PORT, FIRST_PORT + N_PORTS) if port is None else (port,):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, OverflowError):
             return socket.create_server((host, candidate), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     ports = f"{FIRST_PORT} to {FIRST_PORT + N_PORTS - 1}" if port is None else port
     raise OSError(f"cannot listen on {host}, port {ports}: taken or not allowed. Choose another --port or --host.")

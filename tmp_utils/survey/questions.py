@@ -185,7 +185,10 @@ def load_questionnaire(folder: str | Path) -> Questionnaire:
     questionnaire = validate(Questionnaire, fields, str(path))
     _check_whole(questionnaire, path)
     files = {name for question in questionnaire.all_questions() for name in question.files.values()}
-    clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.checks.values()})]
+    try:
+        clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.checks.values()})]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if missing := [clip for clip in clips if not clip.is_file()]:
         raise FileNotFoundError(f"{missing[0]}: no such file. Restore the folder, or build the questionnaire again.")
     if content_hash(content, folder) != version:
