@@ -4,10 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.inputs.profiles import Hyperparameters, load_setup
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.personalize import METHODS, personalise
-from tmp_utils.personalize.recipe import Hyperparameters
 
 
 def learn(backbone, concept, setup, profile, seed=0, **kwargs) -> Adapter:

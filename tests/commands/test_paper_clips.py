@@ -84,7 +84,7 @@ def test_a_recording_without_an_address_says_how_to_get_it(tmp_path):
 
 
 def test_living_peoples_voices_are_never_fetched(tmp_path):
-    with pytest.raises(ValueError, match="eminem: not to be fetched; there are agni_parthene"):
+    with pytest.raises(ValueError, match="eminem: cannot be fetched; choose from agni_parthene"):
         fetch_paper_clips(tmp_path, ["eminem"], Downloader())
 
 
@@ -145,4 +145,4 @@ def test_the_command_sums_up_and_fails_only_when_nothing_could_be_fetched(tmp_pa
 def test_a_wrong_name_is_one_line_too(tmp_path, capsys, online):
     online(Downloader())
     assert command(["clips-paper", "theremin", "--folder", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("clips-paper: theremin: not to be fetched; there are ")
+    assert capsys.readouterr().err.startswith("clips-paper: theremin: cannot be fetched; choose from ")

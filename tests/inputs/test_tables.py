@@ -1,13 +1,11 @@
 """Tables and TOML files that people edit: right, or refused with file, field and value."""
 
-import dataclasses
 import shutil
 
 import pytest
 
 from tmp_utils.inputs import concepts, profiles, prompts
 from tmp_utils.inputs.tables import read_rows, read_toml
-from tmp_utils.personalize.recipe import Hyperparameters
 
 TABLE = "name,note\nsitar,one\noud,two\n"
 TABLES = ("concepts.csv", "prompts.csv", "profiles.toml", "setups.csv")
@@ -181,7 +179,3 @@ def test_a_table_without_a_kind_of_prompt_is_refused(data):
     (data / "prompts.csv").write_text("id,kind,family,template\na,training,neutral,a {}\n")
     with pytest.raises(ValueError, match=r"prompts\.csv: no reconstruction prompt"):
         prompts.reconstruction_prompt()
-
-
-def test_every_hyperparameter_has_a_range():
-    assert set(profiles.RANGES) == {field.name for field in dataclasses.fields(Hyperparameters)}

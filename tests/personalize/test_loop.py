@@ -115,7 +115,7 @@ def test_contradictory_setups_are_refused(backbone, concept, profile, monkeypatc
         learn(backbone, concept, replace(load_setup("DB-LoRA", "BL"), rank=None), profile)
     with pytest.raises(ValueError, match='unknown method "XY"; expected one of TI, DB'):
         learn(backbone, concept, replace(load_setup("TI", "BL"), method="XY"), profile)
-    with pytest.raises(ValueError, match="unknown hyperparameters rate; valid: lr, steps"):
+    with pytest.raises(ValueError, match="TI: rate is not understood; expected lr, steps"):
         learn(backbone, concept, load_setup("TI", "BL"), with_hyperparameters(profile, "TI", rate=1))
 
 

@@ -4,10 +4,9 @@ import pytest
 import torch
 from training_runs import learn, recipe_of, with_hyperparameters
 
-from tmp_utils.inputs.profiles import list_setups, load_setup
+from tmp_utils.inputs.profiles import Hyperparameters, list_setups, load_setup
 from tmp_utils.model.adapter import full_weights
 from tmp_utils.personalize import METHODS
-from tmp_utils.personalize.recipe import Hyperparameters
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 

@@ -8,6 +8,7 @@ The environment variable TMP_PROFILES names another such file, whose tables are 
 
 DATA_DIR      : the folder of everything that is read and never written; the variable TMP_DATA_DIR moves it.
 load_profile  : name -> Profile.
+Hyperparameters : of a method, as a profile gives them.
 list_profiles : the valid names.
 load_setup    : method and setup -> Setup.
 list_setups   : every setup, or one method's.
@@ -19,7 +20,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from tmp_utils.inputs.tables import Count, Name, NotNegative, Positive, Words, read_rows, read_toml, validate
@@ -28,19 +29,44 @@ PROFILES_VARIABLE = "TMP_PROFILES"
 DATA_DIR = Path(os.environ.get("TMP_DATA_DIR", Path(__file__).resolve().parents[2] / "data"))
 
 
-# Ranges of a method's hyperparameters; `personalize.recipe.Hyperparameters` explains each.
-RANGES = {
-    **dict.fromkeys(("steps", "batch_size", "accumulation", "checkpoint_every", "n_vectors", "prior_clips"), Count),
-    **dict.fromkeys(("lr", "ti_lr", "max_grad_norm"), Positive),
-    **dict.fromkeys(("gradient_checkpointing", "compile", "keep_checkpoints"), bool),
-    **{"weight_decay": NotNegative, "ti_steps": Annotated[int, Field(ge=0)]},
-    **{"precision": Literal["auto", "fp32", "bf16", "fp16"]},
-}
-MethodValues = create_model(
-    "MethodValues",
-    __config__=ConfigDict(extra="forbid", strict=True),
-    **{name: (allowed, ... if name in ("lr", "steps") else None) for name, allowed in RANGES.items()},
-)
+@dataclass(frozen=True, config={"strict": True, "extra": "forbid"})
+class Hyperparameters:
+    """Hyperparameters of a method, each within its range.
+
+    Attributes
+    ----------
+    lr, steps, batch_size : of AdamW; `accumulation` batches make a step.
+    weight_decay, max_grad_norm : decay of DreamBooth's weights, never of a new word; the norm gradients are
+        cut to.
+    precision : "fp32", "bf16", "fp16"; "auto" is fp32 on a CPU, and on a GPU bf16 where it has it, else fp16.
+        The trained tensors and their moments stay fp32.
+    gradient_checkpointing : less memory for about a third more time; the same gradients.
+    compile : let torch.compile fuse the UNet: a minute or more at the start, then faster on a GPU; other rounding.
+    checkpoint_every, keep_checkpoints : steps; whether earlier ones are kept.
+    n_vectors, ti_lr, ti_steps : of a new word, and of the first phase of TI-DB.
+    prior_clips : class clips of prior preservation.
+    """
+
+    lr: Positive
+    steps: Count
+    batch_size: Count = 4
+    accumulation: Count = 1
+    weight_decay: NotNegative = 1e-2
+    max_grad_norm: Positive = 1.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    gradient_checkpointing: bool = False
+    compile: bool = False
+    checkpoint_every: Count = 50
+    keep_checkpoints: bool = False
+    n_vectors: Count = 1
+    ti_lr: Positive = 2e-2
+    ti_steps: Annotated[int, Field(ge=0)] = 0
+    prior_clips: Count = 16
+
+    @classmethod
+    def of(cls, values: dict[str, Any], place: str) -> "Hyperparameters":
+        """Those of a profile's table; ValueError names `place`, the field, its value and what is allowed."""
+        return validate(cls, values, place)
 
 
 @dataclass(frozen=True, config={"strict": True, "extra": "forbid"})
@@ -134,7 +160,7 @@ def load_profile(name: str) -> Profile:
     values = _inherited(tables, name, ())
     profile = validate(Profile, {"name": name, **values}, f"{_places()}, [{name}]")
     for method, hyperparameters in profile.methods.items():
-        validate(MethodValues, hyperparameters, f"{_places()}, [{name}.methods] {method}")
+        Hyperparameters.of(hyperparameters, f"{_places()}, [{name}.methods] {method}")
     return profile
 
 

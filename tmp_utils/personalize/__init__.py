@@ -23,13 +23,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import Profile, Setup
+from tmp_utils.inputs.profiles import Hyperparameters, Profile, Setup
 from tmp_utils.model.adapter import Adapter, load_adapter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report
 from tmp_utils.personalize.examples import MIX_VERSIONS, make_examples, prior_latents
 from tmp_utils.personalize.loop import train
-from tmp_utils.personalize.recipe import Hyperparameters
 from tmp_utils.personalize.textual_inversion import require_class_noun, textual_inversion
 from tmp_utils.personalize.training import Diverged, Training
 from tmp_utils.personalize.variants import custom_diffusion, low_rank, pivotal, spectral_shifts
@@ -96,7 +95,7 @@ def prepare(
     if setup.method not in METHODS:
         raise ValueError(f'unknown method "{setup.method}"; expected one of {", ".join(METHODS)}.')
     require_class_noun(concept)
-    hyperparameters = Hyperparameters.of(setup.method, profile.method(setup.method))
+    hyperparameters = Hyperparameters.of(profile.method(setup.method), setup.method)
     recipe = METHODS[setup.method](backbone, concept, setup, hyperparameters, seed)
     examples = make_examples(backbone, concept, setup, seed)
     if recipe.prior_prompt:

@@ -17,10 +17,10 @@ from collections.abc import Iterable
 import torch
 
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import Setup
+from tmp_utils.inputs.profiles import Hyperparameters, Setup
 from tmp_utils.inputs.prompts import fill, reconstruction_prompt
 from tmp_utils.model.backbone import Backbone
-from tmp_utils.personalize.recipe import Hyperparameters, Phase, Recipe
+from tmp_utils.personalize.recipe import Phase, Recipe
 from tmp_utils.personalize.textual_inversion import require_class_noun
 
 COMMON_RANK = 20_000  # of RoBERTa's 50,265 tokens; a small vocabulary holds common words alone

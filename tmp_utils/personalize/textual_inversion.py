@@ -13,11 +13,11 @@ first_embedding   : what the new word starts from.
 import torch
 
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import Setup
+from tmp_utils.inputs.profiles import Hyperparameters, Setup
 from tmp_utils.inputs.prompts import fill, training_templates
 from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.backbone import Backbone
-from tmp_utils.personalize.recipe import Hyperparameters, Phase, Recipe
+from tmp_utils.personalize.recipe import Phase, Recipe
 
 
 def textual_inversion(

@@ -17,13 +17,14 @@ from pathlib import Path
 import torch
 from torch.nn.functional import cosine_similarity
 
+from tmp_utils.inputs.profiles import Hyperparameters
 from tmp_utils.model.adapter import EMBEDDING, Adapter, is_parameter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.device import precision
 from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
 from tmp_utils.personalize.examples import Examples
 from tmp_utils.personalize.objective import Conditions
-from tmp_utils.personalize.recipe import Hyperparameters, Recipe
+from tmp_utils.personalize.recipe import Recipe
 
 DIVERGED = 10  # times the loss of always predicting 0, which is that of a model that knows nothing
 FUSED = ("cpu", "cuda")  # devices that have AdamW in one kernel

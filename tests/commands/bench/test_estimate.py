@@ -9,8 +9,8 @@ from tmp_utils.commands.bench.estimate import estimate
 from tmp_utils.commands.bench.flops import count_flops
 from tmp_utils.commands.bench.full_size import blank_backbone, blank_run
 from tmp_utils.commands.bench.timing import step_of
+from tmp_utils.inputs.profiles import Hyperparameters
 from tmp_utils.model.generate import BATCH, generate
-from tmp_utils.personalize.recipe import Hyperparameters
 
 
 def _step_flops(run) -> int:
@@ -28,7 +28,7 @@ def test_an_estimate_counts_what_a_run_does(profile):
     numbers = {"steps": settings.inference_steps, "clip_s": 0.64, "precision": "fp32", "progress": False}
     clip = count_flops(lambda: generate(blank, ["a guitar"] * BATCH, [0] * BATCH, **numbers)) / BATCH
     run = blank_run(
-        blank, "TI", Hyperparameters.of("TI", settings.method("TI")), clip_s=10.24
+        blank, "TI", Hyperparameters.of(settings.method("TI"), "TI"), clip_s=10.24
     )  # whole clips are learned from
     assert set(table["clips"]) == {5}
     assert table.loc["TI", "generation_pflop"] * 1e15 == pytest.approx(5 * clip, rel=0.02)
@@ -40,7 +40,7 @@ def test_an_estimate_counts_what_a_run_does(profile):
 
 @pytest.mark.parametrize("method", ["DB", "DB-LoRA", "DB-CD", "DB-SV"])
 def test_an_estimate_of_training_is_that_of_the_methods_own_step(profile, method):
-    blank, options = blank_backbone("tiny", "cpu"), Hyperparameters.of(method, profile.methods[method])
+    blank, options = blank_backbone("tiny", "cpu"), Hyperparameters.of(profile.methods[method], method)
     table = estimate(replace(profile, methods={method: profile.methods[method]}), tflop_per_s=1, size="tiny")
     run = blank_run(blank, method, options, clip_s=10.24)
     step = table.loc[method, "training_pflop"] * 1e15 / options.steps

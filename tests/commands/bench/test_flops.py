@@ -7,7 +7,7 @@ from tmp_utils.commands.bench import flops
 from tmp_utils.commands.bench.flops import count_flops, matmul_peak, training_flops, unet_rate
 from tmp_utils.commands.bench.full_size import blank_run
 from tmp_utils.commands.bench.timing import step_of
-from tmp_utils.personalize.recipe import Hyperparameters
+from tmp_utils.inputs.profiles import Hyperparameters
 
 
 def test_operations_of_a_product_are_counted():

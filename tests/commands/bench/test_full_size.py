@@ -6,9 +6,9 @@ import torch
 from tmp_utils.commands import run as command
 from tmp_utils.commands.bench import command as cli
 from tmp_utils.commands.bench.full_size import blank_backbone, full_size, half_precision
+from tmp_utils.inputs.profiles import Hyperparameters
 from tmp_utils.model.device import OutOfMemory, explained
 from tmp_utils.personalize import loop
-from tmp_utils.personalize.recipe import Hyperparameters
 
 
 def test_a_gpu_is_timed_in_the_half_precision_that_a_run_takes_on_it(monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 
 from tmp_utils.commands.bench.full_size import blank_run
 from tmp_utils.commands.bench.timing import PARTS, Ratio, alternating, step_parts
-from tmp_utils.personalize.recipe import Hyperparameters
+from tmp_utils.inputs.profiles import Hyperparameters
 
 
 def test_a_ratio_is_the_median_of_the_turns_own():

@@ -14,10 +14,9 @@ import torch
 
 from tmp_utils.commands.bench.flops import count_flops, training_flops
 from tmp_utils.inputs.audio import CLIP_S
-from tmp_utils.inputs.profiles import Profile
+from tmp_utils.inputs.profiles import Hyperparameters, Profile
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.blank import blank_pipeline
-from tmp_utils.personalize.recipe import Hyperparameters
 
 # Methods whose gradients cost next to nothing beside those of the activations.
 FEW_WEIGHTS = ("TI", "DB-LoRA", "DB-CD")
@@ -52,7 +51,7 @@ def estimate(profile: Profile, tflop_per_s: float, size: str = "audioldm-m") -> 
     of_a_latent = (_unet_flops(pipe, CLIP_S), *passes)
     rows = {}
     for method, numbers in profile.methods.items():
-        training = _training_flops(pipe, method, Hyperparameters.of(method, numbers), of_a_latent) / 1e15
+        training = _training_flops(pipe, method, Hyperparameters.of(numbers, method), of_a_latent) / 1e15
         seconds = (training + generation) * 1e3 / tflop_per_s
         rows[method] = {"training_pflop": training, "clips": clips, "generation_pflop": generation}
         rows[method] |= {"minutes": seconds / 60}

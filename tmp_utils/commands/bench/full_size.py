@@ -19,7 +19,7 @@ from tmp_utils.commands.bench.flops import matmul_peak, training_flops
 from tmp_utils.commands.bench.timing import seconds_of
 from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import load_profile, load_setup
+from tmp_utils.inputs.profiles import Hyperparameters, load_profile, load_setup
 from tmp_utils.model import device as devices
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone
@@ -30,7 +30,6 @@ from tmp_utils.model.pipelines import COMPONENTS
 from tmp_utils.personalize import METHODS, loop
 from tmp_utils.personalize.examples import Examples
 from tmp_utils.personalize.loop import out_of_memory, prepared_unet
-from tmp_utils.personalize.recipe import Hyperparameters
 from tmp_utils.personalize.training import Training
 
 HALF = "half"  # the half precision that a run takes by itself on this device: bf16, or fp16 where there is none
@@ -86,11 +85,11 @@ def full_size(
     for method in ("TI", "DB"):
         for precision, compiled in cases:
             chosen = {**paper.method(method), "precision": precision, "compile": compiled}
-            yield _row(backbone, method, Hyperparameters.of(method, chosen), 1, clip_s, repeats, peaks)
+            yield _row(backbone, method, Hyperparameters.of(chosen, method), 1, clip_s, repeats, peaks)
     for concepts in companies:
         chosen = {**paper.method("TI"), "precision": half if device == "cuda" else "fp32"}
         chosen["gradient_checkpointing"] = concepts > 4  # 64 latents and more do not fit otherwise
-        yield _row(backbone, "TI", Hyperparameters.of("TI", chosen), concepts, clip_s, repeats, peaks)
+        yield _row(backbone, "TI", Hyperparameters.of(chosen, "TI"), concepts, clip_s, repeats, peaks)
     for precision in dict.fromkeys(precision for precision, _ in cases):
         yield _generation_row(backbone, precision, clip_s)
 
