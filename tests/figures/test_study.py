@@ -87,6 +87,14 @@ def test_a_reference_far_from_the_points_is_a_number_at_the_edge_and_no_line(res
     assert "floor ⌊T⌋ -5.00 ↓" in texts and far.layout.yaxis.range[0] > -1
 
 
+def test_labels_of_references_that_are_close_do_not_cover_each_other(results):
+    references = {"ceiling_a": 0.9, "codec_a": 0.89, "untrained_a": 0.42, "ceiling_t": 0.95}
+    notes = figures.clap_plane(results, references).layout.annotations
+    at_top = [note for note in notes if note.y == 1 and note.yanchor == "top"]
+    assert [note.text for note in at_top] == ["ceiling ⌈A⌉", "codec", "untrained"]
+    assert np.diff([note.yshift for note in at_top]).tolist() == [-15, -15]
+
+
 def test_labels_cover_neither_points_nor_each_other_and_only_the_crowded_are_far():
     points = np.array([[100, 100], [104, 102], [108, 98], [104, 95], [400, 100]], float)
     labels = ["3-AC", "1-AC", "MIX", "BL", "TE"]

@@ -77,7 +77,7 @@ def setup_label(method: str, setup: str) -> str:
     """Return what a setup is called in figures, tables and sentences: "DB MIX", and of the references "codec"."""
     if method == UNTRAINED:
         return UNTRAINED
-    return setup if method == REFERENCE else f"{method} {setup}"
+    return (setup or method) if method == REFERENCE else f"{method} {setup}"
 
 
 def faded(colour: str, alpha: float) -> str:

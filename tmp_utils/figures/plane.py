@@ -5,6 +5,7 @@ pareto_front  : the points that no other point exceeds on both axes.
 label_offsets : positions of labels that cover neither points nor each other.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 
@@ -160,29 +161,47 @@ def _offsets(table: pd.DataFrame, references: Mapping, ranges: Sequence, area_px
     columns = [table["value_a"], table["value_t"]]
     scaled = [(v - low) / (high - low) * px for v, (low, high), px in zip(columns, ranges, area_px, strict=True)]
     boxes = []
-    for name, value in references.items():
-        axis, (width, height) = int(not name.endswith("_a")), np.multiply(CHARACTER_PX, [len(REFERENCES[name]), 1])
-        low, high = ranges[axis]
-        at = (value - low) / (high - low) * area_px[axis]
-        corner = np.array([0, at] if axis else [at - width, area_px[1] - height])
-        boxes += [(corner, corner + np.array([width, height]))] * bool(low <= value <= high)
+    for label in _reference_labels(references, ranges):
+        size = np.multiply(CHARACTER_PX, [len(label["text"]), 1])
+        corner = np.array([label["x"], label["y"]]) * area_px + [0, label["up_px"]]
+        corner -= size * [label["xanchor"] == "right", label["yanchor"] == "top"]
+        boxes.append((corner, corner + size))
     offsets = label_offsets(np.column_stack(scaled), table["label"], area_px, boxes)
     return [(float(right), float(-up), bool(far)) for (right, up), far in offsets]
 
 
-def _reference_lines(fig: go.Figure, references: Mapping[str, float], ranges: Sequence[Sequence[float]]) -> None:
-    for name, value in references.items():
-        label = {"text": REFERENCES[name], "showarrow": False, "font": {"color": "#5B616A", "size": 12}}
-        style, vertical = {"dash": "dot", "color": GREY}, name.endswith("_a")
+def _reference_labels(references: Mapping[str, float], ranges: Sequence[Sequence[float]]) -> list[dict]:
+    """Return each reference's label: its text, place (shares of the plot), anchors, and px to move it up.
+
+    Labels of vertical lines are at the top, those of horizontal ones at the left, and those of references beyond an
+    axis in its corner; labels in one place are stacked.
+    """
+    labels, stacks = [], Counter()
+    for name, value in sorted(references.items(), key=lambda item: -item[1]):
+        vertical = name.endswith("_a")
         low, high = ranges[0 if vertical else 1]
-        if not low <= value <= high:
-            label["text"] += f" {value:.2f} {('←', '→')[value > high] if vertical else ('↓', '↑')[value > high]}"
-            x, y = (float(value > high), 0.0) if vertical else (0.0, float(value > high))
-            anchors = {"xanchor": "right" if x else "left", "yanchor": "top" if y else "bottom"}
-            fig.add_annotation(x=x, y=y, xref="paper", yref="paper", **anchors, **label)
-        elif vertical:
-            fig.add_vline(value, line=style)
-            fig.add_annotation(x=value, y=1, yref="paper", xanchor="right", yanchor="top", xshift=-3, **label)
-        else:
-            fig.add_hline(value, line=style)
-            fig.add_annotation(x=0, xref="paper", y=value, xanchor="left", yanchor="bottom", xshift=3, **label)
+        share, text = (value - low) / (high - low), REFERENCES[name]
+        inside = 0 <= share <= 1
+        if not inside:
+            text += f" {value:.2f} {('←', '→')[share > 1] if vertical else ('↓', '↑')[share > 1]}"
+            share = float(share > 1)
+        x, y = (share, float(inside)) if vertical else (0.0, share)
+        top = y == 1 if vertical or not inside else False
+        place = ("top",) if vertical and inside else (x, y)
+        step = -CHARACTER_PX[1] if top else CHARACTER_PX[1]
+        labels.append({"name": name, "value": value if inside else None, "vertical": vertical, "text": text, "x": x})
+        labels[-1] |= {"y": y, "xanchor": "right" if x > 0.3 else "left", "yanchor": "top" if top else "bottom"}
+        labels[-1] |= {"up_px": step * stacks[place]}
+        stacks[place] += 1
+    return labels
+
+
+def _reference_lines(fig: go.Figure, references: Mapping[str, float], ranges: Sequence[Sequence[float]]) -> None:
+    style, font = {"dash": "dot", "color": GREY}, {"color": "#5B616A", "size": 12}
+    for label in _reference_labels(references, ranges):
+        if label["value"] is not None:
+            draw = fig.add_vline if label["vertical"] else fig.add_hline
+            draw(label["value"], line=style)
+        place = {name: label[name] for name in ("text", "x", "y", "xanchor", "yanchor")}
+        shift = {"xshift": -3 if label["xanchor"] == "right" else 3, "yshift": label["up_px"]}
+        fig.add_annotation(xref="paper", yref="paper", showarrow=False, font=font, **place, **shift)

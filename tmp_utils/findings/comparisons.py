@@ -29,6 +29,7 @@ from tmp_utils.metrics.names import TABLE_1
 from tmp_utils.metrics.table import COPIED, REFERENCE, UNTRAINED, WHOLE_RUN
 
 BASELINE = "BL"
+SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
 
 
 def whole_runs(results: pd.DataFrame, *metrics: str, references: bool = False) -> pd.DataFrame:
@@ -148,7 +149,8 @@ def caption(results: pd.DataFrame, profile: str) -> str:
     """Return in one line what the numbers are of: profile, concepts, seeds and clips."""
     rows = whole_runs(results, "clap_a")
     size = f"{concepts_in_words(rows['concept'])}, {plural(rows['seed'].nunique(), 'seed')}"
-    return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips per run for CLAP-A"
+    warning = f"; {SMOKE_WARNING}" * (profile == "smoke")
+    return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips per run for CLAP-A{warning}"
 
 
 def every_metric(results: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import write_text
 from tmp_utils.findings import listen, narrative
-from tmp_utils.findings.comparisons import BASELINE, every_metric, failures
+from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, every_metric, failures
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, paper_table, verdicts
@@ -47,7 +47,7 @@ STAND_INS = {
     "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
     "AudioLDM-Medium. Clips of concepts that are called rendered stand-ins are rendered, and not recordings",
     "smoke": "the pocket model and far too few steps and prompts to learn anything. This page only shows "
-    "that every part runs; its numbers mean nothing",
+    "that every part runs",
 }
 
 
@@ -73,6 +73,7 @@ def write_report(place: Place) -> Path:
     page = _template().render(
         profile=profile,
         stand_in=STAND_INS.get(profile),
+        warning=SMOKE_WARNING if profile == narrative.SMOKE else "",
         answer=results is not None and narrative.answer(results),
         comparison=results is not None and narrative.comparison(results),
         conditions=results is not None and narrative.conditions(results),
