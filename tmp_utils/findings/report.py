@@ -47,7 +47,7 @@ STAND_INS = {
     "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
     "AudioLDM-Medium. Clips of concepts that are called rendered stand-ins are rendered, and not recordings",
     "smoke": "the pocket model and far too few steps and prompts to learn anything. This page only shows "
-    "that every part runs",
+    "that every part runs; its numbers mean nothing",
 }
 
 
