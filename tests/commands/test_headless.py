@@ -42,3 +42,12 @@ def test_a_log_has_a_line_now_and_then_and_no_control_characters(monkeypatch):
     progress.write("step 4\n")
     progress.close()
     assert progress.stream.getvalue() == "01_data  0 s  starting\n01_data  40 s  step 4\n"
+
+
+def test_what_a_widget_captures_is_in_the_executed_copy(tmp_path):
+    cell = "import ipywidgets as widgets\noutput = widgets.Output()\nwith output:\n    print('captured')\noutput"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    nbformat.write(notebook, tmp_path / "widget.ipynb")
+    headless.execute(tmp_path / "widget.ipynb", tmp_path / "done.ipynb", {})
+    (executed,) = nbformat.read(tmp_path / "done.ipynb", as_version=4).cells
+    assert executed.outputs[0]["text"] == "captured\n"

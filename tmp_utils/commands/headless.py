@@ -24,6 +24,7 @@ from typing import Any, TextIO
 from tmp_utils.commands import Unfinished
 
 KERNEL = "python3"
+ENGINE = "static-widgets"
 START_TIMEOUT_S = 120
 OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
 LINE_CHARS = 110
@@ -100,11 +101,37 @@ def execute(
     return round(time.monotonic() - start_s, 1)
 
 
+def _register_engine() -> None:
+    """Register papermill's engine with a client that leaves what widgets capture in their cells' outputs.
+
+    Otherwise nbclient sends captured outputs back to the kernel while the cell runs; now and then the cell's reply is
+    lost then, and the notebook waits for ever. In an executed copy no kernel would answer to the widget anyway.
+    """
+    from papermill.clientwrap import PapermillNotebookClient
+    from papermill.engines import NBClientEngine, papermill_engines
+
+    class Client(PapermillNotebookClient):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            self.widget_registry = {}
+
+    class Engine(NBClientEngine):
+        @classmethod
+        def execute_managed_notebook(
+            cls, nb_man, kernel_name, start_timeout=60, execution_timeout=None, input_path=None, **options
+        ):
+            limits = {"startup_timeout": start_timeout, "timeout": execution_timeout}
+            return Client(nb_man, kernel_name=kernel_name, **limits, **options).execute()
+
+    papermill_engines.register(ENGINE, Engine)
+
+
 def _papermill(notebook: Path, output: Path, parameters: Mapping, progress: Progress, folder: Path) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from traitlets.config import Config
 
+    _register_engine()
     manager = {}
     if os.name != "nt":  # ports can collide with another run's; sockets in a private folder do not
         manager = {"transport": "ipc", "ip": str(folder / "socket")}
@@ -114,6 +141,7 @@ def _papermill(notebook: Path, output: Path, parameters: Mapping, progress: Prog
             str(output),
             parameters=dict(parameters),
             kernel_name=KERNEL,
+            engine_name=ENGINE,
             language="python",
             cwd=str(notebook.parent),
             progress_bar={"file": progress, "bar_format": "cell {n_fmt}/{total_fmt}"},
