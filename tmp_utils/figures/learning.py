@@ -77,7 +77,7 @@ def language_drift(
     colours = [GREY if name == drift.index[0] else method_colour(name.rsplit("-", 1)[0]) for name in drift.index]
     dots = {"mode": "markers", "marker": {"size": 11, "color": colours}, "showlegend": False}
     fig = go.Figure()
-    fig.add_scatter(x=drift["value"], y=drift.index, error_x=error_bar(drift), **dots)
+    fig.add_scatter(x=drift["value"], y=drift.index, error_x=error_bar(drift) | {"color": GREY}, **dots)
     fig.update_traces(hovertemplate="%{y}: %{x:.3f}<extra></extra>")
     fig.add_vline(drift["value"].iloc[0], line={"dash": "dot", "color": GREY})
     fig.update_xaxes(title=f"{NAMES['clap_a']} of “{class_noun}” (cosine)")
