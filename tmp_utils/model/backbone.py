@@ -284,10 +284,15 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     pipe = open_pipeline(folder, profile.scheduler if profile else None).to(device)
-    if vocoder_choice(folder) == "griffin-lim":
+    choice = vocoder_choice(folder)
+    if choice == "griffin-lim":
         from tmp_utils.model.griffin_lim import GriffinLimVocoder
 
         pipe.vocoder = GriffinLimVocoder().to(device)
+    elif choice == "spectrum":
+        from tmp_utils.model.spectrum import load_spectrum
+
+        pipe.vocoder = load_spectrum(folder / "vocoder").to(device)
     for component in COMPONENTS:
         getattr(pipe, component).requires_grad_(False).eval()
     pipe.set_progress_bar_config(disable=True)

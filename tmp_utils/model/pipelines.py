@@ -26,7 +26,7 @@ from tmp_utils.inputs.weights import load_whole, readable, split_revision
 
 PIPELINES = ("AudioLDMPipeline", "MusicLDMPipeline")
 COMPONENTS = ("text_encoder", "unet", "vae", "vocoder")
-VOCODERS = ("hifigan", "griffin-lim")
+VOCODERS = ("hifigan", "griffin-lim", "spectrum")
 VOCODER_CHOICE = "vocoder_choice.json"
 
 

@@ -4,7 +4,7 @@ command      : `python -m tmp_utils pocket`.
 stages       : the making of the model, stage by stage.
 corpus, captions, scores, grooves, instruments, render, acoustics : the rendered music it is trained on.
 architecture : the shapes of its parts.
-clap, vae, vocoder, unet, training : the training of each part.
+clap, vae, vocoder, spectrum, unet, training : the training of each part.
 assemble     : the parts -> one pipeline folder.
 arrays       : rows computed once for a corpus.
 proof        : what the finished model can do, measured.

@@ -1,4 +1,5 @@
-"""The stages that make ``data/pocket``, in order: corpus, clap, judge, vae, unet, vocoder, assemble, proof, codec.
+"""The stages that make ``data/pocket``, in order: corpus, clap, judge, vae, unet, vocoder, spectrum, assemble,
+proof, codec.
 
 Conventions: each stage writes below one build folder (``runs/pocket-build``); a stage whose results are there is not
 repeated. Docstrings name the stages that must be finished before. Sizes and steps are in ``Budget``.
@@ -23,11 +24,12 @@ from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
 from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.model.backbone import load_backbone
-from tmp_utils.pocket import architecture, assemble, clap, codec, proof, unet, vae, vocoder
+from tmp_utils.pocket import architecture, assemble, clap, codec, proof, spectrum, unet, vae, vocoder
 from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus, render_corpus
 from tmp_utils.pocket.training import run_stage
 
 CLAP_SECOND_LR = 5e-4
+N_CALIBRATION_CLIPS = 64
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Budget:
         Clips of 10.24 s in the corpus, for the judge alone, for the conditioning CLAP alone, and held out from all
         training.
     clap_steps, clap_second_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, unet_second_steps,
-    vocoder_steps : int
+    vocoder_steps, spectrum_steps : int
     n_subjects : int
         Subjects per prompt in the proof.
     """
@@ -59,6 +61,7 @@ class Budget:
     unet_steps: int = 1200
     unet_second_steps: int = 1000
     vocoder_steps: int = 600
+    spectrum_steps: int = 6000
     n_subjects: int = 10
 
 
@@ -183,10 +186,20 @@ def train_vocoder(build: Path, budget: Budget):
     return stage.vocoder.eval()
 
 
+def train_spectrum(build: Path, budget: Budget):
+    """Train the network of the spectrum vocoder and the VAE's decoder; needs the VAE. Returns network and VAE."""
+    stage = spectrum.SpectrumStage(*_corpora(build), train_vae(build, budget), budget.seed)
+    run_stage(stage, build / "spectrum", budget.spectrum_steps, budget.seed)
+    net, trained_vae = stage.finished()
+    train = _corpora(build)[0]
+    spectrum.calibrate_level(net, trained_vae, np.stack([train.clip(k) for k in range(N_CALIBRATION_CLIPS)]))
+    return net, trained_vae
+
+
 def curves(build: Path) -> pd.DataFrame:
     """The validation curves of all stages: stage, step, minutes, measure, value."""
     tables = []
-    for name in ("clap", "clap-2", "judge", "judge-2", "vae", "unet", "unet-2", "vocoder"):
+    for name in ("clap", "clap-2", "judge", "judge-2", "vae", "unet", "unet-2", "vocoder", "spectrum"):
         table = pd.read_csv(build / name / "curve.csv").dropna()
         measures = [column for column in table if column.startswith("val_")]
         long = table.melt(["step", "seconds"], measures, "measure").assign(stage=name)
@@ -198,15 +211,17 @@ def write_pocket(build: Path, budget: Budget) -> Path:
     """Put the trained parts into ``data/pocket``; needs every stage before this one."""
     held_out = _corpora(build)[1]
     rows = range(0, budget.n_held_out, budget.n_held_out // assemble.COMPARED_CLIPS)
+    net, trained_vae = train_spectrum(build, budget)
     folder = assemble.assemble(
         DATA_DIR / "pocket",
         tokenizer=_tokenizer(build),
         clap_model=train_clap(build, budget),
         judge=train_judge(build, budget),
-        vae=train_vae(build, budget),
+        vae=trained_vae,
         scale=vae.latent_scale(_latents(build, budget)[0]),
         unet=train_unet(build, budget),
         vocoder=train_vocoder(build, budget),
+        spectrum=net,
         clips=np.stack([held_out.clip(k) for k in rows]),
     )
     write_csv(folder / "curves.csv", curves(build))
@@ -241,6 +256,7 @@ STAGES = {
     "vae": train_vae,
     "unet": train_unet,
     "vocoder": train_vocoder,
+    "spectrum": train_spectrum,
     "assemble": write_pocket,
     "proof": write_proof,
     "codec": write_codec,
