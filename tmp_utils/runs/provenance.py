@@ -45,13 +45,13 @@ def provenance() -> dict:
 @functools.cache
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and the packages that decide a result; None for one not installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in RECORDED:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+            installed[name] = None
+    return installed
 
 
 @functools.cache
