@@ -144,7 +144,14 @@ def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_pat
     assert run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
     assert "*Profile smoke: 1 concept, 1 seed, 2 clips per run" in readme.read_text()
     assert "stay as they are" in capsys.readouterr().out and "old minutes" in readme.read_text()
-    record = {"elapsed_s": 61, "commit": None, "machine": {"processor": None, "cores": 1}}
+    record = {
+        "fingerprint": "f",
+        "parameters": {},
+        "runs": {},
+        "elapsed_s": 61,
+        "commit": None,
+        "machine": {"processor": None, "cores": 1},
+    }
     (runs_dir / PROFILE / "notebooks").mkdir()
     write_json(runs_dir / PROFILE / "notebooks" / "01_data.json", record)
     (tmp_path / "notebooks").mkdir()

@@ -129,13 +129,26 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
 
 
 def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):
-    output, record = tmp_path / "x.ipynb", tmp_path / "x.json"
-    output.write_text("{}")
-    write_json(record, {"fingerprint": "f", "runs": {"a/TI-BL/seed0": 1}})
-    clip = tmp_path / "a/TI-BL/seed0/clips/x.wav"
+    place = Place(tmp_path, "pocket")
+    record = place.folder / "notebooks" / "x.json"
+    record.parent.mkdir(parents=True)
+    record.with_suffix(".ipynb").write_text("{}")
+    write_json(record, {"fingerprint": "f", "elapsed_s": 1, "parameters": {}, "runs": {"a/TI-BL/seed0": 1}})
+    clip = place.folder / "a/TI-BL/seed0/clips/x.wav"
     clip.parent.mkdir(parents=True)
     clip.touch()
-    assert study._is_done(output, record, "f", tmp_path)
-    assert not study._is_done(output, record, "g", tmp_path)
+    assert study._is_done(place, "x", "f")
+    assert not study._is_done(place, "x", "g")
     clip.unlink()
-    assert not study._is_done(output, record, "f", tmp_path)
+    assert not study._is_done(place, "x", "f")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"fingerprint": "f"}', "\x00"])
+def test_a_damaged_record_of_a_notebook_is_named_and_the_notebook_executed_again(tmp_path, content):
+    place = Place(tmp_path, "pocket")
+    record = place.folder / "notebooks" / "x.json"
+    record.parent.mkdir(parents=True)
+    record.with_suffix(".ipynb").write_text("{}")
+    record.write_text(content)
+    with pytest.warns(UserWarning, match=r"x\.json: damaged .* executes this notebook again"):
+        assert not study._is_done(place, "x", "f")

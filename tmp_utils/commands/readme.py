@@ -210,8 +210,7 @@ def main(options: argparse.Namespace) -> None:
         facts = {"commit": ", ".join(commits(place)), "command": "make study"}
     make_readme_figures(results, facts, README, PICTURE)
     print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
-    records = {path.stem: json.loads(path.read_text("utf-8")) for path in (place.folder / "notebooks").glob("*.json")}
-    if not records:
+    if not (records := place.executions()):
         print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")
         return
     notebooks = sorted((PROJECT_DIR / "notebooks").glob("0*.ipynb"))

@@ -98,7 +98,7 @@ def fingerprint(execution: Execution, before: Sequence[str] = ()) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def execute(execution: Execution, folder: Path, before: Sequence[str], label: str, force: bool = False) -> str:
+def execute(execution: Execution, place: Place, before: Sequence[str], label: str, force: bool = False) -> str:
     """Execute one notebook unless it is done; returns its fingerprint.
 
     Raises
@@ -107,8 +107,8 @@ def execute(execution: Execution, folder: Path, before: Sequence[str], label: st
         If it stopped before its end; the message says where the executed part lies.
     """
     print_hash = fingerprint(execution, before)
-    output, record = folder / f"{execution.name}.ipynb", folder / f"{execution.name}.json"
-    if not force and _is_done(output, record, print_hash, folder.parent):
+    output = place.folder / "notebooks" / f"{execution.name}.ipynb"
+    if not force and _is_done(place, execution.name, print_hash):
         print(f"{label}: already done", flush=True)
         return print_hash
     figures = {name: os.environ.get(name, value) for name, value in FIGURES.items()}
@@ -116,15 +116,14 @@ def execute(execution: Execution, folder: Path, before: Sequence[str], label: st
         elapsed_s = headless.execute(execution.notebook, output, execution.parameters, label, figures)
     except headless.NotebookFailed as failure:
         raise headless.NotebookFailed(f"{label}: {failure}") from failure
-    finished = Place(folder.parents[1], folder.parent.name).runs()
-    runs = {str(run.relative_to(folder.parent)): _n_files(run) for run in finished}
+    runs = {str(run.relative_to(place.folder)): _n_files(run) for run in place.runs()}
     made_from = {
         "fingerprint": print_hash,
         "parameters": execution.parameters,
         "elapsed_s": elapsed_s,
         "runs": runs,
     }
-    write_json(record, {**made_from, **provenance()})
+    write_json(output.with_suffix(".json"), {**made_from, **provenance()})
     print(f"{label}: done in {elapsed_s:.0f} s", flush=True)
     return print_hash
 
@@ -163,7 +162,7 @@ def run_study(
     try:
         for number, execution in enumerate(steps, start=1):
             label = f"[{number}/{len(steps)}] {execution.name}"
-            before.append(execute(execution, folder, before, label, force))
+            before.append(execute(execution, place, before, label, force))
     except headless.NotebookFailed:
         try:
             print(f"Report of what was finished: {report.write_report(place)}", flush=True)
@@ -187,14 +186,13 @@ def main(options: argparse.Namespace) -> None:
     run_study(**vars(options))
 
 
-def _is_done(output: Path, record: Path, print_hash: str, profile_dir: Path) -> bool:
+def _is_done(place: Place, name: str, print_hash: str) -> bool:
     """Whether the executed copy was made from the same things, and the runs it knew have all their files."""
-    if not (output.exists() and record.exists()):
+    record = place.executions().get(name)
+    if record is None or not (place.folder / "notebooks" / f"{name}.ipynb").exists():
         return False
-    done = json.loads(record.read_text(encoding="utf-8"))
-    return done["fingerprint"] == print_hash and all(
-        _n_files(profile_dir / run) >= n for run, n in done["runs"].items()
-    )
+    whole = all(_n_files(place.folder / run) >= n for run, n in record["runs"].items())
+    return record["fingerprint"] == print_hash and whole
 
 
 def _n_files(run: Path) -> int:

@@ -10,7 +10,6 @@ write_report : build the page and write it, whole or not at all.
 
 from __future__ import annotations
 
-import json
 from itertools import groupby
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def write_report(place: Place) -> Path:
         figures=_figures(rest),
         clips_fault=clips_fault,
         sample=_sample(clips, recordings),
-        **_making(folder, runs),
+        **_making(place, runs),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
         script=(HERE / "report.js").read_text(encoding="utf-8"),
         plotly=plotly_source() if files or len(clips) else "",
@@ -241,9 +240,9 @@ def _chart(path: Path, height_px: int | None = None) -> dict:
         return {"error": f"{path.name} is not a plotly figure: {error}"}
 
 
-def _making(folder: Path, runs: list[Path]) -> dict:
+def _making(place: Place, runs: list[Path]) -> dict:
     """Return how the results were made: executed notebooks, and facts about runs, code and machine."""
-    records = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((folder / "notebooks").glob("*.json"))}
+    records = place.executions()
     notebooks = [
         {
             "notebook": name,

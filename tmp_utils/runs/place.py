@@ -8,6 +8,8 @@ Place : runs_dir + profile -> its folders, its finished runs and their tables.
 
 from __future__ import annotations
 
+import json
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +70,20 @@ class Place:
         """The folders of all finished runs, sorted; seed2 comes before seed10."""
         finished = (path.parent for path in self.folder.glob(f"*/*/seed*/{MANIFEST}"))
         return sorted(finished, key=lambda path: (*path.parts[:-1], int(path.name.removeprefix("seed"))))
+
+    def executions(self) -> dict[str, dict]:
+        """The records of the executed notebooks, by notebook; a damaged one is left out with a warning."""
+        records = {}
+        for path in sorted((self.folder / "notebooks").glob("*.json")):
+            try:
+                record = json.loads(path.read_text(encoding="utf-8"))
+                if missing := {"fingerprint", "elapsed_s", "parameters", "runs"} - set(record):
+                    raise ValueError(f"without {', '.join(sorted(missing))}")
+                records[path.stem] = record
+            except (ValueError, TypeError) as error:
+                message = f"{path}: damaged ({error}); the study executes this notebook again."
+                warnings.warn(message, stacklevel=2)
+        return records
 
     def table(self, name: str = "metrics.csv") -> pd.DataFrame:
         """The tables `name` of all finished runs, one below the other; empty if there are none.
