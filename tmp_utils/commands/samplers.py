@@ -53,11 +53,12 @@ def measure_samplers(
     """
     from tmp_utils.inputs.concepts import are_stand_ins, list_concepts, load_clips, load_concept
     from tmp_utils.inputs.prompts import editability_prompts, fill
-    from tmp_utils.metrics.embed import load_embedder
+    from tmp_utils.metrics.embed import check_embedder, load_embedder
     from tmp_utils.model.backbone import load_backbone
     from tmp_utils.model.generate import clip_seed
 
     settings = load_profile(profile)
+    check_embedder(settings.embedder)
     backbone, embedder = load_backbone(settings), load_embedder(settings.embedder)
     rendered = [name for name in list_concepts() if are_stand_ins([name])]  # the model was trained on rendered music
     training = [clip for name in rendered for clip in load_clips(load_concept(name), 5)]

@@ -10,6 +10,7 @@ load_whole     : class + folder -> model.
 readable       : what a library raises about a damaged file, as one error.
 split_revision : `id@revision` -> both.
 check_recorded : a file's SHA-256 is what it was.
+shortened      : the first names of a long list.
 """
 
 import warnings
@@ -36,6 +37,7 @@ def load_whole(kind: type, place: str | Path, part: str, **kwargs):
     kind : a model class of transformers or diffusers.
     place : its folder, or a Hugging Face id.
     part : what the model is, for messages: "text_encoder".
+    kwargs : of `from_pretrained`; with `config` and `state_dict`, the model is made of those, which are from `place`.
 
     Raises
     ------
@@ -43,12 +45,13 @@ def load_whole(kind: type, place: str | Path, part: str, **kwargs):
     OSError : a Hugging Face id that cannot be reached.
     """
     with readable(place, part):
-        model, report = kind.from_pretrained(place, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
+        source = None if "state_dict" in kwargs else place
+        model, report = kind.from_pretrained(source, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs)
     faults = {fault.replace("_", " "): sorted(map(str, report.get(fault) or ())) for fault in FAULTS}
     faults["unexpected keys"] = [key for key in faults["unexpected keys"] if not key.endswith(HARMLESS)]
     if not any(faults.values()):
         faults = _impossible(model)
-    lines = [f"{fault}: {_shortened(names)}" for fault, names in faults.items() if names]
+    lines = [f"{fault}: {shortened(names)}" for fault, names in faults.items() if names]
     if lines:
         raise ValueError(f"{part} ({place}): {'; '.join(lines)}. {REMEDY}")
     return model
@@ -105,6 +108,7 @@ def _impossible(model) -> dict[str, list[str]]:
     }
 
 
-def _shortened(names: list[str]) -> str:
+def shortened(names: list[str]) -> str:
+    """Return the first names of a list, and how many more there are."""
     more = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")

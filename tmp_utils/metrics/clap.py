@@ -1,24 +1,28 @@
-"""CLAP, which embeds clips and prompts in one space: through transformers, or the paper's checkpoint by laion-clap.
+"""CLAP, which embeds clips and prompts in one space.
 
 Conventions: those of `embed`; windows are 10 s.
 
-ClapEmbedder      : transformers' ClapModel, from a folder or a Hugging Face id.
-LaionClapEmbedder : the paper's checkpoint, through the optional laion-clap.
+ClapEmbedder       : transformers' ClapModel, from a folder or a Hugging Face id.
+CheckpointEmbedder : it, from the paper's checkpoint.
+LaionClapEmbedder  : the paper's checkpoint through the optional package laion-clap, the reference.
 """
 
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 import transformers
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.inputs.weights import check_recorded, load_whole, readable, split_revision
+from tmp_utils.inputs.weights import load_whole, readable, split_revision
+from tmp_utils.metrics import clap_checkpoint
+from tmp_utils.metrics.clap_checkpoint import check_checkpoint, convert, read_checkpoint, through_int16
 from tmp_utils.metrics.embed import HASH_CHARS, Embedder, unit_rows
 
-CHECKPOINT = "music_audioset_epoch_15_esc_90.14.pt"
+TOKENIZER = "FacebookAI/roberta-base"
 UNUSED = "text_branch.embeddings.position_ids"  # a buffer of old transformers versions
 
 
@@ -33,6 +37,8 @@ def _folder_hash(folder: Path) -> str:
 
 class ClapEmbedder(Embedder):
     """CLAP through transformers, at the rate and window length of its own feature extractor."""
+
+    padding: ClassVar = {"padding": True}
 
     def __init__(self, source: str | Path, device: str = "cpu", cache_dir: str | Path | None = None):
         folder = next((f for f in (Path(source).expanduser(), DATA_DIR / source) if f.is_dir()), None)
@@ -58,17 +64,20 @@ class ClapEmbedder(Embedder):
         self.window = int(self.extractor.nb_max_samples)
 
     def _embed_batch(self, windows: list[np.ndarray]) -> np.ndarray:
+        with torch.inference_mode():
+            rows = self.model.get_audio_features(**self._inputs(windows))
+        return unit_rows(_pooled(rows).float().cpu().numpy())
+
+    def _inputs(self, windows: list[np.ndarray]) -> dict[str, torch.Tensor]:
         inputs = self.extractor(windows, sampling_rate=self.rate_hz, return_tensors="pt")
         # The extractor of a fusion model marks one clip of a batch, at random, as longer than it is.
         is_longer = torch.zeros_like(torch.as_tensor(inputs["is_longer"]), dtype=torch.bool)
-        with torch.inference_mode():
-            rows = self.model.get_audio_features(inputs["input_features"].to(self.device), is_longer)
-        return unit_rows(_pooled(rows).float().cpu().numpy())
+        return {"input_features": inputs["input_features"].to(self.device), "is_longer": is_longer}
 
     def embed_prompts(self, prompts: Sequence[str]) -> np.ndarray:
         if isinstance(prompts, str):
             raise ValueError(f"one string {prompts!r} arrived; expected a list of prompts.")
-        tokens = self.tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
+        tokens = self.tokenizer(list(prompts), truncation=True, return_tensors="pt", **self.padding)
         with torch.inference_mode():
             rows = self.model.get_text_features(
                 tokens["input_ids"].to(self.device), tokens["attention_mask"].to(self.device)
@@ -81,14 +90,44 @@ def _pooled(features):
     return getattr(features, "pooler_output", features)
 
 
+class CheckpointEmbedder(ClapEmbedder):
+    """The paper's CLAP without laion-clap: its checkpoint, read into transformers' ClapModel."""
+
+    rate_hz, window = clap_checkpoint.RATE_HZ, clap_checkpoint.WINDOW
+    padding: ClassVar = {"padding": "max_length", "max_length": 77}
+
+    def __init__(self, source: str | Path, device: str = "cpu", cache_dir: str | Path | None = None):
+        path = check_checkpoint(source)
+        try:
+            self.tokenizer = transformers.RobertaTokenizer.from_pretrained(TOKENIZER)
+        except OSError as error:
+            raise ConnectionError(
+                f"embedder {path.name}: the tokenizer of {TOKENIZER} (2 MB) is not in the Hugging Face cache and "
+                f"cannot be downloaded ({type(error).__name__}). Connect once to fetch it."
+            ) from error
+        tensors, digest = read_checkpoint(path)
+        model, front_end = convert(tensors, path)
+        self.model, self.front_end = model.to(device), front_end.to(device)
+        self.name = f"clap-checkpoint:{path.name}@{digest[:HASH_CHARS]}"
+        self.device, self.cache_dir = device, cache_dir
+
+    @staticmethod
+    def check(source: str) -> None:
+        check_checkpoint(source)
+
+    def _inputs(self, windows: list[np.ndarray]) -> dict[str, torch.Tensor]:
+        samples = torch.from_numpy(through_int16(np.stack(windows)))
+        return {"input_features": self.front_end(samples.to(self.device))}
+
+
 def _laion_clap():
     try:
         import laion_clap
     except (ImportError, RuntimeError) as error:
         raise ImportError(
-            f"the paper's CLAP checkpoint needs laion-clap, which does not load here ({error}). Install the "
+            f"the embedder 'laion-clap' needs the package laion-clap, which does not load here ({error}). Install the "
             "extra with pip install -e '.[laion]' (laion-clap, and a torchvision that matches torch; numpy "
-            "below 2, so Python 3.12 at most), or use 'clap:laion/larger_clap_music' and say so."
+            "below 2, so Python 3.12 at most), or read the same checkpoint by 'clap-checkpoint:<checkpoint>'."
         ) from error
     except OSError as error:
         raise ImportError(
@@ -104,24 +143,19 @@ class LaionClapEmbedder(Embedder):
     rate_hz, window = 48000, 480000
 
     def __init__(self, checkpoint: str | Path, device: str = "cpu", cache_dir: str | Path | None = None):
-        path = Path(checkpoint).expanduser()
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"{path}: no laion-clap checkpoint there. The paper's is {CHECKPOINT}, from "
-                "https://huggingface.co/lukewys/laion_clap; fetch it and give 'laion-clap:<path>'."
-            )
-        digest = check_recorded(path)
+        path = check_checkpoint(checkpoint)
         self.module = _laion_clap().CLAP_Module(enable_fusion=False, device=device, amodel="HTSAT-base")
-        # The checkpoint is a pickle; only tensors and plain numbers of it are let in.
-        numpy_scalars = [np.dtype, type(np.dtype("float64")), np.float64(0).__reduce__()[0]]
-        with readable(path, "embedder"), torch.serialization.safe_globals(numpy_scalars):
-            weights = torch.load(path, map_location="cpu", weights_only=True)
-            weights = {k.removeprefix("module."): v for k, v in weights.get("state_dict", weights).items()}
-            weights.pop(UNUSED, None)
-            self.module.model.load_state_dict(weights)
+        tensors, digest = read_checkpoint(path)
+        tensors.pop(UNUSED, None)
+        with readable(path, "embedder"):
+            self.module.model.load_state_dict(tensors)
         self.module.eval()
         self.name = f"laion-clap:{path.name}@{digest[:HASH_CHARS]}"
         self.cache_dir = cache_dir
+
+    @staticmethod
+    def check(source: str) -> None:
+        check_checkpoint(source)
 
     def _embed_batch(self, windows: list[np.ndarray]) -> np.ndarray:
         return unit_rows(self.module.get_audio_embedding_from_data(x=windows, use_tensor=False))

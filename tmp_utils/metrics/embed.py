@@ -8,9 +8,10 @@ until its window is full. (CLAP's "repeatpad" repeats whole clips only, and pads
 cropped at random: one clip has one embedding.
 Scores of two embedders are never comparable, so each has a name that also identifies its weights.
 
-load_embedder : the embedder of a spec such as "clap:pocket/judge" or "musicnn:MTT".
-Embedder      : what they share: windows, batches, the cache. The embedders are in `clap`, `musicnn` and `vggish`.
-LevelMatched  : an embedder of clips that are brought to one loudness first, "clap:pocket/judge+level".
+load_embedder  : the embedder of a spec such as "clap:pocket/judge" or "musicnn:MTT".
+check_embedder : whether its files are there, before anything is loaded or downloaded.
+Embedder       : what they share: windows, batches, the cache. The embedders are in `clap`, `musicnn` and `vggish`.
+LevelMatched   : an embedder of clips that are brought to one loudness first, "clap:pocket/judge+level".
 """
 
 import hashlib
@@ -35,6 +36,7 @@ CACHE_FORM = b"/2"  # counted up when the same clip is embedded in another way, 
 # kind -> module and class, imported when the embedder is loaded; and what may follow the colon.
 EMBEDDERS = {
     "clap": ("clap", "ClapEmbedder", "<folder or Hugging Face id>"),
+    "clap-checkpoint": ("clap", "CheckpointEmbedder", "<checkpoint>"),
     "laion-clap": ("clap", "LaionClapEmbedder", "<checkpoint>"),
     "musicnn": ("musicnn", "MusicnnEmbedder", "MTT"),
     "vggish": ("vggish", "VggishEmbedder", "<weights file>"),
@@ -84,6 +86,10 @@ class Embedder:
     rate_hz: int
     window: int
     cache_dir: Path | None = None
+
+    @staticmethod
+    def check(source: str) -> None:
+        """Raise what would keep it from loading and can be known at once; see `check_embedder`."""
 
     def embed_clips(self, clips: Sequence[np.ndarray]) -> np.ndarray:
         """Return one unit row a clip (n, d): the mean over its windows, made unit-norm again."""
@@ -195,9 +201,10 @@ def load_embedder(spec: str, device: str = "cpu", cache_dir: str | Path | None =
     Parameters
     ----------
     spec : str
-        "clap:<folder or id>" (a relative folder may be under `DATA_DIR`), "laion-clap:<checkpoint>", "musicnn:MTT" or
-        "vggish:<weights>"; plain "vggish" reads ``runs/cache/vggish-10086976.pth``. With "+level" at its end, clips
-        are brought to one loudness before they are embedded.
+        "clap:<folder or id>" (a relative folder may be under `DATA_DIR`), "clap-checkpoint:<path or name>" (of
+        laion-clap's form; a name may be in ``runs/cache`` or the Hugging Face cache), "laion-clap:<the same>",
+        "musicnn:MTT" or "vggish:<weights>"; plain "vggish" reads ``runs/cache/vggish-10086976.pth``. With "+level" at
+        its end, clips are brought to one loudness before they are embedded.
     cache_dir : path, optional
         Where embeddings are cached, by the hash of the samples and the embedder's name.
 
@@ -208,9 +215,26 @@ def load_embedder(spec: str, device: str = "cpu", cache_dir: str | Path | None =
     """
     if spec.endswith(LEVEL):
         return LevelMatched(load_embedder(spec.removesuffix(LEVEL), device, cache_dir))
+    kind, source = _class_of(spec)
+    return kind(source, device, cache_dir)
+
+
+def check_embedder(spec: str) -> None:
+    """Check what can be known of an embedder before anything is loaded or downloaded.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If the spec names no embedder, or the checkpoint that it names is not there or not whole.
+    """
+    kind, source = _class_of(spec.removesuffix(LEVEL))
+    kind.check(source)
+
+
+def _class_of(spec: str) -> tuple[type[Embedder], str]:
     kind, _, source = spec.partition(":")
     if kind not in EMBEDDERS or not (source or kind == "vggish"):
         specs = ", ".join(f'"{kind}:{source}"' for kind, (_, _, source) in EMBEDDERS.items())
         raise ValueError(f"embedder {spec!r} is unknown; expected one of {specs}.")
     module, name, _ = EMBEDDERS[kind]
-    return getattr(importlib.import_module(f"tmp_utils.metrics.{module}"), name)(source, device, cache_dir)
+    return getattr(importlib.import_module(f"tmp_utils.metrics.{module}"), name), source

@@ -4,6 +4,7 @@ Conventions: a pipeline is a folder with a `model_index.json`, its weights in sa
 bin).
 
 locate_pipeline : folder or Hugging Face id -> folder.
+check_pipeline  : whether it is there, or can be downloaded and used here.
 open_pipeline   : folder -> AudioLDMPipeline or MusicLDMPipeline.
 make_scheduler  : name -> a scheduler for a pipeline's noise.
 pipeline_hash   : folder -> SHA-256 of its weights.
@@ -14,12 +15,15 @@ import hashlib
 import importlib
 import inspect
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.constants import HF_HUB_CACHE
 
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.weights import load_whole, readable, split_revision
@@ -28,6 +32,8 @@ PIPELINES = ("AudioLDMPipeline", "MusicLDMPipeline")
 COMPONENTS = ("text_encoder", "unet", "vae", "vocoder")
 VOCODERS = ("hifigan", "griffin-lim", "spectrum")
 VOCODER_CHOICE = "vocoder_choice.json"
+DENOISER_BYTES = {"audioldm-s": 4 * 185_000_000, "audioldm-m": 4 * 416_000_000, "audioldm-l": 4 * 739_000_000}
+OTHER_PARTS_BYTES = 1_000_000_000  # text encoder, VAE and vocoder, 0.24 G parameters
 
 
 def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
@@ -41,7 +47,35 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
     Raises
     ------
     FileNotFoundError : neither a folder nor a model that is in the cache or can be downloaded.
+    RuntimeError, OSError : as `check_pipeline`.
+    """
+    if folder := check_pipeline(name, gpu_expected):
+        return folder
+    from diffusers import DiffusionPipeline
+
+    try:
+        repository, revision = split_revision(name)
+        return Path(DiffusionPipeline.download(repository, revision=revision))
+    except (OSError, ValueError) as error:  # offline, and for ids that do not exist
+        raise FileNotFoundError(
+            f'backbone "{name}": not a folder, not in the Hugging Face cache, and not to be downloaded '
+            f'({type(error).__name__}). Connect once to fetch it, give a folder, or use profile "pocket", '
+            "which needs no network."
+        ) from error
+
+
+def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
+    """Return a pipeline's folder; of a Hugging Face id, check what its download needs, and return None.
+
+    Parameters
+    ----------
+    name, gpu_expected : as of `locate_pipeline`.
+
+    Raises
+    ------
+    FileNotFoundError : neither a folder nor an id.
     RuntimeError : a GPU was expected and there is none.
+    OSError : the disk of the Hugging Face cache has no room for a model that is not yet there.
     """
     given = Path(name).expanduser()
     for folder in (given, DATA_DIR / given):
@@ -58,17 +92,23 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
             'downloaded. Use profile "pocket", a machine with a GPU, or, if days on a CPU will do, device = "cpu" in '
             "the profile (TMP_PROFILES names another file)."
         )
-    from diffusers import DiffusionPipeline
+    repository, revision = split_revision(name)
+    if try_to_load_from_cache(repository, "model_index.json", revision=revision) is None:
+        cache = Path(HF_HUB_CACHE)
+        disk = next(path for path in (cache, *cache.parents) if path.exists())
+        needed, free = denoiser_bytes(name) + OTHER_PARTS_BYTES, shutil.disk_usage(disk).free
+        if needed > free:
+            raise OSError(
+                f'backbone "{name}": about {needed / 1e9:.1f} GB to download, and {free / 1e9:.1f} GB free in {disk}. '
+                "Nothing was downloaded. Free some space, or set HF_HOME to a folder on another disk."
+            )
+    return None
 
-    try:
-        repository, revision = split_revision(name)
-        return Path(DiffusionPipeline.download(repository, revision=revision))
-    except (OSError, ValueError) as error:  # offline, and for ids that do not exist
-        raise FileNotFoundError(
-            f'backbone "{name}": not a folder, not in the Hugging Face cache, and not to be downloaded '
-            f'({type(error).__name__}). Connect once to fetch it, give a folder, or use profile "pocket", '
-            "which needs no network."
-        ) from error
+
+def denoiser_bytes(name: str) -> int:
+    """Return the size in single precision of an AudioLDM's denoiser, by its name; AudioLDM-M's for an unknown one."""
+    known = [size for part, size in DENOISER_BYTES.items() if part in name]
+    return known[0] if known else DENOISER_BYTES["audioldm-m"]
 
 
 def open_pipeline(folder: Path, scheduler: str | None = None):

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.profiles import DATA_DIR, Profile
+from tmp_utils.model import pipelines
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.place import Place
 
 ADAPTER = "adapter.safetensors"
 WHOLE_DENOISER = ("DB", "TI-DB")  # methods whose adapter may hold all weights; those of the others are small
 SMALL_BYTES, OTHER_BYTES = 10_000_000, 1_000_000
-DENOISER_BYTES = {"audioldm-s": 4 * 185_000_000, "audioldm-m": 4 * 416_000_000, "audioldm-l": 4 * 739_000_000}
 
 
 class Bytes(NamedTuple):
@@ -64,5 +64,4 @@ def denoiser_bytes(profile: Profile) -> int:
         weights = list((folder / "unet").glob("*.safetensors")) + list((folder / "unet").glob("*.bin"))
         if weights:
             return 2 * max(path.stat().st_size for path in weights)  # which may be in half precision
-    known = [size for name, size in DENOISER_BYTES.items() if name in profile.backbone]
-    return known[0] if known else DENOISER_BYTES["audioldm-m"]
+    return pipelines.denoiser_bytes(profile.backbone)

@@ -29,11 +29,12 @@ from tmp_utils.files import write_csv, write_json
 from tmp_utils.inputs.audio import overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept, load_clips, recordings_folder
 from tmp_utils.inputs.profiles import Profile, Setup, load_profile
-from tmp_utils.metrics.embed import Embedder, load_embedder
+from tmp_utils.metrics.embed import Embedder, check_embedder, load_embedder
 from tmp_utils.metrics.table import UNTRAINED, read_table
 from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate_clips
+from tmp_utils.model.pipelines import check_pipeline
 from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
 from tmp_utils.runs.clips import CLIPS
@@ -69,8 +70,15 @@ class Lab:
 
     @classmethod
     def load(cls, profile: str | Profile, runs_dir: str | Path = "runs", device: str | None = None) -> Lab:
-        """Load the backbone and the embedder of a profile, named or made by hand."""
+        """Load the backbone and the embedder of a profile, named or made by hand.
+
+        Raises
+        ------
+        RuntimeError, OSError, ValueError
+            If the machine or the disk lacks what the profile needs: all of it is named, and nothing was downloaded.
+        """
         profile = load_profile(profile) if isinstance(profile, str) else profile
+        _check_needs(profile, device)
         place = Place(runs_dir, profile.name)
         backbone = load_backbone(profile, device)
         embedder = load_embedder(profile.embedder, str(backbone.device), place.cache / "embeddings")
@@ -89,6 +97,25 @@ class Lab:
     def identity(self, concept: Concept, setup: Setup | None, seed: int) -> dict:
         """All that decides a run; without a setup, the untrained reference."""
         return with_models(identity_of(self.profile, concept, seed, setup), self.embedder, self.backbone)
+
+
+def _check_needs(profile: Profile, device: str | None) -> None:
+    """Raise what is missing for a profile, before the first byte is downloaded; of several things, all in one error."""
+    needs = (
+        lambda: check_pipeline(profile.backbone, gpu_expected=(device or profile.device) == "auto"),
+        lambda: check_embedder(profile.embedder),
+    )
+    faults = []
+    for check in needs:
+        try:
+            check()
+        except (RuntimeError, OSError, ValueError) as error:
+            faults.append(error)
+    if len(faults) > 1:
+        lines = "".join(f"\n- {fault}" for fault in faults)
+        raise RuntimeError(f'profile "{profile.name}" cannot start here; nothing was downloaded:{lines}') from faults[0]
+    if faults:
+        raise faults[0]
 
 
 def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable = print) -> Path:

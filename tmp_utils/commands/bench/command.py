@@ -41,6 +41,8 @@ def _compare(options: argparse.Namespace) -> None:
     from tmp_utils.model import backbone
 
     profile = profiles.load_profile(options.profile)
+    if not options.backbone:
+        embed.check_embedder(profile.embedder)
     model = backbone.load_backbone(options.backbone or profile)
     embedder = None if options.backbone else embed.load_embedder(profile.embedder, str(model.device))
     rows = []

@@ -1,0 +1,53 @@
+"""What a profile needs is checked before the first byte is downloaded, and all that is missing is named at once."""
+
+from collections import namedtuple
+
+import pytest
+import torch
+
+from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.metrics import clap_checkpoint
+from tmp_utils.model import pipelines
+from tmp_utils.runs.protocol import Lab
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(autouse=True)
+def no_download(monkeypatch, tmp_path):
+    """Neither the backbone nor the checkpoint is there, and fetching the backbone fails the test."""
+    from diffusers import DiffusionPipeline
+
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **_: pytest.fail("downloaded"))
+    monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(clap_checkpoint, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(clap_checkpoint, "CACHE_DIR", tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+
+
+def with_free_bytes(monkeypatch, free):
+    monkeypatch.setattr(pipelines.shutil, "disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
+
+
+def test_the_embedder_is_checked_before_the_backbone_is_downloaded(tmp_path, monkeypatch):
+    with_free_bytes(monkeypatch, 10**11)
+    with pytest.raises(FileNotFoundError, match="no such CLAP checkpoint"):
+        Lab.load("paper", tmp_path, device="cpu")
+
+
+def test_a_missing_gpu_and_a_missing_checkpoint_are_named_together(tmp_path):
+    with pytest.raises(RuntimeError, match=r"(?s)nothing was downloaded:.*made for a GPU.*no such CLAP checkpoint"):
+        Lab.load("paper", tmp_path)
+
+
+def test_a_full_disk_is_named_with_what_is_needed_and_what_is_free(monkeypatch):
+    with_free_bytes(monkeypatch, 10**9)
+    with pytest.raises(OSError, match=r"about 2.7 GB to download, and 1.0 GB free .* Nothing was downloaded"):
+        pipelines.check_pipeline(load_profile("paper").backbone)
+
+
+def test_a_backbone_in_the_cache_needs_no_room(monkeypatch):
+    with_free_bytes(monkeypatch, 0)
+    monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: "model_index.json")
+    assert pipelines.check_pipeline("cvssp/audioldm-m-full") is None
