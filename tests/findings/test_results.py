@@ -59,6 +59,14 @@ def test_a_cut_table_of_scores_is_not_read_but_made_again(study, cut):
     assert csv(study) == intact
 
 
+@pytest.mark.parametrize("cut", [0, 40, 400])
+def test_where_every_table_of_scores_is_cut_all_are_made_again(study, cut):
+    whole = collect(study)
+    for path in (study[0] / PROFILE).glob("*/*/seed0/metrics.csv"):
+        path.write_bytes(path.read_bytes()[:cut])
+    pd.testing.assert_frame_equal(collect(study), whole)
+
+
 def test_a_deleted_clip_fails_its_rows_and_changes_no_others_and_its_return_mends_them(study):
     before, intact = collect(study), csv(study)
     lost = clip(study, file="genre-jazz-0.wav")

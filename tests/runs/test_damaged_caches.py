@@ -6,7 +6,8 @@ from results_runs import PROFILE, clip, collect, make_run, rows
 
 from tmp_utils.files import below
 from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.integrity import record
+from tmp_utils.runs.integrity import record, recorded
+from tmp_utils.runs.place import Place
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"parameters": null}', '{"parameters": 3}'])
@@ -15,6 +16,21 @@ def test_a_manifest_without_parameters_is_refused_by_name(tmp_path, content):
     (folder / "run.json").write_text(content)
     with pytest.raises(ValueError, match=r"seed0/run\.json .*Delete the folder it is in, and run it again"):
         read_manifest(folder)
+
+
+def test_a_cut_manifest_is_named_by_whoever_checks_the_runs_files(tmp_path):
+    folder = make_run(tmp_path, "lute", "TI", "BL")
+    (folder / "run.json").write_text((folder / "run.json").read_text()[:-40])
+    with pytest.raises(ValueError, match=r"seed0/run\.json is damaged .*Delete the folder"):
+        recorded(folder)
+
+
+def test_a_run_that_lost_its_manifest_is_left_out_by_name_and_other_folders_do_not_count(tmp_path):
+    lost, whole = make_run(tmp_path, "lute", "TI", "BL"), make_run(tmp_path, "lute", "DB", "BL")
+    (lost / "run.json").unlink()
+    (whole.parent / "seed0 copy").mkdir()
+    with pytest.warns(UserWarning, match=r"TI-BL/seed0 has no run\.json and is left out"):
+        assert Place(tmp_path, PROFILE).runs() == [whole]
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../clip.wav", "a/../../clip.wav"])

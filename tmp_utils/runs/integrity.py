@@ -54,10 +54,20 @@ def damages(folder: Path, files: Mapping[str, dict], names: Iterable[str] | None
 
 
 def recorded(folder: Path) -> dict[str, dict]:
-    """Return the files that a run's manifest lists; none without a manifest, as in an adapter's own folder."""
-    if not (folder / MANIFEST).is_file():
+    """Return the files that a run's manifest lists; none without a manifest, as in an adapter's own folder.
+
+    Raises
+    ------
+    ValueError
+        If the manifest is damaged; the message names it and what to do.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
         return {}
-    return json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("files", {})
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("files", {})
+    except (ValueError, AttributeError) as error:  # not JSON, not UTF-8, or no mapping
+        raise ValueError(f"{path} is damaged ({error}). Delete the folder it is in, and run it again.") from error
 
 
 def check_files(folder: Path, *names: str) -> None:

@@ -9,6 +9,7 @@ Place : runs_dir + profile -> its folders, its finished runs and their tables.
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +68,14 @@ class Place:
         return self.folder / slug(concept) / f"{slug(method)}-{slug(setup)}" / f"seed{int(seed)}"
 
     def runs(self) -> list[Path]:
-        """The folders of all finished runs, sorted; seed2 comes before seed10."""
-        finished = (path.parent for path in self.folder.glob(f"*/*/seed*/{MANIFEST}"))
+        """The folders of all finished runs, sorted; seed2 comes before seed10.
+
+        A folder that lost its manifest is left out with a warning.
+        """
+        folders = [path for path in self.folder.glob("*/*/seed*") if re.fullmatch(r"seed\d+", path.name)]
+        for folder in sorted(path for path in folders if not (path / MANIFEST).is_file()):
+            warnings.warn(f"{folder} has no {MANIFEST} and is left out. Delete it, and run it again.", stacklevel=2)
+        finished = [path for path in folders if (path / MANIFEST).is_file()]
         return sorted(finished, key=lambda path: (*path.parts[:-1], int(path.name.removeprefix("seed"))))
 
     def executions(self) -> dict[str, dict]:
