@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tmp_utils.metrics.embed import load_embedder
+from tmp_utils.metrics.embed import check_embedder, load_embedder
 
 RATE_HZ = 16000
 
@@ -108,8 +108,9 @@ def test_laion_clap_never_gets_more_than_ten_seconds_to_crop(monkeypatch, checkp
 
 def test_without_laion_clap_the_error_names_the_extra(monkeypatch, checkpoint):
     monkeypatch.setitem(sys.modules, "laion_clap", None)
-    with pytest.raises(ImportError, match=r"\.\[laion\]"):
-        load_embedder(f"laion-clap:{checkpoint}")
+    for use in (load_embedder, check_embedder):
+        with pytest.raises(ImportError, match=r"\.\[laion\].*'clap-checkpoint:<checkpoint>'"):
+            use(f"laion-clap:{checkpoint}")
 
 
 def test_a_missing_laion_checkpoint_says_which_one_the_paper_used(tmp_path):

@@ -66,6 +66,7 @@ def reference(offline):
         # Initial weights are small, biases 0 and norms 1: with those, many a swap would go unnoticed.
         if tensor.requires_grad and "relative_position" not in name:
             tensor.data += 0.02 * torch.randn_like(tensor)
+    module.model.text_branch.embeddings.token_type_embeddings.weight.data.zero_()  # as in roberta-base
     norm = module.model.audio_branch.bn0
     norm.running_mean.normal_(-30, 5)
     norm.running_var.uniform_(50, 300)

@@ -25,6 +25,7 @@ REMEDY = (
     "folder in the Hugging Face cache is downloaded again once it is deleted)."
 )
 FAULTS = ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs")
+NEVER_USED = "token_type_embeddings.weight"  # RoBERTa has one type of token, and roberta-base zeros for it
 HARMLESS = "position_ids"  # a buffer of older transformers versions, computed anew by later ones
 SHOWN = 5
 
@@ -102,6 +103,7 @@ def _impossible(model) -> dict[str, list[str]]:
     """Names of parameters whose values no training leaves."""
     weights = dict(model.named_parameters())
     matrices = {name: value for name, value in weights.items() if name.endswith(".weight") and value.ndim > 1}
+    matrices = {name: value for name, value in matrices.items() if not name.endswith(NEVER_USED)}
     return {
         "not finite": [name for name, value in weights.items() if not value.isfinite().all()],
         "only zeros": [name for name, value in matrices.items() if not value.any()],

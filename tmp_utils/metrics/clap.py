@@ -8,6 +8,7 @@ LaionClapEmbedder  : the paper's checkpoint through the optional package laion-c
 """
 
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -120,15 +121,18 @@ class CheckpointEmbedder(ClapEmbedder):
         return {"input_features": self.front_end(samples.to(self.device))}
 
 
+NO_LAION = (
+    "the embedder 'laion-clap' needs the package laion-clap, which does not load here ({}). Install the extra with "
+    "pip install -e '.[laion]' (laion-clap, and a torchvision that matches torch; numpy below 2, so Python 3.12 at "
+    "most), or read the same checkpoint by 'clap-checkpoint:<checkpoint>'."
+)
+
+
 def _laion_clap():
     try:
         import laion_clap
     except (ImportError, RuntimeError) as error:
-        raise ImportError(
-            f"the embedder 'laion-clap' needs the package laion-clap, which does not load here ({error}). Install the "
-            "extra with pip install -e '.[laion]' (laion-clap, and a torchvision that matches torch; numpy "
-            "below 2, so Python 3.12 at most), or read the same checkpoint by 'clap-checkpoint:<checkpoint>'."
-        ) from error
+        raise ImportError(NO_LAION.format(error)) from error
     except OSError as error:
         raise ImportError(
             f"laion-clap fetches the tokenizer of roberta-base when it is imported, and could not ({error}). "
@@ -155,6 +159,8 @@ class LaionClapEmbedder(Embedder):
 
     @staticmethod
     def check(source: str) -> None:
+        if importlib.util.find_spec("laion_clap") is None:
+            raise ImportError(NO_LAION.format("it is not installed"))
         check_checkpoint(source)
 
     def _embed_batch(self, windows: list[np.ndarray]) -> np.ndarray:

@@ -136,7 +136,7 @@ def convert(tensors: dict[str, torch.Tensor], path: Path) -> tuple[transformers.
     _check_places({key: tuple(tensor.shape) for key, tensor in weights.items()}, places | FRONT_END, path)
     front_end = FrontEnd(*(weights.pop(key).float() for key in FRONT_END))
     model = load_whole(transformers.ClapModel, path, "embedder", config=config, state_dict=weights)
-    return model.eval(), front_end
+    return model.float().eval(), front_end
 
 
 def _renamed(key: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:

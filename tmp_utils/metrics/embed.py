@@ -224,8 +224,9 @@ def check_embedder(spec: str) -> None:
 
     Raises
     ------
-    ValueError, FileNotFoundError
-        If the spec names no embedder, or the checkpoint that it names is not there or not whole.
+    ValueError, FileNotFoundError, ImportError
+        If the spec names no embedder, the checkpoint that it names is not there or not whole, or its package is not
+        installed.
     """
     kind, source = _class_of(spec.removesuffix(LEVEL))
     kind.check(source)

@@ -74,7 +74,7 @@ class Lab:
 
         Raises
         ------
-        RuntimeError, OSError, ValueError
+        RuntimeError, OSError, ValueError, ImportError
             If the machine or the disk lacks what the profile needs: all of it is named, and nothing was downloaded.
         """
         profile = load_profile(profile) if isinstance(profile, str) else profile
@@ -109,7 +109,7 @@ def _check_needs(profile: Profile, device: str | None) -> None:
     for check in needs:
         try:
             check()
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, ImportError) as error:
             faults.append(error)
     if len(faults) > 1:
         lines = "".join(f"\n- {fault}" for fault in faults)
