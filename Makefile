@@ -1,9 +1,10 @@
-# The front door: `make study` runs the study, `make test` checks the code, `make help` lists the rest.
+# The front door: `make quickstart` to listen, `make study` for the study, `make test` for the code, `make help` for the rest.
 # Needs Python 3.11, make and a C compiler; everything else is installed into .venv on first use.
 
 PROFILE ?= pocket
 RUNS ?= runs
 CONCEPTS ?=
+CLASS_NOUN ?=
 SEEDS ?=
 N_SEEDS ?=
 STAGE ?=
@@ -31,17 +32,21 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
   $(if $(strip $(N_SEEDS)),--n-seeds $(N_SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup study test lint format bench bench-gpu lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-paper-backbone colab clean
+.PHONY: help setup quickstart study test lint format bench bench-gpu lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-paper-backbone colab clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
 	@echo '            RUNS=folder  STAGE=clap'
+	@echo '  Of the quickstart: CONCEPTS=path/to/folder  CLASS_NOUN="drum beat" (what the recordings are)'
 	@echo '  Of the survey: SURVEY="--about my-study.toml --share"  SURVEY="--export answers.csv"  SURVEY=--help'
 	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm  KEEP=clips (no adapters)'
 
 setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
+
+quickstart: $(INSTALLED)  ## learn one concept in a minute and write runs/<profile>/quickstart.html, a page to listen to
+	@$(PY) -m tmp_utils quickstart $(OPTIONS) $(if $(CLASS_NOUN),--class-noun "$(CLASS_NOUN)")
 
 study: $(INSTALLED)  ## run the notebooks and write runs/<profile>/report/index.html; skips what is done
 	@$(PY) -m tmp_utils study $(OPTIONS)
@@ -80,6 +85,7 @@ test-slurm: $(INSTALLED) $(GRID_ENGINE)  ## run a small grid on a one-node SLURM
 
 notebooks-smoke: $(INSTALLED)  ## execute every notebook at smoke size, 00 too, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	  $(PY) -m tmp_utils quickstart --profile smoke --runs-dir "$$folder" && \
 	  $(PY) -m tmp_utils study --profile smoke --with-backbone --runs-dir "$$folder"
 
 readme-figures: $(INSTALLED)  ## make the README's picture and table again from results

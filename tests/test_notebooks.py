@@ -27,7 +27,7 @@ def parameters(notebook) -> list:
 
 def test_there_are_notebooks():
     names = [path.stem for path in NOTEBOOKS]
-    assert {"00_pocket_backbone", "01_data", "02_textual_inversion"} <= set(names)
+    assert {"quickstart", "00_pocket_backbone", "01_data", "02_textual_inversion"} <= set(names)
 
 
 def test_a_notebook_is_valid_and_committed_without_outputs(notebook):

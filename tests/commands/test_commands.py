@@ -53,7 +53,7 @@ def test_a_fault_of_the_code_keeps_its_traceback(monkeypatch):
 
 def test_an_unknown_command_is_refused_with_the_names_of_all(capsys):
     assert run(["sudy"]) == 2
-    assert 'There is no command "sudy"; expected one of study, grid' in capsys.readouterr().err
+    assert 'There is no command "sudy"; expected one of study, quickstart, grid' in capsys.readouterr().err
     assert run([]) == 0 and "  study " in capsys.readouterr().out
 
 

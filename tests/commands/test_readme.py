@@ -155,9 +155,11 @@ def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_pat
     (runs_dir / PROFILE / "notebooks").mkdir()
     write_json(runs_dir / PROFILE / "notebooks" / "01_data.json", record)
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "01_data.ipynb").write_text('{"cells": [{"source": ["# What?"]}]}')
+    for name, title in (("01_data", "What?"), ("quickstart", "Hear?")):
+        (tmp_path / "notebooks" / f"{name}.ipynb").write_text(json.dumps({"cells": [{"source": [f"# {title}"]}]}))
     assert run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
-    assert "| What? | 1 |" in readme.read_text() and "old minutes" not in readme.read_text()
+    assert readme.read_text().index("| Hear? |") < readme.read_text().index("| What? | 1 |")
+    assert "old minutes" not in readme.read_text()
     assert run(["readme", "--profile", "paper", "--runs-dir", str(runs_dir)]) == 2
     assert "make study" in capsys.readouterr().err
 

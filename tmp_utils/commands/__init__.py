@@ -5,6 +5,7 @@ options that several share are in `SHARED`), and `main(options)` does the work: 
 Every command ends in one way: 0 all done, 1 something is not done, 2 it cannot be done, 130 interrupted. An error is
 one line on stderr; `python -X dev -m tmp_utils ...` shows the traceback instead.
 
+quickstart : learn one concept, and write a page to listen to.
 study     : execute the notebooks in order, and write the report.
 grid      : many runs, on this machine's cores or on a cluster.
 bench     : how long the steps take here, beside the paper's public code.
@@ -44,6 +45,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "study": Command(
         "commands.study", "run the notebooks in order and write the report", "profile runs-dir concepts seeds"
+    ),
+    "quickstart": Command(
+        "commands.quickstart", "learn one concept and write a page to listen to", "profile runs-dir concepts seeds"
     ),
     "grid": Command(
         "commands.grid.command",

@@ -213,5 +213,6 @@ def main(options: argparse.Namespace) -> None:
     if not (records := place.executions()):
         print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")
         return
-    notebooks = sorted((PROJECT_DIR / "notebooks").glob("0*.ipynb"))
+    folder = PROJECT_DIR / "notebooks"
+    notebooks = [*folder.glob("quickstart.ipynb"), *sorted(folder.glob("0*.ipynb"))]
     write_text(README, replace_block(_read(README), NOTEBOOKS, notebooks_table(notebooks, records)))

@@ -155,7 +155,7 @@ def run_study(
     place = Place(runs_dir, profile)
     folder = place.folder / "notebooks"
     notebooks = find_notebooks(Path(notebooks_dir), with_backbone)
-    steps = executions(notebooks, place, [_absolute(c) for c in concepts], seeds)
+    steps = executions(notebooks, place, [absolute(c) for c in concepts], seeds)
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     before: list[str] = []
@@ -211,7 +211,7 @@ def _spread(grid: list[tuple], declared: Mapping, name: str, values: Sequence) -
     return [(f"{stem}-{ending[v]}", {**parameters, name: v}) for stem, parameters in grid for v in values]
 
 
-def _absolute(concept: str) -> str:
+def absolute(concept: str) -> str:
     """Return the path of a folder of recordings in full; names stay as they are."""
     path = Path(concept).expanduser()
     return str(path.resolve()) if path.is_dir() else concept

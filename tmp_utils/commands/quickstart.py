@@ -1,0 +1,102 @@
+"""The quickstart notebook, executed headless, and the page that it leaves.
+
+Conventions: the page is `<runs_dir>/<profile>/quickstart.html`; of several concepts, `quickstart-<concept>.html` each.
+It holds all that it shows and loads nothing. The notebook is executed anew each time; it takes about a minute.
+
+run_quickstart : concepts -> pages.
+page           : executed notebook -> HTML, with the code folded.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from tmp_utils.commands import study
+from tmp_utils.files import explain_os_errors, write_text
+from tmp_utils.runs.place import Place
+
+LEFT_OUT = {"set-up", "parameters", "injected-parameters"}  # tags of cells without a sound or a result
+WIDGET = "application/vnd.jupyter.widget-view+json"
+# nbconvert's page without what it loads from elsewhere (require.js, MathJax, Mermaid), and readable on a phone.
+TEMPLATE = """{% extends 'lab/index.html.j2' %}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block html_head_css %}
+<style>
+body.jp-Notebook { max-width: 52rem; margin: 0 auto; padding: 0.5rem; }
+.jp-Cell { padding: 0; }
+.jp-RenderedMarkdown h2 { padding-top: 1rem; }
+.jp-RenderedText pre { word-break: normal; overflow-wrap: anywhere; }
+.jp-OutputArea-output { overflow-x: auto; }
+audio { max-width: 100%; }
+details summary { cursor: pointer; color: var(--jp-content-font-color2); font-family: var(--jp-content-font-family); }
+</style>
+{% endblock %}
+{% block input %}<details><summary>Code</summary>{{ super() }}</details>{% endblock %}
+"""
+
+
+def page(notebook: Path, title: str) -> str:
+    """Return an executed notebook as HTML, without set-up, parameters and progress bars, with the code folded."""
+    import nbformat
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    without = {"enabled": True, "remove_cell_tags": LEFT_OUT}
+    exporter = HTMLExporter(
+        raw_template=TEMPLATE,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        config=Config({"TagRemovePreprocessor": without}),
+    )
+    content = nbformat.read(notebook, as_version=4)
+    content.metadata.pop("widgets", None)
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    html, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": title}})
+    return html
+
+
+def run_quickstart(
+    profile: str = "pocket",
+    concepts: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    runs_dir: str | Path = "runs",
+    class_noun: str = "",
+) -> list[Path]:
+    """Execute the quickstart for each concept and seed and write its page; returns the pages' paths.
+
+    Parameters
+    ----------
+    concepts : names or folders
+        The notebook's own value if empty.
+    class_noun : str
+        What the recordings of a folder are; "" leaves it to the catalogue or the folder.
+    """
+    place = Place(runs_dir, profile)
+    folder, pages = place.folder / "notebooks", []
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    notebook = study.NOTEBOOKS_DIR / "quickstart.ipynb"
+    for execution in study.executions([notebook], place, [study.absolute(c) for c in concepts], seeds):
+        if class_noun:
+            execution.parameters["class_noun"] = class_noun
+        study.execute(execution, place, (), execution.name, force=True)
+        html = page(folder / f"{execution.name}.ipynb", execution.name)
+        pages.append(write_text(place.folder / f"{execution.name}.html", html))
+        print(f"Listen: {pages[-1]}", flush=True)
+    return pages
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
+    parser.add_argument("--class-noun", default="", help='what the recordings of a folder are, such as "drum beat"')
+
+
+def main(options: argparse.Namespace) -> None:
+    """Learn, and write the page."""
+    run_quickstart(**vars(options))
