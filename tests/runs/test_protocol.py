@@ -81,6 +81,7 @@ def test_words_that_learn_together_end_in_the_runs_of_words_that_learn_alone(lab
     setups, seeds = ["BL", "1-AC"], [0, 1]
     alone = run_setups(lab, concept, setups_of("TI", setups), seeds)
     company = replace_runs(lab, tmp_path / "together")
+    run_reference(company, concept, 0)
     done = run(company, concept)  # one of the four is there already
     before, began = (done / "run.json").read_bytes(), time.monotonic()
     together = run_setups(company, concept, setups_of("TI", setups), seeds, together=3)

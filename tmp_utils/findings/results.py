@@ -24,14 +24,14 @@ from tmp_utils.files import write_csv
 from tmp_utils.findings.published import RESULTS, is_whole, publish, write_checked
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
-from tmp_utils.metrics.names import SECOND
+from tmp_utils.metrics.names import CODED, SECOND
 from tmp_utils.metrics.table import check_one_embedder, read_table, results_table, share_rows
 from tmp_utils.runs.clips import BAD_CLIPS, CLIPS
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, embedders_of
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.integrity import damages, fingerprints, record, recorded
 from tmp_utils.runs.place import Place
-from tmp_utils.runs.score import failed_run, names_of, score_run
+from tmp_utils.runs.score import codec_paths, failed_run, names_of, score_run
 
 
 def collect_results(
@@ -92,6 +92,8 @@ def _is_current(folder: Path, embedder: str) -> bool:
         return False
     rows = read_table(folder / METRICS)
     if not rows["metric"].str.startswith(SECOND).any():  # of a version with one embedder
+        return False
+    if codec_paths(folder) and not rows["metric"].str.endswith(CODED).any():  # scored before its reference was made
         return False
     failed = rows["status"] == "failed"
     return not (failed.all() or rows.loc[failed, "note"].str.contains(BAD_CLIPS).any())

@@ -106,12 +106,18 @@ def codec_clips(folder: str | Path) -> list[np.ndarray]:
     ValueError
         If one is not as it was written.
     """
+    paths = codec_paths(folder)
+    if paths:
+        check_files(paths[0].parents[1], *(f"{CODEC_CLIPS}/{path.name}" for path in paths))
+    return [load_clip(path) for path in paths]
+
+
+def codec_paths(folder: str | Path) -> list[Path]:
+    """Return the files of `codec_clips`, in order."""
     folder, parameters = Path(folder), read_manifest(folder)["parameters"]
     if parameters["method"] != UNTRAINED:
         folder = folder.parents[1] / f"{UNTRAINED}-{CLASS_NOUN}" / f"seed{parameters['seed']}"
-    paths = sorted((folder / CODEC_CLIPS).glob("*.wav"))
-    check_files(folder, *(f"{CODEC_CLIPS}/{path.name}" for path in paths))
-    return [load_clip(path) for path in paths]
+    return sorted((folder / CODEC_CLIPS).glob("*.wav"))
 
 
 def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity: Mapping, seed: int) -> list[dict]:
