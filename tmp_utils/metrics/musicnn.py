@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional
 from transformers.audio_utils import mel_filter_bank
 
 from tmp_utils.files import file_sha256
@@ -93,7 +94,7 @@ class MusiCNN(torch.nn.Module):
             for bands in TIMBRAL_BANDS
         )
         self.temporal = torch.nn.ModuleList(
-            _layer(torch.nn.Conv2d(1, TEMPORAL_FILTERS, (frames, 1), padding="same")) for frames in TEMPORAL_FRAMES
+            _layer(torch.nn.Conv2d(1, TEMPORAL_FILTERS, (frames, 1))) for frames in TEMPORAL_FRAMES
         )
         front = TIMBRAL_FILTERS * len(TIMBRAL_BANDS) + TEMPORAL_FILTERS * len(TEMPORAL_FRAMES)
         self.middle = torch.nn.ModuleList(
@@ -108,7 +109,10 @@ class MusiCNN(torch.nn.Module):
     def pools(self, windows: torch.Tensor) -> torch.Tensor:
         """Return (b, 1506) of windows (b, frames, 96): each channel's greatest value and mean over time, in turn."""
         mels = self.norm(windows[:, None])
-        front = torch.cat([layer(mels).amax(3) for layer in (*self.timbral, *self.temporal)], dim=1)
+        padded = [functional.pad(mels, (0, 0, (frames - 1) // 2, frames // 2)) for frames in TEMPORAL_FRAMES]
+        front = [layer(mels) for layer in self.timbral]
+        front += [layer(each) for layer, each in zip(self.temporal, padded, strict=True)]
+        front = torch.cat([each.amax(3) for each in front], dim=1)
         maps = [front, self.middle[0](front)]
         for layer in self.middle[1:]:
             maps.append(maps[-1] + layer(maps[-1]))

@@ -45,6 +45,8 @@ LORA_A, LORA_B, SHIFT, EMBEDDING = ".lora_A.weight", ".lora_B.weight", ".shift",
 DIFFERENCE = ".difference"
 EXACT, DIFFERENCES = "fp32", "fp16 differences"  # what `stored` says
 
+ELSEWHERE = ("steps", "history", "backbone_id")  # of an adapter's header: how far it is, and where its backbone lies
+
 
 @dataclass
 class Adapter:
@@ -101,6 +103,13 @@ class Adapter:
         """Everything but the tensors and what was measured, as saved."""
         rows = {name: value for name, value in vars(self).items() if name not in ("tensors", "cost")}
         return {"format": FORMAT, **rows}
+
+    @property
+    def identity(self) -> dict:
+        """All that decides what was learned; not how far it is, nor where the backbone lies."""
+        header = self.header()
+        values = header.pop("hyperparameters")
+        return {name: value for name, value in (header | values).items() if name not in ELSEWHERE}
 
     def halved(self, backbone: Backbone) -> "Adapter":
         """The same with parameters as fp16 differences from the backbone's, in half the space.

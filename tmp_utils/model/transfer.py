@@ -115,10 +115,12 @@ def timesteps_of(strength: float, steps: int, n_train: int) -> list[int]:
 
     Raises
     ------
-    ValueError : a strength outside [0, 1].
+    ValueError : a strength outside [0, 1], or a number of steps outside 1 to `n_train`.
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength {strength}: expected a number from 0 (the source) to 1 (generation from noise).")
+    if not 1 <= steps <= n_train:
+        raise ValueError(f"steps={steps}: expected 1 to {n_train}.")
     return list(range(round(strength * n_train) - 1, -1, -(n_train // steps)))
 
 

@@ -62,7 +62,7 @@ def restore(path: Path, adapter: Adapter, tensors: dict[str, torch.Tensor], opti
     ValueError : it is of another run, or damaged.
     """
     saved = load_adapter(path)
-    ours, theirs = _identity(adapter), _identity(saved)
+    ours, theirs = adapter.identity, saved.identity
     if ours != theirs:
         keys = sorted(k for k in ours.keys() | theirs.keys() if ours.get(k) != theirs.get(k))
         differing = ", ".join(f"{k} {theirs.get(k)!r} (now {ours.get(k)!r})" for k in keys)
@@ -80,10 +80,3 @@ def restore(path: Path, adapter: Adapter, tensors: dict[str, torch.Tensor], opti
         on_cpu = moment == "step" and not optimizer.defaults["fused"]
         optimizer.state[tensors[name]][moment] = value if on_cpu else value.to(tensors[name].device)
     adapter.steps, adapter.history, adapter.tensors = saved.steps, saved.history, saved.tensors
-
-
-def _identity(adapter: Adapter) -> dict:
-    """What makes a run that run: all but how far it is."""
-    header = adapter.header()
-    hyperparameters = header.pop("hyperparameters")
-    return {k: v for k, v in {**header, **hyperparameters}.items() if k not in ("steps", "history", "backbone_id")}
