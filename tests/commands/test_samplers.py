@@ -11,10 +11,11 @@ from tmp_utils.findings.published import read_samplers
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.metrics.equivalence import fewest_steps
-from tmp_utils.model.adapter import EMBEDDING, Adapter
+from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import make_scheduler
+from tmp_utils.model.tensors import EMBEDDING
 
 MEAN, SPREAD = 0.7, 0.5  # of the Gaussian that the perfect UNet knows
 SHAPE = (4, 1, 4, 4)

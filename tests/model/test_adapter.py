@@ -4,39 +4,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from adapters import SETUPS, clip_of
 from safetensors import SafetensorError
 
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.model.backbone import load_backbone
 from tmp_utils.model.blank import write_blank
-from tmp_utils.model.generate import generate
-from tmp_utils.personalize import METHODS, load_adapter, personalise
-from tmp_utils.personalize import examples as examples_module
+from tmp_utils.personalize import load_adapter, personalise
 
-SETUPS = [load_setup(method, "BL") for method in METHODS] + [load_setup("DB", "TE")]
 by_name = pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
-
-
-@pytest.fixture(scope="module")
-def adapters(backbone, concept):
-    """One adapter of each setup, of 0.64 s clips and two steps, at rates that can be heard."""
-    from dataclasses import replace
-
-    from tmp_utils.inputs.profiles import load_profile
-
-    profile = load_profile("smoke")
-    quick = {name: {**v, "lr": 0.05, "steps": 2, "batch_size": 1, "ti_steps": 1} for name, v in profile.methods.items()}
-    profile = replace(profile, methods=quick)
-    rng = np.random.default_rng(0)
-    clips = [rng.normal(size=10240).astype(np.float32) / 10 for _ in range(5)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples_module, "load_clips", lambda concept, n: clips[:n])
-        return {s.name: personalise(backbone, concept, s, 0, profile=profile, progress=False) for s in SETUPS}
-
-
-def clip_of(backbone, adapter, words=None):
-    prompt = f"a recording of a {words or adapter.phrase()}"
-    return generate(backbone, [prompt], [5], adapter=adapter, steps=2, clip_s=0.64, batch_size=1, progress=False)[0]
 
 
 def snapshot(backbone):

@@ -5,7 +5,7 @@ import torch
 from training_runs import learn, recipe_of, with_hyperparameters
 
 from tmp_utils.inputs.profiles import Hyperparameters, list_setups, load_setup
-from tmp_utils.model.adapter import full_weights
+from tmp_utils.model.tensors import full_weights
 from tmp_utils.personalize import METHODS
 
 pytestmark = pytest.mark.usefixtures("short_clips")

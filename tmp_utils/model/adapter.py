@@ -1,24 +1,15 @@
 """An adapter is a file: what personalisation changed, and how to put it on a backbone and take it off.
 
-Conventions: an adapter's tensors say by their names what they are, so that a file needs no code of its
-method:
+Conventions: an adapter is a folder with `adapter.safetensors` and `adapter.json`. What its tensors mean is in
+`tensors`.
 
-    "embedding"                        (n_vectors, d), the placeholder's vectors
-    "<parameter>"                      the parameter's full new value
-    "<parameter>.difference"           fp16, added to the parameter: how finished runs keep full values
-    "<module>.lora_A.weight", "lora_B" (rank, in), (out, rank): the weight W becomes W + B A (peft's names)
-    "<parameter>.shift"                (r,), added to the parameter's singular values, which stay >= 0
-
-A parameter is named as in `backbone`: "unet.<name>" or "text_encoder.<name>".
-
-Adapter      : the tensors, where they come from, and `applied`.
-load_adapter : folder -> Adapter.
-full_weights : tensors of an adapter -> values of the parameters they change; used in training too.
-singular     : a parameter's singular value decomposition.
+Adapter          : the tensors, where they come from, and `applied`.
+applied_together : several of them on one backbone.
+load_adapter     : folder -> Adapter.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -30,6 +21,16 @@ from safetensors.torch import load_file
 from tmp_utils.files import whole_folder, write_tensors, write_text
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.tensors import (
+    DIFFERENCE,
+    EMBEDDING,
+    check_shapes,
+    check_strength,
+    is_parameter,
+    scaled_weights,
+    scaled_word,
+    tensor_fault,
+)
 
 FORMAT = 2  # of adapter.json and its tensor names; 1 called the hyperparameters "settings"
 TENSORS_FILE, HEADER_FILE = "adapter.safetensors", "adapter.json"
@@ -41,8 +42,6 @@ HEADER = {
     **dict.fromkeys(("seed", "steps"), ((int,), 0)),
     **{"hyperparameters": ((dict,), None), "history": ((list,), None)},
 }
-LORA_A, LORA_B, SHIFT, EMBEDDING = ".lora_A.weight", ".lora_B.weight", ".shift", "embedding"
-DIFFERENCE = ".difference"
 EXACT, DIFFERENCES = "fp32", "fp16 differences"  # what `stored` says
 
 ELSEWHERE = ("steps", "history", "backbone_id")  # of an adapter's header: how far it is, and where its backbone lies
@@ -130,78 +129,57 @@ class Adapter:
             write_adapter(self, part)
         return Path(folder)
 
+    def with_nouns(self, prompts: list[str]) -> list[str]:
+        """Prompts with the class noun in the place of the adapter's words."""
+        return [prompt.replace(self.words, self.class_noun) for prompt in prompts]
+
     @contextmanager
-    def applied(self, backbone: Backbone) -> Iterator[Backbone]:
+    def applied(self, backbone: Backbone, strength: float = 1.0) -> Iterator[Backbone]:
         """Use the backbone with this adapter; afterwards it is bit for bit as it was, whatever happens.
+
+        Parameters
+        ----------
+        strength : see `tensors`. `generate` takes one too, and there the prompt follows it down to the class noun.
 
         Raises
         ------
-        ValueError : the adapter was learned on another backbone, or its tensors do not fit this one.
+        ValueError : the adapter was learned on another backbone, its tensors do not fit this one, or a strength that
+            is not from 0 to 1.5.
         RuntimeError : an adapter is applied already.
         """
-        if backbone.adapter is not None:
-            raise RuntimeError(
-                f"{backbone.adapter} is applied to this backbone already; leave its `with` block first. "
-                "Adapters do not add up."
-            )
-        if self.backbone_hash != backbone.hash:
+        with applied_together(backbone, [self], strength):
+            yield backbone
+
+
+@contextmanager
+def applied_together(backbone: Backbone, adapters: Sequence[Adapter], strength: float) -> Iterator[None]:
+    """Use the backbone with adapters of which one at most changes weights; errors are those of `Adapter.applied`."""
+    check_strength(strength)
+    if backbone.adapter is not None:
+        raise RuntimeError(
+            f"{backbone.adapter} is applied to this backbone already; leave its `with` block first. Adapters do not "
+            "add up; combination.combine says which can be used together."
+        )
+    weights, words = {}, {}
+    for adapter in adapters:
+        if adapter.backbone_hash != backbone.hash:
             raise ValueError(
-                f"{self.name}: learned on {self.backbone_id} ({self.backbone_hash[:12]}), but this backbone "
+                f"{adapter.name}: learned on {adapter.backbone_id} ({adapter.backbone_hash[:12]}), but this backbone "
                 f"is {backbone.id} ({backbone.hash[:12]}). Load that one, or learn the concept again on this."
             )
-        _check_shapes(self, backbone)
-        tensors = {name: tensor.to(backbone.device) for name, tensor in self.tensors.items()}
+        check_shapes(adapter.name, adapter.tensors, backbone)
+        tensors = {name: tensor.to(backbone.device) for name, tensor in adapter.tensors.items()}
         with torch.no_grad():
-            weights = full_weights(backbone, tensors)
-        with backbone.swapped(weights):
-            backbone.adapter = self.name
-            if self.placeholder:
-                backbone.overrides = {self.placeholder: tensors[EMBEDDING]}
-            try:
-                yield backbone
-            finally:
-                backbone.adapter, backbone.overrides = None, {}
-
-
-def full_weights(
-    backbone: Backbone, tensors: dict[str, torch.Tensor], spectra: dict | None = None
-) -> dict[str, torch.Tensor]:
-    """Values of the parameters that an adapter's tensors change, differentiable in the tensors.
-
-    Parameters
-    ----------
-    spectra : decompositions by parameter name, filled as needed; keep it to compute each only once.
-    """
-    spectra = {} if spectra is None else spectra
-    weights = {}
-    for name, tensor in tensors.items():
-        if name.endswith(LORA_A):
-            module = name.removesuffix(LORA_A)
-            change = tensors[module + LORA_B] @ tensor
-            weights[f"{module}.weight"] = backbone.parameter(f"{module}.weight") + change
-        elif name.endswith(SHIFT):
-            of = name.removesuffix(SHIFT)
-            if of not in spectra:
-                spectra[of] = singular(backbone.parameter(of))
-            left, values, right = spectra[of]
-            change = (left * (torch.relu(values + tensor) - values)) @ right
-            weights[of] = backbone.parameter(of) + change.reshape(backbone.parameter(of).shape)
-        elif name.endswith(DIFFERENCE):
-            of = name.removesuffix(DIFFERENCE)
-            weights[of] = backbone.parameter(of) + tensor.float()
-        elif is_parameter(name):
-            weights[name] = tensor
-    return weights
-
-
-def is_parameter(name: str) -> bool:
-    """Whether an adapter's tensor is a parameter's full value."""
-    return name != EMBEDDING and not name.endswith((LORA_A, LORA_B, SHIFT, DIFFERENCE))
-
-
-def singular(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """U (out, r), S (r,), V^T (r, rest) of a weight whose axes after the first are taken as one."""
-    return torch.linalg.svd(weight.detach().flatten(1), full_matrices=False)
+            weights |= scaled_weights(backbone, tensors, strength)
+            if adapter.placeholder:
+                vectors = scaled_word(backbone, tensors[EMBEDDING], adapter.class_noun, strength)
+                words[adapter.placeholder] = vectors
+    with backbone.swapped(weights):
+        backbone.adapter, backbone.overrides = " and ".join(adapter.name for adapter in adapters), words
+        try:
+            yield
+        finally:
+            backbone.adapter, backbone.overrides = None, {}
 
 
 def load_adapter(folder: str | Path) -> Adapter:
@@ -238,7 +216,7 @@ def load_adapter(folder: str | Path) -> Adapter:
         raise ValueError(f"{damaged} (its header lacks or adds {', '.join(odd)}).")
     if fault := _header_fault(header):
         raise ValueError(f"{damaged} ({HEADER_FILE}: {fault}).")
-    if fault := _tensor_fault(header["placeholder"], tensors):
+    if fault := tensor_fault(header["placeholder"], tensors):
         raise ValueError(f"{damaged} ({TENSORS_FILE}: {fault}).")
     return Adapter(**header, tensors=tensors)
 
@@ -252,47 +230,6 @@ def _header_fault(header: dict) -> str | None:
             what = {str: "a text that is not empty", int: f"a whole number of at least {lowest}", dict: "a table"}
             return f"{name} = {value!r}; expected {what.get(kinds[0], 'a list')}"
     return None
-
-
-def _tensor_fault(placeholder: str | None, tensors: dict[str, torch.Tensor]) -> str | None:
-    """What is wrong with an adapter's tensors by themselves, or None."""
-    if bool(placeholder) != (EMBEDDING in tensors):
-        return "placeholder and embedding do not go together"
-    for name, tensor in tensors.items():
-        if not (tensor.is_floating_point() and tensor.isfinite().all()):
-            return f"{name} holds values that are not finite numbers"
-        for end, other in ((LORA_A, LORA_B), (LORA_B, LORA_A)):
-            partner = name.removesuffix(end) + other
-            if name.endswith(end) and partner not in tensors:
-                return f"{name} without {partner}"
-    return None
-
-
-def _check_shapes(adapter: Adapter, backbone: Backbone) -> None:
-    """Raise ValueError where a tensor does not fit the backbone."""
-    for name, tensor in adapter.tensors.items():
-        expected = _expected_shape(name, adapter.tensors, backbone)
-        if tuple(tensor.shape) != expected:
-            raise ValueError(
-                f"{adapter.name}: {name} has shape {tuple(tensor.shape)}; this backbone expects {expected}. The "
-                "adapter is damaged: train it again, or copy its folder afresh."
-            )
-
-
-def _expected_shape(name: str, tensors: dict[str, torch.Tensor], backbone: Backbone) -> tuple[int, ...] | None:
-    """The shape that a tensor of a name must have; None where the backbone has no such parameter."""
-    if name == EMBEDDING:
-        return max(1, len(tensors[name])) if tensors[name].ndim else 1, backbone.words.shape[1]
-    try:
-        if name.endswith((LORA_A, LORA_B)):
-            module = name.removesuffix(LORA_A).removesuffix(LORA_B)
-            n_out, n_in = backbone.parameter(f"{module}.weight").shape
-            rank = tensors[module + LORA_A].shape[0]
-            return (rank, n_in) if name.endswith(LORA_A) else (n_out, rank)
-        weight = backbone.parameter(name.removesuffix(SHIFT).removesuffix(DIFFERENCE))
-    except (AttributeError, KeyError, ValueError, IndexError):
-        return None
-    return (min(weight.flatten(1).shape),) if name.endswith(SHIFT) else tuple(weight.shape)
 
 
 def write_adapter(adapter: Adapter, folder: Path) -> None:

@@ -15,9 +15,10 @@ from pathlib import Path
 import torch
 
 from tmp_utils.files import whole_folder, write_tensors
-from tmp_utils.model.adapter import EMBEDDING, LORA_A, LORA_B, Adapter
+from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, placeholder_tokens
 from tmp_utils.model.pipelines import VOCODER_CHOICE, quiet
+from tmp_utils.model.tensors import EMBEDDING, LORA_A, LORA_B
 
 
 def export_textual_inversion(adapter: Adapter, path: str | Path) -> Path:

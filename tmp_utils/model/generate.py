@@ -12,13 +12,14 @@ planned_clips   : profile + words -> what that set is.
 """
 
 import hashlib
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from tmp_utils.files import file_sha256, write_bytes, write_text
@@ -26,11 +27,13 @@ from tmp_utils.inputs.audio import CLIP_S, loudness_lufs, overs_counted, save_cl
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
-from tmp_utils.model.adapter import EMBEDDING, Adapter
+from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, unit_noise
+from tmp_utils.model.combination import Combination
 from tmp_utils.model.device import explained
 from tmp_utils.model.device import precision as compute_type
 from tmp_utils.model.pipelines import make_scheduler
+from tmp_utils.model.tensors import EMBEDDING, check_strength
 
 LISTING, CHECKSUMS = "clips.csv", "SHA256SUMS"
 RECONSTRUCTION = "reconstruction"
@@ -48,7 +51,8 @@ def generate(
     prompts: list[str],
     seeds: list[int],
     *,
-    adapter: Adapter | Sequence[Adapter] | None = None,
+    adapter: Adapter | Combination | Sequence[Adapter] | None = None,
+    strength: float = 1.0,
     steps: int = 50,
     guidance_scale: float = 2.5,
     scheduler: str | None = None,
@@ -62,8 +66,10 @@ def generate(
     Parameters
     ----------
     prompts, seeds : as many of each.
-    adapter : applied meanwhile; None is the backbone as it is (or with what is applied to it already). One for each
-        prompt, where all are new words only (TI): their clips then share batches.
+    adapter : applied meanwhile; None is the backbone as it is (or with what is applied to it already). Several in one
+        prompt: `combine` them. One for each prompt, where all are new words only (TI): their clips then share batches.
+    strength : of the adapter, from 0 to 1.5: 1 is what was learned, 0 the backbone as it is, asked for the class noun
+        where the prompt has the adapter's words. In between, the condition moves from one prompt's to the other's.
     scheduler : a diffusers scheduler without its last word, such as "DPMSolverMultistep"; None is the pipeline's.
     clip_s : duration of each clip in seconds.
     batch_size : clips at a time; 1 is quickest for a single clip.
@@ -75,8 +81,8 @@ def generate(
 
     Raises
     ------
-    ValueError : not as many seeds (or adapters) as prompts, a duration that is not positive, or adapters to share a
-        batch that change weights.
+    ValueError : not as many seeds (or adapters) as prompts, a duration that is not positive, adapters to share a
+        batch that change weights, or a strength that is not from 0 to 1.5, or of no adapter.
     OutOfMemory : the message says what to change.
     """
     if len(prompts) != len(seeds):
@@ -87,10 +93,13 @@ def generate(
     shape, clips = backbone.latent_shape(clip_s), []
     numbers = {"steps": steps, "guidance_scale": guidance_scale, "dtype": dtype}
     numbers["scheduler"] = make_scheduler(scheduler, backbone.scheduler) if scheduler else None
-    several = isinstance(adapter, Sequence)
+    check_strength(strength)
+    if strength != 1 and not adapter:
+        raise ValueError(f"strength={strength:g} without an adapter: only an adapter has a strength.")
+    if not prompts:
+        return []
     what = f"generating with batch_size={batch_size}, clip_s={clip_s:g}: halve either; precision is {precision}"
-    with adapter.applied(backbone) if adapter and not several else nullcontext(), explained(what):
-        conditions = _words_conditions(backbone, prompts, adapter) if several else _conditions(backbone, prompts)
+    with explained(what), _conditions(backbone, prompts, adapter, strength) as conditions:
         for first in tqdm(range(0, len(prompts), batch_size), desc="generating", disable=not progress, leave=False):
             part = slice(first, first + batch_size)
             condition = torch.stack(conditions[part])
@@ -102,14 +111,43 @@ def generate(
     return clips[: len(prompts)]
 
 
-def _conditions(backbone: Backbone, prompts: list[str]) -> list[torch.Tensor]:
+@contextmanager
+def _conditions(
+    backbone: Backbone, prompts: list[str], adapter: Adapter | Combination | Sequence[Adapter] | None, strength: float
+) -> Iterator[list[torch.Tensor]]:
+    """A condition (d,) a prompt; meanwhile an adapter is applied, if it is one for all prompts.
+
+    Below strength 1 the prompt's condition moves, too. With the adapter's words it is c(s), which at strength 0 differs
+    from that of the class noun, c_noun: by the rare word, or by what one vector makes of a noun of two tokens. So
+    (1 - s) (c_noun - c(0)) is added, and the unadapted model's clip of the class noun is reached without a jump.
+    """
+    if isinstance(adapter, Sequence):
+        yield _words_conditions(backbone, prompts, adapter, strength)
+    elif adapter is None:
+        yield _encoded(backbone, prompts)
+    else:
+        if strength < 1:
+            with adapter.applied(backbone, 0):
+                noun, words = (torch.stack(_encoded(backbone, each)) for each in (adapter.with_nouns(prompts), prompts))
+        with adapter.applied(backbone, strength):
+            rows = _encoded(backbone, prompts)
+            if strength == 0:
+                rows = list(noun)
+            elif strength < 1:
+                rows = list(F.normalize(torch.stack(rows) + (1 - strength) * (noun - words), dim=-1))
+            yield rows
+
+
+def _encoded(backbone: Backbone, prompts: list[str]) -> list[torch.Tensor]:
     """A condition (d,) a prompt; each different prompt is encoded once."""
     unique = list(dict.fromkeys(prompts))
-    rows = dict(zip(unique, backbone.embed_prompts(unique), strict=True)) if unique else {}
+    rows = dict(zip(unique, backbone.embed_prompts(unique), strict=True))
     return [rows[prompt] for prompt in prompts]
 
 
-def _words_conditions(backbone: Backbone, prompts: list[str], adapters: Sequence[Adapter]) -> list[torch.Tensor]:
+def _words_conditions(
+    backbone: Backbone, prompts: list[str], adapters: Sequence[Adapter], strength: float
+) -> list[torch.Tensor]:
     """A condition (d,) a prompt, each with its adapter's new word."""
     if len(adapters) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts and {len(adapters)} adapters; give one adapter for each prompt.")
@@ -120,10 +158,9 @@ def _words_conditions(backbone: Backbone, prompts: list[str], adapters: Sequence
     conditions: list = [None] * len(prompts)
     for adapter in {id(adapter): adapter for adapter in adapters}.values():
         places = [k for k, other in enumerate(adapters) if other is adapter]
-        with adapter.applied(backbone):
-            rows = _conditions(backbone, [prompts[k] for k in places])
-        for place, condition in zip(places, rows, strict=True):
-            conditions[place] = condition
+        with _conditions(backbone, [prompts[k] for k in places], adapter, strength) as rows:
+            for place, condition in zip(places, rows, strict=True):
+                conditions[place] = condition
     return conditions
 
 

@@ -20,9 +20,10 @@ import torch
 from tqdm.auto import tqdm
 
 from tmp_utils.inputs.profiles import Hyperparameters
-from tmp_utils.model.adapter import EMBEDDING, Adapter, full_weights
+from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.device import explained
+from tmp_utils.model.tensors import EMBEDDING, full_weights
 from tmp_utils.personalize.objective import Draw, draw_batch, encode_drawn, squared_errors
 from tmp_utils.personalize.training import Diverged, Training, step_generator
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass, fields
 import torch
 import torch.nn.functional as F
 
-from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.tensors import EMBEDDING
 from tmp_utils.personalize.examples import Examples
 from tmp_utils.personalize.recipe import Recipe
 

@@ -15,8 +15,8 @@ import torch
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Hyperparameters, Setup
 from tmp_utils.inputs.prompts import fill, training_templates
-from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.tensors import EMBEDDING, noun_embedding
 from tmp_utils.personalize.recipe import Phase, Recipe
 
 
@@ -66,13 +66,10 @@ def first_embedding(backbone: Backbone, concept: Concept, setup: Setup, n_vector
     ValueError : an initialisation that is neither, or an empty class noun.
     """
     if setup.init == "vocabulary":
-        rows = backbone.words
-    elif setup.init == "class_noun":
-        noun = require_class_noun(concept)
-        rows = backbone.words[backbone.tokenizer(f" {noun}", add_special_tokens=False).input_ids]
-    else:
-        raise ValueError(f'setup {setup.name}: init "{setup.init}"; expected "vocabulary" or "class_noun".')
-    return rows.detach().mean(0).repeat(n_vectors, 1)
+        return backbone.words.detach().mean(0).repeat(n_vectors, 1)
+    if setup.init == "class_noun":
+        return noun_embedding(backbone, require_class_noun(concept), n_vectors)
+    raise ValueError(f'setup {setup.name}: init "{setup.init}"; expected "vocabulary" or "class_noun".')
 
 
 def require_class_noun(concept: Concept) -> str:

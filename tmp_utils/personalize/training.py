@@ -18,9 +18,10 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from tmp_utils.inputs.profiles import Hyperparameters
-from tmp_utils.model.adapter import EMBEDDING, Adapter, is_parameter
+from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.device import precision
+from tmp_utils.model.tensors import EMBEDDING, is_parameter
 from tmp_utils.personalize.checkpoint import last_checkpoint, restore, write_checkpoint
 from tmp_utils.personalize.examples import Examples
 from tmp_utils.personalize.objective import Conditions

@@ -15,8 +15,8 @@ import torch
 
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Hyperparameters, Setup
-from tmp_utils.model.adapter import LORA_A, LORA_B, SHIFT
 from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.tensors import LORA_A, LORA_B, SHIFT
 from tmp_utils.personalize.dreambooth import copies, dreambooth_recipe
 from tmp_utils.personalize.recipe import Phase, Recipe
 from tmp_utils.personalize.textual_inversion import textual_inversion

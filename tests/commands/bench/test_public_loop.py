@@ -15,8 +15,8 @@ from tmp_utils.commands.bench.public_loop import (
 from tmp_utils.inputs.audio import log_mel, save_clip
 from tmp_utils.inputs.profiles import Hyperparameters, load_setup
 from tmp_utils.metrics.similarity import clap_audio_similarity, clap_text_similarity
-from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.generate import generate
+from tmp_utils.model.tensors import EMBEDDING
 from tmp_utils.personalize import METHODS
 from tmp_utils.personalize.examples import make_examples
 from tmp_utils.personalize.loop import losses

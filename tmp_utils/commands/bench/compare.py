@@ -31,9 +31,9 @@ from tmp_utils.inputs.profiles import Profile, load_setup
 from tmp_utils.inputs.prompts import editability_prompts, fill
 from tmp_utils.metrics.distances import frechet_audio_distance
 from tmp_utils.metrics.similarity import clap_audio_similarity, clap_text_similarity
-from tmp_utils.model.adapter import EMBEDDING
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.generate import generate
+from tmp_utils.model.tensors import EMBEDDING
 from tmp_utils.personalize import loop, prepare
 from tmp_utils.personalize.training import step_generator
 
