@@ -39,7 +39,15 @@ def finished(backbone, concept, blank_folder, tmp_path_factory):
 
 
 VARYING = ("run.json", "cost.json")  # they hold times
-FILES = ("adapter.safetensors", "adapter.json", "history.csv", "metrics.csv", "clips/clips.csv", "clips/SHA256SUMS")
+FILES = (
+    "adapter.safetensors",
+    "adapter.json",
+    "README.md",
+    "history.csv",
+    "metrics.csv",
+    "clips/clips.csv",
+    "clips/SHA256SUMS",
+)
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "removed"])
@@ -68,6 +76,8 @@ def test_a_copy_with_other_times_is_whole_and_later_scores_are_entered(finished)
     folder, _ = finished()
     (folder / "history.csv").touch()
     check_files(folder, "history.csv")
+    assert "README.md" in json.loads((folder / "run.json").read_text())["files"], "the adapter's card is checked too"
+    assert "(clips/reconstruction-0.wav)" in (folder / "README.md").read_text(encoding="utf-8")
     (folder / "metrics.csv").write_text("scored again")
     record(folder, "metrics.csv")
     check_files(folder, "metrics.csv")

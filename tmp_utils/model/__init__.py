@@ -4,6 +4,7 @@ pipelines  : where a pipeline is, and how it is opened.
 backbone   : clips <-> latents, prompts -> conditions, the denoiser.
 adapter    : what personalisation changed; put on a backbone and taken off again.
 tensors    : what its tensors do to the weights, at a strength.
+card       : the README.md beside an adapter.
 combination : two adapters in one prompt.
 generate   : adapter + prompts + seeds -> clips.
 transfer   : style transfer: clip + adapter + strength -> clip.

@@ -1,7 +1,7 @@
 """An adapter is a file: what personalisation changed, and how to put it on a backbone and take it off.
 
-Conventions: an adapter is a folder with `adapter.safetensors` and `adapter.json`. What its tensors mean is in
-`tensors`.
+Conventions: an adapter is a folder with `adapter.safetensors`, `adapter.json` and, once training is over, a card. What
+its tensors mean is in `tensors`.
 
 Adapter          : the tensors, where they come from, and `applied`.
 applied_together : several of them on one backbone.
@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from tmp_utils.files import whole_folder, write_tensors, write_text
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.card import write_card
 from tmp_utils.model.tensors import (
     DIFFERENCE,
     EMBEDDING,
@@ -123,10 +124,16 @@ class Adapter:
             tensors[name + DIFFERENCE] = (self.tensors[name] - backbone.parameter(name).detach().cpu()).half()
         return replace(self, tensors=tensors, stored=DIFFERENCES)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `adapter.safetensors` and `adapter.json`; the same adapter gives the same bytes."""
+    def save(self, folder: str | Path, clip: str | Path | None = None) -> Path:
+        """Write `adapter.safetensors`, `adapter.json` and a card, `README.md`; the same adapter gives the same bytes.
+
+        Parameters
+        ----------
+        clip : a sound file of the adapter, for the card; it is copied.
+        """
         with whole_folder(Path(folder)) as part:
             write_adapter(self, part)
+            write_card(self, part, clip=clip)
         return Path(folder)
 
     def with_nouns(self, prompts: list[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """One run of the study: learn a concept in one setup, generate clips, score them.
 
-Conventions: a run's folder holds the adapter, ``history.csv``, ``clips/`` with ``clips.csv``, ``metrics.csv`` and
-``run.json``. A finished run is not repeated; an interrupted one continues from its last checkpoint and its last clip.
+Conventions: a run's folder holds the adapter with its card, ``history.csv``, ``clips/`` with ``clips.csv``,
+``metrics.csv`` and ``run.json``. A finished run is not repeated; an interrupted one continues from its last checkpoint
+and its last clip.
 The *reference* of a concept is the untrained backbone with the class noun as its prompt: its CLAP-T is the text
 ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
 
@@ -33,7 +34,8 @@ from tmp_utils.metrics.embed import Embedder, check_embedder, load_embedder
 from tmp_utils.metrics.table import UNTRAINED, read_table
 from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
-from tmp_utils.model.generate import generate_clips
+from tmp_utils.model.card import CARD, write_card
+from tmp_utils.model.generate import RECONSTRUCTION, generate_clips
 from tmp_utils.model.pipelines import check_pipeline
 from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
@@ -45,6 +47,7 @@ from tmp_utils.runs.place import Place
 from tmp_utils.runs.score import CODEC_CLIPS, score_run, study_embedders
 
 METRICS, HISTORY, COST, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "checkpoints"
+SHOWN_CLIP = f"{RECONSTRUCTION}-0.wav"  # the one that an adapter's card links to
 ADAPTER_FILES = ("adapter.safetensors", "adapter.json")
 LEARNED = (*ADAPTER_FILES, HISTORY, COST)
 
@@ -164,7 +167,10 @@ def _finish(lab: Lab, run: RunFolder, concept: Concept, setup: Setup, seed: int,
                 cache_dir=lab.place.cache,
             )
             _write_learned(run, adapter.halved(lab.backbone))
-    _generate_and_score(lab, run, load_adapter(run.path), concept, seed)
+    adapter = load_adapter(run.path)
+    _generate_and_score(lab, run, adapter, concept, seed)
+    write_card(adapter, run.path, clip=run.path / CLIPS / SHOWN_CLIP)
+    run.keep(CARD)
     shutil.rmtree(run.path / CHECKPOINTS, ignore_errors=True)  # they may be gone already, if it was stopped here before
     return run.finish()
 

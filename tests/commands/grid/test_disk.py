@@ -46,10 +46,12 @@ def test_a_grid_that_does_not_fit_is_refused_before_it_starts(place, monkeypatch
 def test_a_run_without_its_adapter_is_done_and_says_that_it_was_dropped(place):
     cell = cell_of(place, "TI-BL")
     assert make(cell)
-    (cell.run / disk.ADAPTER).write_bytes(bytes(10))
+    for name in (disk.ADAPTER, disk.CARD):
+        (cell.run / name).write_bytes(bytes(10))
     disk.drop_adapter(cell.run)
-    assert cell.done and not (cell.run / disk.ADAPTER).exists()
-    assert read_manifest(cell.run)["dropped"] == [disk.ADAPTER] and cell.run in Place(place / "runs", "pocket").runs()
+    assert cell.done and not any((cell.run / name).exists() for name in (disk.ADAPTER, disk.CARD))
+    assert read_manifest(cell.run)["dropped"] == [disk.ADAPTER, disk.CARD]
+    assert cell.run in Place(place / "runs", "pocket").runs()
     disk.drop_adapter(cell.run)
 
 

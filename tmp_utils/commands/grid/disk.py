@@ -13,6 +13,7 @@ from pathlib import Path
 from tmp_utils.commands.grid.cells import Cell
 from tmp_utils.files import write_json
 from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.model.card import CARD
 from tmp_utils.runs.disk import ADAPTER, Bytes, expected_bytes
 from tmp_utils.runs.folder import MANIFEST, read_manifest
 
@@ -46,10 +47,13 @@ def check_room(cells: Sequence[Cell], folder: Path, keep: str = "all", n_jobs: i
 
 
 def drop_adapter(run: Path) -> None:
-    """Delete a finished run's adapter; its manifest names it under "dropped", so that it does not count as damage."""
+    """Delete a finished run's adapter and its card; the manifest names them under "dropped", so they are no damage."""
     if not (run / ADAPTER).exists():
         return
     manifest = read_manifest(run)
-    manifest.get("files", {}).pop(ADAPTER, None)
-    write_json(run / MANIFEST, {**manifest, "dropped": [ADAPTER]})
-    (run / ADAPTER).unlink()
+    dropped = [name for name in (ADAPTER, CARD) if (run / name).exists()]
+    for name in dropped:
+        manifest.get("files", {}).pop(name, None)
+    write_json(run / MANIFEST, {**manifest, "dropped": dropped})
+    for name in dropped:
+        (run / name).unlink()

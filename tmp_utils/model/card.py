@@ -1,0 +1,156 @@
+"""An adapter's card: a `README.md` that says what the file beside it is, on what terms, and how to use it.
+
+Conventions: Markdown with the YAML head that model hubs read. The same adapter gives the same bytes. A base that is a
+folder is named without its path.
+
+write_card : adapter + folder -> `README.md`.
+check_card : whether it may be written there.
+licence_of : the licence that follows from the base.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tmp_utils.files import write_text
+from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.prompts import fill, reconstruction_prompt
+from tmp_utils.inputs.weights import split_revision
+from tmp_utils.model.backbone import placeholder_tokens
+from tmp_utils.model.pipelines import pipeline_hash
+from tmp_utils.model.tensors import EMBEDDING
+
+if TYPE_CHECKING:
+    from tmp_utils.model.adapter import Adapter
+
+CARD, CLIP = "README.md", "clip"
+AUDIOLDM = "cvssp/audioldm"  # the published models, whose weights are CC BY-NC-SA 4.0
+LOADING = {
+    "adapter": """
+from tmp_utils.model.adapter import load_adapter
+from tmp_utils.model.backbone import load_backbone
+from tmp_utils.model.generate import generate
+
+backbone, adapter = load_backbone("{source}"), load_adapter("folder/of/this/file")
+(clip,) = generate(backbone, ["{prompt}"], [0], adapter=adapter, strength=1.0)  # strength: 0 to 1.5
+""",
+    "word": """
+from diffusers import AudioLDMPipeline
+from diffusers.loaders import TextualInversionLoaderMixin
+
+
+class WithWords(TextualInversionLoaderMixin, AudioLDMPipeline):
+    pass
+
+
+pipe = WithWords.from_pretrained("{base}")
+pipe.load_textual_inversion("{file}")
+audio = pipe("{spelt}", audio_length_in_s=10.24).audios[0]
+""",
+    "lora": """
+from diffusers import AudioLDMPipeline
+
+pipe = AudioLDMPipeline.from_pretrained("{base}")
+pipe.unet.load_lora_adapter("{file}", prefix="unet")
+audio = pipe("{spelt}", audio_length_in_s=10.24).audios[0]
+""",
+    "pipeline": """
+from diffusers import AudioLDMPipeline
+
+pipe = AudioLDMPipeline.from_pretrained("this/folder")
+audio = pipe("{spelt}", audio_length_in_s=10.24).audios[0]
+""",
+}
+
+
+def licence_of(adapter: Adapter) -> tuple[str, str]:
+    """A licence's name on model hubs, and the same in words."""
+    if _is_pocket(adapter):
+        return "mit", "MIT, as the base"
+    if adapter.backbone_id.startswith(AUDIOLDM):
+        return "cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0, inherited from the base: not for commercial use, share alike"
+    return "other", "that of the base, which is not known here; look it up before you share this"
+
+
+def _is_pocket(adapter: Adapter) -> bool:
+    """Whether the base is the shipped model, whatever its folder is called."""
+    return adapter.backbone_hash == pipeline_hash(DATA_DIR / "pocket")
+
+
+def check_card(adapter: Adapter, folder: Path) -> None:
+    """Raise FileExistsError where a folder has a `README.md` that is not this adapter's card."""
+    path = folder / CARD
+    if path.is_file() and f"# {adapter.name}" not in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        raise FileExistsError(
+            f"{path} is not the card of {adapter.name}, and would be overwritten. Give each adapter its own folder."
+        )
+
+
+def write_card(
+    adapter: Adapter, folder: Path, kind: str = "adapter", file: str = "", clip: str | Path | None = None
+) -> Path:
+    """Write an adapter's `README.md`.
+
+    Parameters
+    ----------
+    folder : of the adapter's files.
+    kind : "adapter" (this package's files), or "word", "lora", "pipeline" (of `export`).
+    file : the exported file's name, where there is one.
+    clip : a clip of the adapter; one that is elsewhere is copied to `clip.<its ending>`.
+
+    Raises
+    ------
+    FileExistsError : as `check_card`.
+    """
+    check_card(adapter, folder)
+    return write_text(folder / CARD, _text(adapter, kind, file, _linked(folder, clip)))
+
+
+def _linked(folder: Path, clip: str | Path | None) -> str | None:
+    """The clip's path below the folder, where it is copied if it lies elsewhere."""
+    if clip is None:
+        return None
+    clip = Path(clip)
+    if clip.resolve().is_relative_to(folder.resolve()):
+        return clip.resolve().relative_to(folder.resolve()).as_posix()
+    return Path(shutil.copyfile(clip, folder / f"{CLIP}{clip.suffix}")).name
+
+
+def _text(adapter: Adapter, kind: str, file: str, clip: str | None) -> str:
+    licence, in_words = licence_of(adapter)
+    on_hub = not Path(adapter.backbone_id).is_absolute() and adapter.backbone_id.count("/") == 1
+    source = adapter.backbone_id if on_hub else Path(adapter.backbone_id).name
+    base = split_revision(source)[0] if on_hub else source
+    prompt = fill(reconstruction_prompt().template, adapter.words)
+    spelt = prompt
+    if adapter.placeholder:
+        tokens = placeholder_tokens(adapter.placeholder, len(adapter.tensors[EMBEDDING]))
+        spelt = prompt.replace(adapter.placeholder, " ".join(tokens))
+    rows = {
+        "word": f"`{adapter.words}`",
+        "class noun": adapter.class_noun,
+        "setup": f"{adapter.method}-{adapter.setup}, seed {adapter.seed}, {adapter.steps} steps",
+        "base": source,
+        "SHA-256 of the base's weights": f"`{adapter.backbone_hash}`",
+        "licence": in_words,
+    }
+    head = [f"license: {licence}", *([f"base_model: {base}"] if on_hub else []), "pipeline_tag: text-to-audio"]
+    lines = ["---", *head, "---", "", f"# {adapter.name}", ""]
+    lines += [f"In prompts, `{adapter.words}` stands for the sound that was learned: `{prompt}`.", ""]
+    lines += [f"[A clip of that prompt]({clip})", ""] if clip else []
+    lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items()), ""]
+    lines += ["The recordings that it learned from have terms of their own.", "", "## How to load it", ""]
+    code = LOADING[kind].format(source=source, base=base, file=file, prompt=prompt, spelt=spelt)
+    lines += ["```python", code.strip(), "```"]
+    if kind != "adapter" and _is_pocket(adapter):
+        lines += [
+            "",
+            "Plain diffusers uses the pocket model's HiFi-GAN, which sounds worse than the study's vocoder.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
