@@ -6,24 +6,16 @@ import pytest
 from scipy.stats import t
 
 from tmp_utils.metrics.intervals import (
-    bootstrap_mean,
-    hierarchical_mean,
     holm,
+    jackknife,
+    mean_between,
+    mean_of,
     mean_over_units,
+    p_above,
     paired_difference,
     share_of,
     wilson,
 )
-
-
-def test_the_interval_of_many_normal_values_is_1_96_standard_errors_wide():
-    values = np.random.default_rng(0).normal(3.0, 2.0, size=400)
-    result = bootstrap_mean(values)
-    error = values.std(ddof=1) / np.sqrt(400)
-    assert result.value == pytest.approx(values.mean())
-    assert (result.ci_low, result.ci_high) == pytest.approx(
-        (result.value - 1.96 * error, result.value + 1.96 * error), abs=0.03
-    )
 
 
 def coverage(draw, n_tables=250):
@@ -31,11 +23,49 @@ def coverage(draw, n_tables=250):
     return float(np.mean(hits))
 
 
-def test_the_interval_covers_the_truth_at_the_promised_rate():
-    def draw(k):
-        return bootstrap_mean(np.random.default_rng(k).normal(size=12), seed=k, n_resamples=400)
+def unit_rows(rng, n, centre):
+    """Return embeddings (n, 16) about a centre that vary more in some directions than in others, as clips do."""
+    rows = np.eye(16)[centre] + 0.6 / np.arange(1, 17) * rng.normal(size=(n, 16))
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
-    assert 0.90 <= coverage(draw) <= 0.985
+
+@pytest.mark.parametrize("n", [5, 10])
+def test_the_mean_of_a_few_clips_is_covered_at_the_promised_rate(n):
+    assert 0.92 <= coverage(lambda k: mean_of(np.random.default_rng(k).normal(size=n)), 400) <= 0.98
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_the_mean_of_pairs_of_one_set_is_covered_though_pairs_share_clips(n):
+    many = unit_rows(np.random.default_rng(0), 4000, 8)
+    truth = ((many.sum(0) ** 2).sum() - 4000) / (4000 * 3999)
+
+    def draw(k):
+        cosines = (clips := unit_rows(np.random.default_rng(k), n, 8)) @ clips.T
+        return jackknife(lambda i: ((cosines[np.ix_(i, i)].sum(1) - 1) / (len(i) - 1)).mean() - truth, n, "clips")
+
+    assert 0.915 <= coverage(draw, 400) <= 0.985
+
+
+@pytest.mark.parametrize(("n", "m"), [(10, 5), (4, 3)])
+def test_the_mean_of_pairs_of_two_sets_is_covered_where_both_are_samples(n, m):
+    centres = [unit_rows(np.random.default_rng(k), 4000, centre).mean(0) for k, centre in ((0, 8), (1, 9))]
+
+    def draw(k):
+        rng = np.random.default_rng(k)
+        return mean_between(unit_rows(rng, n, 8) @ unit_rows(rng, m, 9).T - centres[0] @ centres[1], ("a", "b"))
+
+    assert 0.93 <= coverage(draw, 400) <= 0.985
+
+
+def test_the_jackknife_of_a_mean_is_students_and_an_interval_says_over_what_it_is():
+    values = np.array([0.1, 0.4, 0.2, 0.9])
+    mean, same = mean_of(values, "clips"), jackknife(lambda k: values[k].mean(), 4, "clips")
+    assert (same.ci_low, same.ci_high, same.over) == pytest.approx((mean.ci_low, mean.ci_high, "4 clips"))
+    two = mean_between(np.array([[0.1, 0.2], [0.3, 0.5], [0.2, 0.2]]), ("generated clips", "training clips"))
+    assert (two.over, two.n) == ("3 generated clips and 2 training clips", 3)
+    one = mean_between(values[:, None], ("generated clips", "training clips"))
+    assert (one.ci_low, one.ci_high, one.over) == pytest.approx((mean.ci_low, mean.ci_high, "4 generated clips"))
+    assert np.isnan(jackknife(lambda k: values[k].mean(), 2, "clips").ci_low)
 
 
 def nested_table(rng, n_concepts=8, n_clips=6, between=1.0, within=1.0):
@@ -46,50 +76,44 @@ def nested_table(rng, n_concepts=8, n_clips=6, between=1.0, within=1.0):
 
 
 def test_nested_values_need_the_hierarchy_to_be_covered():
-    def nested(k):
-        table = nested_table(np.random.default_rng(k))
-        return hierarchical_mean(table, levels=["concept"], seed=k, n_resamples=300)
-
-    def flat(k):
-        return bootstrap_mean(nested_table(np.random.default_rng(k))["value"], seed=k, n_resamples=300)
-
-    assert coverage(flat) < 0.80
-    assert 0.89 <= coverage(nested) <= 0.99
+    tables = [nested_table(np.random.default_rng(k)) for k in range(250)]
+    assert coverage(lambda k: mean_of(tables[k]["value"])) < 0.80
+    assert 0.91 <= coverage(lambda k: mean_over_units(tables[k], levels=["concept"])) <= 0.985
 
 
-def test_seeds_are_a_level_of_their_own():
+def test_seeds_are_a_level_of_their_own_and_count_where_there_is_one_concept():
     rng = np.random.default_rng(0)
     frames = [nested_table(rng, n_concepts=4).assign(seed=s) for s in range(2)]
     table = pd.concat(frames, ignore_index=True)
-    result = hierarchical_mean(table)
-    assert result.n == 4
-    assert result.value == pytest.approx(table["value"].mean())
-    assert result.ci_low < result.value < result.ci_high
+    result = mean_over_units(table)
+    assert (result.n, result.over, result.value) == (4, "4 concepts", pytest.approx(table["value"].mean()))
+    one = mean_over_units(table[table["concept"] == 0])
+    of_seeds = mean_of(table[table["concept"] == 0].groupby("seed")["value"].mean())
+    assert (one.n, one.over, one.ci_low) == (1, "2 seeds", pytest.approx(of_seeds.ci_low))
 
 
 def test_a_concept_with_more_clips_does_not_count_for_more():
     table = pd.DataFrame({"concept": ["a"] * 9 + ["b"], "seed": 0, "value": [0.0] * 9 + [1.0]})
-    assert hierarchical_mean(table).value == 0.5
+    assert mean_over_units(table).value == 0.5
 
 
-def test_the_seed_suffices_and_the_order_of_rows_does_not_matter():
+def test_the_order_of_rows_does_not_matter():
     table = nested_table(np.random.default_rng(0))
-    first = hierarchical_mean(table, levels=["concept"], seed=1)
-    assert first == hierarchical_mean(table.sample(frac=1, random_state=3), levels=["concept"], seed=1)
-    assert first != hierarchical_mean(table, levels=["concept"], seed=2)
+    shuffled = table.sample(frac=1, random_state=3)
+    assert mean_over_units(table, levels=["concept"]) == mean_over_units(shuffled, levels=["concept"])
 
 
 def test_one_value_has_a_mean_but_no_interval():
-    result = bootstrap_mean([0.7])
+    result = mean_of([0.7])
     assert result.value == 0.7
     assert np.isnan([result.ci_low, result.ci_high]).all()
 
 
 def test_nan_is_refused_and_not_averaged_away():
     with pytest.raises(ValueError, match="1 of 3 values are NaN"):
-        bootstrap_mean([1.0, np.nan, 2.0])
+        mean_of([1.0, np.nan, 2.0])
     with pytest.raises(ValueError, match="no values"):
-        bootstrap_mean([])
+        mean_of([])
 
 
 def test_pairing_removes_what_the_units_have_in_common():
@@ -99,7 +123,7 @@ def test_pairing_removes_what_the_units_have_in_common():
     b = pd.DataFrame({"concept": range(10), "seed": 0, "value": common + rng.normal(0, 0.1, 10)})
     result = paired_difference(a, b, on=["concept", "seed"])
     assert result.value == pytest.approx(0.5, abs=0.1)
-    assert result.excludes_zero
+    assert result.ci_low > 0
     assert result.p_value < 0.01
     assert result.n == 10
 
@@ -118,7 +142,7 @@ def test_only_units_that_both_sides_have_are_compared():
 def test_few_concepts_with_two_seeds_are_covered_and_chance_is_not_an_effect(n_concepts, between, within):
     def draw(k):
         table = nested_table(np.random.default_rng(k), n_concepts, 2, between, within)
-        return mean_over_units(table, levels=["concept"], seed=k, n_resamples=400)
+        return mean_over_units(table, levels=["concept"])
 
     drawn = [draw(k) for k in range(400)]
     # 400 tables: a standard error of 1.1 % at 95 %, and of 0.5 % at 1 %.
@@ -126,16 +150,16 @@ def test_few_concepts_with_two_seeds_are_covered_and_chance_is_not_an_effect(n_c
     assert np.mean([interval.p_value < 0.01 for interval in drawn]) <= 0.025
 
 
-def test_few_concepts_have_students_interval_and_p_value_and_under_three_the_interval_is_theirs_alone():
+def test_few_concepts_have_students_interval_and_p_value():
     table = nested_table(np.random.default_rng(0), n_concepts=5)
     means = table.groupby("concept")["value"].mean()
     result, error = mean_over_units(table, levels=["concept"]), means.std() / np.sqrt(5)
     # 2.776445 is the 97.5 % quantile of Student's t with 4 degrees of freedom, from printed tables.
     assert [result.ci_low, result.ci_high] == pytest.approx(means.mean() + np.array([-1, 1]) * 2.776445 * error)
     assert result.p_value == pytest.approx(2 * t.sf(abs(means.mean()) / error, 4))
-    assert result.excludes_zero == (result.p_value < 0.05)
-    two = table[table["concept"] < 2]
-    assert mean_over_units(two, levels=["concept"]) == hierarchical_mean(two, levels=["concept"])
+    assert (result.ci_low > 0 or result.ci_high < 0) == (result.p_value < 0.05)
+    low = p_above(means, result.ci_low)
+    assert low == pytest.approx(0.025)  # the interval's ends are the nulls that are rejected at half of 0.05
 
 
 def test_values_without_spread_are_no_chance_and_their_share_no_certainty():
@@ -144,15 +168,16 @@ def test_values_without_spread_are_no_chance_and_their_share_no_certainty():
         return mean_over_units(table, levels=["concept"], **kwargs)
 
     assert (over(0.2).p_value, over(0.0).p_value) == (2 * 0.5**4, 1.0)  # four heads in a row
-    assert (over(0.2).ci_low, over(0.2).ci_high) == pytest.approx((0.2, 0.2))
-    between = over(0.3, bounds=(0, 1))
-    assert (between.ci_low, between.ci_high) == pytest.approx(wilson(1.2, 4))
-    assert (over(0.0, bounds=(0, 1)).ci_low, over(0.0, bounds=(0, 1)).ci_high) == pytest.approx(wilson(0, 4))
-    low, high = wilson(0, 4)
+    assert np.isnan(over(0.2).ci_low) and mean_of([0.2] * 6).ci_low == pytest.approx(0.2)  # six heads: 0.03
+    # Clopper-Pearson's ends of none of four: 0 and 1 - 0.025^(1/4)
+    none = over(0.0, bounds=(0, 1))
+    assert (none.ci_low, none.ci_high) == pytest.approx((0, 1 - 0.025**0.25))
     missed = over(-0.5, bounds=(-0.5, 0.5))
-    assert (missed.ci_low, missed.ci_high) == pytest.approx((low - 0.5, high - 0.5))
+    assert (missed.ci_low, missed.ci_high, missed.p_value) == pytest.approx((-0.5, 0.5 - 0.025**0.25, 2 * 0.5**4))
     always = over(1.0, bounds=(-1, 1))
-    assert (always.ci_low, always.ci_high) == pytest.approx((2 * wilson(4, 4)[0] - 1, 1))
+    assert (always.ci_low, always.ci_high) == pytest.approx((2 * 0.025**0.25 - 1, 1))
+    alike = over(0.2, bounds=(-1, 1))  # 2.4 of 4 against half of them
+    assert alike.p_value > 0.05 and alike.ci_low < 0 < alike.ci_high
 
 
 def test_the_interval_of_a_share_stays_between_none_and_all():
@@ -170,7 +195,7 @@ def test_no_effect_is_rarely_called_one():
     def p_value(k):
         rng = np.random.default_rng(k)
         a, b = (pd.DataFrame({"concept": range(10), "value": rng.normal(size=10)}) for _ in "ab")
-        return paired_difference(a, b, on=["concept"], n_resamples=300).p_value
+        return paired_difference(a, b, on=["concept"]).p_value
 
     assert np.mean([p_value(k) < 0.05 for k in range(150)]) < 0.12
 

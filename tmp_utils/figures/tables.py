@@ -19,7 +19,12 @@ from tmp_utils.metrics.names import TABLE_1, digits_of, short_name, with_arrow
 from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, WHOLE_RUN
 
 COLUMNS = {metric: with_arrow(metric) for metric in TABLE_1}
-VERDICT_COLOURS = {"reproduced": "#D7EFE6", "not reproduced": "#FBE3D2", "undecided at this n": "#F1F2F4"}
+VERDICT_COLOURS = {
+    "reproduced": "#D7EFE6",
+    "contradicted": "#FBE3D2",
+    "no difference": "#DCE6F5",
+    "undecided": "#F1F2F4",
+}
 CORRECTION = "Intervals are for single claims; verdicts are corrected for all claims (Holm)."
 ROW_PX, LINE_PX = 30, 19
 CLAIM_CHARS = 31  # of a claim on a line; plotly does not report the height of lines that it breaks itself
@@ -125,10 +130,11 @@ def findings_table(verdicts: pd.DataFrame, title: str = "The paper's findings", 
     metric = _wrapped(verdicts["metric"].map(short_name), 11)
     claims = _wrapped(verdicts["claim"], CLAIM_CHARS)
     cells = [claims, compared, metric, pair("paper_a", "paper_b"), pair("ours_a", "ours_b"), differences, n]
-    broken = [verdict.replace(" at", "<br>at") for verdict in verdicts["verdict"]]
     lines = [max(2, claim.count("<br>") + 1) for claim in claims]
     widths = [275, 170, 100, 125, 125, 135, 95, 110]
-    fig = _table([f"<b>{name}</b>" for name in header], [*cells, broken], widths, title, note, lines)
+    fig = _table(
+        [f"<b>{name}</b>" for name in header], [*cells, verdicts["verdict"].tolist()], widths, title, note, lines
+    )
     colours = [VERDICT_COLOURS.get(verdict, "white") for verdict in verdicts["verdict"]]
     fig.update_traces(header_align="left", cells_align="left")
     fig.data[0].cells.fill.color = [*[["white"] * len(verdicts)] * 7, colours]

@@ -5,6 +5,7 @@ pooled      : FAD and KAD over all concepts of a setup.
 published   : result tables that are shipped in data/published.
 comparisons : differences between setups and methods.
 verdicts    : whether each finding of the paper holds here.
+claims      : the verdicts sentence by sentence, and two tables of results beside each other.
 narrative   : the findings in sentences.
 report      : one HTML page.
 page        : figures and players for a page.

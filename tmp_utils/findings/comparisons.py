@@ -65,7 +65,7 @@ def failures(results: pd.DataFrame) -> pd.DataFrame:
     return results.loc[results["status"] == "failed", columns].reset_index(drop=True)
 
 
-def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: int = 0) -> pd.DataFrame:
+def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1) -> pd.DataFrame:
     """Return each setup minus its method's baseline, and DB's baseline minus every other method's.
 
     Returns
@@ -82,7 +82,7 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1, seed: i
             units = pd.merge(*(side[UNIT] for side in sides))
             if units.empty:
                 continue
-            interval = paired_difference(*sides, on=UNIT, levels=UNIT[:1], seed=seed)
+            interval = paired_difference(*sides, on=UNIT, levels=UNIT[:1])
             certainty = (interval.ci_low, interval.ci_high, interval.p_value)
             certainty = certainty if interval.n >= MIN_CONCEPTS else (np.nan,) * 3
             table.append((metric, setup_label(*a), setup_label(*b), interval.value, *certainty, interval.n, len(units)))

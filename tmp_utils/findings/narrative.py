@@ -18,20 +18,23 @@ import pandas as pd
 
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
+from tmp_utils.findings.claims import bracketed, claims, in_counts, second_in_words
 from tmp_utils.findings.comparisons import BASELINE, concepts_in_words, has_values, plural, whole_runs
 from tmp_utils.findings.verdicts import (
     ALPHA,
+    CONTRADICTED,
     MIN_CONCEPTS,
-    NOT_REPRODUCED,
+    NO_DIFFERENCE,
     REPRODUCED,
     UNDECIDED,
     UNIT,
+    VERDICTS,
     paper_table,
     verdicts,
 )
 from tmp_utils.metrics.intervals import holm, paired_difference
 from tmp_utils.metrics.names import short_name
-from tmp_utils.metrics.table import UNTRAINED
+from tmp_utils.metrics.table import CODEC, UNTRAINED
 
 METHODS = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
@@ -39,12 +42,14 @@ AXES = ("clap_a", "clap_t")
 ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
     "clap_a": {
         REPRODUCED: "DreamBooth comes closer to the concept than Textual Inversion",
-        NOT_REPRODUCED: "Textual Inversion comes closer to the concept than DreamBooth",
+        CONTRADICTED: "Textual Inversion comes closer to the concept than DreamBooth",
+        NO_DIFFERENCE: "DreamBooth and Textual Inversion come equally close to the concept, within the margin",
         UNDECIDED: "we cannot tell whether DreamBooth or Textual Inversion comes closer to the concept",
     },
     "clap_t": {
         REPRODUCED: "DreamBooth follows prompts better than Textual Inversion",
-        NOT_REPRODUCED: "Textual Inversion follows prompts better than DreamBooth",
+        CONTRADICTED: "Textual Inversion follows prompts better than DreamBooth",
+        NO_DIFFERENCE: "the two follow prompts equally well, within the margin",
         UNDECIDED: "we cannot tell which of the two follows prompts better",
     },
 }
@@ -112,8 +117,11 @@ def answer(results: pd.DataFrame) -> str:
     untrained = untrained.merge(baselines[UNIT].drop_duplicates(), on=UNIT)
     sides = {METHODS[method]: baselines[baselines["method"] == method] for method in methods}
     ceiling = whole_runs(results, "ceiling_a", references=True).merge(untrained[UNIT], on=UNIT)
+    codec = clap_a[clap_a["setup"] == CODEC].merge(untrained[UNIT], on=UNIT)
     levels = " and ".join(f"{_level(side)} with {name}" for name, side in sides.items())
-    among = f"; the concept's own clips reach {_level(ceiling)} among themselves" if len(ceiling) else ""
+    of_clips = {"among themselves": ceiling, "after the model's codec": codec}
+    reached = [f"{_level(rows)} {where}" for where, rows in of_clips.items() if len(rows)]
+    among = f"; the concept's own clips reach {' and '.join(reached)}" if reached else ""
     profile = untrained["profile"].iloc[0]
     model = MODELS.get(profile, f"the model of the profile {profile}")
     return (
@@ -143,7 +151,7 @@ def _yes_or_no(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> str:
 def _level(rows: pd.DataFrame) -> str:
     """Return the mean over concepts with its interval; of one run its own."""
     row = summary(rows.assign(method="", metric="clap_a"), "clap_a").iloc[0]
-    return _bracketed(row["value"], row["ci_low"], row["ci_high"])
+    return bracketed(row["value"], row["ci_low"], row["ci_high"])
 
 
 def comparison(results: pd.DataFrame) -> str:
@@ -173,7 +181,7 @@ def _judged(results: pd.DataFrame, setups: str) -> pd.DataFrame:
 
 
 def _difference(row) -> str:
-    difference = _bracketed(row.difference, row.ci_low, row.ci_high)
+    difference = bracketed(row.difference, row.ci_low, row.ci_high)
     numbers = f"{short_name(row.metric)} {row.ours_a:.2f} against {row.ours_b:.2f}, difference {difference}"
     return f"{ASPECTS[row.metric][row.verdict]} ({numbers})"
 
@@ -188,7 +196,7 @@ def _one_run(results: pd.DataFrame) -> pd.DataFrame | None:
 
 def _levels(run: pd.DataFrame, metric: str) -> str:
     db, ti = (run[(run["metric"] == metric) & (run["method"] == method)].iloc[0] for method in METHODS)
-    sides = [_bracketed(side["value"], side["ci_low"], side["ci_high"]) for side in (db, ti)]
+    sides = [bracketed(side["value"], side["ci_low"], side["ci_high"]) for side in (db, ti)]
     return f"{short_name(metric)} {sides[0]} against {sides[1]}"
 
 
@@ -217,13 +225,13 @@ def conditions(results: pd.DataFrame) -> str:
 def in_short(results: pd.DataFrame) -> str:
     """Return answer, comparison, the best setups and the decided claims as one paragraph."""
     judged = verdicts(results)
-    decided = []
-    for verdict in (REPRODUCED, NOT_REPRODUCED):
-        claims = [claim.partition(" (")[0] for claim in judged.loc[judged["verdict"] == verdict, "claim"]]
-        decided.append(f"{len(claims)} {verdict}" + f" ({'; '.join(claims)})" * bool(claims))
-    undecided = int((judged["verdict"] == UNDECIDED).sum())
-    counts = f"Of {len(judged)} claims of the paper: {', '.join(decided)}, {undecided} {UNDECIDED}."
-    return " ".join(filter(None, [answer(results), comparison(results), _highest(results), counts]))
+    whole = claims(judged)
+    parts = [answer(results), comparison(results), _highest(results)]
+    parts.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}.")
+    for verdict in (REPRODUCED, CONTRADICTED, NO_DIFFERENCE):
+        names = [claim.partition(" (")[0] for claim in whole.loc[whole["verdict"] == verdict, "claim"]]
+        parts.append(f"{verdict.capitalize()}: {'; '.join(names)}." if names else "")
+    return " ".join(filter(None, parts))
 
 
 def _highest(results: pd.DataFrame) -> str:
@@ -231,16 +239,27 @@ def _highest(results: pd.DataFrame) -> str:
     texts = []
     for metric in filter(lambda metric: has_values(results, metric), AXES):
         top = summary(results, metric).nlargest(1, "value").iloc[0]
-        level = _bracketed(top["value"], top["ci_low"], top["ci_high"])
+        level = bracketed(top["value"], top["ci_low"], top["ci_high"])
         texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")
     return f"The highest means: {' and '.join(texts)}." if texts else ""
 
 
 def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
-    """Return a line for each claim, by its verdict; `judged` is of `findings.verdicts`."""
-    lines: dict[str, list[str]] = {REPRODUCED: [], NOT_REPRODUCED: [], UNDECIDED: []}
-    for row in judged.itertuples():
-        lines[row.verdict].append(f"{row.claim}: {_numbers(row)}.")
+    """Return a line for each claim, by its verdict; a pair has one line with all its parts.
+
+    `judged` is of `findings.verdicts`.
+    """
+    lines: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+    rows = {row.id: row for row in judged.itertuples()}
+    for claim in claims(judged).itertuples():
+        parts = [rows[part] for part in claim.parts]
+        texts = [_numbers(part) for part in parts]
+        if len(parts) > 1:
+            texts = [
+                f"({k}) {part.claim}: {part.verdict}, {text}"
+                for k, (part, text) in enumerate(zip(parts, texts, strict=True), 1)
+            ]
+        lines[claim.verdict].append(f"{claim.claim}: {'; '.join(texts)}.")
     return lines
 
 
@@ -249,17 +268,13 @@ def _numbers(row) -> str:
     paper += ", which contradicts its text" if row.paper_agrees == "no" else ""
     if not np.isfinite(row.difference):
         return f"{row.note or 'nothing to compare'}{paper}"
-    rival = ", the closest of the others," if row.b.startswith("each ") else ""
+    rival = ", the rival that decides," if row.b.startswith("each ") else ""
     sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
-    difference = _bracketed(row.difference, row.ci_low, row.ci_high)
-    return f"{short_name(row.metric)} of {sides}, difference {difference}{paper}"
+    difference = bracketed(row.difference, row.ci_low, row.ci_high)
+    margin = f", within the margin of {row.margin:.2f}" * (row.verdict == NO_DIFFERENCE)
+    return f"{short_name(row.metric)} of {sides}, difference {difference}{margin}{second_in_words(row)}{paper}"
 
 
 def _side(side: str) -> str:
     method, _, setup = side.partition("/")
     return "the threshold" if not setup else setup_label(method, "(all setups)" if setup == "*" else setup)
-
-
-def _bracketed(value: float, low: float, high: float) -> str:
-    value, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in np.round([value, low, high], 2))
-    return value if low == "nan" else f"{value} [{low}, {high}]"

@@ -22,10 +22,11 @@ from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import write_text
 from tmp_utils.findings import listen, narrative
+from tmp_utils.findings.claims import beside, claims, compared, in_counts
 from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, every_metric, failures
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
-from tmp_utils.findings.verdicts import MIN_CONCEPTS, paper_table, verdicts
+from tmp_utils.findings.verdicts import paper_table, verdicts
 from tmp_utils.inputs.audio import CLIP_S, load_clip
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.table import UNTRAINED
@@ -40,8 +41,7 @@ PLANE_HEIGHT_PX, SPECTROGRAM_HEIGHT_PX = 430, 190
 TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}  # figures that the page has as text
 OTHERS = "Others"
 MAX_RUNS, CLIPS_PER_RUN = 12, 2
-FINDING_TEXT, FINDING_END = ["claim", "metric", "a", "b"], ["n_concepts", "verdict", "paper_agrees"]
-FINDING_NUMBERS = ["paper_a", "paper_b", "ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"]
+PUBLISHED, THESE = "published", "these runs"
 STAND_INS = {
     "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
     "AudioLDM-Medium. Clips of concepts that are called rendered stand-ins are rendered, and not recordings",
@@ -84,7 +84,7 @@ def write_report(place: Place) -> Path:
         failed=results is not None and _table(failures(results)),
         source="the runs' metrics.csv" if results is None else RESULTS,
         every_metric=len(every) and _table(every_metric(every)),
-        findings=results is not None and _findings(verdicts(results)),
+        findings=_findings({PUBLISHED: published, THESE: results}),
         figures=_figures(rest),
         clips_fault=clips_fault,
         sample=_sample(clips, recordings),
@@ -196,12 +196,16 @@ def _setups(results: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def _findings(judged: pd.DataFrame) -> dict:
-    """Return the verdicts in words and as a table."""
-    numbers = judged[FINDING_NUMBERS].map(lambda value: "–" if pd.isna(value) else f"{value:.3f}")
-    few = MIN_CONCEPTS if judged["n_concepts"].max() < MIN_CONCEPTS else 0
-    table = _table(judged[FINDING_TEXT].join(numbers).join(judged[FINDING_END]))
-    return {"lines": narrative.findings_in_words(judged), "n": len(judged), "needed": few, "table": table}
+def _findings(tables: dict[str, pd.DataFrame | None]) -> dict:
+    """Return the verdicts of the tables of results that there are: beside each other, in words and with numbers."""
+    judged = {name: verdicts(table) for name, table in tables.items() if table is not None}
+    if not judged:
+        return {}
+    words = [
+        {"name": name, "counts": in_counts(table), "n": len(claims(table)), "lines": narrative.findings_in_words(table)}
+        for name, table in judged.items()
+    ]
+    return {"beside": _table(beside(judged)), "words": words, "table": _table(compared(judged))}
 
 
 def _figure_files(folder: Path) -> list[Path]:

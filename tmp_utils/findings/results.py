@@ -124,7 +124,7 @@ def _failed_sweep(folder: Path, before: pd.DataFrame | None) -> pd.DataFrame:
     note = f"{damage or METRICS + ': missing'}. Run notebook 04 again: damaged files are made again."
     if before is None:
         return results_table([])
-    blank = {"value": float("nan"), "n": 0, "ci_low": float("nan"), "ci_high": float("nan")}
+    blank = {"value": float("nan"), "n": 0, "ci_low": float("nan"), "ci_high": float("nan"), "interval_over": ""}
     return before.assign(**blank, status="failed", note=note)
 
 

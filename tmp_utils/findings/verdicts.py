@@ -2,33 +2,46 @@
 
 Conventions: a claim is a row of ``data/paper/findings.csv``: the ``metric`` of side ``a`` is higher (lower, not lower)
 than that of side ``b``. A side is "METHOD/SETUP", or "METHOD/*", the mean over that method's setups in Table 1, or a
-number. "each METHOD/*" ("each */*" for both methods) compares with every other setup; the setup closest to refuting the
-claim decides. Differences are A minus B, paired by concept and seed, with the intervals and p-values of `intervals`;
-Holm's rule corrects the p-values over all claims. A claim is decided if its corrected p-value is below 0.05, its
-interval excludes zero and there are at least three concepts: "reproduced" if the difference supports it, "not
-reproduced" if the difference contradicts it. Otherwise it is "undecided at this n".
+number. "each METHOD/*" ("each */*" for both methods) compares with every other setup; one rival decides. Differences
+are A minus B, paired by concept and seed; the units are the concepts' means. A claim's ``margin`` is the smallest
+difference that matters, with its reason beside it, in the units of the metric or ("5 %") as a part of side B.
 
-verdicts       : the findings table.
-two_embedders  : the claims about closeness by both embedders.
-paper_table    : a table of the paper.
+Student's t over concepts gives interval and p-values (`intervals`). Verdicts, with at least three concepts:
+
+- "reproduced", "contradicted": the difference from zero is significant, and supports or contradicts the claim. For "not
+  lower" it is the difference from minus the margin: a claim that nothing is lost cannot be tested against zero. A
+  significant difference counts even where it is smaller than the margin, as many of the paper's are.
+- "no difference": it is not, but two one-sided tests put the difference within the margin on both sides (Schuirmann
+  1987, https://doi.org/10.1007/BF01068419).
+- "undecided": neither.
+
+Holm's rule corrects either kind of test over all claims, so that the chance of any wrong "reproduced" or "contradicted"
+is at most 5 %, and that of any wrong "no difference", too. Claims with the same ``pair`` are the parts of one sentence
+of the paper, which is judged as a whole (`findings.claims`).
+
+verdicts    : the findings table, one row a claim, by either embedder.
+paper_table : a table of the paper.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.metrics.intervals import MIN_UNITS, SHARE, Interval, holm, paired_difference
+from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, SHARE, Interval, holm, mean_of, p_above
 from tmp_utils.metrics.names import key_of, metric_of
 from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share
 
-REPRODUCED, NOT_REPRODUCED, UNDECIDED = "reproduced", "not reproduced", "undecided at this n"
-DIRECTIONS = ("higher", "lower", "not lower")
+REPRODUCED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED = "reproduced", "contradicted", "no difference", "undecided"
+VERDICTS = (REPRODUCED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED)
+NOT_LOWER = "not lower"
+DIRECTIONS = ("higher", "lower", NOT_LOWER)
 UNIT = ["concept", "seed"]
 MIN_CONCEPTS = MIN_UNITS  # an interval over fewer says nothing about other concepts
-ALPHA = 0.05
+ALPHA = 1 - LEVEL
 SECOND_EMBEDDER = "musicnn:"  # begins the second embedder's name
+OF_SECOND = ["difference", "ci_low", "ci_high", "n_concepts", "verdict"]
 
 
 def paper_table(name: str) -> pd.DataFrame:
@@ -42,15 +55,36 @@ def paper_table(name: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One difference between two sides, ours and the paper's."""
+    """One difference between two sides over concepts."""
 
     ours_a: float
     ours_b: float
-    difference: Interval
-    tested: Interval  # the difference that is tested against 0: for "not lower", A minus (1 - margin) B
+    differences: np.ndarray  # (n,), of each concept
+    bounds: tuple[float, float] | None
+    margin: float
     n_runs: int
     against: str
-    n_failed: int
+    members: tuple[tuple[str, str], ...]  # method and setup, of both sides
+
+    @property
+    def n(self) -> int:
+        return len(self.differences)
+
+    def p_above(self, null: float, sign: int = 1) -> float:
+        """Return the one-sided p-value that sign times the difference is above ``null``."""
+        bounds = self.bounds and tuple(sorted(sign * end for end in self.bounds))
+        return p_above(sign * self.differences, null, bounds)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What decides a claim: a comparison, whether it supports the claim, and the p-values of both kinds of test."""
+
+    comparison: Comparison
+    supports: bool
+    interval: Interval
+    p_value: float
+    p_equal: float
 
 
 def _members(side: str, table1: pd.DataFrame) -> list[tuple[str, str]]:
@@ -71,77 +105,72 @@ def _constant(side: str) -> float | None:
         return None
 
 
-def _values(results: pd.DataFrame, members: list[tuple[str, str]]) -> pd.DataFrame:
-    """Return the mean over the members for each concept and seed that has them all."""
-    keys = pd.MultiIndex.from_frame(results[["method", "setup"]])
-    chosen = results[keys.isin(members)]
-    units = chosen.groupby(UNIT, sort=True)["value"].agg(["mean", "size"])
-    return units[units["size"] == len(members)]["mean"].rename("value").reset_index()
+def _units(measured: pd.DataFrame) -> pd.DataFrame:
+    """Return the finished values of a metric: concepts and seeds in rows, methods and setups in columns."""
+    ours = measured[measured["status"] == "ok"]
+    return ours.pivot_table(index=UNIT, columns=["method", "setup"], values="value")
 
 
-def _missing(results: pd.DataFrame, members: list[tuple[str, str]]) -> list[str]:
-    available = set(results[["method", "setup"]].itertuples(index=False, name=None))
-    return [f"{method}/{setup}" for method, setup in members if (method, setup) not in available]
-
-
-def _compare(measured: pd.DataFrame, claim: pd.Series, b: str, table1: pd.DataFrame, seed: int) -> Comparison | str:
+def _compare(units: pd.DataFrame, claim: pd.Series, b: str, table1: pd.DataFrame) -> Comparison | str:
     """Return the comparison of a claim's side A with ``b``, or the reason why there is none."""
-    a, margin, ours = claim["a"], float(claim["margin"]), measured[measured["status"] == "ok"]
-    members_a, constant = _members(a, table1), _constant(b)
+    members_a, constant = _members(claim["a"], table1), _constant(b)
     members_b = [] if constant is not None else _members(b, table1)
-    if missing := _missing(ours, members_a + members_b):
+    if missing := ["/".join(member) for member in members_a + members_b if member not in units.columns]:
         return f"no results for {', '.join(missing)}"
-    side_a = _values(ours, members_a)
-    side_b = _values(ours, members_b) if members_b else side_a.assign(value=constant)
-    pairs = side_a.merge(side_b, on=UNIT, suffixes=("_a", "_b"))
-    if pairs.empty:
+    pairs = pd.DataFrame({"a": units[members_a].mean(axis=1, skipna=False)})
+    pairs["b"] = units[members_b].mean(axis=1, skipna=False) if members_b else constant
+    if (pairs := pairs.dropna()).empty:
         return "no concept and seed has results for both sides"
-    how = {"on": UNIT, "levels": UNIT[:1], "seed": seed}
+    bounds = None
     if is_share(claim["metric"]):
-        how["bounds"] = (-1.0, 1.0) if constant is None else (SHARE[0] - constant, SHARE[1] - constant)
-    difference = paired_difference(side_a, side_b, **how)
-    within = side_b.assign(value=(1 - margin) * side_b["value"])
-    tested = paired_difference(side_a, within, **how) if margin else difference
-    means = pairs.groupby("concept")[["value_a", "value_b"]].mean().mean()
-    keys = pd.MultiIndex.from_frame(measured[["method", "setup"]])
-    n_failed = int((keys.isin(members_a + members_b) & (measured["status"] != "ok")).sum())
-    return Comparison(float(means["value_a"]), float(means["value_b"]), difference, tested, len(pairs), b, n_failed)
+        bounds = (-1.0, 1.0) if constant is None else (SHARE[0] - constant, SHARE[1] - constant)
+    of_concepts = pairs.assign(difference=pairs["a"] - pairs["b"]).groupby("concept").mean()
+    ours_a, ours_b, _ = map(float, of_concepts.mean())
+    values, margin = of_concepts["difference"].to_numpy(), _margin(claim["margin"], ours_b)
+    return Comparison(ours_a, ours_b, values, bounds, margin, len(pairs), b, (*members_a, *members_b))
 
 
-def _judge(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> Comparison | str:
-    """Return the comparison that decides a claim: for "each", the one with the weakest support.
+def _margin(text: str, of: float) -> float:
+    """Return a margin in the units of the metric; "5 %" is of the value of side B."""
+    text = str(text).strip()
+    margin = float(text.removesuffix("%")) / 100 * abs(of) if text.endswith("%") else float(text)
+    if not margin >= 0:
+        raise ValueError(f"findings: margin {text!r}; expected a number that is not negative, or one with %.")
+    return margin
 
-    A claim about all other setups is only as certain as its weakest comparison, so its p-value is the largest of them.
-    A refutation is the best of many comparisons, so its p-value is multiplied by their number (Bonferroni).
+
+def _judge(units: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame) -> Judgement | str:
+    """Return what decides a claim; for "each", the rival that decides.
+
+    A claim about all other setups holds only if it holds against each: its p-value is that of the rival with the
+    weakest support, the largest of all. A refutation is the best of k comparisons: p-value and interval of that rival
+    are Bonferroni's for k. "No difference" means that the best rival is within the margin: no rival is better by more,
+    and (Bonferroni) some rival is worse by less.
     """
-    if not claim["b"].startswith("each "):
-        return _compare(measured, claim, claim["b"], table1, seed)
-    others = [m for m in _members(claim["b"], table1) if m != tuple(claim["a"].split("/"))]
-    comparisons = [_compare(measured, claim, "/".join(other), table1, seed) for other in others]
+    rivals = [claim["b"]]
+    if claim["b"].startswith("each "):
+        own = tuple(claim["a"].split("/"))
+        rivals = ["/".join(member) for member in _members(claim["b"], table1) if member != own]
+    comparisons = [_compare(units, claim, rival, table1) for rival in rivals]
     if reasons := [reason for reason in comparisons if isinstance(reason, str)]:
         return reasons[0]
-    favours = [_favour(comparison.tested, claim["direction"]) for comparison in comparisons]
-    few = min(favour.n for favour in favours) < MIN_CONCEPTS  # then there are no intervals to rank by
-    if against := [k for k, favour in enumerate(favours) if favour.value < 0]:
-        k = min(against, key=lambda k: favours[k].value if few else favours[k].ci_high)
-        p_value = min(1.0, len(comparisons) * favours[k].p_value)
+    sign, k = -1 if claim["direction"] == "lower" else 1, len(rivals)
+    nulls = [-c.margin if claim["direction"] == NOT_LOWER else 0.0 for c in comparisons]
+    favours = np.array([sign * c.differences.mean() - null for c, null in zip(comparisons, nulls, strict=True)])
+    support = np.array([c.p_above(null, sign) for c, null in zip(comparisons, nulls, strict=True)])
+    against = np.array([c.p_above(-null, -sign) for c, null in zip(comparisons, nulls, strict=True)])
+    supports = bool((favours > 0).all())
+    if min(c.n for c in comparisons) < MIN_CONCEPTS:  # then there are no p-values to rank by
+        chosen = int(favours.argmin())
     else:
-        k = min(range(len(comparisons)), key=lambda k: favours[k].value if few else favours[k].ci_low)
-        p_value = max(favour.p_value for favour in favours)
-    return replace(comparisons[k], tested=replace(comparisons[k].tested, p_value=p_value))
-
-
-def _favour(tested: Interval, direction: str) -> Interval:
-    """Return the interval with its sign such that values above 0 support the claim."""
-    if direction != "lower":
-        return tested
-    return replace(tested, value=-tested.value, ci_low=-tested.ci_high, ci_high=-tested.ci_low)
-
-
-def _verdict(favour: Interval, p_value: float) -> str:
-    if favour.n < MIN_CONCEPTS or not (p_value < ALPHA and favour.excludes_zero):
-        return UNDECIDED
-    return REPRODUCED if favour.value > 0 else NOT_REPRODUCED
+        chosen = int(support.argmax()) if supports else int(against.argmin())
+    p_value = 2 * (support[chosen] if supports else k * against[chosen])
+    within = [max(c.p_above(-c.margin, sign) for c in comparisons)]
+    within.append(k * min(c.p_above(-c.margin, -sign) for c in comparisons))
+    p_equal = np.nan if claim["direction"] == NOT_LOWER else min(1.0, max(within))
+    c = comparisons[chosen]
+    interval = mean_of(c.differences, "concepts", c.bounds, LEVEL if supports else 1 - ALPHA / k)
+    return Judgement(c, supports, interval, min(1.0, p_value), p_equal)
 
 
 def _of_the_paper(claim: pd.Series, table1: pd.DataFrame) -> dict:
@@ -155,16 +184,21 @@ def _of_the_paper(claim: pd.Series, table1: pd.DataFrame) -> dict:
     others = means[[member for member in members_b if member not in members_a]]
     closest = others.max() if claim["direction"] == "higher" else others.min()
     paper_b = closest if claim["b"].startswith("each ") else others.mean()
-    slack = float(claim["margin"]) * abs(paper_b)
+    slack = _margin(claim["margin"], paper_b)
     holds = {"higher": paper_a > paper_b, "lower": paper_a < paper_b, "not lower": paper_a >= paper_b - slack}
     return {"paper_a": paper_a, "paper_b": paper_b, "paper_agrees": "yes" if holds[claim["direction"]] else "no"}
 
 
+def _verdict(judgement: Judgement | None, p_value: float, p_equal: float) -> str:
+    if judgement is None or judgement.comparison.n < MIN_CONCEPTS:
+        return UNDECIDED
+    if p_value < ALPHA:
+        return REPRODUCED if judgement.supports else CONTRADICTED
+    return NO_DIFFERENCE if p_equal < ALPHA else UNDECIDED
+
+
 def verdicts(
-    results: pd.DataFrame,
-    findings: pd.DataFrame | None = None,
-    table1: pd.DataFrame | None = None,
-    seed: int = 0,
+    results: pd.DataFrame, findings: pd.DataFrame | None = None, table1: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Return the findings table: for each claim the paper's numbers, ours, the difference and the verdict.
 
@@ -178,11 +212,17 @@ def verdicts(
     Returns
     -------
     pandas.DataFrame
-        id, claim, source, metric, a, b, direction, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
-        difference, ci_low, ci_high, p_holm, n_concepts, n_runs, embedder, verdict, note. Failed rows are left out
-        and counted in the note. ``paper_agrees``: whether the paper's Table 1 agrees with its text; ``against``: the
-        setup of "each" that decided. With fewer than ``MIN_CONCEPTS`` concepts there is a difference, but neither an
-        interval nor a p-value.
+        id, claim, source, metric, a, b, direction, pair, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
+        difference, ci_low, ci_high, margin, p_holm, p_equal (of the equivalence test, corrected), n_concepts, n_runs,
+        embedder, verdict; then difference, ci_low, ci_high, n_concepts and verdict by the second embedder (ending in
+        "_second"), and note. Failed rows are left out and counted in the note. ``paper_agrees``: whether the paper's
+        Table 1 agrees with its text; ``against``: the rival that decides. With fewer than ``MIN_CONCEPTS`` concepts
+        there is a difference, but neither an interval nor a p-value.
+
+    Notes
+    -----
+    The second embedder is MusiCNN, on sound alone. It compares with the concept's clips after the codec, since it is
+    more sensitive to the codec than to the concept. Its p-values are corrected over its own claims.
 
     Raises
     ------
@@ -197,72 +237,50 @@ def verdicts(
     if unknown := sorted(set(findings["direction"]) - set(DIRECTIONS)):
         raise ValueError(f"findings: column direction has {unknown}; expected one of {DIRECTIONS}.")
     whole = results[results["prompt"] == WHOLE_RUN]
-    rows = [_row(whole, claim, table1, seed) for _, claim in findings.iterrows()]
-    table = pd.DataFrame(rows)
-    table["p_holm"] = holm(table["p_holm"])
-    favours, table = table["favour"], table.drop(columns="favour")
-    table["verdict"] = [
-        UNDECIDED if favour is None else _verdict(favour, p) for favour, p in zip(favours, table["p_holm"], strict=True)
-    ]
+    table = _judged(whole, findings, table1)
+    seconds = findings["metric"].map(lambda metric: key_of(metric, SECOND_EMBEDDER, coded=True))
+    both = findings[seconds.isin(set(whole["metric"]))]
+    second = _judged(whole, both.assign(metric=seconds[both.index]), table1) if len(both) else table.iloc[:0]
+    table = table.join(second[OF_SECOND].add_suffix("_second")).fillna({"verdict_second": ""})
     return table[[*[name for name in table.columns if name != "note"], "note"]]
 
 
-def _row(whole: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, seed: int) -> dict:
-    """Return a claim's row, its p-value not yet corrected and its verdict not yet given."""
-    measured = whole[whole["metric"] == claim["metric"]]
-    comparison = _judge(measured, claim, table1, seed)
-    row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction")}
+def _judged(whole: pd.DataFrame, findings: pd.DataFrame, table1: pd.DataFrame) -> pd.DataFrame:
+    measured = {metric: whole[whole["metric"] == metric] for metric in findings["metric"].unique()}
+    units = {metric: _units(rows) for metric, rows in measured.items()}
+    rows, judgements = [], []
+    for _, claim in findings.iterrows():
+        judgements.append(_judge(units[claim["metric"]], claim, table1))
+        rows.append(_row(measured[claim["metric"]], claim, table1, judgements[-1]))
+    table = pd.DataFrame(rows, index=findings.index)
+    table[["p_holm", "p_equal"]] = np.transpose([holm(table["p_holm"]), holm(table["p_equal"])])
+    known = [None if isinstance(judgement, str) else judgement for judgement in judgements]
+    table["verdict"] = [_verdict(*each) for each in zip(known, table["p_holm"], table["p_equal"], strict=True)]
+    return table
+
+
+def _row(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, judgement: Judgement | str) -> dict:
+    """Return a claim's row, its p-values not yet corrected and its verdict not yet given."""
+    row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction", "pair")}
     row |= _of_the_paper(claim, table1)
-    blank = dict.fromkeys(("ours_a", "ours_b", "difference", "ci_low", "ci_high", "p_holm"), np.nan)
-    row |= {"against": ""} | blank | {"n_concepts": 0, "n_runs": 0, "embedder": "", "favour": None}
-    if isinstance(comparison, str):
+    numbers = ("ours_a", "ours_b", "difference", "ci_low", "ci_high", "margin", "p_holm", "p_equal")
+    row |= {"against": ""} | dict.fromkeys(numbers, np.nan) | {"n_concepts": 0, "n_runs": 0, "embedder": ""}
+    if isinstance(judgement, str):
         n_failed = int((measured["status"] != "ok").sum())
-        return row | {"note": comparison + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
-    difference, enough = comparison.difference, comparison.difference.n >= MIN_CONCEPTS
-    notes = [f"{comparison.n_failed} failed rows left out"] if comparison.n_failed else []
+        return row | {"note": judgement + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
+    comparison, interval, enough = judgement.comparison, judgement.interval, judgement.comparison.n >= MIN_CONCEPTS
+    bad = measured[measured["status"] != "ok"]
+    n_failed = pd.MultiIndex.from_frame(bad[["method", "setup"]]).isin(comparison.members).sum() if len(bad) else 0
+    notes = [f"{n_failed} failed rows left out"] if n_failed else []
     if not enough:
-        notes.append(f"{difference.n} of the {MIN_CONCEPTS} concepts that a verdict needs")
+        notes.append(f"{comparison.n} of the {MIN_CONCEPTS} concepts that a verdict needs")
     if comparison.against != claim["b"]:
-        notes.append(f"weakest against {comparison.against}")
-    return row | {
-        "ours_a": comparison.ours_a,
-        "ours_b": comparison.ours_b,
-        "against": comparison.against,
-        "difference": difference.value,
-        "ci_low": difference.ci_low if enough else np.nan,
-        "ci_high": difference.ci_high if enough else np.nan,
-        "p_holm": comparison.tested.p_value if enough else np.nan,
-        "n_concepts": difference.n,
-        "n_runs": comparison.n_runs,
-        "embedder": measured.loc[measured["status"] == "ok", "embedder"].iloc[0],
-        "favour": _favour(comparison.tested, claim["direction"]),
-        "note": "; ".join(notes),
-    }
-
-
-def two_embedders(
-    results: pd.DataFrame, findings: pd.DataFrame | None = None, table1: pd.DataFrame | None = None, seed: int = 0
-) -> pd.DataFrame:
-    """Return each claim that both embedders measure, judged by either, and whether they agree.
-
-    Returns
-    -------
-    pandas.DataFrame
-        id, claim, metric, then difference, verdict and n_concepts of CLAP and (with the ending "_second") of MusiCNN,
-        which compares with the concept's clips after the codec, since it hears the codec more than the concept;
-        embedders: "agree", "disagree" (the differences have opposite signs), or "one decides" (only one verdict is
-        decided). Holm's rule corrects over the claims of this table, for each embedder. Empty where the second
-        embedder measured nothing.
-    """
-    findings = paper_table("findings") if findings is None else findings
-    seconds = findings["metric"].map(lambda metric: key_of(metric, SECOND_EMBEDDER, coded=True))
-    both = seconds.isin(set(results["metric"])) & findings["metric"].isin(set(results["metric"]))
-    if not both.any():
-        return pd.DataFrame()
-    first = verdicts(results, findings[both], table1, seed)
-    second = verdicts(results, findings[both].assign(metric=seconds[both]), table1, seed)
-    columns = ["difference", "verdict", "n_concepts"]
-    table = first[["id", "claim", "metric", *columns]].join(second[columns].add_suffix("_second"))
-    opposite = np.sign(table["difference"]) * np.sign(table["difference_second"]) < 0
-    same = table["verdict"] == table["verdict_second"]
-    return table.assign(embedders=np.select([opposite, same], ["disagree", "agree"], "one decides"))
+        notes.append(f"{comparison.against} decides")
+    row |= {"ours_a": comparison.ours_a, "ours_b": comparison.ours_b, "against": comparison.against}
+    row |= {"difference": interval.value, "margin": comparison.margin, "note": "; ".join(notes)}
+    row |= {"n_concepts": comparison.n, "n_runs": comparison.n_runs}
+    row |= {"embedder": measured.loc[measured["status"] == "ok", "embedder"].iloc[0]}
+    if enough:
+        row |= {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
+        row |= {"p_holm": judgement.p_value, "p_equal": judgement.p_equal}
+    return row

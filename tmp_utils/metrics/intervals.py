@@ -1,54 +1,51 @@
-"""How sure a number is: bootstrap intervals, paired differences and the correction for many comparisons.
+"""How sure a number is: intervals of means and shares, paired differences and the correction for many comparisons.
 
-Conventions: a table has one row a value and one column a level (concept, seed, clip, ...); intervals are
-two-sided with coverage ``level`` (0.95). All randomness comes from ``seed``; the same table and seed give the
-same interval, whatever the order of the rows.
+Conventions: a table has one row a value and one column a level (concept, seed, clip, ...); intervals are two-sided with
+coverage ``level`` (0.95). Interval and p-value of a mean come from one model: the interval excludes 0 where p < 0.05.
 
-Over concepts, interval and p-value are Student's one-sample t: at 3 to 6 concepts the spread itself is hardly known,
-and a bootstrap that takes it as known reports an effect where there is none up to eighty times too often after Holm's
-correction.
-Over clips, seeds and prompts of one concept the interval is the percentile bootstrap, widened by sqrt(n / (n - 1))
-about its mean at every resampled level: plain percentiles are too narrow by just that factor at the 4 to 32 units
-of this study (Hesterberg 2015, "What teachers should know about the bootstrap", section 4). BCa corrects skewness
-instead, needs a jackknife that is not defined over nested levels, and wants larger n; means of bounded scores are
-hardly skewed. A share of clips has Wilson's interval, since resampling clips that all agree would claim certainty.
+The model is Student's t over the outermost units that vary: concepts; of one concept its seeds; of one run its clips
+or prompts. A bootstrap over so few is too narrow: in simulations it covers the mean of 5 clips 87 times in 100. Units
+with equal values show no spread: then the model is the sign test, and within bounds the binomial distribution with
+every unit as one answer (Clopper and Pearson 1934).
 
-bootstrap_mean      : mean of independent values with its interval.
-hierarchical_mean   : the same for nested values: concepts, then seeds, then clips.
-mean_over_units     : mean over concepts, its interval and p-value honest for few of them.
+A mean over pairs of clips is no mean of independent values, since the pairs share clips. Its interval is the
+jackknife's, which leaves out one clip at a time (Efron and Stein 1981, https://doi.org/10.1214/aos/1176345462); between
+two sets of clips, the variances of both sets add up. A share of clips has Wilson's interval.
+
+mean_of             : mean of independent values with its interval and p-value.
+p_above             : one-sided p-value that the mean of such values is above a number.
+mean_between        : mean over all pairs of two sets, both sampled.
+jackknife           : any statistic of one set.
+mean_over_units     : mean over the outermost level's units.
 paired_difference   : A minus B over the units that both have.
 within              : an interval whose ends do not leave some bounds.
 wilson, share_of    : interval of a count of n; share of values that are 1, with it.
 holm                : p-values adjusted for testing a whole table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-N_RESAMPLES = 2000
 LEVEL = 0.95
 MIN_UNITS = 3  # with fewer, an interval holds for these units only, not for others like them
 NO_SPREAD = 1e-12  # values that differ by less are equal but for rounding
 SHARE = (0.0, 1.0)
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval; ``n`` counts units of the outermost level, the p-value is against 0."""
+    """A mean with its interval; ``n`` counts units, ``over`` says which (and how many), the p-value is against 0."""
 
     value: float
     ci_low: float
     ci_high: float
     n: int
-    p_value: float = float("nan")
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside the interval."""
-        return bool(self.ci_low > 0 or self.ci_high < 0)
+    p_value: float = NAN
+    over: str = ""
 
 
 def _finite(values: Sequence[float]) -> np.ndarray:
@@ -61,44 +58,124 @@ def _finite(values: Sequence[float]) -> np.ndarray:
     return values
 
 
-def _interval(mean: float, means: np.ndarray, n: int, level: float) -> Interval:
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    below, above = (means <= 0).mean(), (means >= 0).mean()
-    p_value = min(1.0, 2 * max(min(below, above), 1 / len(means)))
-    return Interval(mean, float(low), float(high), n, float(p_value))
-
-
-def bootstrap_mean(
-    values: Sequence[float], seed: int = 0, level: float = LEVEL, n_resamples: int = N_RESAMPLES
+def mean_of(
+    values: Sequence[float], over: str = "", bounds: tuple[float, float] | None = None, level: float = LEVEL
 ) -> Interval:
-    """Return the mean of independent values with its bootstrap interval.
+    """Return the mean of independent values with its interval and two-sided p-value against 0.
 
-    One value has a mean but no interval: its ends are nan, never the value itself.
+    Parameters
+    ----------
+    values : (n,)
+    over : what a value is of, in the plural: "clips".
+    bounds : (float, float), optional
+        The least and greatest possible mean: (0, 1) for a share. The interval's ends do not leave them.
+
+    Notes
+    -----
+    One value has a mean but no interval: its ends are nan, never the value itself. Neither have equal values without
+    bounds where there are too few of them for a sign test at this level (fewer than six at 0.95).
     """
     values = np.sort(_finite(values))
     if len(values) == 0:
         raise ValueError("no values arrived; an interval needs at least two.")
     mean, n = float(values.mean()), len(values)
     if n == 1:
-        return Interval(mean, float("nan"), float("nan"), 1)
-    rng = np.random.default_rng(seed)
-    means = values[rng.integers(0, n, size=(n_resamples, n))].mean(1)
-    return _interval(mean, mean + (means - mean) * np.sqrt(n / (n - 1)), n, level)
-
-
-def _resampled(groups: dict | np.ndarray, n_resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return resampled means (n_resamples,) of nested dicts with value arrays at the leaves."""
-    if isinstance(groups, np.ndarray):
-        children = np.broadcast_to(groups, (n_resamples, len(groups)))
+        return Interval(mean, NAN, NAN, 1)
+    flipped = None if bounds is None else (-bounds[1], -bounds[0])
+    p_value = min(1.0, 2 * min(p_above(values, 0.0, bounds), p_above(-values, 0.0, flipped)))
+    if np.ptp(values) < NO_SPREAD:
+        low, high = _of_equals(mean, n, bounds, level)
     else:
-        children = np.stack([_resampled(group, n_resamples, rng) for group in groups.values()], axis=1)
-    n = children.shape[1]
-    if n == 1:
-        return children[:, 0]
-    # Each resample draws the levels below anew, so that all levels vary together.
-    drawn = np.take_along_axis(children, rng.integers(0, n, size=(n_resamples, n)), axis=1).mean(1)
-    centre = children.mean(1)
-    return centre + (drawn - centre) * np.sqrt(n / (n - 1))
+        half = _t_quantile(n - 1, level) * values.std(ddof=1) / np.sqrt(n)
+        low, high = mean - half, mean + half
+    over = f"{n} {over}" if over and np.isfinite(low) else ""
+    return within(Interval(mean, float(low), float(high), n, p_value, over), bounds)
+
+
+def _t_quantile(freedom: float, level: float) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, (1 + level) / 2))
+
+
+def p_above(values: Sequence[float], null: float = 0.0, bounds: tuple[float, float] | None = None) -> float:
+    """Return the one-sided p-value that the mean of independent values is above ``null``; nan of one value.
+
+    It is Student's; of values without spread the sign test's, or within ``bounds`` the binomial distribution's.
+    """
+    from scipy.special import betainc, stdtr
+
+    values = _finite(values)
+    mean, n = values.mean(), len(values)
+    if n < 2:
+        return NAN
+    if np.ptp(values) >= NO_SPREAD:
+        return float(stdtr(n - 1, (null - mean) / values.std(ddof=1) * np.sqrt(n)))
+    if mean <= null + NO_SPREAD:
+        return 1.0
+    if bounds is None:
+        return 0.5**n
+    of_mean, of_null = (_share_within(x, bounds) for x in (mean, null))
+    return float(betainc(n * of_mean, n - n * of_mean + 1, of_null))  # P(X >= n of_mean), X binomial (n, of_null)
+
+
+def _share_within(value: float, bounds: tuple[float, float]) -> float:
+    return float(np.clip(round((value - bounds[0]) / (bounds[1] - bounds[0]), 12), 0.0, 1.0))
+
+
+def _of_equals(mean: float, n: int, bounds: tuple[float, float] | None, level: float) -> tuple[float, float]:
+    """Return the ends of the interval of n equal values: the sign test's, or within ``bounds`` Clopper-Pearson's."""
+    from scipy.special import betaincinv
+
+    if bounds is None:
+        return (mean, mean) if 2 * 0.5**n <= 1 - level else (NAN, NAN)
+    count, tail, span = n * _share_within(mean, bounds), (1 - level) / 2, bounds[1] - bounds[0]
+    low = betaincinv(count, n - count + 1, tail) if count > 0 else 0.0
+    high = betaincinv(count + 1, n - count, 1 - tail) if count < n else 1.0
+    return bounds[0] + span * low, bounds[0] + span * high
+
+
+def mean_between(pairs: np.ndarray, over: tuple[str, str], level: float = LEVEL) -> Interval:
+    """Return the mean of a measure over all pairs of two sets, with an interval for other such sets.
+
+    Parameters
+    ----------
+    pairs : (n, m), the measure of item i of the first set and item j of the second.
+    over : what the items are, in the plural: ("generated clips", "training clips").
+
+    Notes
+    -----
+    The jackknife's variance of each set is the variance of its items' means; they add up, with the degrees of
+    freedom of Satterthwaite (1946). A set of one item shows no spread: the interval is then over the other set.
+    """
+    pairs = np.asarray(pairs, dtype=np.float64)
+    n, m = pairs.shape
+    value = float(np.sort(_finite(pairs.mean(1))).mean())
+    sizes = [(size, pairs.mean(axis)) for axis, size in ((1, n), (0, m)) if size > 1]
+    words = " and ".join(f"{size} {name}" for size, name in zip((n, m), over, strict=True) if size > 1)
+    variances = [means.var(ddof=1) / size for size, means in sizes]
+    if (total := sum(variances)) < NO_SPREAD**2:
+        return Interval(value, NAN, NAN, n)
+    freedom = total**2 / sum(v**2 / (size - 1) for v, (size, _) in zip(variances, sizes, strict=True))
+    half = _t_quantile(freedom, level) * np.sqrt(total)
+    return Interval(value, value - half, value + half, n, over=words)
+
+
+def jackknife(statistic: Callable[[np.ndarray], float], n: int, over: str, level: float = LEVEL) -> Interval:
+    """Return a statistic of n items with its interval by leaving out one at a time; none of fewer than three.
+
+    Parameters
+    ----------
+    statistic : of an array with the numbers of the chosen items, at least two.
+    """
+    every = np.arange(n)
+    value = float(statistic(every))
+    if n < MIN_UNITS:
+        return Interval(value, NAN, NAN, n)
+    without = np.array([statistic(np.delete(every, k)) for k in range(n)])
+    spread = mean_of(n * value - (n - 1) * without, over, level=level)  # of Tukey's pseudo-values
+    half = (spread.ci_high - spread.ci_low) / 2
+    return Interval(value, value - half, value + half, n, over=spread.over)
 
 
 def _nested(table: pd.DataFrame, value: str, levels: Sequence[str]) -> dict | np.ndarray:
@@ -122,75 +199,36 @@ def _mean(groups: dict | np.ndarray) -> float:
     return float(np.mean([_mean(group) for group in groups.values()]))
 
 
-def hierarchical_mean(
-    table: pd.DataFrame,
-    value: str = "value",
-    levels: Sequence[str] = ("concept", "seed"),
-    seed: int = 0,
-    level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
-) -> Interval:
-    """Return the mean of nested values with its interval, every level resampled within the one above.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        One row a value (a clip, say).
-    levels : sequence of str
-        Columns from the outermost in. The rows within the last are the innermost level.
-
-    Notes
-    -----
-    The mean is the mean over concepts of means over seeds of means over clips, so that a concept with more
-    clips does not count for more. A level with one unit adds no spread: with a single concept (``n`` = 1) the interval
-    holds for that concept only.
-    """
-    groups = _nested_by(table, value, levels)
-    mean, n = _mean(groups), len(groups)
-    if len(table) == 1:
-        return Interval(mean, float("nan"), float("nan"), n)
-    means = _resampled(groups, n_resamples, np.random.default_rng(seed))
-    return _interval(mean, means, n, level)
-
-
 def mean_over_units(
     table: pd.DataFrame,
     value: str = "value",
     levels: Sequence[str] = ("concept", "seed"),
-    seed: int = 0,
     level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
     bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Return the mean over the outermost level's units, with an interval and p-value that hold for other such units.
 
     Parameters
     ----------
-    table, value, levels
-        As in `hierarchical_mean`, whose interval it is under ``MIN_UNITS`` units.
+    table : pandas.DataFrame
+        One row a value (a run, say).
+    levels : sequence of str
+        Columns from the outermost in. The rows within the last are the innermost level.
     bounds : (float, float), optional
         The least and greatest possible mean: (0, 1) for a share.
 
     Notes
     -----
-    Interval and p-value are both Student's one-sample t over the units' means, so that they always agree. The spread of
-    the units' means already includes the seeds and clips below them: resampling those too would count them twice (Ren
-    et al. 2010, "Nonparametric bootstrapping for hierarchical data"). Units that all have the same value, as shares of
-    few clips often have, show no spread: the p-value is then that of the sign test, and within ``bounds`` the interval
-    is Wilson's, with every unit as one answer.
+    The mean is the mean over concepts of means over seeds of means over clips; ``n`` counts concepts. The spread of
+    the units' means already includes the seeds and clips below them: adding those would count them twice. Where there
+    is a single unit, the interval is over the units within it, and holds for that one only.
     """
-    from scipy.stats import ttest_1samp
-
-    units = np.array([_mean(group) for group in _nested_by(table, value, levels).values()])
-    mean, n = float(units.mean()), len(units)
-    if n < MIN_UNITS:
-        return within(hierarchical_mean(table, value, levels, seed, level, n_resamples), bounds)
-    if np.ptp(units) < NO_SPREAD:
-        p_value = 1.0 if abs(mean) < NO_SPREAD else min(1.0, 2 * 0.5**n)
-        return Interval(mean, *_of_equals(mean, n, bounds, level), n, p_value)
-    test = ttest_1samp(units, 0.0)
-    low, high = test.confidence_interval(level)
-    return within(Interval(mean, float(low), float(high), n, float(test.pvalue)), bounds)
+    groups, names = _nested_by(table, value, levels), [*levels, "row"]
+    mean, n = _mean(groups), len(groups)
+    while isinstance(groups, dict) and len(groups) == 1:
+        groups, names = next(iter(groups.values())), names[1:]
+    units = groups if isinstance(groups, np.ndarray) else [_mean(group) for group in groups.values()]
+    return replace(mean_of(units, f"{names[0]}s", bounds, level), value=mean, n=n)
 
 
 def within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
@@ -199,17 +237,6 @@ def within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
         return interval
     low, high = np.clip([interval.ci_low, interval.ci_high], *bounds)
     return replace(interval, ci_low=float(low), ci_high=float(high))
-
-
-def _of_equals(mean: float, n: int, bounds: tuple[float, float] | None, level: float) -> tuple[float, float]:
-    """Return the ends of the interval of n equal values: Wilson's within ``bounds``."""
-    if bounds is None:
-        return mean, mean
-    span = bounds[1] - bounds[0]
-    share = np.clip((mean - bounds[0]) / span, 0.0, 1.0)
-    share = float(np.round(share)) if abs(share - np.round(share)) < NO_SPREAD else float(share)
-    low, high = wilson(n * share, n, level)
-    return bounds[0] + span * low, bounds[0] + span * high
 
 
 def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
@@ -224,11 +251,12 @@ def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
 
 
 def share_of(values: Sequence[float], level: float = LEVEL) -> Interval:
-    """Return the share of independent values (each 0 or 1) that are 1, with Wilson's interval."""
+    """Return the share of independent clips (values 0 or 1) that are 1, with Wilson's interval."""
     values = _finite(values)
     if len(values) == 0 or not np.isin(values, SHARE).all():
         raise ValueError(f"{len(values)} values {np.unique(values)[:5]} arrived; a share is of zeros and ones.")
-    return Interval(float(values.mean()), *wilson(values.sum(), len(values), level), len(values))
+    ends = wilson(values.sum(), len(values), level)
+    return Interval(float(values.mean()), *ends, len(values), over=f"{len(values)} clips")
 
 
 def paired_difference(
@@ -237,7 +265,6 @@ def paired_difference(
     on: Sequence[str],
     value: str = "value",
     levels: Sequence[str] = ("concept", "seed"),
-    seed: int = 0,
     **kwargs,
 ) -> Interval:
     """Return the mean of A minus B over the units both have, with its interval and p-value.
@@ -259,16 +286,13 @@ def paired_difference(
     if difference.empty:
         raise ValueError(f"the two sides share no unit of {list(on)}; run both on the same concepts and seeds.")
     levels = [name for name in levels if name in on]
-    return mean_over_units(difference, "difference", levels, seed=seed, **kwargs)
+    return mean_over_units(difference, "difference", levels, **kwargs)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return p-values adjusted by Holm's step-down rule (Holm 1979); nan stays nan and does not count."""
-    from statsmodels.stats.multitest import multipletests
-
     p_values = np.asarray(p_values, dtype=np.float64)
-    known = ~np.isnan(p_values)
+    order = np.argsort(p_values)[: np.isfinite(p_values).sum()]  # nan comes last
     adjusted = np.full(p_values.shape, np.nan)
-    if known.any():
-        adjusted[known] = multipletests(p_values[known], method="holm")[1]
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * np.arange(len(order), 0, -1)))
     return adjusted

@@ -6,7 +6,7 @@ source, seed, strength in [0, 1], and a column for each measure. Similarities ar
 
 chroma_correlation : whether the harmony stays: 12 pitch classes, ten times a second.
 onset_correlation  : whether the rhythm stays: onset strength, a hundred times a second.
-mean_curve         : a measure over strength, with intervals over sources and seeds.
+mean_curve         : a measure over strength, with intervals over sources.
 at_equal_likeness  : how close to the target each method comes at the same similarity to the source.
 crossing_point     : the strength from which a clip is closer to the target than to its source.
 sweet_spot         : the strengths at which source and target are balanced best.
@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.inputs.audio import HOP, N_FFT, RATE_HZ, mel_filters
-from tmp_utils.metrics.intervals import LEVEL, hierarchical_mean
+from tmp_utils.metrics.intervals import LEVEL, mean_over_units
 
 CHROMA_N_FFT, CHROMA_HOP = 4096, 1600  # 256 ms separate semitones from 110 Hz up
 CHROMA_RANGE_HZ = (110.0, 3520.0)  # A2 to A7
@@ -96,8 +96,8 @@ def onset_correlation(clip: np.ndarray, source: np.ndarray) -> float:
     return float(_row_correlations(of_clip, of_source)[0]) if of_source.any() else float("nan")
 
 
-def mean_curve(curves: pd.DataFrame, column: str, seed: int = 0) -> pd.DataFrame:
-    """Return a measure over strength with intervals over sources and, within them, seeds.
+def mean_curve(curves: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return a measure over strength with intervals over sources, or over the seeds of one source.
 
     Returns
     -------
@@ -106,12 +106,12 @@ def mean_curve(curves: pd.DataFrame, column: str, seed: int = 0) -> pd.DataFrame
     """
     rows = []
     for strength, group in curves.groupby("strength", sort=True):
-        mean = hierarchical_mean(group, column, UNITS, seed=seed)
+        mean = mean_over_units(group, column, UNITS)
         rows.append((strength, mean.value, mean.ci_low, mean.ci_high, mean.n))
     return pd.DataFrame(rows, columns=["strength", "value", "ci_low", "ci_high", "n"])
 
 
-def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) -> pd.DataFrame:
+def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3) -> pd.DataFrame:
     """Return how close to the target each transfer method comes at the same similarities to the source.
 
     Parameters
@@ -138,7 +138,7 @@ def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3, seed: int = 0) ->
                 if np.isfinite(value):
                     reached.append({**dict(zip(UNITS, unit, strict=True)), "value": value})
             if reached:
-                mean = hierarchical_mean(pd.DataFrame(reached), levels=UNITS, seed=seed)
+                mean = mean_over_units(pd.DataFrame(reached), levels=UNITS)
                 rows.append((level, method, mean.value, mean.ci_low, mean.ci_high, len(reached)))
     return pd.DataFrame(rows, columns=["source_similarity", "transfer", "target_similarity", "ci_low", "ci_high", "n"])
 

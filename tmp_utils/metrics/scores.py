@@ -26,7 +26,7 @@ from tmp_utils.metrics import music
 from tmp_utils.metrics.copies import CopyTest
 from tmp_utils.metrics.distances import equal_n, frechet_audio_distance, kernel_audio_distance
 from tmp_utils.metrics.embed import Embedder
-from tmp_utils.metrics.intervals import Interval, bootstrap_mean, share_of
+from tmp_utils.metrics.intervals import Interval, mean_between, mean_of, share_of
 from tmp_utils.metrics.names import key_of
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, result_row, results_table
@@ -48,17 +48,19 @@ def audio_rows(
 ) -> pd.DataFrame:
     """Return the rows clap_a, nearest_training, fad and kad of generated clips, under the embedder's keys.
 
-    With a second embedder these are musicnn_a, ...; with one of level-matched clips, clap_a_matched, ... Intervals are
-    over the generated clips.
+    With a second embedder these are musicnn_a, ...; with one of level-matched clips, clap_a_matched, ... The interval
+    of clap_a is over both sets of clips, that of nearest_training over the generated clips beside these training clips.
 
     Parameters
     ----------
     coded : whether ``training`` are the concept's clips after the codec; keys then end in "_coded".
     """
     cosines = similarity_matrix(embedder.embed_clips(generated), embedder.embed_clips(training))
+    similarity = mean_between(cosines, ("generated clips", "training clips"))
+    nearest = mean_of(cosines.max(1), "generated clips")
     rows = [
-        result_row(identity, key_of(metric, embedder.name, coded), bootstrap_mean(values, seed), embedder.name)
-        for metric, values in (("clap_a", cosines.mean(1)), ("nearest_training", cosines.max(1)))
+        result_row(identity, key_of(metric, embedder.name, coded), interval, embedder.name)
+        for metric, interval in (("clap_a", similarity), ("nearest_training", nearest))
     ]
     distances = distance_rows(generated, training, embedder, identity, seed, coded=coded)
     return pd.concat([results_table(rows), distances], ignore_index=True)

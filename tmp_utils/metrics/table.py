@@ -1,7 +1,9 @@
 """The results table: one row for each run, metric and prompt.
 
 Conventions: the columns are `RESULT_COLUMNS`. The row of a whole run has the prompt "all". `status` is "ok", or
-"failed" with the reason in `note`.
+"failed" with the reason in `note`. `interval_over` says which values a row's interval is over: "10 generated clips and
+5 training clips". An interval without it is of an earlier version: a bootstrap over the clips (of clap_t, the prompts),
+which is too narrow (`intervals`).
 
 result_row, results_table : make rows and tables.
 read_table                : a table from its file, to the last digit.
@@ -21,16 +23,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.metrics.intervals import SHARE, Interval, bootstrap_mean, wilson, within
+from tmp_utils.metrics.intervals import SHARE, Interval, jackknife, mean_of, wilson, within
 from tmp_utils.metrics.names import key_of, metric_of
 from tmp_utils.metrics.similarity import nearest_within_training, similarity_matrix
 
 RESULT_COLUMNS = (
     *("profile", "concept", "method", "setup", "seed", "prompt", "metric"),
-    *("value", "n", "ci_low", "ci_high", "embedder", "status", "note"),
+    *("value", "n", "ci_low", "ci_high", "interval_over", "embedder", "status", "note"),
 )
-TEXT_COLUMNS = ("profile", "concept", "method", "setup", "prompt", "metric", "embedder", "status", "note")
 NUMBER_COLUMNS = ("value", "n", "ci_low", "ci_high")
+TEXT_COLUMNS = tuple(name for name in RESULT_COLUMNS if name not in (*NUMBER_COLUMNS, "seed"))
 IDENTITY = RESULT_COLUMNS[:5]
 COSINE = (-1.0, 1.0)
 COPIED = "copied"  # metric: the share of clips that `copies.CopyTest` calls copies
@@ -67,6 +69,7 @@ def result_row(
         "n": 0 if blank else interval.n,
         "ci_low": float("nan") if blank else interval.ci_low,
         "ci_high": float("nan") if blank else interval.ci_high,
+        "interval_over": "" if blank else interval.over,
         "embedder": embedder,
         "status": "failed" if blank else "ok",
         "note": note,
@@ -99,6 +102,7 @@ def share_rows(results: pd.DataFrame) -> pd.DataFrame:
     for i in results.index[results["metric"].map(is_share).astype(bool) & (results["status"] == "ok")]:
         n = int(results.at[i, "n"])
         results.loc[i, ["ci_low", "ci_high"]] = wilson(round(results.at[i, "value"] * n), n)
+        results.loc[i, "interval_over"] = f"{n} clips"
     return results
 
 
@@ -125,7 +129,6 @@ def score_references(
     prompts: np.ndarray | None,
     identity: Mapping,
     embedder: str,
-    seed: int = 0,
     *,
     coded: bool = False,
 ) -> pd.DataFrame:
@@ -151,7 +154,7 @@ def score_references(
     identity = {**identity, "method": REFERENCE, "setup": ""}
     rows = []
     if prompts is not None:
-        floor = bootstrap_mean(similarity_matrix(training, prompts).mean(1), seed)
+        floor = mean_of(similarity_matrix(training, prompts).mean(1), "training clips")
         rows.append(result_row(identity, key_of("floor_t", embedder, coded), floor, embedder))
     ceiling, nearest = (key_of(name, embedder, coded) for name in ("ceiling_a", "nearest_within_training"))
     if len(training) < 2:
@@ -159,11 +162,15 @@ def score_references(
         return results_table(
             rows + [result_row(identity, name, None, embedder, note=note) for name in (ceiling, nearest)]
         )
-    n = len(training)
-    to_others = (similarity_matrix(training, training).sum(1) - 1) / (n - 1)
-    rows.append(result_row(identity, ceiling, bootstrap_mean(to_others, seed), embedder))
-    closest = bootstrap_mean(nearest_within_training(training), seed)
-    return results_table([*rows, result_row(identity, nearest, closest, embedder)])
+    for key, each in ((ceiling, _to_others), (nearest, nearest_within_training)):
+        interval = jackknife(lambda k, of=each: np.sort(of(training[k])).mean(), len(training), "training clips")
+        rows.append(result_row(identity, key, interval, embedder))
+    return results_table(rows)
+
+
+def _to_others(training: np.ndarray) -> np.ndarray:
+    """Return the mean cosine (n,) of each clip to the others."""
+    return (similarity_matrix(training, training).sum(1) - 1) / (len(training) - 1)
 
 
 def references(results: pd.DataFrame) -> dict[str, float]:
@@ -197,5 +204,7 @@ def read_table(path: Path) -> pd.DataFrame:
     table = pd.read_csv(
         path, skiprows=len(header), dtype=text, keep_default_na=False, na_values=numbers, float_precision="round_trip"
     )
+    if "interval_over" not in table:  # of an earlier version
+        table.insert(RESULT_COLUMNS.index("interval_over"), "interval_over", "")
     table.attrs = header
     return table

@@ -20,7 +20,7 @@ import torch
 
 from tmp_utils.inputs.audio import RATE_HZ, log_mel
 from tmp_utils.inputs.concepts import Concept, load_clips
-from tmp_utils.metrics.intervals import bootstrap_mean
+from tmp_utils.metrics.intervals import mean_of
 from tmp_utils.metrics.music import MusicTarget, agreement, read_music
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.griffin_lim import GriffinLimVocoder
@@ -94,7 +94,7 @@ def codec_table(
         for measure in measures:
             values = measures[measure].dropna()
             if len(values):
-                interval = bootstrap_mean(values.to_numpy())
+                interval = mean_of(values.to_numpy())
                 bounds = {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
                 rows.append({"chain": name, "measure": measure, "value": interval.value, "n": interval.n, **bounds})
         log(name, *(f"{row['measure']} {row['value']:.3f}" for row in rows if row["chain"] == name))

@@ -18,7 +18,7 @@ import torch
 from tmp_utils.inputs.audio import log_mel, loudness_lufs
 from tmp_utils.inputs.prompts import editability_prompts, fill
 from tmp_utils.metrics.embed import Embedder
-from tmp_utils.metrics.intervals import bootstrap_mean
+from tmp_utils.metrics.intervals import mean_of
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.pocket import captions
@@ -52,7 +52,7 @@ SUBJECT_SEED = 2 * HOLDOUT_OFFSET
 
 
 def _row(measure: str, values, judge: str, family: str = ALL) -> dict:
-    interval = bootstrap_mean(np.asarray(values, np.float64))
+    interval = mean_of(np.asarray(values, np.float64))
     bounds = {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
     return {"measure": measure, "family": family, "value": interval.value, "n": interval.n, **bounds, "judge": judge}
 

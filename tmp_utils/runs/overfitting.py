@@ -1,7 +1,8 @@
 """What full fine-tuning forgets: the path of a training, and the drift of a class noun.
 
-Conventions: scores are cosines by the study's embedder; every value is a mean over clips with its bootstrap interval
-and n. Clips start from the same noise at every step and for every adapter, so differences are the adapters'.
+Conventions: scores are cosines by the study's embedder; every value is a mean over clips with Student's interval over
+the generated clips and n. Clips start from the same noise at every step and for every adapter, so differences are the
+adapters'.
 
 learning_path  : one training stopped at several steps, CLAP-A and CLAP-T at each.
 path_in_words  : what that path shows.
@@ -23,7 +24,7 @@ from tmp_utils.inputs import concepts
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Setup
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
-from tmp_utils.metrics.intervals import bootstrap_mean
+from tmp_utils.metrics.intervals import mean_of
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.personalize import Adapter, load_adapter, personalise
@@ -126,7 +127,7 @@ def _clips(lab: Lab, prompts: list[str], seeds: list[int], adapter: Adapter | No
 
 
 def _interval(values, lab: Lab) -> dict:
-    interval = bootstrap_mean(values)
+    interval = mean_of(values)
     ends = {name: getattr(interval, name) for name in ("value", "ci_low", "ci_high", "n")}
     return ends | {"embedder": lab.embedder.name}
 

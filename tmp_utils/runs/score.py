@@ -14,6 +14,7 @@ score_clips     : clips -> their rows.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.prompts import editability_prompts, fill
 from tmp_utils.metrics import embed
 from tmp_utils.metrics.embed import Embedder, LevelMatched
-from tmp_utils.metrics.intervals import Interval, bootstrap_mean, hierarchical_mean
+from tmp_utils.metrics.intervals import mean_of, mean_over_units
 from tmp_utils.metrics.names import CODED, key_of, metric_of
 from tmp_utils.metrics.scores import (
     COPY_TOOL,
@@ -120,7 +121,7 @@ def codec_paths(folder: str | Path) -> list[Path]:
     return sorted((folder / CODEC_CLIPS).glob("*.wav"))
 
 
-def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity: Mapping, seed: int) -> list[dict]:
+def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity: Mapping) -> list[dict]:
     """Return the CLAP-T rows: one a prompt, and one of the run."""
     rows, values = [], []
     for prompt_id, group in table.groupby("prompt_id", sort=True):
@@ -130,11 +131,10 @@ def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity
         prompt = embedder.embed_prompts([texts[prompt_id]])
         cosines = similarity_matrix(embedder.embed_clips(list(group["clip"])), prompt)[:, 0]
         values.append(pd.DataFrame({"prompt": prompt_id, "value": cosines}))
-        rows.append(result_row(identity, "clap_t", bootstrap_mean(cosines, seed), embedder.name, prompt_id))
+        rows.append(result_row(identity, "clap_t", mean_of(cosines, "clips"), embedder.name, prompt_id))
     if note := failure(table):
         return [*rows, result_row(identity, "clap_t", None, embedder.name, note=note)]
-    interval = hierarchical_mean(pd.concat(values), levels=["prompt"], seed=seed)
-    interval = Interval(interval.value, interval.ci_low, interval.ci_high, len(table))
+    interval = replace(mean_over_units(pd.concat(values), levels=["prompt"]), n=len(table))
     return [*rows, result_row(identity, "clap_t", interval, embedder.name)]
 
 
@@ -148,7 +148,9 @@ def failed_run(
     blank = results_table([result_row(identity, key, None, name, note=note) for key, name in keys.items()])
     if before is None or before.empty:
         return blank
-    empty = {name: blank[name].iloc[0] for name in ("value", "n", "ci_low", "ci_high", "status", "note")}
+    empty = {
+        name: blank[name].iloc[0] for name in ("value", "n", "ci_low", "ci_high", "interval_over", "status", "note")
+    }
     tools = (MUSIC_TOOL, COPY_TOOL)
     names = [
         row.embedder if row.embedder in tools else _embedder_of(row.metric, embedders) for row in before.itertuples()
@@ -202,7 +204,7 @@ def score_clips(
     by_kind = {kind: table[table["kind"] == kind] for kind in (RECONSTRUCTION, EDITABILITY)}
     tables = [results_table([])]
     if len(by_kind[EDITABILITY]):
-        tables.append(results_table(_text_rows(by_kind[EDITABILITY], embedders[0], texts, identity, seed)))
+        tables.append(results_table(_text_rows(by_kind[EDITABILITY], embedders[0], texts, identity)))
     rules = {"tempo": tempo, "harmony": harmony}
     if len(by_kind[RECONSTRUCTION]) == 0:
         pass

@@ -22,10 +22,11 @@ import pandas as pd
 from pydantic import BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 
 from tmp_utils.inputs.tables import NotNegative, read_rows, validate
-from tmp_utils.metrics.intervals import LEVEL, N_RESAMPLES, wilson
+from tmp_utils.metrics.intervals import LEVEL, wilson
 from tmp_utils.metrics.names import key_of, short_name
 from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Questionnaire
 
+N_RESAMPLES = 2000
 UNDECIDED = ("None", "Cannot decide")
 SIMULATED = "simulated rater"
 Text = Annotated[str, Field(min_length=1)]

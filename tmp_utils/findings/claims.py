@@ -1,0 +1,94 @@
+"""The verdicts as a reader needs them: one for each sentence of the paper, and two tables of results beside each other.
+
+Conventions: a verdicts table is of `findings.verdicts`. Numbers are text with their 95 % intervals in brackets.
+
+claims    : one verdict for each sentence, its parts as one.
+beside    : the verdicts of several tables of results, one column each.
+compared  : the same with the differences that decide, one row for each part.
+in_counts : how many claims have each verdict, in words.
+bracketed : a number with its interval, as text.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.findings.verdicts import CONTRADICTED, MIN_CONCEPTS, NO_DIFFERENCE, REPRODUCED, UNDECIDED, VERDICTS
+from tmp_utils.metrics.names import short_name
+
+SECOND_NAME = "MusiCNN"
+
+
+def claims(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return claim, verdict and parts (ids), one row for each sentence of the paper.
+
+    A pair is reproduced if all of its parts are, and contradicted if one is. Otherwise, if a part shows no difference,
+    the contrast that the pair states is not there: "no difference".
+    """
+    names = judged["pair"].where(judged["pair"] != "", judged["claim"])
+    rows = []
+    for name, parts in judged.groupby(names, sort=False):
+        kinds = set(parts["verdict"])
+        first = (kind for kind in (CONTRADICTED, NO_DIFFERENCE, UNDECIDED) if kind in kinds)
+        rows.append((name, next(first, REPRODUCED), tuple(parts["id"])))
+    return pd.DataFrame(rows, columns=["claim", "verdict", "parts"])
+
+
+def in_counts(judged: pd.DataFrame) -> str:
+    """Return the number of claims with each verdict, pairs as one claim."""
+    verdicts = claims(judged)["verdict"]
+    return ", ".join(f"{int((verdicts == verdict).sum())} {verdict}" for verdict in VERDICTS)
+
+
+def beside(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return claim and, for each table of verdicts by its name, the verdict; pairs are one claim.
+
+    Where a table has too few concepts for a verdict, or none, its cell says so.
+    """
+    columns = {}
+    for name, table in judged.items():
+        whole = claims(table).set_index("claim")
+        n = pd.Series(
+            {claim: table.loc[table["id"].isin(row.parts), "n_concepts"].min() for claim, row in whole.iterrows()}
+        )
+        few = n.map(lambda n: f"{UNDECIDED} ({n} of {MIN_CONCEPTS} concepts)" if n else "not measured")
+        columns[name] = whole["verdict"].where((n >= MIN_CONCEPTS) | (whole["verdict"] != UNDECIDED), few)
+    return pd.DataFrame(columns).rename_axis("claim").reset_index()
+
+
+def compared(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return claim and metric, and for each table verdict, difference A minus B and margin; parts one by one."""
+    tables = {name: table.set_index("id") for name, table in judged.items()}
+    first = next(iter(tables.values()))
+    shown = first[["claim", "metric"]].assign(metric=first["metric"].map(short_name))
+    for name, table in tables.items():
+        whole = {part: row.verdict for row in claims(judged[name]).itertuples() for part in row.parts}
+        pairs = [f" (pair: {whole[part]})" if pair else "" for part, pair in table["pair"].items()]
+        shown[f"{name}: verdict"] = table["verdict"] + pairs
+        shown[f"{name}: A − B"] = [_difference(row) for row in table.itertuples()]
+        shown[f"{name}: margin"] = table["margin"].map(lambda margin: f"{margin:.3f}" if np.isfinite(margin) else "–")
+    return shown.reset_index(drop=True)
+
+
+def _difference(row) -> str:
+    if not np.isfinite(row.difference):
+        return "–"
+    rival = f" against {row.against}" if row.b.startswith("each ") else ""
+    return bracketed(row.difference, row.ci_low, row.ci_high) + rival + second_in_words(row)
+
+
+def second_in_words(row) -> str:
+    """Return the difference and the verdict by the second embedder, for behind those by the first; "" without one."""
+    if not row.verdict_second:
+        return ""
+    if not np.isfinite(row.difference_second):
+        return f"; not measured by {SECOND_NAME}"
+    difference = bracketed(row.difference_second, row.ci_low_second, row.ci_high_second)
+    return f"; by {SECOND_NAME} {difference}, {row.verdict_second}"
+
+
+def bracketed(value: float, low: float, high: float) -> str:
+    """Return a number with its interval, two decimals each; without an interval the number alone."""
+    value, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in np.round([value, low, high], 2))
+    return value if low == "nan" else f"{value} [{low}, {high}]"
