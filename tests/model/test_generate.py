@@ -112,7 +112,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "removed"])
-@pytest.mark.parametrize("file", ["reconstruction-1.wav", "clips.csv", "SHA256SUMS"])
+@pytest.mark.parametrize("file", ["reconstruction-1.flac", "clips.csv", "SHA256SUMS"])
 def test_what_was_damaged_in_an_interrupted_run_is_made_again(backbone, concept, small, tmp_path, file, damage):
     whole = generate_clips(backbone, None, concept, small, 0, tmp_path, progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
@@ -121,8 +121,8 @@ def test_what_was_damaged_in_an_interrupted_run_is_made_again(backbone, concept,
     else:
         (tmp_path / file).write_bytes(DAMAGES[damage](before[file]))
     again = generate_clips(backbone, None, concept, small, 0, tmp_path, progress=False)
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".wav"} == {
-        name: data for name, data in before.items() if name.endswith(".wav")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.suffix == ".flac"} == {
+        name: data for name, data in before.items() if name.endswith(".flac")
     }
     pd.testing.assert_frame_equal(again, whole, check_dtype=False, check_exact=True)
 

@@ -51,7 +51,7 @@ FILES = (
 
 
 @pytest.mark.parametrize("damage", [*DAMAGES, "removed"])
-@pytest.mark.parametrize("file", [*FILES, "clips/reconstruction-0.wav"])
+@pytest.mark.parametrize("file", [*FILES, "clips/reconstruction-0.flac"])
 def test_a_damaged_file_of_a_finished_run_is_named_and_made_again(finished, file, damage):
     folder, messages = finished()
     whole = {

@@ -194,7 +194,7 @@ def test_the_reference_run_scores_the_concepts_clips_after_the_codec_and_again_t
     table = read_table(folder / "metrics.csv")
     codec = table.query("method == 'reference' and setup == 'codec'").set_index("metric")
     assert {"clap_a", "clap_a_matched", "musicnn_a", "fad", "level_agreement"} <= set(codec.index)
-    assert len(list((folder / "codec").glob("*.wav"))) == len(concept.clips) == codec.loc["clap_a", "n"]
+    assert len(list((folder / "codec").glob("*.flac"))) == len(concept.clips) == codec.loc["clap_a", "n"]
     assert codec.loc["clap_a", "value"] < table.query("metric == 'ceiling_a'")["value"].item()
     pd.testing.assert_frame_equal(score_run(folder, concept, lab.embedders), table)
     learned = read_table(run(lab, concept) / "metrics.csv").set_index("metric")

@@ -47,6 +47,7 @@ CLIP_S = CLIP_FRAMES * HOP / RATE_HZ  # 10.24
 MIN_CLIP_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS: below this there is nothing to learn from
 MIN_LOUDNESS_S = 0.4  # one gating block of BS.1770
+CLIP_SUFFIX = ".flac"  # of the clips that runs write: 16 bits as in a wav, in two thirds of the space
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _peaks: ContextVar[list[float] | None] = ContextVar("peaks of the clips saved in a block", default=None)
 

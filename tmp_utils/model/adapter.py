@@ -114,8 +114,9 @@ class Adapter:
     def halved(self, backbone: Backbone) -> "Adapter":
         """The same with parameters as fp16 differences from the backbone's, in half the space.
 
-        Clips differ by less than 1e-4 of full scale and CLAP-A by less than 1e-5 (DreamBooth on the pocket model). New
-        words, low-rank updates and shifts stay as they are.
+        In one DreamBooth run of the pocket model, 30 clips differed by at most 0.0023 of full scale, CLAP-A by 1e-6,
+        CLAP-T of a prompt by 5e-4, and one clip of ten had another tempo. New words, low-rank updates and shifts stay
+        as they are.
         """
         if not any(map(is_parameter, self.tensors)):
             return self

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from tmp_utils.files import file_sha256, write_bytes, write_text
-from tmp_utils.inputs.audio import CLIP_S, loudness_lufs, overs_counted, save_clip
+from tmp_utils.inputs.audio import CLIP_S, CLIP_SUFFIX, loudness_lufs, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
@@ -174,7 +174,7 @@ def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
     prompts = [reconstruction_prompt(), *editability_prompts(profile.n_editability_prompts)]
     return pd.DataFrame(
         {
-            "file": f"{prompt.id}-{index}.wav",
+            "file": f"{prompt.id}-{index}{CLIP_SUFFIX}",
             "prompt_id": prompt.id,
             "kind": prompt.kind,
             "family": prompt.family,
@@ -204,7 +204,7 @@ def generate_clips(
     Parameters
     ----------
     adapter : None asks the untrained backbone for the class noun.
-    folder : where the wavs, `clips.csv` and their checksums go; the wavs are on the disk before they are listed.
+    folder : where the clips, `clips.csv` and their checksums go; the clips are on the disk before they are listed.
 
     Returns
     -------
@@ -218,7 +218,7 @@ def generate_clips(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     plan = planned_clips(profile, adapter.phrase(concept) if adapter else concept.class_noun, seed)
-    done, wavs = _done(folder, plan)
+    done, files = _done(folder, plan)
     order = {file: k for k, file in enumerate(plan["file"])}
     todo = plan[~plan["file"].isin(done["file"])]
     with adapter.applied(backbone) if adapter else nullcontext():
@@ -236,10 +236,10 @@ def generate_clips(
             )
             measured = part.assign(**_measures(clips, backbone.vocoder.config.sampling_rate))
             for file, clip in zip(part["file"], clips, strict=True):
-                wavs.add((file_sha256(save_clip(folder / file, clip)), file))
+                files.add((file_sha256(save_clip(folder / file, clip)), file))
             done = pd.concat([done, measured]) if len(done) else measured
-            done = done.sort_values("file", key=lambda files: files.map(order))
-            _write_manifest(folder, done, wavs)
+            done = done.sort_values("file", key=lambda names: names.map(order))
+            _write_manifest(folder, done, files)
     return done.reset_index(drop=True)
 
 
@@ -263,8 +263,8 @@ def _done(folder: Path, plan: pd.DataFrame) -> tuple[pd.DataFrame, set[tuple[str
             f'{path}: holds {odd["file"]} of prompt "{odd["prompt"]}", seed {odd["seed"]}, which this run does not '
             "ask for. Give this run another folder."
         )
-    wavs = {(file_sha256(folder / file), file) for file in rows["file"] if (folder / file).is_file()} & checksums
-    return rows[rows["file"].isin([file for _, file in wavs])], wavs
+    files = {(file_sha256(folder / file), file) for file in rows["file"] if (folder / file).is_file()} & checksums
+    return rows[rows["file"].isin([file for _, file in files])], files
 
 
 def _read_checksums(folder: Path) -> set[tuple[str, str]]:
@@ -273,11 +273,11 @@ def _read_checksums(folder: Path) -> set[tuple[str, str]]:
     return {(digest, file) for digest, _, file in (line.partition("  ") for line in text.splitlines())}
 
 
-def _write_manifest(folder: Path, rows: pd.DataFrame, wavs: set[tuple[str, str]]) -> None:
+def _write_manifest(folder: Path, rows: pd.DataFrame, files: set[tuple[str, str]]) -> None:
     """Write `clips.csv` and then drop the earlier one's checksum: killed in between, either is known to be whole."""
     path, new = folder / LISTING, rows.to_csv(index=False, lineterminator="\n").encode()
     earlier = {(file_sha256(path), LISTING)} if path.is_file() else set()
-    current = wavs | {(hashlib.sha256(new).hexdigest(), LISTING)}
+    current = files | {(hashlib.sha256(new).hexdigest(), LISTING)}
     _write_checksums(folder, current | earlier)
     write_bytes(path, new)
     _write_checksums(folder, current)

@@ -27,7 +27,7 @@ from pathlib import Path
 import pandas as pd
 
 from tmp_utils.files import write_csv, write_json
-from tmp_utils.inputs.audio import overs_counted, save_clip
+from tmp_utils.inputs.audio import CLIP_SUFFIX, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept, load_clips, recordings_folder
 from tmp_utils.inputs.profiles import Profile, Setup, load_profile
 from tmp_utils.metrics.embed import Embedder, check_embedder, load_embedder
@@ -296,4 +296,4 @@ def _write_codec_clips(lab: Lab, concept: Concept, folder: Path) -> None:
     """Write the concept's clips after VAE and vocoder: what the codec leaves of a perfect copy."""
     folder.mkdir(exist_ok=True)
     for k, clip in enumerate(load_clips(concept)):
-        save_clip(folder / f"{k:02d}.wav", round_trip(lab.backbone, clip))
+        save_clip(folder / f"{k:02d}{CLIP_SUFFIX}", round_trip(lab.backbone, clip))

@@ -118,7 +118,7 @@ def codec_paths(folder: str | Path) -> list[Path]:
     folder, parameters = Path(folder), read_manifest(folder)["parameters"]
     if parameters["method"] != UNTRAINED:
         folder = folder.parents[1] / f"{UNTRAINED}-{CLASS_NOUN}" / f"seed{parameters['seed']}"
-    return sorted((folder / CODEC_CLIPS).glob("*.wav"))
+    return sorted((folder / CODEC_CLIPS).glob("[0-9][0-9].*"))
 
 
 def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity: Mapping) -> list[dict]:

@@ -1,7 +1,7 @@
 """Style-transfer sweeps: one clip for each source, method and strength, measured against source and concept.
 
 Conventions: a sweep is a run, `<concept>/transfer-<adapter>/seed<k>/`, where the seed is that of the noise. It holds
-``clips/`` (wav, at the level that the model gave them), ``curves.csv`` and ``metrics.csv``. Each source and method is
+``clips/`` (flac, at the level that the model gave them), ``curves.csv`` and ``metrics.csv``. Each source and method is
 stored as soon as it is done. Similarities are CLAP-A; the source is the original clip, so the loss of VAE and vocoder
 shows at strength 0.
 
@@ -25,7 +25,7 @@ import pandas as pd
 
 from tmp_utils.files import slug, write_csv
 from tmp_utils.inputs import concepts
-from tmp_utils.inputs.audio import load_clip, overs_counted, save_clip
+from tmp_utils.inputs.audio import CLIP_SUFFIX, load_clip, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.metrics.embed import Embedder
@@ -166,7 +166,7 @@ def run_sweep(
         for name, source in clips_in.items():
             for method in methods:
                 part = run.path / PARTS / f"{slug(name)}-{method}.csv"
-                files = [f"{CLIPS}/{_wav(name, method, strength)}" for strength in strengths]
+                files = [f"{CLIPS}/{_clip_file(name, method, strength)}" for strength in strengths]
                 files.append(part.relative_to(run.path).as_posix())
                 if not set(files) <= set(run.files):
                     with run.timed("transfer_s"):
@@ -194,14 +194,14 @@ def _save(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path,
     source, method, seed = names
     rows = []
     for clip, strength in zip(clips, strengths, strict=True):
-        file = _wav(source, method, strength)
+        file = _clip_file(source, method, strength)
         save_clip(folder / file, clip)
         rows.append({"source": source, "transfer": method, "seed": seed, "strength": strength, "file": file})
     return pd.DataFrame(rows)
 
 
-def _wav(source: str, method: str, strength: float) -> str:
-    return f"{slug(source)}-{method}-{strength:g}.wav"
+def _clip_file(source: str, method: str, strength: float) -> str:
+    return f"{slug(source)}-{method}-{strength:g}{CLIP_SUFFIX}"
 
 
 def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:
