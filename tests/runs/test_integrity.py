@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from results_runs import ToneEmbedder
+from results_runs import ToneEmbedder, use_quick_ears, use_tone_embedder
 
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.runs.integrity import check_files, record
@@ -35,7 +35,10 @@ def finished(backbone, concept, blank_folder, tmp_path_factory):
     def again():
         return run_setup(lab, concept, load_setup("TI", "BL"), 0, messages.append), messages
 
-    return again
+    with pytest.MonkeyPatch.context() as patch:
+        use_quick_ears(patch)
+        use_tone_embedder(patch)
+        yield again
 
 
 VARYING = ("run.json", "cost.json")  # they hold times

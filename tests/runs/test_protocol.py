@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from results_runs import ToneEmbedder, use_quick_ears
+from results_runs import ToneEmbedder, use_quick_ears, use_tone_embedder
 
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.concepts import load_concept
@@ -32,6 +32,7 @@ def setups_of(method, names):
 @pytest.fixture
 def lab(backbone, profile, tmp_path, monkeypatch):
     use_quick_ears(monkeypatch)
+    use_tone_embedder(monkeypatch)  # the second embedder
     methods = {**profile.methods, "TI": {**profile.methods["TI"], "checkpoint_every": 1}}
     return Lab(
         replace(profile, methods=methods), backbone, ToneEmbedder("clap:tones"), Place(tmp_path / "runs", profile.name)
