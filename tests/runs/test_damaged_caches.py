@@ -38,7 +38,7 @@ def test_a_name_that_leads_out_of_its_folder_is_refused_and_fails_the_run(study,
     with pytest.raises(ValueError, match="leads out of"):
         below("runs", name)
     listing = clip(study, file="clips.csv")
-    listing.write_text(listing.read_text().replace("reconstruction-0.flac", name))
+    listing.write_text(listing.read_text().replace("reconstruction-0.wav", name))
     record(listing.parents[1], "clips/clips.csv")
     row = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert row["status"].item() == "failed" and "leads out of" in row["note"].item()
