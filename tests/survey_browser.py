@@ -1,8 +1,9 @@
-"""A headless Chromium that is installed already, for tests of pages."""
+"""A headless Chromium that is installed already, and the rules of axe-core, for tests of pages."""
 
 import contextlib
 import os
 import shutil
+import subprocess
 
 import pytest
 
@@ -10,6 +11,7 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
+AXE = "axe-core@4.10.3"  # accessibility rules, MPL-2.0; fetched, since they are not part of this project
 
 
 def chromium_path():
@@ -37,3 +39,18 @@ def browser():
             yield chromium
         finally:
             chromium.close()
+
+
+def axe_source(folder):
+    """The script of axe-core, from npm; without npm or its registry the test is skipped."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("no npm on this machine; install it (apt install npm) to test pages with axe-core")
+    quiet = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=20000"]
+    try:
+        done = subprocess.run([npm, "install", *quiet, "--prefix", folder, AXE], capture_output=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"npm could not fetch {AXE} in 60 s")
+    if done.returncode:
+        pytest.skip(f"npm could not fetch {AXE}: {done.stderr.decode(errors='replace').strip()[:200]}")
+    return (folder / "node_modules" / "axe-core" / "axe.min.js").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
 from tmp_utils.runs.place import Place
+from tmp_utils.survey.headphones import trials
 
 PROFILE = "smoke"
 
@@ -52,3 +53,8 @@ def make_runs(tmp_path, variants=("DB-BL", "TI-BL"), names=("lute", "gong"), **k
         for v, variant in enumerate(variants):
             make_run(tmp_path / "runs", name, variant, hz=400 + 90 * c + 200 * v, **kwargs)
     return tmp_path / "runs", concepts
+
+
+def right_answers(code, number=0):
+    """Of a participant's round of the headphone test: where the quiet tone is."""
+    return [order.index("q") for order in trials(code, number)]

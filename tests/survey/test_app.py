@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from survey_runs import PROFILE, make_runs
+from survey_runs import PROFILE, make_runs, right_answers
 
 pytest.importorskip("httpx", reason="an HTTP client, to be the participants")
 pytest.importorskip("uvicorn", reason="the page needs the survey extra")
@@ -20,7 +20,7 @@ from tmp_utils.survey.about import TEMPLATE, About, load_about
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.doors import HEADERS
 from tmp_utils.survey.pairs import build_questionnaire
-from tmp_utils.survey.session import Rules, Sessions
+from tmp_utils.survey.session import Rules
 from tmp_utils.survey.store import Store
 
 QUICK = Rules(required_s=0.02, tolerance_s=0.0)
@@ -49,10 +49,9 @@ def served(questionnaire, tmp_path):
 
 
 def begin(client, questionnaire, **start):
-    """A participant's state after the volume check."""
+    """A participant's state after the headphone test."""
     code = client.post("/api/start", json={"consent": True, **start}).json()["code"]
-    beeps = Sessions(questionnaire, None)._beeps(code)
-    return client.post("/api/check", json={"code": code, "device": "earbuds", "beeps": beeps}).json()
+    return client.post("/api/check", json={"code": code, "device": "earbuds", "answers": right_answers(code)}).json()
 
 
 def take(client, questionnaire, n_answers=100, **start):
@@ -241,6 +240,8 @@ def test_requests_that_do_not_arrive_whole_are_dropped(served, monkeypatch, text
 def test_a_public_link_needs_everything_that_participants_must_be_told(questionnaire, tmp_path):
     with pytest.raises(ValueError, match=r"Not filled in: responsible, purpose, retention, withdrawal, contact"):
         serve(questionnaire.folder, tmp_path / "a.sqlite", share=True, block=False)
+    with pytest.raises(ValueError, match="not ready to be sent"):
+        serve(questionnaire.folder, tmp_path / "a.sqlite", host="0.0.0.0", block=False)
     assert load_about(TEMPLATE).unfinished == ["responsible", "purpose", "retention", "withdrawal", "contact"]
     filled = re.sub(r"<[^>]*>", "something", TEMPLATE.read_text().split("\n\n", 1)[1])
     (tmp_path / "about.toml").write_text(filled)

@@ -184,7 +184,7 @@ def test_a_file_outside_the_questionnaire_s_clips_is_refused_also_where_the_vers
 
 def _name_file(content, place, name):
     if place == "check":
-        content["checks"]["3"] = name
+        content["headphones"]["apq"] = name
     else:
         (content["practice"] if place == "practice" else content["questions"][0])["files"]["first"] = name
 
@@ -204,7 +204,7 @@ def _name_file(content, place, name):
         (lambda c: c["questions"].append(c["questions"][0]), "questions r01 are in it twice"),
         (lambda c: c["questions"][0]["files"].pop("first"), r"question r01 has files of \['reference', 'second'\]"),
         (lambda c: c.update(questions=[]), "no questions of kind editability and reconstruction"),
-        (lambda c: c.update(checks={}), "checks is empty"),
+        (lambda c: c["headphones"].pop("paq"), "headphones has apq, aqp, pqa, qap, qpa; expected apq"),
         (lambda c: c.update(about={"contact": 5}), "about.contact = 5"),
         (lambda c: c.clear(), "version = None; expected a valid string"),
     ],
@@ -216,7 +216,8 @@ def test_values_that_cannot_be_name_the_file_the_field_and_what_is_allowed(copy,
 
 def test_a_questionnaire_of_an_earlier_version_is_read(copy):
     def as_before(content):
-        del content["practice"], content["about"]
+        del content["practice"], content["about"], content["headphones"]
+        content["checks"] = {"3": content["questions"][0]["files"]["first"]}
         content["contact"] = "you@there.org"
 
     questionnaire = load_questionnaire(copy(as_before))

@@ -7,15 +7,16 @@ import sqlite3
 import threading
 
 import pytest
-from survey_runs import PROFILE, make_runs
+from survey_runs import PROFILE, make_runs, right_answers
 
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import About
 from tmp_utils.survey.analysis import read_answers
+from tmp_utils.survey.codes import tidy_code
 from tmp_utils.survey.notebook import NotebookSession
 from tmp_utils.survey.pairs import build_questionnaire
 from tmp_utils.survey.session import Refused, Rules, Sessions
-from tmp_utils.survey.store import COLUMNS, Store, tidy_code
+from tmp_utils.survey.store import COLUMNS, Store
 
 HOSTILE = [
     *(None, True, -1, 10**30, math.nan, [], {}, "", " ", "A' OR 1=1 --", "'; DROP TABLE answers; --"),
@@ -61,7 +62,7 @@ def sessions(questionnaire, clock, tmp_path):
 
 def enter(sessions):
     code = sessions.start(True)["code"]
-    return sessions.check(code, "headphones", sessions._beeps(code))
+    return sessions.check(code, "headphones", right_answers(code))
 
 
 def load(sessions, code, position, slot, share=1.0):
@@ -97,11 +98,9 @@ def test_steps_cannot_be_skipped(sessions):
         with pytest.raises(Refused, match="agree first"):
             sessions.start(consent)
     code = sessions.start(True)["code"]
-    with pytest.raises(Refused, match="volume check first"):
+    with pytest.raises(Refused, match="headphone test first"):
         sessions.clip(code, 0, "a")
-    with pytest.raises(Refused, match="not the number of beeps"):
-        sessions.check(code, "earbuds", 7)
-    state = sessions.check(code, "earbuds", sessions._beeps(code))
+    state = sessions.check(code, "earbuds", right_answers(code))
     with pytest.raises(Refused, match="no such question"):
         sessions.clip(code, 1, "a")
     with pytest.raises(Refused, match="not been loaded"):
@@ -274,7 +273,7 @@ def test_the_end_asks_about_training_once_keeps_a_comment_and_gives_the_completi
     sessions = sessions_of(with_practice, tmp_path / "a.sqlite", required_s=0.5, tolerance_s=0.1)
     state = sessions.start(True, recruitment={"PROLIFIC_PID": "5f3", "IP": "10.0.0.1"})
     code = state["code"]
-    state = sessions.check(code, "headphones", sessions._beeps(code))
+    state = sessions.check(code, "headphones", right_answers(code))
     with pytest.raises(Refused, match="answer all questions first"):
         sessions.finish(code, "none", "")
     while state["stage"] == "question":
@@ -358,7 +357,7 @@ def test_with_invitations_each_link_starts_one_participant_and_finds_them_again(
             sessions.start(True, wrong)
         assert refusal.value.status == 403
     code = sessions.start(True, first)["code"]
-    state = sessions.check(code, "earbuds", sessions._beeps(code))
+    state = sessions.check(code, "earbuds", right_answers(code))
     again = Sessions(questionnaire, Store(questionnaire, store.path), sessions.rules, clock=sessions.clock)
     assert again.start(True, first) == state and again.start(True, second)["code"] != code
     assert [state for _, state in store.invitations()] == ["started", "started", "unused"]
@@ -387,7 +386,7 @@ def test_a_participant_who_withdraws_is_deleted_and_their_link_is_used_up(sessio
     sessions.store.invite(2)
     (name, _), (other, _) = sessions.store.invitations()
     code = sessions.start(True, name)["code"]
-    state = sessions.check(code, "earbuds", sessions._beeps(code))
+    state = sessions.check(code, "earbuds", right_answers(code))
     hear(sessions, state)
     sessions.answer(code, 0, "A")
     sessions.start(True, other)
@@ -417,7 +416,12 @@ def test_a_notebook_session_runs_through_its_buttons_and_times_listening(questio
     assert "agree" in session.message.value
     session.body.children[-2].value = True
     buttons()["Start"].click()
-    buttons()[str(session.sessions._beeps(session.state["code"]))].click()
+    for wrong in (True, False):  # a round is failed, and the next is passed
+        answers = right_answers(session.state["code"], session.state["round"])
+        for answer in answers:
+            buttons()["Play the tones"].click()
+            buttons()[("First", "Second", "Third")[(answer + wrong) % 3]].click()
+        assert ("Too few answers" in session.message.value) == wrong
     buttons()["Clip A"].click()
     assert "Please listen" in session.message.value
     while session.state["stage"] == "question":

@@ -12,10 +12,11 @@ from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import About, load_about
 from tmp_utils.survey.app import serve
+from tmp_utils.survey.codes import tidy_code
 from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_questionnaire
 from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
 from tmp_utils.survey.session import Rules
-from tmp_utils.survey.store import Store, tidy_code
+from tmp_utils.survey.store import Store
 
 DECIDING = ("variants", "n_per_kind", "seed")  # with about and contact, the options that make it another questionnaire
 

@@ -6,9 +6,14 @@ four (section 4, Human Preference Questionnaire). A table of answers has one row
 
 about     : what participants are told before they agree, and what they get at the end.
 questions : a questionnaire as it lies in its folder, and each participant's order and sides.
-pairs     : runs -> questionnaire (pairs of clips at one loudness, practice, catch trials, volume check).
+pairs     : runs -> questionnaire (pairs of clips, practice, catch trials, headphone test).
+stimuli   : clips at one loudness, and the foils of catch trials.
+headphones: a test that loudspeakers fail.
+codes     : participants' codes.
 store     : answers in SQLite, one row at each click; CSV out.
-session   : what a participant may do next, and whether the clips were listened to.
+limits    : how many can start from one place.
+listening : what counts as heard.
+session   : what a participant may do next, from consent to thanks.
 app       : the page for remote listeners (`python -m tmp_utils survey`).
 doors     : what the page's server refuses, and how it sends clips.
 notebook  : the same session in a notebook.

@@ -5,6 +5,7 @@ placeholder that nobody has filled in yet.
 
 About      : responsible body, purpose, retention, withdrawal, contact; completion code and return address.
 load_about : TOML file -> About.
+consent    : what participants agree to.
 """
 
 import re
@@ -20,6 +21,14 @@ from tmp_utils.inputs.tables import read_toml, validate
 
 TEMPLATE = DATA_DIR / "survey" / "about.toml"
 NEEDED = ("responsible", "purpose", "retention", "withdrawal", "contact")
+CONSENT = (
+    "You will hear short pieces of sound made by computer programs, and say which of two fits better. "
+    "There are {n} questions; they take about {minutes} minutes. You need headphones or earbuds.",
+    "We store your answers, when you gave them, how long you listened, what you listened with and your musical "
+    "training, under a random code. We do not ask who you are, and store no name, address or device identifier.",
+    "Taking part is voluntary. You can stop at any time by closing the page, and come back with your code.",
+)
+RECRUITED = "The page's address holds {names} from the site that sent you here. We store that with your answers."
 PLACEHOLDER = re.compile(r"<[^>]*>")
 STRICT = ConfigDict(extra="forbid", str_strip_whitespace=True, arbitrary_types_allowed=True)
 Text = Annotated[str, Field(max_length=2000)]
@@ -63,3 +72,9 @@ def load_about(path: str | Path) -> About:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file. Copy {TEMPLATE} and fill it in.")
     return validate(About, read_toml(path), str(path))
+
+
+def consent(n: int, minutes: int, about: About) -> tuple[str, ...]:
+    """What participants agree to: paragraphs, for `n` questions that take so many minutes."""
+    recruited = [RECRUITED.format(names=", ".join(about.recruitment))] if about.recruitment else []
+    return (CONSENT[0].format(n=n, minutes=minutes), CONSENT[1], *recruited, *CONSENT[2:])

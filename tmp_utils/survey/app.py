@@ -43,6 +43,7 @@ PAGE_FILES = {"/": ("index.html", "html"), "/page.css": ("page.css", "css"), "/p
 FIRST_PORT, N_PORTS = 7860, 100
 MAX_BODY_BYTES, MAX_CLOSING_BYTES = 2000, 8000  # the second holds a comment
 START_S = 10.0
+LOCAL = ("127.0.0.1", "localhost", "::1")
 NO_LINK = (
     "there is no public link, because Gradio's server could not be reached ({error}). Check the network and try again. "
     "Without --share the page is served on this machine, and with --host 0.0.0.0 in your own network."
@@ -61,16 +62,16 @@ def create_app(sessions: Sessions) -> Doors:
         return _post(name, lambda body, _: method(*(body.get(key) for key in keys)), max_bytes)
 
     def clip(code: str, position: str, slot: str) -> Delivery:
-        return sessions.clip(code, int(position) if position.isdecimal() and len(position) < 9 else None, slot)
+        return sessions.clip(code, _number(position), slot)
 
     routes = [
         *(Route(url, functools.partial(_page_file, PAGE / name, kind)) for url, (name, kind) in PAGE_FILES.items()),
         _get("/api/study", lambda: _about(sessions)),
-        _get("/check/{code}", sessions.check_clip),
+        _get("/check/{code}/{trial}", lambda code, trial: sessions.check_clip(code, _number(trial))),
         _get("/clip/{code}/{position}/{slot}", clip),
         _post("start", start),
         step("state", "code"),
-        step("check", "code", "device", "beeps"),
+        step("check", "code", "device", "answers"),
         step("listen", "code", "position", "slot", "playing"),
         step("answer", "code", "position", "choice"),
         step("finish", "code", "training", "comment", max_bytes=MAX_CLOSING_BYTES),
@@ -126,13 +127,14 @@ def serve(
 
     Raises
     ------
-    ValueError : `share` is set, and the questionnaire does not say who runs the study and whom to write to.
+    ValueError : others could open the page (`share`, or `host` is not this machine), and the questionnaire does not
+        say who runs the study, what for, and whom to write to; or it has no headphone test.
     OSError : the port is taken, or there is no public link.
     """
     questionnaire = load_questionnaire(folder)
-    if share and (unfinished := questionnaire.about.unfinished):
+    if (share or host not in LOCAL) and (unfinished := questionnaire.about.unfinished):
         raise ValueError(
-            f"{questionnaire.folder}: not ready to share, because participants must be told who runs the study. Not "
+            f"{questionnaire.folder}: not ready to be sent, because participants must be told who runs the study. Not "
             f"filled in: {', '.join(unfinished)}. Copy data/survey/about.toml, fill it in, and build with --about FILE."
         )
     store = Store(questionnaire, answers)
@@ -204,7 +206,12 @@ def _about(sessions: Sessions) -> dict:
         "recruitment": list(questionnaire.about.recruitment),
         "training": list(TRAINING),
         "total": len(questionnaire.questions),
+        "unfinished": questionnaire.about.unfinished,
     }
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 9 else None
 
 
 async def _page_file(path: Path, kind: str, _request: Request) -> Response:

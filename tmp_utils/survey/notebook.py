@@ -17,7 +17,9 @@ from tmp_utils.survey.session import DEVICES, TRAINING, Delivery, Refused, Rules
 from tmp_utils.survey.store import Store
 
 NAMES = {"reference": "Play reference", "a": "Play clip A", "b": "Play clip B"}
+TONES = ("First", "Second", "Third")
 ANSWERS = {"A": "Clip A", "B": "Clip B", "None": "Neither fits", "Cannot decide": "Cannot decide"}
+FAILED = "The test did not work with what you listen with, so you cannot take part now. Thank you for trying."
 
 
 class NotebookSession:
@@ -47,6 +49,7 @@ class NotebookSession:
         self.body = ipywidgets.VBox([])
         self.widget = ipywidgets.VBox([self.body, self.player, self.message])
         self.state: dict = {"stage": "consent"}
+        self.device, self.softest = DEVICES[0], []  # of a round of the headphone test
         if code is None:
             self._show()
         else:
@@ -84,15 +87,27 @@ class NotebookSession:
         return [*(self._html(text) for text in texts if text), agree, start]
 
     def _check(self) -> list:
-        code = self.state["code"]
-        device = self._widgets.RadioButtons(options=DEVICES, description="I use")
-        play = self._button("Play the beeps", lambda: self._play(self.sessions.check_clip(code)))
-        text = "Turn it up until you hear the softest beep. How many are there?"
-        counts = [
-            self._button(str(n), lambda n=n: self._step(self.sessions.check, code, device.value, n))
-            for n in range(2, 7)
-        ]
-        return [self._html(f"Your code: {code}"), device, play, self._html(text), self._widgets.HBox(counts)]
+        state, k = self.state, len(self.softest)
+        device = self._widgets.RadioButtons(options=DEVICES, value=self.device, description="I use")
+        device.observe(lambda change: setattr(self, "device", change["new"]), "value")
+        trial = state["round"] * state["trials"] + k
+        play = self._button("Play the tones", lambda: self._play(self.sessions.check_clip(state["code"], trial)))
+        text = f"Sound {k + 1} of {state['trials']}. Play it, and set a comfortable volume. Which tone is the softest?"
+        tones = [self._button(name, lambda tone=tone: self._softest(tone)) for tone, name in enumerate(TONES)]
+        code = f"Your code: {state['code']}. You need headphones or earbuds."
+        return [self._html(code), device, self._html(text), play, self._widgets.HBox(tones)]
+
+    def _softest(self, tone: int) -> None:
+        """Take the answer to a trial, and send all after the last."""
+        self.softest.append(tone)
+        if len(self.softest) == self.state["trials"]:
+            answers, self.softest = self.softest, []
+            self._step(self.sessions.check, self.state["code"], self.device, answers)
+            self.state = self.sessions.state(self.state["code"])
+        self._show()
+
+    def _failed(self) -> list:
+        return [self._html(FAILED)]
 
     def _question(self) -> list:
         state = self.state

@@ -1,11 +1,10 @@
 """From runs to a questionnaire: which clips are compared, and how they are made to sound alike.
 
 Conventions: two clips are a pair if two variants made them for the same concept, seed, prompt and index.
-Every clip of a questionnaire is mono, 16 kHz, 16-bit wav, at -23 LUFS (EBU R 128), with the same fades; the clips of
-a question last equally long. A question whose clips would clip at -23 LUFS is lowered as a whole.
+Every clip of a questionnaire is mono, 16 kHz, 16-bit wav, and made like the others of its question (`stimuli`).
 
 find_pairs          : every pair that the runs of a profile hold.
-build_questionnaire : pairs -> a questionnaire with practice, catch trials and volume checks.
+build_questionnaire : pairs -> a questionnaire with practice, catch trials and a headphone test.
 """
 
 import hashlib
@@ -19,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.files import below, explain_os_errors, write_json
-from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, match_loudness, save_clip
+from tmp_utils.files import below, explain_os_errors, write_bytes, write_json
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, save_clip
 from tmp_utils.inputs.concepts import Concept, load_concept
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.runs.clips import LISTING, read_listing
@@ -28,7 +27,8 @@ from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.integrity import check_files
 from tmp_utils.runs.place import Place
-from tmp_utils.survey.about import About
+from tmp_utils.survey.about import About, consent
+from tmp_utils.survey.headphones import ORDERS, tones, wav
 from tmp_utils.survey.questions import (
     CORRECT,
     FOIL,
@@ -41,22 +41,11 @@ from tmp_utils.survey.questions import (
     questionnaire_content,
     survey_dir,
 )
+from tmp_utils.survey.stimuli import alike, pink_noise
 
 VARIANTS = ("DB-BL", "TI-BL")  # the paper's comparison
 N_PER_KIND = 10  # the paper's: half of 20 questions
-LEVEL_LUFS = -23.0
-PEAK = 0.98  # the highest sample that any clip of a questionnaire may have
-FADE_S = 0.02
-BEEPS = (3, 4, 5)
 KEYS = ["concept", "class_noun", "seed", "kind", "family", "prompt_id", "index"]
-CONSENT = (
-    "You will hear short pieces of sound made by computer programs, and say which of two fits better. "
-    "There are {n} questions; they take about {minutes} minutes.",
-    "We store your answers, when you gave them, how long you listened, what you listened with and your musical "
-    "training, under a random code. We do not ask who you are, and store no name, address or device identifier.",
-    "Taking part is voluntary. You can stop at any time by closing the page, and come back with your code.",
-)
-RECRUITED = "The page's address holds {names} from the site that sent you here. We store that with your answers."
 
 
 def find_pairs(place: Place, variants: Sequence[str] = VARIANTS) -> pd.DataFrame:
@@ -130,8 +119,8 @@ def build_questionnaire(
             seed=seed,
             variants=tuple(variants),
             questions=tuple(questions),
-            checks={n: maker.save(_beeps(n), f"beeps/{n}") for n in BEEPS},
-            consent=_consent(questions, about),
+            headphones={order: maker.save_tones(order) for order in ORDERS},
+            consent=consent(len(questions), _minutes(questions), about),
             left_out=tuple(maker.left_out),
             about=about,
             practice=maker.practice(),
@@ -152,10 +141,8 @@ def build_questionnaire(
     return load_questionnaire(final)
 
 
-def _consent(questions: Sequence[Question], about: About) -> tuple[str, ...]:
-    minutes = 1 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)
-    recruited = [RECRUITED.format(names=", ".join(about.recruitment))] if about.recruitment else []
-    return (CONSENT[0].format(n=len(questions), minutes=minutes), CONSENT[1], *recruited, *CONSENT[2:])
+def _minutes(questions: Sequence[Question]) -> int:
+    return 2 + round(sum(2 * q.duration_s + q.reference_s + 4 for q in questions) / 60)
 
 
 def _run_clips(folder: Path) -> pd.DataFrame:
@@ -235,14 +222,14 @@ class _Maker:
 
     def catch_trials(self) -> list[Question]:
         """One question of either kind with only one right answer: the concept itself, or hiss."""
-        rest, hiss = sorted(self.used), _pink_noise(self.seed)
+        rest, hiss = sorted(self.used), pink_noise(self.seed)
         return [
             self.sure(f"c{k + 1:02d}", kind, rest[k % len(rest)], hiss, "pink noise") for k, kind in enumerate(KINDS)
         ]
 
     def practice(self) -> Question:
-        """A question that shows how the page works: the reference itself, or the beeps of the volume check."""
-        return self.sure("p01", KINDS[0], sorted(self.used)[-1], _beeps(max(BEEPS)), "beeps")
+        """A question that shows how the page works: the reference itself, or tones."""
+        return self.sure("p01", KINDS[0], sorted(self.used)[-1], tones("ppp")[:, 0], "tones")
 
     def sure(self, question_id: str, kind: str, name: str, foil: np.ndarray, source: str) -> Question:
         """Make a question with only one right answer, the concept's own recording."""
@@ -264,17 +251,11 @@ class _Maker:
 
     def finished(self, question_id: str, clips: dict, sources: dict, **names) -> Question:
         """Make clips of one question alike, write them, and return the question."""
-        n = min(len(clips["first"]), len(clips["second"]))
-        level_lufs = LEVEL_LUFS
-        alike = {role: match_loudness(_faded(clip[:n]), level_lufs) for role, clip in clips.items()}
-        peak = max(float(np.abs(clip).max()) for clip in alike.values())
-        if peak > PEAK:
-            level_lufs += 20 * np.log10(PEAK / peak)
-            alike = {role: clip * np.float32(PEAK / peak) for role, clip in alike.items()}
-        files = {role: self.save(clip, f"{question_id}/{role}") for role, clip in alike.items()}
+        made, level_lufs = alike(clips)
+        files = {role: self.save(clip, f"{question_id}/{role}") for role, clip in made.items()}
         numbers = {
-            "duration_s": round(n / RATE_HZ, 3),
-            "reference_s": round(len(alike.get("reference", ())) / RATE_HZ, 3),
+            "duration_s": round(len(made["first"]) / RATE_HZ, 3),
+            "reference_s": round(len(made.get("reference", ())) / RATE_HZ, 3),
             "level_lufs": round(level_lufs, 2),
         }
         return Question(id=question_id, files=files, sources=sources, **numbers, **names)
@@ -283,6 +264,12 @@ class _Maker:
         """Write a clip under a name that says nothing."""
         token = hashlib.sha256(f"{self.seed}/{name}/".encode() + clip.tobytes()).hexdigest()[:20]
         return save_clip(self.folder / f"{token}.wav", clip).name
+
+    def save_tones(self, order: str) -> str:
+        """Write one sound of the headphone test, likewise."""
+        data = wav(order)
+        token = hashlib.sha256(f"{self.seed}/headphones/".encode() + data).hexdigest()[:20]
+        return write_bytes(self.folder / f"{token}.wav", data).name
 
     def concept(self, name: str) -> Concept:
         if name not in self.concepts:
@@ -310,27 +297,3 @@ def _template(prompt_id: str) -> str:
         if prompt.id == prompt_id:
             return prompt.template
     raise ValueError(f'prompt "{prompt_id}" is not an editability prompt of data/prompts.csv')
-
-
-def _faded(clip: np.ndarray) -> np.ndarray:
-    ramp = np.sin(np.linspace(0, np.pi / 2, round(FADE_S * RATE_HZ), dtype=np.float32)) ** 2
-    clip = clip.copy()
-    clip[: len(ramp)] *= ramp
-    clip[-len(ramp) :] *= ramp[::-1]
-    return clip
-
-
-def _pink_noise(seed: int) -> np.ndarray:
-    """float32 (163840,): noise with equal power in every octave."""
-    spectrum = np.fft.rfft(np.random.default_rng(seed).normal(size=round(CLIP_S * RATE_HZ)))
-    clip = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)))
-    return (0.1 * clip / np.abs(clip).max()).astype(np.float32)
-
-
-def _beeps(n: int, level: float = 0.1) -> np.ndarray:
-    """float32: `n` beeps of 1 kHz, each 6 dB softer than the one before; equally long for every `n`."""
-    time_s = np.arange(round(0.3 * RATE_HZ)) / RATE_HZ
-    beep = _faded(np.sin(2 * np.pi * 1000 * time_s).astype(np.float32))
-    gap = np.zeros(round(0.4 * RATE_HZ), dtype=np.float32)
-    sound = np.concatenate([part for k in range(n) for part in (level * 0.5**k * beep, gap)])
-    return fit_length(sound, max(BEEPS) * (len(beep) + len(gap)))

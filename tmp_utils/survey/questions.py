@@ -14,7 +14,7 @@ Placement, plan : one participant's order and sides, drawn from their code.
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +26,7 @@ from tmp_utils.files import below, plain
 from tmp_utils.inputs.tables import validate
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import STRICT, About
+from tmp_utils.survey.headphones import ORDERS
 
 KINDS = ("reconstruction", "editability")
 CHOICES = ("A", "B", "None", "Cannot decide")
@@ -83,7 +84,7 @@ class Questionnaire:
     """A listening study.
 
     consent : paragraphs that a participant agrees to; about : who runs the study, and the rest of what they read.
-    checks : file of each volume check, by how many beeps it has.
+    headphones : file of each sound of the headphone test, by its order; none in questionnaires of earlier versions.
     left_out : pairs that could not be used, and why.
     practice : a question that comes first and does not count; None in questionnaires of earlier versions.
     """
@@ -93,11 +94,11 @@ class Questionnaire:
     seed: int
     variants: tuple[str, ...]
     questions: tuple[Question, ...]
-    checks: dict[int, str]
     consent: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     about: About = About()
     practice: Question | None = None
+    headphones: dict[Literal[ORDERS], str] = field(default_factory=dict)
 
     def question(self, question_id: str) -> Question:
         """The question of that id."""
@@ -182,11 +183,12 @@ def load_questionnaire(folder: str | Path) -> Questionnaire:
     fields = {"folder": folder, "version": version, **content}
     if "contact" in fields:  # as earlier versions wrote it
         fields["about"] = {"contact": fields.pop("contact")}
+    fields.pop("checks", None)  # of an earlier version, which had a volume check and no headphone test
     questionnaire = validate(Questionnaire, fields, str(path))
     _check_whole(questionnaire, path)
     files = {name for question in questionnaire.all_questions() for name in question.files.values()}
     try:
-        clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.checks.values()})]
+        clips = [questionnaire.clip(name) for name in sorted({*files, *questionnaire.headphones.values()})]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if missing := [clip for clip in clips if not clip.is_file()]:
@@ -211,8 +213,8 @@ def _check_whole(questionnaire: Questionnaire, path: Path) -> None:
         roles = {"first", "second", *(["reference"] if question.kind == "reconstruction" else [])}
         if set(question.files) != roles:
             faults.append(f"question {question.id} has files of {sorted(question.files)}; expected {sorted(roles)}")
-    if not questionnaire.checks:
-        faults.append("checks is empty; expected the file of at least one volume check")
+    if questionnaire.headphones and set(questionnaire.headphones) != set(ORDERS):
+        faults.append(f"headphones has {', '.join(questionnaire.headphones)}; expected {', '.join(ORDERS)}")
     if faults:
         raise ValueError(f"{path}: {'; '.join(faults)}. Build the questionnaire again.")
 

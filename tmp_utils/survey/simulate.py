@@ -77,7 +77,7 @@ def example_questions(variants: Sequence[str] = ("DB-BL", "TI-BL"), n_per_kind: 
         words = fill(reconstruction_prompt().template, concepts[0].class_noun) if kind == "editability" else ""
         names = (f"c{len(questions) // n_per_kind:02d}", kind, True, concepts[0].name, "catch", words, CORRECT, FOIL)
         questions.append(_without_clips(names))
-    return Questionnaire(Path(), EXAMPLE_VERSION, 0, tuple(variants), tuple(questions), checks={}, consent=())
+    return Questionnaire(Path(), EXAMPLE_VERSION, 0, tuple(variants), tuple(questions), consent=())
 
 
 def _without_clips(names: tuple) -> Question:

@@ -6,12 +6,10 @@ question is stored like any other, so that it survives a restart, and is left ou
 
 Store    : participants, answers and invitations of one questionnaire.
 COLUMNS  : the columns of exported answers; PARTICIPANT_COLUMNS those of exported participants.
-new_code, tidy_code : a participant's code, made and as typed.
 """
 
 import contextlib
 import json
-import re
 import secrets
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -22,10 +20,9 @@ import pandas as pd
 
 from tmp_utils import __version__
 from tmp_utils.files import write_csv
+from tmp_utils.survey.codes import new_code
 from tmp_utils.survey.questions import Placement, Questionnaire, plan
 
-ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that reads like another character
-CODE_CHARS = 10
 BUSY_S = 15.0
 COLUMNS = (
     *("participant", "question", "position", "kind", "catch", "concept", "prompt_id", "prompt"),
@@ -60,22 +57,6 @@ CREATE TABLE IF NOT EXISTS invitations (invitation TEXT PRIMARY KEY, participant
 
 class AlreadyAnswered(ValueError):
     """A second answer of one participant to one question; the first stands."""
-
-
-def new_code() -> str:
-    """A random participant code of 49 bits, such as "K7QF3-MX2AB"."""
-    return _grouped("".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARS)))
-
-
-def tidy_code(typed: str) -> str | None:
-    """The code that was meant by what was typed, or None if it cannot be one."""
-    letters = re.sub(r"[\s-]", "", typed.upper()) if len(typed) <= 4 * CODE_CHARS else ""
-    valid = len(letters) == CODE_CHARS and set(letters) <= set(ALPHABET)
-    return _grouped(letters) if valid else None
-
-
-def _grouped(letters: str) -> str:
-    return f"{letters[: CODE_CHARS // 2]}-{letters[CODE_CHARS // 2 :]}"
 
 
 def now_utc() -> str:
@@ -236,7 +217,7 @@ class Store:
         return n
 
     def check(self, code: str, device: str, passed: bool) -> None:
-        """Store one attempt at the volume check."""
+        """Store one round of the headphone test."""
         update = (
             "UPDATE participants SET device = ?, check_attempts = check_attempts + 1, "
             "checked_utc = COALESCE(checked_utc, ?) WHERE participant = ?"

@@ -19,6 +19,8 @@ const address = new URLSearchParams(location.search); // an invitation, or what 
 let about = {};
 let state = {};
 let players = {}; // slot -> { audio, button }
+let pairTime = 0; // where clips A and B of a question are, in seconds
+let softest = []; // answers to the headphone test's sounds so far
 let busy = false;
 let reports = Promise.resolve(); // reports of players go out one after the other
 
@@ -50,14 +52,14 @@ async function step(path, body) {
     show(next);
   } catch (error) {
     notify(error.message);
-    if (path === "api/answer" && error.status === 409) show(await request("api/state", { code: state.code }).catch(() => state));
+    if (["api/answer", "api/check"].includes(path) && error.status === 409) show(await request("api/state", { code: state.code }).catch(() => state));
   } finally {
     busy = false;
   }
 }
 
 function show(next) {
-  const same = next.stage === state.stage && next.position === state.position && next.code === state.code;
+  const same = ["stage", "position", "code", "round"].every((name) => next[name] === state[name]);
   state = next;
   if (next.code) {
     remember(next.code);
@@ -66,7 +68,7 @@ function show(next) {
   }
   if (same) return refresh();
   for (const section of document.querySelectorAll("section")) section.hidden = section.id !== (next.stage || "welcome");
-  stopAll();
+  release();
   if (next.stage === "check") showCheck();
   if (next.stage === "question") showQuestion();
   if (next.stage === "closing") showClosing();
@@ -93,17 +95,31 @@ function button(text, onClick) {
 }
 
 function showCheck() {
-  const audio = new Audio(`check/${state.code}`);
-  const play = byId("beeps");
-  play.onclick = () => { audio.currentTime = 0; audio.play().catch(cannotPlay); };
-  audio.onplaying = () => { play.classList.add("playing"); notify(""); };
-  audio.onpause = audio.onended = () => play.classList.remove("playing");
-  players = { beeps: { audio, button: play } };
-  byId("counts").replaceChildren(...[2, 3, 4, 5, 6].map((n) => button(String(n), () => {
+  softest = [];
+  byId("softest").replaceChildren(...["First", "Second", "Third"].map((name, tone) => button(name, () => {
     const device = document.querySelector("input[name=device]:checked");
     if (!device) return notify("Please say what you listen with first.");
-    step("api/check", { code: state.code, device: device.value, beeps: n });
+    if (!players.tones.heard) return notify("Please play the three tones first.");
+    softest.push(tone);
+    if (softest.length < state.trials) return showTrial();
+    const answers = softest;
+    softest = [];
+    step("api/check", { code: state.code, device: device.value, answers }).then(() => state.stage === "check" && showTrial());
   })));
+  showTrial();
+}
+
+function showTrial() {
+  release();
+  const again = state.round ? `, try ${state.round + 1} of ${state.rounds}` : "";
+  byId("trial").textContent = `Sound ${softest.length + 1} of ${state.trials}${again}`;
+  const audio = new Audio(`check/${state.code}/${state.round * state.trials + softest.length}`);
+  const play = byId("tones");
+  players = { tones: { audio, button: play, heard: false } };
+  play.onclick = () => { audio.currentTime = 0; audio.play().catch(cannotPlay); };
+  audio.onplaying = () => { play.classList.add("playing"); players.tones.heard = true; notify(""); };
+  audio.onpause = audio.onended = () => play.classList.remove("playing");
+  play.focus({ preventScroll: true });
 }
 
 function showQuestion() {
@@ -115,7 +131,7 @@ function showQuestion() {
   byId("wording").textContent = state.wording;
   byId("prompt").hidden = !state.prompt;
   byId("prompt").textContent = state.prompt ? `“${state.prompt}”` : "";
-  players = {};
+  setPairTime(0);
   byId("players").replaceChildren(...state.slots.map(player));
   byId("answers").replaceChildren(...ANSWERS.map(([choice, text]) => {
     const node = button(text, () => answer(choice));
@@ -153,26 +169,34 @@ function player(slot) {
     span.className = part;
     node.append(span);
   }
-  const [fill, icon, name, heard] = node.children;
+  const [, icon, name, heard] = node.children;
   icon.setAttribute("aria-hidden", "true");
   name.textContent = `Play ${NAMES[slot].toLowerCase().replace(/ ([ab])$/, (m) => m.toUpperCase())}`;
   heard.textContent = "not heard yet";
-  let polled = 0;
+  let polled = 0, playedMs = 0, since = 0;
   node.addEventListener("click", () => {
     if (!audio.paused) return audio.pause();
     const other = { a: players.b, b: players.a }[slot]?.audio;
-    if (canSeek() && other && !other.paused) audio.currentTime = other.currentTime; // switch in the middle of a clip
+    if (other && !other.paused) pairTime = other.currentTime;
     stopAll();
+    if (other) audio.currentTime = pairTime; // A and B switch in the middle of a clip
     audio.play().catch(cannotPlay);
   });
-  audio.addEventListener("playing", () => { node.classList.add("playing"); report(slot, position, true); });
+  audio.addEventListener("playing", () => { since ||= Date.now(); node.classList.add("playing"); report(slot, position, true); });
   for (const event of ["pause", "ended"]) {
-    audio.addEventListener(event, () => { node.classList.remove("playing"); report(slot, position, false); });
+    audio.addEventListener(event, () => {
+      playedMs += since ? Date.now() - since : 0;
+      since = 0;
+      node.classList.remove("playing");
+      report(slot, position, false);
+    });
   }
+  audio.addEventListener("ended", () => { if (slot !== "reference") setPairTime(0); });
   audio.addEventListener("timeupdate", () => {
-    fill.style.width = `${(100 * audio.currentTime) / (audio.duration || 1)}%`;
-    if (slot !== "reference" && !audio.paused) byId("seek").querySelector("input").value = (1000 * audio.currentTime) / audio.duration;
-    const due = !audio.paused && audio.currentTime >= state.required_s[slot] && Date.now() - polled > POLL_MS;
+    if (slot === "reference") showShare(node, audio.currentTime / (audio.duration || 1));
+    else if (!audio.paused && !audio.ended) setPairTime(audio.currentTime, audio.duration);
+    const heardMs = playedMs + (since ? Date.now() - since : 0);
+    const due = !audio.paused && heardMs >= 1000 * state.required_s[slot] && Date.now() - polled > POLL_MS;
     if (due && isMissing(slot)) { polled = Date.now(); report(slot, position, true); }
   });
   audio.addEventListener("error", () => {
@@ -214,9 +238,15 @@ function isMissing(slot) {
   return state.missing.includes(slot);
 }
 
-// Until both clips were heard from their beginnings, each plays from there.
-function canSeek() {
-  return !isMissing("a") && !isMissing("b");
+function showShare(node, share) {
+  if (node) node.querySelector(".fill").style.width = `${100 * share}%`;
+}
+
+function setPairTime(seconds, duration) {
+  pairTime = seconds;
+  const share = seconds / (duration || 1);
+  byId("seek").querySelector("input").value = 1000 * share;
+  for (const slot of ["a", "b"]) showShare(players[slot]?.button, share);
 }
 
 function missingClips() {
@@ -229,7 +259,6 @@ function refresh() {
   for (const [slot, { button: node }] of Object.entries(players)) {
     node.querySelector(".heard").textContent = isMissing(slot) ? "not heard yet" : "heard";
   }
-  byId("seek").hidden = !canSeek();
   const ready = state.missing.length === 0;
   for (const node of byId("answers").children) node.setAttribute("aria-disabled", String(!ready));
   byId("status").textContent = ready ? "Your answer is stored when you choose it." : `Please listen to ${missingClips()}, then answer.`;
@@ -242,6 +271,16 @@ function answer(choice) {
 
 function stopAll() {
   for (const { audio } of Object.values(players)) audio.pause();
+}
+
+// A player that is not needed any more gives its connection back: browsers allow six.
+function release() {
+  stopAll();
+  for (const { audio } of Object.values(players)) {
+    audio.removeAttribute("src");
+    audio.load();
+  }
+  players = {};
 }
 
 function cannotPlay(error) {
@@ -260,7 +299,9 @@ byId("resume").addEventListener("submit", (event) => {
   step("api/state", { code: byId("typed").value });
 });
 byId("seek").addEventListener("input", (event) => {
-  for (const { audio } of [players.a, players.b]) audio.currentTime = (event.target.value / 1000) * (audio.duration || 0);
+  const { duration } = players.a.audio;
+  setPairTime((event.target.value / 1000) * (duration || 0), duration);
+  for (const { audio } of [players.a, players.b]) audio.currentTime = pairTime;
 });
 byId("finish").addEventListener("click", () => {
   const training = document.querySelector("input[name=training]:checked");
@@ -272,6 +313,7 @@ byId("finish").addEventListener("click", () => {
 async function welcomeBack(code) {
   const known = code && (await request("api/state", { code }).catch(() => null));
   if (!known) return;
+  if (known.stage === "failed") return show(known);
   byId("typed").value = code;
   byId("resume").querySelector("h2").textContent = known.stage === "done" ? "You have taken part already" : "Welcome back";
   byId("so-far").textContent = `You have answered ${known.answered} of ${known.total} questions.`;
@@ -289,5 +331,6 @@ request("api/study").then(async (study) => {
   const fields = Object.keys(ABOUT).filter((name) => about[name]);
   byId("about").replaceChildren(...fields.flatMap((name) => [element("dt", ABOUT[name]), element("dd", about[name])]));
   if (!address.has("invitation")) await welcomeBack(rememberedCode()); // an invitation finds its participant by itself
-  byId("welcome").hidden = false;
+  if (about.unfinished.length) notify(`This is a preview. Before the study is sent, its organiser has to fill in: ${about.unfinished.join(", ")}.`);
+  byId("welcome").hidden = state.stage !== undefined;
 }).catch((error) => notify(error.message));
