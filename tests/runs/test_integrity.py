@@ -80,7 +80,7 @@ def test_a_copy_with_other_times_is_whole_and_later_scores_are_entered(finished)
     (folder / "history.csv").touch()
     check_files(folder, "history.csv")
     assert "README.md" in json.loads((folder / "run.json").read_text())["files"], "the adapter's card is checked too"
-    assert "(clips/reconstruction-0.wav)" in (folder / "README.md").read_text(encoding="utf-8")
+    assert "(clips/reconstruction-0.flac)" in (folder / "README.md").read_text(encoding="utf-8")
     (folder / "metrics.csv").write_text("scored again")
     record(folder, "metrics.csv")
     check_files(folder, "metrics.csv")

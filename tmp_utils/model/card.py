@@ -103,6 +103,7 @@ def write_card(
     Raises
     ------
     FileExistsError : as `check_card`.
+    FileNotFoundError : no such clip.
     """
     check_card(adapter, folder)
     return write_text(folder / CARD, _text(adapter, kind, file, _linked(folder, clip)))
@@ -113,6 +114,8 @@ def _linked(folder: Path, clip: str | Path | None) -> str | None:
     if clip is None:
         return None
     clip = Path(clip)
+    if not clip.is_file():
+        raise FileNotFoundError(f"{clip}: no such clip for the card.")
     if clip.resolve().is_relative_to(folder.resolve()):
         return clip.resolve().relative_to(folder.resolve()).as_posix()
     return Path(shutil.copyfile(clip, folder / f"{CLIP}{clip.suffix}")).name

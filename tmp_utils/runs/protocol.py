@@ -35,11 +35,11 @@ from tmp_utils.metrics.table import UNTRAINED, read_table
 from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.card import CARD, write_card
-from tmp_utils.model.generate import RECONSTRUCTION, generate_clips
+from tmp_utils.model.generate import generate_clips
 from tmp_utils.model.pipelines import check_pipeline
 from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
-from tmp_utils.runs.clips import CLIPS
+from tmp_utils.runs.clips import CLIPS, LISTING
 from tmp_utils.runs.disk import expected_bytes
 from tmp_utils.runs.folder import RunFolder, open_run, read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
@@ -47,7 +47,6 @@ from tmp_utils.runs.place import Place
 from tmp_utils.runs.score import CODEC_CLIPS, score_run, study_embedders
 
 METRICS, HISTORY, COST, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "checkpoints"
-SHOWN_CLIP = f"{RECONSTRUCTION}-0.wav"  # the one that an adapter's card links to
 ADAPTER_FILES = ("adapter.safetensors", "adapter.json")
 LEARNED = (*ADAPTER_FILES, HISTORY, COST)
 
@@ -169,7 +168,7 @@ def _finish(lab: Lab, run: RunFolder, concept: Concept, setup: Setup, seed: int,
             _write_learned(run, adapter.halved(lab.backbone))
     adapter = load_adapter(run.path)
     _generate_and_score(lab, run, adapter, concept, seed)
-    write_card(adapter, run.path, clip=run.path / CLIPS / SHOWN_CLIP)
+    write_card(adapter, run.path, clip=run.path / CLIPS / pd.read_csv(run.path / LISTING)["file"][0])
     run.keep(CARD)
     shutil.rmtree(run.path / CHECKPOINTS, ignore_errors=True)  # they may be gone already, if it was stopped here before
     return run.finish()
