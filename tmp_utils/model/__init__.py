@@ -11,7 +11,7 @@ transfer   : style transfer: clip + adapter + strength -> clip.
 inversion  : how the source of a style transfer becomes noise.
 export     : adapters for other programs.
 griffin_lim : clips from log-mel spectrograms, without trained weights.
-spectrum   : the same, from magnitudes that a small network estimates.
+spectrum   : clips from latents: a small network estimates magnitudes, Griffin-Lim finds their phases.
 device     : number formats, and out-of-memory errors.
 blank      : pipelines with random weights, for tests and timing.
 """

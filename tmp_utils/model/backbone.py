@@ -24,7 +24,9 @@ import torch.nn.functional as F
 
 from tmp_utils.inputs.audio import log_mel
 from tmp_utils.inputs.profiles import Profile
+from tmp_utils.model.griffin_lim import GriffinLimVocoder
 from tmp_utils.model.pipelines import COMPONENTS, locate_pipeline, open_pipeline, pipeline_hash, vocoder_choice
+from tmp_utils.model.spectrum import SpectrumVocoder, load_spectrum
 
 
 @dataclass(eq=False)
@@ -98,11 +100,14 @@ class Backbone:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
-        """Clips float32 (b, n) of latents, by the VAE's decoder and the vocoder; levels are as the model made
-        them."""
-        mels = self.vae.decode(latents.to(self.device) / self.vae.config.scaling_factor).sample[:, 0]
-        waves = self.vocoder(mels).reshape(len(mels), -1)  # may run over by some samples
-        return waves[:, : mels.shape[1] * int(np.prod(self.vocoder.config.upsample_rates))].float().cpu().numpy()
+        """Clips float32 (b, n) of latents, by VAE and vocoder or by a `SpectrumVocoder`; levels as the model made."""
+        latents = latents.to(self.device) / self.vae.config.scaling_factor
+        if isinstance(self.vocoder, SpectrumVocoder):
+            waves = self.vocoder.from_latents(latents)
+        else:
+            waves = self.vocoder(self.vae.decode(latents).sample[:, 0])
+        n = latents.shape[2] * self.pipe.vae_scale_factor * int(np.prod(self.vocoder.config.upsample_rates))
+        return waves.reshape(len(latents), -1)[:, :n].float().cpu().numpy()  # a vocoder may run over by some samples
 
     def latent_shape(self, duration_s: float) -> tuple[int, int, int]:
         """(channels, time, frequency) of the latents of a clip, its mel frames rounded up to the VAE's
@@ -286,12 +291,8 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
     pipe = open_pipeline(folder, profile.scheduler if profile else None).to(device)
     choice = vocoder_choice(folder)
     if choice == "griffin-lim":
-        from tmp_utils.model.griffin_lim import GriffinLimVocoder
-
         pipe.vocoder = GriffinLimVocoder().to(device)
     elif choice == "spectrum":
-        from tmp_utils.model.spectrum import load_spectrum
-
         pipe.vocoder = load_spectrum(folder / "vocoder").to(device)
     for component in COMPONENTS:
         getattr(pipe, component).requires_grad_(False).eval()

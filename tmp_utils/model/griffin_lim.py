@@ -48,7 +48,10 @@ class GriffinLimVocoder(nn.Module):
         """Clips (b, frames * 160), or (frames * 160,) for one mel without a batch."""
         if mel.ndim == 2:
             return self(mel[None])[0]
-        magnitude = self.magnitudes(mel)
+        return self.with_phases(self.magnitudes(mel))
+
+    def with_phases(self, magnitude: torch.Tensor) -> torch.Tensor:
+        """Clips (b, frames * 160) of STFT magnitudes (b, frames, 513)."""
         generator = torch.Generator().manual_seed(self.seed)
         turns = torch.rand(magnitude.shape[1:], generator=generator).to(magnitude)
         spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))

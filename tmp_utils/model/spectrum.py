@@ -1,99 +1,109 @@
-"""A vocoder with trained magnitudes: a small network maps log-mels to STFT magnitudes, Griffin-Lim finds the phases.
+"""A vocoder for latents: a small network maps the VAE's latents to STFT magnitudes, Griffin-Lim finds the phases.
 
 Griffin-Lim keeps the key of a clip if it starts from the true STFT magnitudes, and often loses it if the magnitudes are
-estimated from 64 mels by least squares. The network estimates them better, because it was trained on music, with true
-mels and with mels that the VAE had decoded.
+estimated from 64 mels. Latents know more than the mels that a small decoder makes of them, so the network reads the
+latents. It works at their frame rate first, where all of a clip's frequencies fit into a few hundred channels.
 
-Conventions: log-mels are `audio.log_mel`'s, (b, frames, 64), natural log; magnitudes (b, frames, 513) are those of the
-same STFT; clips are (b, frames * 160).
+Conventions: latents are the VAE's, unscaled, (b, 16, frames / 8, 8); magnitudes (b, frames, 513) are those of the STFT
+in `audio.log_mel`; log-mels (b, frames, 64); clips (b, frames * 160).
 
-SpectrumNet     : log-mels -> log-magnitudes.
+SpectrumNet     : latents -> log-magnitudes.
 SpectrumVocoder : Griffin-Lim from the network's magnitudes.
 save_spectrum, load_spectrum : its weights in a pipeline's vocoder folder.
 """
 
-import math
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tmp_utils.inputs.audio import MEL_FLOOR, N_FFT, N_MELS, mel_filters
+from tmp_utils.inputs.audio import N_FFT
 from tmp_utils.inputs.weights import readable
 from tmp_utils.model.griffin_lim import GriffinLimVocoder
 
 WEIGHTS = "spectrum.safetensors"  # beside the HiFi-GAN's own weights
 N_BINS = N_FFT // 2 + 1
-WIDTH, DILATIONS = 256, (1, 2, 4, 1, 2)
-MEL_MEAN, MEL_STD = -4.0, 2.5  # of the corpus, natural log units
-MAGNITUDE_FLOOR = 1e-3
+STRIDE, LATENT_CHANNELS, LATENT_MELS = 8, 16, 8
+LATENT_SCALE = 0.7046  # about 1 / standard deviation
+COARSE_WIDTH, FINE_WIDTH = 384, 160  # channels at the frame rate of latents, and of magnitudes
+COARSE_DILATIONS, FINE_DILATIONS = (1, 1, 1), (1, 2, 4)
 SHARPENING, NEIGHBOURS = 0.5, 13  # exponent; bins over which a peak is looked for, 200 Hz
 
 
 class _Residual(nn.Module):
-    def __init__(self, dilation: int):
+    def __init__(self, width: int, dilation: int):
         super().__init__()
-        self.first = nn.Conv1d(WIDTH, WIDTH, 3, padding=dilation, dilation=dilation)
-        self.second = nn.Conv1d(WIDTH, WIDTH, 3, padding=1)
+        self.first = nn.Conv1d(width, width, 3, padding=dilation, dilation=dilation)
+        self.second = nn.Conv1d(width, width, 3, padding=1)
         nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.second(F.gelu(self.first(F.gelu(x))))
 
 
 class SpectrumNet(nn.Module):
-    """Convolutions over time that correct an interpolated spectrum.
+    """Convolutions over time, first at the frame rate of the latents, then at that of the magnitudes.
 
-    The interpolation is a weighted mean of the mels that cover a bin. It is what an untrained network returns, and it
-    follows the level of the input.
+    The VAE's encoder ends in a group norm, so the level of a clip shows in the statistics of all of its latents, which
+    the network therefore reads as well. ``mean`` (513,) is the mean log-magnitude of the corpus, from which the network
+    learns the difference.
     """
 
     def __init__(self):
         super().__init__()
-        filters = torch.tensor(mel_filters())
-        share = filters / filters.sum(0).clamp(min=1e-6)  # of each mel in a bin
-        self.register_buffer("guess", share / filters.sum(1, keepdim=True), persistent=False)
-        self.first = nn.Conv1d(N_MELS, WIDTH, 5, padding=2)
-        self.blocks = nn.Sequential(*(_Residual(dilation) for dilation in DILATIONS))
-        self.last = nn.Conv1d(WIDTH, N_BINS, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        self.first = nn.Conv1d(LATENT_CHANNELS * LATENT_MELS, COARSE_WIDTH, 3, padding=1)
+        self.whole = nn.Linear(2 * LATENT_CHANNELS * LATENT_MELS, COARSE_WIDTH)
+        nn.init.zeros_(self.whole.weight)
+        nn.init.zeros_(self.whole.bias)
+        self.coarse = nn.Sequential(*(_Residual(COARSE_WIDTH, dilation) for dilation in COARSE_DILATIONS))
+        self.up = nn.Conv1d(COARSE_WIDTH, STRIDE * FINE_WIDTH, 1)
+        self.fine = nn.Sequential(*(_Residual(FINE_WIDTH, dilation) for dilation in FINE_DILATIONS))
+        self.last = nn.Conv1d(FINE_WIDTH, N_BINS, 1)
+        self.register_buffer("mean", torch.zeros(N_BINS))
 
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """Log-magnitudes (b, frames, 513) of log-mels (b, frames, 64)."""
-        interpolated = (mel.exp() @ self.guess).clamp(min=MAGNITUDE_FLOOR).log()
-        hidden = self.blocks(self.first((mel.transpose(1, 2) - MEL_MEAN) / MEL_STD))
-        return interpolated + self.last(F.gelu(hidden)).transpose(1, 2)
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        """Log-magnitudes (b, 8 * t, 513) of the latents (b, 16, t, 8) of whole clips."""
+        return self.head(self.hidden(latents, latents))
+
+    def hidden(self, latents: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
+        """All but the last layer, (b, 160, 8 * t), which may be computed in bfloat16.
+
+        Parameters
+        ----------
+        latents : (b, 16, t, 8), maybe a part of each clip.
+        whole : (b, 16, t_clip, 8), each whole clip.
+        """
+        x, clip = ((LATENT_SCALE * z).transpose(2, 3).flatten(1, 2) for z in (latents, whole))
+        level = self.whole(torch.cat([clip.mean(-1), clip.std(-1)], 1))
+        x = self.up(self.coarse(self.first(x) + level[..., None]))
+        return self.fine(x.unflatten(1, (STRIDE, FINE_WIDTH)).permute(0, 2, 3, 1).flatten(2))
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The last layer."""
+        return self.last(F.gelu(hidden)).transpose(1, 2) + self.mean
 
 
 class SpectrumVocoder(GriffinLimVocoder):
-    """Griffin-Lim from the network's magnitudes; each clip gets the energy of its magnitudes."""
+    """Griffin-Lim from the network's magnitudes; each clip gets the energy of its magnitudes.
+
+    Mels, which have no latents, it turns into clips like any `GriffinLimVocoder`.
+    """
 
     def __init__(self, net: SpectrumNet, **options):
         super().__init__(**options)
         self.net = net
 
     @torch.no_grad()
-    def forward(self, mel: torch.Tensor) -> torch.Tensor:
-        """Clips (b, frames * 160), or (frames * 160,) for one mel without a batch."""
-        if mel.ndim == 2:
-            return self(mel[None])[0]
-        clips = super().forward(mel)
-        energy = self._net_magnitudes(mel).square().sum((1, 2))
-        return clips * (energy / self._analyse(clips).abs().square().sum((1, 2)).clamp(min=1e-12)).sqrt()[:, None]
-
-    def magnitudes(self, mel: torch.Tensor) -> torch.Tensor:
-        """STFT magnitudes (b, frames, 513) of log-mels (b, frames, 64), with sharper peaks than the network's."""
-        magnitude = self._net_magnitudes(mel)
+    def from_latents(self, latents: torch.Tensor) -> torch.Tensor:
+        """Clips (b, 8 * t * 160) of latents (b, 16, t, 8)."""
+        magnitude = self.net(latents.float()).exp()
         # Where the pitch of a partial is uncertain, the network returns a broad peak, which would sound like noise.
         peak = F.max_pool1d(magnitude, NEIGHBOURS, 1, NEIGHBOURS // 2)
-        return magnitude * (magnitude / peak.clamp(min=1e-12)) ** SHARPENING
-
-    def _net_magnitudes(self, mel: torch.Tensor) -> torch.Tensor:
-        """The network's magnitudes, 0 in frames where every mel lies at the clamp floor."""
-        mel = mel.float()
-        return self.net(mel).exp() * (mel > math.log(MEL_FLOOR * 1.001)).any(-1, keepdim=True)
+        clips = self.with_phases(magnitude * (magnitude / peak.clamp(min=1e-12)) ** SHARPENING)
+        energy, made = (x.square().sum((1, 2)) for x in (magnitude, self._analyse(clips).abs()))
+        return clips * (energy / made.clamp(min=1e-12)).sqrt()[:, None]
 
 
 def save_spectrum(net: SpectrumNet, folder: Path) -> Path:

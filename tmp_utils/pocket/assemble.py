@@ -31,12 +31,12 @@ REPORTS = ("README.md", "proof.csv", "codec.csv")  # about the earlier model, un
 
 @torch.no_grad()
 def compare_vocoders(vocoders: dict, vae, clips: np.ndarray, judge) -> dict[str, dict[str, float]]:
-    """Compare real clips with those that each vocoder makes from the mels that the VAE decodes for them.
+    """Compare real clips with those that each vocoder makes of their latents.
 
     Parameters
     ----------
-    vocoders : dict of name to module
-        log-mels (b, frames, 64) to waveforms (b, n).
+    vocoders : dict of name to callable
+        Unscaled latents (b, 16, t, 8) to waveforms (b, n).
     vae : diffusers.AutoencoderKL
     clips : numpy.ndarray
         float32 (b, n).
@@ -48,11 +48,10 @@ def compare_vocoders(vocoders: dict, vae, clips: np.ndarray, judge) -> dict[str,
         Means per vocoder: ``similarity`` (cosine of the judge's embeddings), ``chroma`` (correlation) and
         ``level_difference_lu`` (negative is quieter than the real clips).
     """
-    mels = [log_mel(torch.from_numpy(clip)[None]) for clip in clips]
-    mels = [vae.decode(vae.encode(mel[:, None]).latent_dist.mean).sample[:, 0] for mel in mels]
+    latents = [vae.encode(log_mel(torch.from_numpy(clip)[None])[:, None]).latent_dist.mean for clip in clips]
     real, measured = embed_clips(judge, clips), {}
     for name, vocoder in vocoders.items():
-        made = np.stack([vocoder(mel).reshape(-1)[: clips.shape[1]].numpy() for mel in mels])
+        made = np.stack([vocoder(row).reshape(-1)[: clips.shape[1]].numpy() for row in latents])
         levels = [loudness_lufs(a) - loudness_lufs(b) for a, b in zip(made, clips, strict=True)]
         measured[name] = {
             "similarity": (embed_clips(judge, made) * real).sum(1).mean().item(),
@@ -60,6 +59,11 @@ def compare_vocoders(vocoders: dict, vae, clips: np.ndarray, judge) -> dict[str,
             "level_difference_lu": float(np.nanmean(levels)),
         }
     return measured
+
+
+def of_mels(vocoder, vae):
+    """A vocoder for latents, from one for the log-mels that the VAE decodes."""
+    return lambda latents: vocoder(vae.decode(latents).sample[:, 0])
 
 
 def choose_vocoder(measured: dict[str, dict[str, float]]) -> str:
@@ -125,9 +129,9 @@ def assemble(
         _to_half(part)
         save_spectrum(spectrum, part / "vocoder")
         vocoders = {
-            "hifigan": vocoder.eval(),
-            "griffin-lim": GriffinLimVocoder(),
-            "spectrum": SpectrumVocoder(spectrum),
+            "hifigan": of_mels(vocoder.eval(), vae),
+            "griffin-lim": of_mels(GriffinLimVocoder(), vae),
+            "spectrum": SpectrumVocoder(spectrum).from_latents,
         }
         measured = compare_vocoders(vocoders, vae, clips, judge)
         choice = {"vocoder": choose_vocoder(measured), "measured": measured, "n_clips": len(clips)}

@@ -4,7 +4,7 @@ Conventions: a *chain* turns clips (b, n) into clips of the same shape. The clip
 and are compared with the concept's target, like generated clips in Figure 5. `real` is the ceiling: the clips
 unchanged. Levels are LUFS; flatness is `proof.spectral_flatness`.
 
-CHAINS      : real; true magnitudes, true mels and decoded mels, each through Griffin-Lim.
+CHAINS      : real; true magnitudes and true mels through Griffin-Lim; the whole codec.
 codec_table : chains and concepts -> one row a chain and a measure.
 CONCEPTS    : the eight concepts of the published results.
 FLOORS      : values that the whole codec should reach.
@@ -28,7 +28,7 @@ from tmp_utils.pocket.proof import round_trip, spectral_flatness
 
 CONCEPTS = ("sitar", "breakbeat", "koto", "bagpipe", "greensleeves", "taiko", "fiddle", "ode_to_joy")
 FLOORS = {"key_agreement": 0.70, "scale_agreement": 0.65, "level_agreement": 0.90, "tempo_agreement": 0.85}
-WHOLE = "decoded mel"
+WHOLE = "whole codec"
 
 Chain = Callable[[Backbone, np.ndarray], np.ndarray]
 

@@ -42,6 +42,8 @@ class Budget:
     n_clips, n_judge_clips, n_clap_clips, n_held_out : int
         Clips of 10.24 s in the corpus, for the judge alone, for the conditioning CLAP alone, and held out from all
         training.
+    n_spectrum_clips : int
+        Clips of the corpus, at random levels and speeds, for the spectrum vocoder.
     clap_steps, clap_second_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, unet_second_steps,
     vocoder_steps, spectrum_steps : int
     n_subjects : int
@@ -61,7 +63,8 @@ class Budget:
     unet_steps: int = 1200
     unet_second_steps: int = 1000
     vocoder_steps: int = 600
-    spectrum_steps: int = 6000
+    n_spectrum_clips: int = 4800
+    spectrum_steps: int = 12000
     n_subjects: int = 10
 
 
@@ -187,13 +190,20 @@ def train_vocoder(build: Path, budget: Budget):
 
 
 def train_spectrum(build: Path, budget: Budget):
-    """Train the network of the spectrum vocoder and the VAE's decoder; needs the VAE. Returns network and VAE."""
-    stage = spectrum.SpectrumStage(*_corpora(build), train_vae(build, budget), budget.seed)
+    """Train the network of the spectrum vocoder; needs the VAE. Returns the averaged weights, calibrated."""
+    trained_vae, (train, held_out) = train_vae(build, budget), _corpora(build)
+    pairs = [
+        spectrum.training_pairs(corpus, trained_vae, n, seed, build / "spectrum-pairs" / name)
+        for name, corpus, n, seed in (
+            ("train", train, budget.n_spectrum_clips, budget.seed),
+            ("holdout", held_out, len(held_out.table), None),
+        )
+    ]
+    stage = spectrum.SpectrumStage(*pairs, budget.seed)
     run_stage(stage, build / "spectrum", budget.spectrum_steps, budget.seed)
-    net, trained_vae = stage.finished()
-    train = _corpora(build)[0]
+    net = stage.average.eval()
     spectrum.calibrate_level(net, trained_vae, np.stack([train.clip(k) for k in range(N_CALIBRATION_CLIPS)]))
-    return net, trained_vae
+    return net
 
 
 def curves(build: Path) -> pd.DataFrame:
@@ -211,17 +221,16 @@ def write_pocket(build: Path, budget: Budget) -> Path:
     """Put the trained parts into ``data/pocket``; needs every stage before this one."""
     held_out = _corpora(build)[1]
     rows = range(0, budget.n_held_out, budget.n_held_out // assemble.COMPARED_CLIPS)
-    net, trained_vae = train_spectrum(build, budget)
     folder = assemble.assemble(
         DATA_DIR / "pocket",
         tokenizer=_tokenizer(build),
         clap_model=train_clap(build, budget),
         judge=train_judge(build, budget),
-        vae=trained_vae,
+        vae=train_vae(build, budget),
         scale=vae.latent_scale(_latents(build, budget)[0]),
         unet=train_unet(build, budget),
         vocoder=train_vocoder(build, budget),
-        spectrum=net,
+        spectrum=train_spectrum(build, budget),
         clips=np.stack([held_out.clip(k) for k in rows]),
     )
     write_csv(folder / "curves.csv", curves(build))
