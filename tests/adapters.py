@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tmp_utils.inputs.profiles import load_profile, load_setup
+from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.generate import generate
+from tmp_utils.model.tensors import EMBEDDING
 from tmp_utils.personalize import METHODS, personalise
 from tmp_utils.personalize import examples as examples_module
 
@@ -30,3 +33,12 @@ def clip_of(backbone, adapter, words=None, **options):
     prompt = f"a recording of a {words or adapter.phrase()}"
     numbers = {"steps": 2, "clip_s": 0.64, "batch_size": 1, "progress": False}
     return generate(backbone, [prompt], [5], adapter=adapter, **numbers, **options)[0]
+
+
+def new_word(backbone, concept, seed: int) -> Adapter:
+    """A word of random numbers for a concept."""
+    names = {"method": "TI", "setup": "BL", "concept": concept.name, "class_noun": concept.class_noun, "rare_word": "z"}
+    home = {"backbone_id": backbone.id, "backbone_hash": backbone.hash, "hyperparameters": {}}
+    vector = torch.randn(1, backbone.words.shape[1], generator=torch.Generator().manual_seed(seed))
+    asked = {"seed": seed, "placeholder": f"<{concept.name}>", "words": f"<{concept.name}>"}
+    return Adapter(**names, **home, **asked, tensors={EMBEDDING: vector})

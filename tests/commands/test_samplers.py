@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from adapters import new_word
 
 from tmp_utils.commands.samplers import measure_samplers, sampler_equivalence
 from tmp_utils.findings.published import read_samplers
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.metrics.equivalence import fewest_steps
-from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import make_scheduler
@@ -104,14 +104,6 @@ def test_a_sampler_s_second_run_is_its_first(backbone):
 def test_an_unknown_sampler_is_refused(backbone):
     with pytest.raises(ValueError, match='scheduler "Magic": not one of diffusers'):
         generate(backbone, ["a guitar"], [0], scheduler="Magic")
-
-
-def new_word(backbone, concept, seed: int) -> Adapter:
-    names = {"method": "TI", "setup": "BL", "concept": concept.name, "class_noun": concept.class_noun, "rare_word": "z"}
-    home = {"backbone_id": backbone.id, "backbone_hash": backbone.hash, "hyperparameters": {}}
-    vector = torch.randn(1, backbone.words.shape[1], generator=torch.Generator().manual_seed(seed))
-    asked = {"seed": seed, "placeholder": "<tones>", "words": "<tones>"}
-    return Adapter(**names, **home, **asked, tensors={EMBEDDING: vector})
 
 
 def test_clips_of_several_new_words_share_batches(backbone, concept):

@@ -38,3 +38,13 @@ def test_language_drift_has_a_dot_for_each_adapter_and_the_untrained_level_as_a_
     assert list(fig.data[0].x) == [0.1, 0.8] and list(fig.data[0].y) == ["untrained", "DB-BL"]
     assert fig.layout.shapes[0].x0 == 0.1 and "guitar" in fig.layout.xaxis.title.text
     assert fig.data[0].marker.color[1] == figures.METHOD_COLOURS["DB"]
+
+
+def test_a_strength_path_visits_the_plane_in_the_order_of_strengths_and_says_how_many_clips():
+    rows = [(s, metric, value, 2) for s, a, t in ((1, 0.6, 0.5), (0, 0.2, 0.8), (1.5, 0.7, 0.3))
+            for metric, value in (("clap_a", a), ("clap_t", t))]  # fmt: skip
+    fig = figures.strength_path(pd.DataFrame(rows, columns=["strength", "metric", "value", "n"]))
+    (line,) = fig.data
+    assert (list(line.x), list(line.y), list(line.text)) == ([0.2, 0.6, 0.7], [0.8, 0.5, 0.3], ["0", "1", "1.5"])
+    assert fig.layout.xaxis.range[0] < 0.2 and fig.layout.yaxis.range[1] > 0.8
+    assert "2 clips for CLAP-A, 2 clips for CLAP-T" in fig.layout.title.text

@@ -64,7 +64,7 @@ def search(lab: Lab, candidates: Mapping[str, Sequence[float]], concepts: Sequen
                 except Diverged as error:
                     yield row | {"note": str(error)}
                     continue
-                scores = {m["metric"]: m["value"] for m in measure_adapter(lab, concept, adapter, SEED, adapter.steps)}
+                scores = {m["metric"]: m["value"] for m in measure_adapter(lab, concept, adapter, SEED)}
                 yield row | scores | {"sum": sum(scores.values()), "note": ""}
 
 

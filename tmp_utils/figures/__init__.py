@@ -14,7 +14,7 @@ survey : the listening study.
 pocket : how the pocket model was made and what it can do.
 """
 
-from tmp_utils.figures.learning import language_drift, learning_path, what_moves
+from tmp_utils.figures.learning import language_drift, learning_path, strength_path, what_moves
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
 from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
@@ -37,6 +37,7 @@ __all__ = [
     "setups_dots",
     "spectrogram_pair",
     "stage_curves",
+    "strength_path",
     "styled",
     "summary",
     "waveform",

@@ -1,6 +1,7 @@
 """Pictures of what changes during a training.
 
 learning_path : CLAP-A and CLAP-T over steps, with intervals.
+strength_path : the way of an adapter's strength across the plane of CLAP-A and CLAP-T.
 what_moves    : CLAP-A and the vector's drift over the loss, which hardly changes.
 language_drift : CLAP-A of the bare class noun, before training and after.
 """
@@ -14,6 +15,7 @@ from tmp_utils.figures.study import error_bar, noted
 from tmp_utils.metrics.names import NAMES
 
 COLOURS = {"clap_a": GREEN, "clap_t": PINK}  # neither is a method's, since both lines are of one method
+LEAST_SPAN = 0.4  # of an axis of a strength path: a few clips differ by chance, and should not look like a trend
 FEW_POINTS = 12  # fewer are marked on their line
 PANELS = {"clap_a": (NAMES["clap_a"], GREEN), "drift": ("Drift (1 − cosine)", ORANGE), "loss": ("Loss", GREY)}
 
@@ -39,6 +41,39 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
     clips = path.groupby("metric")["n"].max()
     counts = [f"{clips[metric]} clips for {NAMES[metric]}" for metric in COLOURS]
     return styled(fig, title, noted(note, f"{' and '.join(counts)} at each step; bands are 95 % intervals"))
+
+
+def strength_path(
+    path: pd.DataFrame, colour: str = ORANGE, title: str = "From the class noun to the concept", note: str = ""
+) -> go.Figure:
+    """Return CLAP-T against CLAP-A, a point for each strength of an adapter, in their order.
+
+    Parameters
+    ----------
+    path : pandas.DataFrame
+        From ``strengths.strength_path``.
+    """
+    wide = path.pivot(index="strength", columns="metric", values="value").sort_index()
+    fig = go.Figure()
+    fig.add_scatter(
+        x=wide["clap_a"],
+        y=wide["clap_t"],
+        mode="lines+markers+text",
+        text=[f"{strength:g}" for strength in wide.index],
+        textposition=[("top center", "bottom center")[k % 2] for k in range(len(wide))],
+        line={"color": colour, "width": 2.5},
+        marker={"size": 11},
+        showlegend=False,
+        hovertemplate="strength %{text}: CLAP-A %{x:.3f}, CLAP-T %{y:.3f}<extra></extra>",
+    )
+    axes = {"clap_a": (fig.update_xaxes, "the concept's clips"), "clap_t": (fig.update_yaxes, "the prompt")}
+    for metric, (update, compared) in axes.items():
+        low, high = wide[metric].min(), wide[metric].max()
+        room = max(0.15 * (high - low), (LEAST_SPAN - (high - low)) / 2)
+        update(title=f"{NAMES[metric]}: to {compared} (cosine)", range=[low - room, high + room])
+    clips = path.groupby("metric")["n"].max()
+    counts = ", ".join(f"{clips[metric]} clips for {NAMES[metric]}" for metric in axes)
+    return styled(fig, title, noted(note, f"numbers are strengths; {counts}"), height=420)
 
 
 def what_moves(moves: pd.DataFrame, title: str = "What moves while the loss does not", note: str = "") -> go.Figure:

@@ -10,4 +10,5 @@ narrative   : the findings in sentences.
 report      : one HTML page.
 page        : figures and players for a page.
 listen      : players and widgets for clips in a notebook.
+slider      : an adapter's strength as a slider that generates.
 """

@@ -13,5 +13,6 @@ clips       : the clips of a run, and which of them can be used.
 score       : a run's clips -> its rows of the results table.
 sweep       : style transfers over strengths, as runs.
 overfitting : scores along a training, and language drift.
+strengths   : scores of an adapter at several strengths, and of two adapters in one prompt.
 collection  : all finished runs of a profile, with their concepts and embedder.
 """

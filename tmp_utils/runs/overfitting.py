@@ -74,10 +74,10 @@ def _trained_path(lab: Lab, concept: Concept, setup: Setup, seed: int, folder: P
     checkpointed = methods[setup.method] | {"checkpoint_every": every, "keep_checkpoints": True}
     profile = replace(lab.profile, methods=methods | {setup.method: checkpointed})
     personalise(lab.backbone, concept, setup, seed, profile=profile, checkpoint_dir=folder / CHECKPOINTS)
-    rows = measure_adapter(lab, concept, None, seed, 0)
+    rows = [{"step": 0} | row for row in measure_adapter(lab, concept, None, seed)]
     for checkpoint in sorted((folder / CHECKPOINTS).glob("step-*")):
         adapter = load_adapter(checkpoint)
-        rows += measure_adapter(lab, concept, adapter, seed, adapter.steps)
+        rows += [{"step": adapter.steps} | row for row in measure_adapter(lab, concept, adapter, seed)]
     return rows
 
 
@@ -120,10 +120,10 @@ def language_drift(
     return pd.DataFrame(rows).T.infer_objects()
 
 
-def _clips(lab: Lab, prompts: list[str], seeds: list[int], adapter: Adapter | None):
+def _clips(lab: Lab, prompts: list[str], seeds: list[int], adapter: Adapter | None, strength: float = 1.0):
     profile = lab.profile
     options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
-    return generate(lab.backbone, prompts, seeds, adapter=adapter, progress=False, **options)
+    return generate(lab.backbone, prompts, seeds, adapter=adapter, strength=strength, progress=False, **options)
 
 
 def _interval(values, lab: Lab) -> dict:
@@ -132,19 +132,31 @@ def _interval(values, lab: Lab) -> dict:
     return ends | {"embedder": lab.embedder.name}
 
 
-def measure_adapter(lab: Lab, concept: Concept, adapter: Adapter | None, seed: int, step: int) -> list[dict]:
-    """Rows of CLAP-A and CLAP-T, from a few clips, of an adapter, or (None) of the backbone with the class noun."""
+def measure_adapter(
+    lab: Lab,
+    concept: Concept,
+    adapter: Adapter | None,
+    seed: int,
+    *,
+    strength: float = 1.0,
+    n_clips: int = PATH_CLIPS,
+    n_prompts: int = PATH_PROMPTS,
+) -> list[dict]:
+    """Rows of CLAP-A and CLAP-T, from a few clips, of an adapter, or (None) of the backbone with the class noun.
+
+    Parameters
+    ----------
+    strength : of the adapter, as `generate` takes it.
+    n_clips, n_prompts : of the reconstruction prompt, for CLAP-A; of editability prompts, a clip each, for CLAP-T.
+    """
     words = adapter.phrase(concept) if adapter else concept.class_noun
-    edits = editability_prompts(min(PATH_PROMPTS, lab.profile.n_editability_prompts))
-    prompts = [fill(reconstruction_prompt().template, words)] * PATH_CLIPS + [fill(p.template, words) for p in edits]
-    ids = ["reconstruction"] * PATH_CLIPS + [p.id for p in edits]
-    clips = _clips(lab, prompts, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter)
+    edits = editability_prompts(min(n_prompts, lab.profile.n_editability_prompts))
+    prompts = [fill(reconstruction_prompt().template, words)] * n_clips + [fill(p.template, words) for p in edits]
+    ids = ["reconstruction"] * n_clips + [p.id for p in edits]
+    clips = _clips(lab, prompts, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter, strength)
     embedded = lab.embedder.embed_clips(clips)
     training = lab.embedder.embed_clips(concepts.load_clips(concept))
     texts = lab.embedder.embed_prompts([fill(p.template, concept.class_noun) for p in edits])
-    near = similarity_matrix(embedded[:PATH_CLIPS], training).mean(1)
-    follows = (embedded[PATH_CLIPS:] * texts).sum(1)
-    return [
-        {"step": step, "metric": name} | _interval(values, lab)
-        for name, values in (("clap_a", near), ("clap_t", follows))
-    ]
+    near = similarity_matrix(embedded[:n_clips], training).mean(1)
+    follows = (embedded[n_clips:] * texts).sum(1)
+    return [{"metric": name} | _interval(values, lab) for name, values in (("clap_a", near), ("clap_t", follows))]
