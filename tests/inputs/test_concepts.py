@@ -10,7 +10,7 @@ import soundfile
 
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, loudness_lufs, save_clip
-from tmp_utils.inputs.concepts import catalogue, list_concepts, load_clips, load_concept
+from tmp_utils.inputs.concepts import catalogue, clips_hash, list_concepts, load_clips, load_concept
 from tmp_utils.inputs.profiles import DATA_DIR
 
 TONE = (0.3 * np.sin(np.arange(2 * RATE_HZ) / 5)).astype("float32")
@@ -160,7 +160,12 @@ def test_load_clips_takes_the_first_and_warns_when_there_are_fewer(tmp_path):
     concept = load_concept(tmp_path, "bell")
     (only,) = load_clips(concept, 1)
     assert len(only) == round(CLIP_S * RATE_HZ)
-    assert np.abs(only[: len(TONE)] - TONE).max() < 1e-4 and not only[len(TONE) :].any()
+    assert np.abs(only[: len(TONE) - 100] - TONE[:-100]).max() < 1e-4 and only[len(TONE) :].any()
+    (tmp_path / "concept.toml").write_text('short = "silence"')
+    padded = load_concept(tmp_path, "bell")
+    (silent,) = load_clips(padded, 1)
+    assert np.abs(silent[: len(TONE)] - TONE).max() < 1e-4 and not silent[len(TONE) :].any()
+    assert clips_hash(padded) != clips_hash(concept)
     with pytest.warns(UserWarning, match="3 clips were requested; it has 2"):
         assert len(load_clips(concept, 3)) == 2
     with pytest.raises(ValueError, match="at least one clip"):

@@ -8,6 +8,7 @@ load_clip      : file -> clip, reading only the part that is needed.
 save_clip      : clip -> 16-bit file, whole or not at all.
 overs_counted  : one line about all clips of a block that were over full scale, instead of a warning for each.
 fit_length     : crop or zero-pad to n samples.
+loop_to_length : crop or repeat to n samples.
 mel_filters    : the 64 Slaney mel filters.
 log_mel        : clips -> log-mel spectrograms (torch).
 mix_at_snr     : add a background at a signal-to-noise ratio.
@@ -169,6 +170,21 @@ def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:
     """
     part = np.asarray(clip)[offset : offset + n]
     return np.pad(part, (0, n - len(part)))
+
+
+def loop_to_length(clip: np.ndarray, n: int) -> np.ndarray:
+    """Crop a clip to `n` samples, or repeat it from its first to its last rise through zero, so that nothing clicks.
+
+    Returns
+    -------
+    (n,), of the clip's type. A clip that rises through zero less than twice is repeated whole.
+    """
+    clip = np.asarray(clip)
+    if len(clip) >= n:
+        return clip[:n]
+    rises = np.flatnonzero((clip[:-1] < 0) & (clip[1:] >= 0)) + 1
+    start, stop = (rises[0], rises[-1]) if len(rises) > 1 else (0, len(clip))
+    return np.concatenate([clip[:stop], np.resize(clip[start:stop], n - stop)])
 
 
 @lru_cache

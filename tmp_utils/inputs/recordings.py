@@ -1,11 +1,14 @@
 """Recordings to learn from: a folder's files, and the part of each that is used.
 
-Conventions: a recording is used from its start, for `CLIP_S` at most. The part must have an integrated loudness in
+Conventions: a recording is used from its start, for `CLIP_S` at most; with `how = "spread"` a folder's long ones give
+several parts, so that they come from everywhere in them. The part must have an integrated loudness in
 `LEVELS_LUFS`, and less than a fifth of it may be silent. Otherwise the loudest part of the first ten minutes is taken,
 without silence at its ends. What was done to a file is noted.
 
 sound_files      : folder -> its sound files; a warning names those left out.
+chosen_files     : the files of a folder that are used; a warning names the rest.
 load_recording   : file -> Recording, or an error that names the file, the fault and the remedy.
+load_recordings  : Concept -> the recordings that are learned from and compared with.
 recordings_table : Concept -> file, seconds used, level, and what was done to it.
 """
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
     from tmp_utils.inputs.concepts import Concept
 
+N_CLIPS = 5  # of a folder: as many as the paper has of a concept
 LEVELS_LUFS = (-50.0, 0.0)
 MAX_SILENT = 0.2  # of a clip
 SILENCE_DB = -70.0  # of full scale, as the absolute gate of ITU-R BS.1770-4
@@ -91,6 +95,21 @@ def _holds_sound(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES or any(p.suffix.lower() in SUFFIXES for p in path.glob("*"))
 
 
+def chosen_files(folder: Path, files: tuple[Path, ...], how: str) -> tuple[Path, ...]:
+    """The files that are used: the first `N_CLIPS`, or as many spread over all; a warning names the others."""
+    if len(files) <= N_CLIPS:
+        return files
+    ranks = range(N_CLIPS) if how == "first" else [k * (len(files) - 1) // (N_CLIPS - 1) for k in range(N_CLIPS)]
+    used = tuple(files[k] for k in ranks)
+    rest = ", ".join(label(path) for path in files if path not in used)
+    warnings.warn(
+        f"{folder.name}: {len(files)} sound files. {N_CLIPS} of them are learned from and compared with: "
+        f"{', '.join(map(label, used))}. Not used: {rest}. Move files out of the folder to choose others.",
+        stacklevel=4,
+    )
+    return used
+
+
 def load_recording(path: Path) -> Recording:
     """Read what is learned from a sound file.
 
@@ -120,6 +139,41 @@ def load_recording(path: Path) -> Recording:
     if hole_s > HOP_S:
         notes += (f"{hole_s:.2f} s of it are zeros, which may be a hole in the file",)
     return Recording(path, clip, start / RATE_HZ, level_lufs, sound.notes + notes)
+
+
+def load_recordings(concept: "Concept", n: int | None = None) -> list[Recording]:
+    """Read the recordings that a concept is learned from and compared with: the first `n` of them, or all.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : a file is unusable; the message names it.
+    """
+    if concept.how == "first":
+        return [load_recording(path) for path in concept.clips[:n]]
+    return _spread([_parts(path) for path in concept.clips])[:n]
+
+
+def _parts(path: Path) -> list[Recording]:
+    """The usable windows of `CLIP_S` in the first ten minutes of a file; what is used of a shorter one."""
+    sound = read_sound(path, duration_s=SEARCH_S)
+    clip, _, notes = _clip_of(path, sound)
+    window, parts = round(CLIP_S * RATE_HZ), []
+    for start in range(0, len(clip) - window + 1, window):
+        part, start_s = clip[start : start + window], start / RATE_HZ
+        level_lufs = loudness_lufs(part)
+        if not _fault(part, level_lufs):
+            parts.append(Recording(path, part, start_s, level_lufs, sound.notes + notes))
+    return parts or [load_recording(path)]
+
+
+def _spread(files: list[list[Recording]]) -> list[Recording]:
+    """`N_CLIPS` parts of all files: each gives one before any gives a second, and a file's are spread over it."""
+    counts = [0] * len(files)
+    while sum(counts) < min(N_CLIPS, sum(map(len, files))):
+        k = min((k for k, parts in enumerate(files) if counts[k] < len(parts)), key=counts.__getitem__)
+        counts[k] += 1
+    chosen = zip(files, counts, strict=True)
+    return [parts[int((k + 0.5) * len(parts) / count)] for parts, count in chosen for k in range(count)]
 
 
 def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ...]]:
@@ -200,8 +254,13 @@ def recordings_table(concept: "Concept") -> "pd.DataFrame":
             "start_s": round(recording.start_s, 2),
             "seconds": round(len(recording.clip) / RATE_HZ, 2),
             "level_lufs": round(recording.level_lufs, 1),
-            "done": "; ".join(recording.notes),
+            "done": "; ".join((*recording.notes, *_repeated(concept, recording))),
         }
-        for recording in map(load_recording, concept.clips)
+        for recording in load_recordings(concept)
     ]
     return pd.DataFrame(rows)
+
+
+def _repeated(concept: "Concept", recording: Recording) -> tuple[str, ...]:
+    is_short = len(recording.clip) < round(CLIP_S * RATE_HZ)
+    return (f"repeated to fill {CLIP_S} s",) if is_short and concept.short == "loop" else ()

@@ -64,12 +64,12 @@ def make_examples(backbone: Backbone, concept: Concept, setup: Setup, seed: int)
     ------
     ValueError : fewer clips than the setup asks for, or MIX with no backgrounds.
     """
-    if len(concept.clips) < setup.n_clips:
+    clips = load_clips(concept, setup.n_clips)
+    if len(clips) < setup.n_clips:
         raise ValueError(
-            f"{concept.name}: {len(concept.clips)} clips, but {setup.name} learns from {setup.n_clips}. "
+            f"{concept.name}: {len(clips)} clips, but {setup.name} learns from {setup.n_clips}. "
             "Add recordings to the concept, or choose a setup of fewer clips (1-AC, 3-AC)."
         )
-    clips = load_clips(concept, setup.n_clips)
     versions = [_versions(clip, setup, seed, index, recorded=not concept.stand_in) for index, clip in enumerate(clips)]
     means, stds = zip(*(backbone.moments(of_clip) for of_clip in versions), strict=True)
     digest = hashlib.sha256(np.asarray(versions, dtype=np.float32).tobytes()).hexdigest()

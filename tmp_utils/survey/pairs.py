@@ -4,7 +4,7 @@ Conventions: two clips are a pair if two variants made them for the same concept
 Every clip of a questionnaire is mono, 16 kHz, 16-bit wav, and made like the others of its question (`stimuli`).
 
 find_pairs          : every pair that the runs of a profile hold.
-build_questionnaire : pairs -> a questionnaire with practice, catch trials and a headphone test.
+build_questionnaire : pairs -> a questionnaire.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from tmp_utils.files import below, explain_os_errors, write_bytes, write_json
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, save_clip
 from tmp_utils.inputs.concepts import Concept, load_concept
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.inputs.recordings import load_recordings
 from tmp_utils.runs.clips import LISTING, read_listing
 from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.folder import read_manifest
@@ -209,23 +210,23 @@ class _Maker:
         """Make one question of a pair."""
         concept = self.concept(pair["concept"])
         paths = {"first": Path(pair["file_first"]), "second": Path(pair["file_second"])}
-        if pair["kind"] == "reconstruction":
-            paths["reference"] = concept.clips[rng.integers(len(concept.clips))]
-        for path in (paths["first"], paths["second"]):
+        for path in paths.values():
             check_files(path.parents[1], f"clips/{path.name}")
         clips = {role: load_clip(path, duration_s=CLIP_S) for role, path in paths.items()}
         sources = {role: self.short(path) for role, path in paths.items()}
+        if pair["kind"] == "reconstruction":
+            recordings = load_recordings(concept)
+            reference = recordings[rng.integers(len(recordings))]
+            clips["reference"], sources["reference"] = reference.clip, self.short(reference.path)
         names = {key: pair[key] for key in ("kind", "concept", "prompt_id", "first", "second")}
-        noun = pair["class_noun"] or concept.class_noun
-        words = "" if "reference" in paths else fill(_template(pair["prompt_id"]), noun)
+        words = "" if "reference" in clips else _prompt(pair, concept)
         return self.finished(question_id, clips, sources, prompt=words, catch=False, **names)
 
     def catch_trials(self) -> list[Question]:
         """One question of either kind with only one right answer: the concept itself, or hiss."""
-        rest, hiss = sorted(self.used), pink_noise(self.seed)
-        return [
-            self.sure(f"c{k + 1:02d}", kind, rest[k % len(rest)], hiss, "pink noise") for k, kind in enumerate(KINDS)
-        ]
+        names, hiss = sorted(self.used), pink_noise(self.seed)
+        turns = [(f"c{k + 1:02d}", kind, names[k % len(names)]) for k, kind in enumerate(KINDS)]
+        return [self.sure(*turn, hiss, "pink noise") for turn in turns]
 
     def practice(self) -> Question:
         """A question that shows how the page works: the reference itself, or tones."""
@@ -267,9 +268,8 @@ class _Maker:
 
     def save_tones(self, order: str) -> str:
         """Write one sound of the headphone test, likewise."""
-        data = wav(order)
-        token = hashlib.sha256(f"{self.seed}/headphones/".encode() + data).hexdigest()[:20]
-        return write_bytes(self.folder / f"{token}.wav", data).name
+        token = hashlib.sha256(f"{self.seed}/headphones/{order}".encode()).hexdigest()[:20]
+        return write_bytes(self.folder / f"{token}.wav", wav(order)).name
 
     def concept(self, name: str) -> Concept:
         if name not in self.concepts:
@@ -292,8 +292,9 @@ def _marks(row: Mapping) -> list[tuple]:
     return [tuple((name, row[name]) for name in group) for group in names]
 
 
-def _template(prompt_id: str) -> str:
-    for prompt in editability_prompts():
-        if prompt.id == prompt_id:
-            return prompt.template
-    raise ValueError(f'prompt "{prompt_id}" is not an editability prompt of data/prompts.csv')
+def _prompt(pair: Mapping, concept: Concept) -> str:
+    """What participants read: an editability prompt with the class noun in the placeholder's place."""
+    templates = {prompt.id: prompt.template for prompt in editability_prompts()}
+    if pair["prompt_id"] not in templates:
+        raise ValueError(f'prompt "{pair["prompt_id"]}" is not an editability prompt of data/prompts.csv')
+    return fill(templates[pair["prompt_id"]], pair["class_noun"] or concept.class_noun)
