@@ -72,3 +72,8 @@ def test_notebooks_call_the_package_and_define_no_classes(notebook):
     imported = {n.module or "" for t in trees for n in ast.walk(t) if isinstance(n, ast.ImportFrom)}
     imported |= {a.name for t in trees for n in ast.walk(t) if isinstance(n, ast.Import) for a in n.names}
     assert any(name.startswith("tmp_utils") for name in imported)
+
+
+def test_formulas_need_no_script_that_is_loaded_from_elsewhere(notebook):
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert re.findall(r"\$[^$\n]*[\\_^a-zA-Z][^$\n]*\$", prose) == [], "write formulas in plain characters"

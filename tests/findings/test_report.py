@@ -115,8 +115,9 @@ def test_the_report_shows_results_and_verdicts_as_tables(study):
     assert f"<td>{row['clap_a'].partition(' ')[0]} <span>[" in page.html and f"paper {row['clap_a_paper']}" in page.text
     words = narrative.findings_in_words(verdicts(table)).values()
     assert all(line in unescape(page.html) for lines in words for line in lines)
-    titles = [page.text.index(title) for title in ("The paper's findings", "Table 1", "Figures", "Listen", "How it was made")]
-    assert titles == sorted(titles)
+    titles = ("The paper's findings", "Table 1", "Figures", "Listen", "How it was made")
+    places = [page.text.index(title) for title in titles]
+    assert places == sorted(places)
     tables = re.findall(r"(<details>|</details>|<div class=\"wide\")", page.html[: page.html.index("<h2>Figures")])
     wide = [k for k, tag in enumerate(tables) if tag.startswith("<div")]
     assert len(wide) == 2 and all(tables[k - 1] == "<details>" for k in wide)

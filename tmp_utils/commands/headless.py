@@ -2,7 +2,8 @@
 
 Conventions: the kernel is the Python that runs this, whatever kernels are installed elsewhere; it starts in the
 notebook's folder, as in JupyterLab, with a private runtime folder. The executed copy takes its name when it is
-complete, and shows what its widgets showed as plain HTML; a failed one is `<name>-failed.ipynb`. Profiles whose files are all shipped run without a network.
+complete, with plain HTML in place of its widgets; a failed one is `<name>-failed.ipynb`. Profiles whose files are all
+shipped run without a network.
 
 declared_parameters : what a notebook's parameters cell declares.
 execute             : run a notebook with papermill and write the executed copy.

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tmp_utils.commands import study
+from tmp_utils.commands.widgets import without_widgets
 from tmp_utils.files import explain_os_errors, write_text
 from tmp_utils.runs.place import Place
 
 LEFT_OUT = {"set-up", "parameters", "injected-parameters"}  # tags of cells without a sound or a result
-WIDGET = "application/vnd.jupyter.widget-view+json"
 # nbconvert's page without what it loads from elsewhere (require.js, MathJax, Mermaid), and readable on a phone.
 TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}{% endblock %}
@@ -53,10 +53,7 @@ def page(notebook: Path, title: str) -> str:
         config=Config({"TagRemovePreprocessor": without}),
     )
     content = nbformat.read(notebook, as_version=4)
-    content.metadata.pop("widgets", None)
-    for cell in content.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+    without_widgets(content)
     html, _ = exporter.from_notebook_node(content, resources={"metadata": {"name": title}})
     return html
 
