@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from tmp_utils.inputs.audio import RATE_HZ, log_mel
+from tmp_utils.inputs.audio import RATE_HZ, log_mel, loudness_lufs
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.model import spectrum as model_spectrum
 from tmp_utils.model.backbone import load_backbone
@@ -16,7 +16,7 @@ from tmp_utils.model.griffin_lim import GriffinLimVocoder
 from tmp_utils.model.pipelines import pipeline_hash
 from tmp_utils.model.spectrum import N_BINS, SpectrumNet, SpectrumVocoder, load_spectrum, save_spectrum
 from tmp_utils.pocket import architecture
-from tmp_utils.pocket.assemble import compare_vocoders, of_mels
+from tmp_utils.pocket.assemble import compare_vocoders, of_latents
 from tmp_utils.pocket.corpus import CLIP_SAMPLES, Corpus
 from tmp_utils.pocket.spectrum import WEIGHTS, SpectrumStage, calibrate_level, losses, training_pairs, varied_clip
 
@@ -106,19 +106,38 @@ def test_the_network_reads_the_level_from_the_statistics_of_the_whole_clip(stage
 
 def test_a_calibrated_codec_is_as_loud_as_its_input_on_average(stage, vae):
     net, clips = copy.deepcopy(stage.net), tones(220, 495, n=2 * RATE_HZ).numpy()
-    calibrate_level(net, vae, clips)
-    net.last.bias.data += 0.3
-    assert calibrate_level(net, vae, clips) == pytest.approx(-0.3 * 20 / np.log(10), abs=0.05)
+    gain_db = calibrate_level(net, vae, clips)
+    assert 20 * np.log10(net.gain.exp().item()) == pytest.approx(gain_db, abs=1e-4)
+    mels = log_mel(torch.from_numpy(clips))[:, None]
+    latents = vae.encode(mels).latent_dist.mean
+    made = of_latents(SpectrumVocoder(net), vae)(latents)
+    levels = [[loudness_lufs(clip) for clip in batch] for batch in (clips, made.numpy())]
+    assert np.mean(levels[0]) == pytest.approx(np.mean(levels[1]), abs=0.1)
 
 
 def test_a_clip_has_the_energy_of_its_magnitudes_and_is_the_same_in_any_batch(stage):
-    vocoder = SpectrumVocoder(stage.net, n_iter=4)
+    vocoder = SpectrumVocoder(copy.deepcopy(stage.net), n_iter=4)
+    vocoder.net.gain.fill_(0.2)
     latents = torch.randn(2, 16, 12, 8, generator=torch.Generator().manual_seed(0))
-    clips = vocoder.from_latents(latents)
+    mels = log_mel(tones(220, 495, n=12 * 8 * 160))
+    clips = vocoder.from_latents(latents, mels)
     assert clips.shape == (2, 12 * 8 * 160)
+    magnitudes = vocoder._like_quiet_bands(stage.net(latents).exp(), mels) * np.exp(0.2)
     energy = vocoder._analyse(clips).abs().square().sum((1, 2))
-    torch.testing.assert_close(energy, stage.net(latents).exp().square().sum((1, 2)).detach(), rtol=1e-3, atol=0)
-    torch.testing.assert_close(vocoder.from_latents(latents[1:])[0], clips[1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(energy, magnitudes.square().sum((1, 2)).detach(), rtol=1e-3, atol=0)
+    torch.testing.assert_close(vocoder.from_latents(latents[1:], mels[1:])[0], clips[1], rtol=1e-4, atol=1e-5)
+
+
+def test_quiet_bands_have_the_level_of_the_decoded_mel_and_loud_ones_keep_the_networks():
+    vocoder, clip = SpectrumVocoder(SpectrumNet()), tones(440, n=RATE_HZ)
+    real, mel = vocoder._analyse(clip).abs(), log_mel(clip)
+    scaled = vocoder._like_quiet_bands(2 * real, mel)
+    loud, quiet = mel > mel.max() - 0.5, (mel < mel.max() - 5) & (mel > mel.max() - 9)
+    rise = (scaled @ vocoder.filters.T).log() - (real @ vocoder.filters.T).log()
+    assert loud.any() and quiet.any()
+    torch.testing.assert_close(rise[loud], torch.full_like(rise[loud], np.log(2)), atol=0.05, rtol=0)
+    assert rise[quiet].abs().mean() < 0.15
+    torch.testing.assert_close(vocoder._like_quiet_bands(real, mel), real, atol=1e-3, rtol=1e-3)
 
 
 def test_a_mel_is_vocoded_as_without_the_network():
@@ -135,7 +154,7 @@ def test_vocoders_are_compared_on_the_same_latents(vae):
 
     clip, latents = tones(330, n=RATE_HZ), torch.randn(1, 16, 12, 8)
     expected = GriffinLimVocoder(n_iter=1)(vae.decode(latents).sample[:, 0])
-    assert torch.equal(of_mels(GriffinLimVocoder(n_iter=1), vae)(latents), expected)
+    assert torch.equal(of_latents(GriffinLimVocoder(n_iter=1), vae)(latents), expected)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tmp_utils.pocket.assemble.embed_clips", lambda model, clips: torch.ones(len(clips), 1))
         measured = compare_vocoders({"a": noting, "b": noting}, vae, clip.numpy(), None)
@@ -150,7 +169,9 @@ def test_a_folder_can_choose_the_network_and_its_weights_are_in_the_hash(stage, 
     latents = torch.randn(1, 16, 8, 8, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(backbone.vocoder.net(latents), stage.net(latents), atol=0.05, rtol=0)  # float16 on disk
     made = backbone.decode(latents * backbone.vae.config.scaling_factor)
-    np.testing.assert_allclose(made, backbone.vocoder.from_latents(latents).numpy(), atol=1e-4)
+    with torch.no_grad():
+        expected = of_latents(backbone.vocoder, backbone.vae)(latents)
+    np.testing.assert_allclose(made, expected.numpy(), atol=1e-4)
     save_spectrum(SpectrumNet(), folder / "vocoder")
     assert pipeline_hash(folder) != backbone.hash
 

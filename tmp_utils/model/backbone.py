@@ -100,13 +100,12 @@ class Backbone:
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
-        """Clips float32 (b, n) of latents, by VAE and vocoder or by a `SpectrumVocoder`; levels as the model made."""
+        """Clips float32 (b, n) of latents, by the VAE's decoder and the vocoder; levels are as the model made them."""
         latents = latents.to(self.device) / self.vae.config.scaling_factor
-        if isinstance(self.vocoder, SpectrumVocoder):
-            waves = self.vocoder.from_latents(latents)
-        else:
-            waves = self.vocoder(self.vae.decode(latents).sample[:, 0])
-        n = latents.shape[2] * self.pipe.vae_scale_factor * int(np.prod(self.vocoder.config.upsample_rates))
+        mels = self.vae.decode(latents).sample[:, 0]
+        spectral = isinstance(self.vocoder, SpectrumVocoder)
+        waves = self.vocoder.from_latents(latents, mels) if spectral else self.vocoder(mels)
+        n = mels.shape[1] * int(np.prod(self.vocoder.config.upsample_rates))
         return waves.reshape(len(latents), -1)[:, :n].float().cpu().numpy()  # a vocoder may run over by some samples
 
     def latent_shape(self, duration_s: float) -> tuple[int, int, int]:

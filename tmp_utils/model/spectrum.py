@@ -2,7 +2,8 @@
 
 Griffin-Lim keeps the key of a clip if it starts from the true STFT magnitudes, and often loses it if the magnitudes are
 estimated from 64 mels. Latents know more than the mels that a small decoder makes of them, so the network reads the
-latents. It works at their frame rate first, where all of a clip's frequencies fit into a few hundred channels.
+latents. It works at their frame rate first, where all of a clip's frequencies fit into a few hundred channels. It was
+trained on what is loud; quiet bands get the level that the VAE's decoder gives them.
 
 Conventions: latents are the VAE's, unscaled, (b, 16, frames / 8, 8); magnitudes (b, frames, 513) are those of the STFT
 in `audio.log_mel`; log-mels (b, frames, 64); clips (b, frames * 160).
@@ -18,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from tmp_utils.inputs.audio import N_FFT
+from tmp_utils.inputs.audio import MEL_FLOOR, N_FFT
 from tmp_utils.inputs.weights import readable
 from tmp_utils.model.griffin_lim import GriffinLimVocoder
 
@@ -28,6 +29,7 @@ STRIDE, LATENT_CHANNELS, LATENT_MELS = 8, 16, 8
 LATENT_SCALE = 0.7046  # about 1 / standard deviation
 COARSE_WIDTH, FINE_WIDTH = 384, 160  # channels at the frame rate of latents, and of magnitudes
 COARSE_DILATIONS, FINE_DILATIONS = (1, 1, 1), (1, 2, 4)
+QUIET, SOFTNESS = 2.5, 0.5  # nepers below the loudest mel of a clip, from where on bands follow the decoder's mel
 SHARPENING, NEIGHBOURS = 0.5, 13  # exponent; bins over which a peak is looked for, 200 Hz
 
 
@@ -62,6 +64,7 @@ class SpectrumNet(nn.Module):
         self.fine = nn.Sequential(*(_Residual(FINE_WIDTH, dilation) for dilation in FINE_DILATIONS))
         self.last = nn.Conv1d(FINE_WIDTH, N_BINS, 1)
         self.register_buffer("mean", torch.zeros(N_BINS))
+        self.register_buffer("gain", torch.zeros(()))
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         """Log-magnitudes (b, 8 * t, 513) of the latents (b, 16, t, 8) of whole clips."""
@@ -96,14 +99,21 @@ class SpectrumVocoder(GriffinLimVocoder):
         self.net = net
 
     @torch.no_grad()
-    def from_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        """Clips (b, 8 * t * 160) of latents (b, 16, t, 8)."""
-        magnitude = self.net(latents.float()).exp()
+    def from_latents(self, latents: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+        """Clips (b, 8 * t * 160) of latents (b, 16, t, 8) and the log-mels (b, 8 * t, 64) that the VAE decodes."""
+        magnitude = self._like_quiet_bands(self.net(latents.float()).exp(), mel.float())
         # Where the pitch of a partial is uncertain, the network returns a broad peak, which would sound like noise.
         peak = F.max_pool1d(magnitude, NEIGHBOURS, 1, NEIGHBOURS // 2)
         clips = self.with_phases(magnitude * (magnitude / peak.clamp(min=1e-12)) ** SHARPENING)
         energy, made = (x.square().sum((1, 2)) for x in (magnitude, self._analyse(clips).abs()))
-        return clips * (energy / made.clamp(min=1e-12)).sqrt()[:, None]
+        return clips * self.net.gain.exp() * (energy / made.clamp(min=1e-12)).sqrt()[:, None]
+
+    def _like_quiet_bands(self, magnitude: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:
+        """Scale magnitudes (b, frames, 513) to the log-mels (b, frames, 64) where those are quiet."""
+        loudest = mel.amax((1, 2), keepdim=True)
+        quiet = torch.sigmoid((loudest - QUIET - mel) / SOFTNESS)
+        rise = quiet * (mel - (magnitude @ self.filters.T).clamp(min=MEL_FLOOR).log())
+        return magnitude * (rise @ (self.filters / self.filters.sum(0).clamp(min=1e-9))).exp()
 
 
 def save_spectrum(net: SpectrumNet, folder: Path) -> Path:

@@ -61,9 +61,14 @@ def compare_vocoders(vocoders: dict, vae, clips: np.ndarray, judge) -> dict[str,
     return measured
 
 
-def of_mels(vocoder, vae):
-    """A vocoder for latents, from one for the log-mels that the VAE decodes."""
-    return lambda latents: vocoder(vae.decode(latents).sample[:, 0])
+def of_latents(vocoder, vae):
+    """A function from latents to clips, of a vocoder for the log-mels that the VAE decodes, or also for latents."""
+
+    def clips(latents: torch.Tensor) -> torch.Tensor:
+        mels = vae.decode(latents).sample[:, 0]
+        return vocoder.from_latents(latents, mels) if isinstance(vocoder, SpectrumVocoder) else vocoder(mels)
+
+    return clips
 
 
 def choose_vocoder(measured: dict[str, dict[str, float]]) -> str:
@@ -129,11 +134,11 @@ def assemble(
         _to_half(part)
         save_spectrum(spectrum, part / "vocoder")
         vocoders = {
-            "hifigan": of_mels(vocoder.eval(), vae),
-            "griffin-lim": of_mels(GriffinLimVocoder(), vae),
-            "spectrum": SpectrumVocoder(spectrum).from_latents,
+            "hifigan": vocoder.eval(),
+            "griffin-lim": GriffinLimVocoder(),
+            "spectrum": SpectrumVocoder(spectrum),
         }
-        measured = compare_vocoders(vocoders, vae, clips, judge)
+        measured = compare_vocoders({name: of_latents(v, vae) for name, v in vocoders.items()}, vae, clips, judge)
         choice = {"vocoder": choose_vocoder(measured), "measured": measured, "n_clips": len(clips)}
         write_json(part / "vocoder_choice.json", choice)
         size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())

@@ -27,6 +27,7 @@ from tmp_utils.inputs.audio import CLIP_FRAMES, HOP, N_FFT, N_MELS, RATE_HZ, log
 from tmp_utils.model.griffin_lim import EDGE
 from tmp_utils.model.spectrum import N_BINS, STRIDE, SpectrumNet, SpectrumVocoder
 from tmp_utils.pocket.arrays import cached_rows
+from tmp_utils.pocket.assemble import of_latents
 from tmp_utils.pocket.corpus import CLIP_SAMPLES, Corpus
 from tmp_utils.pocket.training import ema_update
 from tmp_utils.pocket.vae import moments
@@ -189,7 +190,7 @@ class SpectrumStage:
 
 @torch.no_grad()
 def calibrate_level(net: SpectrumNet, vae, clips: np.ndarray) -> float:
-    """Scale the network's magnitudes, in place, so that clips through VAE and vocoder keep their level on average.
+    """Set the network's gain so that clips through VAE and vocoder keep their level on average.
 
     Losses of logarithms favour medians, which lie below means, so an uncalibrated codec is too quiet.
 
@@ -199,12 +200,13 @@ def calibrate_level(net: SpectrumNet, vae, clips: np.ndarray) -> float:
 
     Returns
     -------
-    The correction in dB.
+    The gain in dB.
     """
-    vocoder, differences_lu = SpectrumVocoder(net), []
+    net.gain.zero_()
+    made, differences_lu = of_latents(SpectrumVocoder(net), vae), []
     for clip in clips:
         latents = vae.encode(log_mel(torch.from_numpy(clip)[None])[:, None]).latent_dist.mean
-        differences_lu.append(loudness_lufs(clip) - loudness_lufs(vocoder.from_latents(latents)[0].numpy()))
+        differences_lu.append(loudness_lufs(clip) - loudness_lufs(made(latents)[0].numpy()))
     correction_db = float(np.nanmean(differences_lu))
-    net.last.bias += correction_db * math.log(10) / 20
+    net.gain.fill_(correction_db * math.log(10) / 20)
     return correction_db
