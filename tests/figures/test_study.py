@@ -50,6 +50,14 @@ def test_failed_rows_references_and_single_prompts_are_not_in_a_summary(results)
         figures.summary(results, "kad")
 
 
+def test_labels_of_reference_lines_near_each_other_stand_in_rows(results):
+    levels = {"ceiling_a": 0.90, "codec_a": 0.89, "untrained_a": 0.1}
+    fig = figures.setups_dots(results, "clap_a", levels)
+    places = {note.x: note.yshift for note in fig.layout.annotations}
+    assert places[0.1] == places[0.89] == 0 and places[0.90] > 10
+    assert fig.layout.margin.t > figures.setups_dots(results, "clap_a", {"ceiling_a": 0.9}).layout.margin.t
+
+
 def test_dots_have_one_line_a_setup_a_small_dot_a_concept_and_finite_references_only(results):
     fig = figures.setups_dots(results, "clap_a", {"ceiling_a": 0.9, "floor_t": float("nan")}, note="stand-ins")
     *means, concepts = fig.data

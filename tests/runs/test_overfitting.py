@@ -10,7 +10,7 @@ from results_runs import ToneEmbedder
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.personalize import personalise
 from tmp_utils.runs import overfitting
-from tmp_utils.runs.overfitting import language_drift, learning_path, path_in_words
+from tmp_utils.runs.overfitting import drift_in_words, language_drift, learning_path, path_in_words
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
 
@@ -71,3 +71,18 @@ def test_what_a_path_shows_is_said_from_its_intervals():
     assert "0.500 [0.500, 0.650], is below that of step 5: 0.700 [0.700, 0.800]" in said
     rows[-1]["ci_high"] = 0.75
     assert "cannot be distinguished from that of step 5" in path_in_words(pd.DataFrame(rows))
+
+
+def test_a_sentence_says_after_which_trainings_the_class_noun_has_moved():
+    rows = {
+        "untrained": (0.09, 0.05, 0.13),
+        "DB-BL": (0.77, 0.7, 0.84),
+        "DB-PP": (0.1, 0.06, 0.14),
+        "DB-TE": (0, -1, 0),
+    }
+    drift = pd.DataFrame(rows, index=["value", "ci_low", "ci_high"]).T
+    assert drift_in_words(drift) == (
+        "CLAP-A of the bare class noun is 0.09 [0.05, 0.13] untrained; it has moved to the concept after DB-BL (0.77 "
+        "[0.70, 0.84]); has moved away from it after DB-TE (0.00 [-1.00, 0.00]); cannot be distinguished from before "
+        "after DB-PP (0.10 [0.06, 0.14])."
+    )

@@ -20,6 +20,8 @@ from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
 from tmp_utils.metrics.names import AGREEMENTS, REFERENCES, TITLES
 from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
 
+LABEL_SHARE, LABEL_PX = 0.3, 16  # width of a line's label, as a share of the axis on a phone; its height
+
 
 def summary(results: pd.DataFrame, metric: str, with_references: bool = False) -> pd.DataFrame:
     """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order.
@@ -89,17 +91,26 @@ def setups_dots(
         )
     fig.update_traces(hovertemplate="%{y}: %{x:.3f}<extra></extra>")
     _single_concepts(fig, results, metric, table)
-    for name, value in (references or {}).items():
-        if np.isfinite(value):
-            fig.add_vline(value, line={"dash": "dot", "color": GREY})
-            label = REFERENCES.get(name, name)
-            fig.add_annotation(x=value, y=1, yref="paper", text=label, showarrow=False, yanchor="bottom")
+    rows = _reference_lines(fig, {name: x for name, x in (references or {}).items() if np.isfinite(x)}, table)
     fig.update_yaxes(autorange="reversed", showgrid=False)
     fig.update_xaxes(title=TITLES.get(metric, metric))
     about = runs_and_bars(table) + "; small dots are single concepts" * bool(table["n_concepts"].max() > 1)
     fig = styled(fig, title or TITLES.get(metric, metric).split(" (")[0], noted(note, about))
-    top = fig.layout.margin.t + 14
+    top = fig.layout.margin.t + 14 * max(1, rows)
     return fig.update_layout(showlegend=False, height=top + 90 + 30 * len(table), margin_t=top)
+
+
+def _reference_lines(fig: go.Figure, references: Mapping[str, float], table: pd.DataFrame) -> int:
+    """Add vertical lines; labels of lines near each other stand in rows, whose number is returned."""
+    shown = [*table[["value", "ci_low", "ci_high"]].to_numpy(float).ravel(), *references.values()]
+    near, ends = LABEL_SHARE * (np.nanmax(shown) - np.nanmin(shown)), []
+    for name, value in sorted(references.items(), key=lambda item: item[1]):
+        row = next((k for k, end in enumerate(ends) if value - end > near), len(ends))
+        ends[row : row + 1] = [value]
+        fig.add_vline(value, line={"dash": "dot", "color": GREY})
+        place = {"x": value, "y": 1, "yref": "paper", "yanchor": "bottom", "yshift": LABEL_PX * row}
+        fig.add_annotation(text=REFERENCES.get(name, name), showarrow=False, **place)
+    return len(ends)
 
 
 def _single_concepts(fig: go.Figure, results: pd.DataFrame, metric: str, table: pd.DataFrame) -> None:

@@ -67,9 +67,11 @@ FIGURES = {
         "ti_what_moves": "Over the steps of a training: CLAP-A, how far the word's vector has turned, and the loss.",
         "ti_clap_a": "How close each setup comes to the concept's clips; further right is closer.",
         "ti_clap_t": "How well each setup follows a prompt; further right is better.",
+        "ti_strength": "One adapter at several strengths: 0 is the class noun, 1 what was learned.",
     },
     "DreamBooth (notebook 03)": {
         "db_clap_plane": PLANE,
+        "db_before_after": "Two clips from the same noise: the class noun before training, the rare word after it.",
         "db_language_drift": "Right of the dotted line, the bare class noun sounds more like the concept than before.",
         "db_learning_path": "Over the steps of a training: how close clips are to the concept and to the prompt.",
     },
@@ -83,6 +85,8 @@ FIGURES = {
     },
     "All runs together (notebook 05)": {
         "metrics_figure_3": PLANE,
+        "metrics_concepts": "Single concepts as small dots: how far they lie apart behind each mean.",
+        "metrics_concepts_published": "Single concepts as small dots, of the table published with the project.",
         "metrics_memorisation": "Right of the dotted line, clips are closer to a training clip than another take is.",
         "metrics_kad": "Distance between each setup's clips and the concept's clips, as sets; further left is closer.",
         "metrics_figure_5": "Share of clips that have the concept's tempo, loudness, key and scale.",

@@ -38,7 +38,8 @@ def page_figure(fig: go.Figure, caption: str, height_px: int | None = None) -> d
     height_px : of the plot; by default the figure's own, less the words that are taken out of it.
     """
     title, _, note = (fig.layout.title.text or "").partition("<br>")
-    headed = any(note.yref == "paper" and note.y == 1 and note.yanchor == "bottom" for note in fig.layout.annotations)
+    heads = [note for note in fig.layout.annotations if (note.yref, note.y, note.yanchor) == ("paper", 1, "bottom")]
+    headed = max((1 + bool(note.yshift) for note in heads), default=0)  # lines of labels above the plot
     named = (
         any(trace.name and trace.showlegend is not False for trace in fig.data) and fig.layout.showlegend is not False
     )

@@ -67,7 +67,8 @@ def write_report(place: Place) -> Path:
     clips, clips_fault = _clips(place)
     files = _figure_files(folder)
     plane = next((path for name in PLANES for path in files if path.stem == name), None)
-    rest = [path for path in files if path != plane and path.stem not in TABLES]
+    one_concept = sum(path.stem == PLANES[-1] for path in files) == 1  # its plane is that of all runs
+    rest = [path for path in files if path != plane and path.stem not in TABLES | set(PLANES if one_concept else ())]
     every = place.table() if results is None else results
     page = _template().render(
         profile=profile,

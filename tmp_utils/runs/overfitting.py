@@ -8,6 +8,7 @@ learning_path  : one training stopped at several steps, CLAP-A and CLAP-T at eac
 path_in_words  : what that path shows.
 measure_adapter : CLAP-A and CLAP-T of an adapter, from a few clips.
 language_drift : does the bare class noun sound like the concept afterwards?
+drift_in_words : the answer in a sentence.
 """
 
 from __future__ import annotations
@@ -118,6 +119,18 @@ def language_drift(
         clips = _clips(lab, [prompt] * n_clips, [clip_seed(seed, "drift", k) for k in range(n_clips)], adapter)
         rows[name] = _interval(similarity_matrix(lab.embedder.embed_clips(clips), training).mean(1), lab)
     return pd.DataFrame(rows).T.infer_objects()
+
+
+def drift_in_words(drift: pd.DataFrame) -> str:
+    """Say after which trainings the bare class noun sounds like the concept; `drift` is of `language_drift`."""
+    ends = [f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in drift.itertuples()]
+    before = drift.iloc[0]
+    said = {"has moved to the concept": [], "has moved away from it": [], "cannot be distinguished from before": []}
+    for (name, row), level in list(zip(drift.iterrows(), ends, strict=True))[1:]:
+        nearer, farther = row["ci_low"] > before["ci_high"], row["ci_high"] < before["ci_low"]
+        said[list(said)[0 if nearer else 1 if farther else 2]].append(f"{name} ({level})")
+    parts = [f"{what} after {', '.join(names)}" for what, names in said.items() if names]
+    return f"CLAP-A of the bare class noun is {ends[0]} untrained; it {'; '.join(parts)}."
 
 
 def _clips(lab: Lab, prompts: list[str], seeds: list[int], adapter: Adapter | None, strength: float = 1.0):
