@@ -3,6 +3,7 @@
 
 PROFILE ?= pocket
 RUNS ?= runs
+MIRROR ?=
 CONCEPTS ?=
 CLASS_NOUN ?=
 SEEDS ?=
@@ -38,7 +39,7 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
-	@echo '            RUNS=folder  STAGE=clap'
+	@echo '            RUNS=folder  STAGE=clap  MIRROR=folder (of the study: copies of its runs)'
 	@echo '  Of the quickstart: CONCEPTS=path/to/folder  CLASS_NOUN="drum beat" (what the recordings are)'
 	@echo '  Of the survey: SURVEY="--about my-study.toml --share"  SURVEY="--export answers.csv"  SURVEY=--help'
 	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm  KEEP=clips (no adapters)'
@@ -49,7 +50,7 @@ quickstart: $(INSTALLED)  ## learn one concept in a minute and write runs/<profi
 	@$(PY) -m tmp_utils quickstart $(OPTIONS) $(if $(CLASS_NOUN),--class-noun "$(CLASS_NOUN)")
 
 study: $(INSTALLED)  ## run the notebooks and write runs/<profile>/report/index.html; skips what is done
-	@$(PY) -m tmp_utils study $(OPTIONS)
+	@$(PY) -m tmp_utils study $(OPTIONS) $(if $(MIRROR),--mirror "$(MIRROR)")
 
 test: $(INSTALLED)  ## run the tests
 	@$(PY) -m pytest -q --numprocesses=auto --dist=loadfile

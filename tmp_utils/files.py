@@ -3,7 +3,7 @@
 Conventions: a file is written beside its place under a hidden temporary name, flushed to disk and renamed.
 JSON is UTF-8, indented and ends with a newline; not-a-number is written as null. CSV has no index column.
 
-write_bytes, write_text, write_json, write_csv, write_tensors : write a file whole or not at all.
+write_bytes, write_text, write_json, write_csv, write_tensors, copy_file : write a file whole or not at all.
 whole_folder : the same for a folder.
 remove_temporary : clear what killed processes left half-written.
 file_sha256 : a file's SHA-256.
@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import json
 import math
 import os
@@ -28,12 +29,13 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_NAME_CHARS = 80
+COPY_BYTES = 1 << 22  # at a time
 TEMPORARY = ".tmp"  # ends the hidden name of a file that is being written
 DENIED = "no permission to write in {folder}. Choose another runs_dir, or ask the folder's owner for access."
 EXPLAINED = {
@@ -96,12 +98,21 @@ def plain(value: Any) -> Any:
 
 def write_bytes(path: str | Path, data: bytes) -> Path:
     """Write `data` to `path`, whole or not at all; an earlier file stays until the new one is on the disk."""
-    path = Path(path)
+    return _write_stream(Path(path), io.BytesIO(data))
+
+
+def copy_file(source: str | Path, path: str | Path) -> Path:
+    """Copy a file to `path`, whole or not at all."""
+    with Path(source).open("rb") as stream:
+        return _write_stream(Path(path), stream)
+
+
+def _write_stream(path: Path, stream: BinaryIO) -> Path:
     temporary = path.with_name(f".{uuid.uuid4().hex}{TEMPORARY}")
     with explain_os_errors(path.parent):
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                shutil.copyfileobj(stream, file, COPY_BYTES)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

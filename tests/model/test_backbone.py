@@ -187,3 +187,20 @@ def test_new_words_stand_in_prompts_only_within_their_block(backbone):
         inside = backbone.embed_prompts([prompt])
     assert torch.equal(inside, backbone.embed_prompts([prompt], {"<new>": vector}))
     assert torch.equal(backbone.embed_prompts([prompt]), before) and not torch.equal(inside, before)
+
+
+def test_latents_that_are_not_finite_in_half_precision_are_computed_again_in_single(backbone, monkeypatch):
+    unet, noise = type(backbone.unet).forward, unit_noise([0], backbone.latent_shape(1.28))
+    condition, how = backbone.embed_prompts(["a violin"]), {"steps": 2, "guidance_scale": 2.5}
+    expected = backbone.denoise(noise, condition, **how)
+
+    def overflowing(model, *arguments, **options):
+        output = unet(model, *arguments, **options)
+        if torch.is_autocast_enabled("cpu"):
+            output.sample = output.sample * float("inf")
+        return output
+
+    monkeypatch.setattr(type(backbone.unet), "forward", overflowing)
+    with pytest.warns(UserWarning, match=r"not finite in torch.bfloat16; these are computed again in float32"):
+        latents = backbone.denoise(noise, condition, dtype=torch.bfloat16, **how)
+    assert torch.equal(latents, expected)

@@ -1,6 +1,7 @@
 """What a profile needs is checked before the first byte is downloaded, and all that is missing is named at once."""
 
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics import clap_checkpoint
 from tmp_utils.model import pipelines
+from tmp_utils.model.device import OutOfMemory
+from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
 
 Usage = namedtuple("Usage", "total used free")
@@ -51,3 +54,28 @@ def test_a_backbone_in_the_cache_needs_no_room(monkeypatch):
     with_free_bytes(monkeypatch, 0)
     monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: "model_index.json")
     assert pipelines.check_pipeline("cvssp/audioldm-m-full") is None
+
+
+def with_gpu(monkeypatch, total_bytes):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    about = SimpleNamespace(name="a GPU", total_memory=total_bytes)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: about)
+
+
+def test_a_gpu_without_memory_for_a_profile_is_named_with_the_profile_that_fits(tmp_path, monkeypatch):
+    with_gpu(monkeypatch, 4 * 10**9)
+    with pytest.raises(
+        RuntimeError, match=r'\(4000 MB\) is too small: profile "paper" needs about 4164 MB.*"pocket" fits'
+    ):
+        Lab.load("paper", tmp_path)
+
+
+def test_a_gpu_that_holds_a_word_but_not_dreambooth_says_so_before_anything_is_trained(tmp_path, monkeypatch):
+    profile, gpu = load_profile("paper"), SimpleNamespace(device=torch.device("cuda"))
+    lab = Lab(profile, gpu, None, Place(tmp_path, "paper"))
+    with_gpu(monkeypatch, 8 * 10**9)
+    lab.check_memory(["TI", "DB-LoRA"])
+    with pytest.raises(OutOfMemory, match=r"training with DB needs about 9156 MB. Textual Inversion needs less"):
+        lab.check_memory(["TI", "DB"])
+    with_gpu(monkeypatch, 15 * 10**9)  # a T4
+    lab.check_memory(["TI", "DB", "TI-DB"])

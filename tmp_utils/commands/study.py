@@ -27,6 +27,7 @@ from tmp_utils.commands import headless
 from tmp_utils.files import explain_os_errors, slug, write_json
 from tmp_utils.findings import report
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.runs.mirror import open_mirror
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 
@@ -63,7 +64,7 @@ def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_backbone: bool = False) ->
 
 
 def executions(
-    notebooks: Sequence[Path], place: Place, concepts: Sequence[str], seeds: Sequence[int]
+    notebooks: Sequence[Path], place: Place, concepts: Sequence[str], seeds: Sequence[int], mirror: str = ""
 ) -> list[Execution]:
     """Return the executions that cover all concepts and seeds.
 
@@ -74,7 +75,7 @@ def executions(
     chosen = []
     for notebook in notebooks:
         declared = headless.declared_parameters(notebook)
-        common = {"profile": place.profile, "runs_dir": str(place.runs_dir)}
+        common = {"profile": place.profile, "runs_dir": str(place.runs_dir)} | ({"mirror": mirror} if mirror else {})
         grid = [(notebook.stem, {key: value for key, value in common.items() if key in declared})]
         grid = _spread(grid, declared, "concept", list(concepts))
         grid = _spread(grid, declared, "seed", list(seeds))
@@ -87,7 +88,7 @@ def fingerprint(execution: Execution, before: Sequence[str] = ()) -> str:
     package = PROJECT_DIR / "tmp_utils"
     sources = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in WITHOUT_EFFECT]
     parts = {
-        "parameters": execution.parameters,
+        "parameters": {name: value for name, value in execution.parameters.items() if name != "mirror"},
         "profile": asdict(load_profile(execution.parameters.get("profile", "pocket"))),
         "notebook": _hash_files([execution.notebook]),
         "package": _hash_files(sources),
@@ -133,6 +134,7 @@ def run_study(
     concepts: Sequence[str] = (),
     seeds: Sequence[int] = (),
     runs_dir: str | Path = "runs",
+    mirror: str | Path = "",
     notebooks_dir: str | Path = NOTEBOOKS_DIR,
     with_backbone: bool = False,
     force: bool = False,
@@ -147,6 +149,8 @@ def run_study(
         The notebooks' values if empty.
     seeds : whole numbers
         The notebooks' values if empty.
+    mirror : str or path
+        Where checkpoints and finished runs are copied, and restored from; "" for none.
     with_backbone : bool
         Also execute notebook 00, which shows how the pocket model is made.
     force : bool
@@ -155,7 +159,9 @@ def run_study(
     place = Place(runs_dir, profile)
     folder = place.folder / "notebooks"
     notebooks = find_notebooks(Path(notebooks_dir), with_backbone)
-    steps = executions(notebooks, place, [absolute(c) for c in concepts], seeds)
+    mirror = str(Path(mirror).expanduser().resolve()) if mirror else ""
+    open_mirror(mirror, place)  # fails here, or has the runs that the notebooks are to find
+    steps = executions(notebooks, place, [absolute(c) for c in concepts], seeds, mirror)
     with explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     before: list[str] = []
@@ -177,6 +183,7 @@ def run_study(
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
+    parser.add_argument("--mirror", default="", help="a second folder that keeps copies of the runs, and restores them")
     parser.add_argument("--with-backbone", action="store_true", help="also notebook 00")
     parser.add_argument("--force", action="store_true", help="execute notebooks that are done, too")
 

@@ -13,6 +13,7 @@ placeholder_tokens : how a placeholder of several vectors is spelt.
 """
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,10 +38,8 @@ class Backbone:
     ----------
     id, hash : where it came from, and the SHA-256 of its weight files.
     folder : where its files are.
-    pipe : the diffusers pipeline; `unet`, `vae`, `text_encoder`, `tokenizer`, `vocoder`, `scheduler` are its
-        parts.
-    overrides : vectors (n_vectors, d) by placeholder that stand in for words of a prompt, while an adapter is
-        applied.
+    pipe : the diffusers pipeline; `unet`, `vae`, `text_encoder`, `tokenizer`, `vocoder`, `scheduler` are its parts.
+    overrides : vectors (n_vectors, d) by placeholder that stand in for words of a prompt, while an adapter is applied.
     adapter : name of the adapter that is applied, or None.
     """
 
@@ -81,8 +80,7 @@ class Backbone:
 
         Parameters
         ----------
-        clips : (b, n), or a list of (n,), all as long; n a multiple of `hop * 8` or the last frames are
-            dropped.
+        clips : (b, n), or a list of (n,), all as long; n a multiple of `hop * 8` or the last frames are dropped.
 
         Returns
         -------
@@ -105,12 +103,13 @@ class Backbone:
         mels = self.vae.decode(latents).sample[:, 0]
         spectral = isinstance(self.vocoder, SpectrumVocoder)
         waves = self.vocoder.from_latents(latents, mels) if spectral else self.vocoder(mels)
+        if not torch.isfinite(waves).all():
+            warnings.warn("the VAE or the vocoder gives samples that are not finite.", stacklevel=2)
         n = mels.shape[1] * int(np.prod(self.vocoder.config.upsample_rates))
         return waves.reshape(len(latents), -1)[:, :n].float().cpu().numpy()  # a vocoder may run over by some samples
 
     def latent_shape(self, duration_s: float) -> tuple[int, int, int]:
-        """(channels, time, frequency) of the latents of a clip, its mel frames rounded up to the VAE's
-        stride."""
+        """(channels, time, frequency) of the latents of a clip, its mel frames rounded up to the VAE's stride."""
         config, stride = self.vocoder.config, self.pipe.vae_scale_factor
         frames = int(duration_s / (np.prod(config.upsample_rates) / config.sampling_rate))
         return self.unet.config.in_channels, -(-frames // stride), config.model_in_dim // stride
@@ -140,8 +139,10 @@ class Backbone:
 
         Returns
         -------
-        (b, c, t, f), clean latents.
+        (b, c, t, f), clean latents. Where half precision gives values that are not finite, single precision is used,
+        with a warning.
         """
+        first, which = latents, scheduler
         scheduler = copy.deepcopy(self.scheduler if scheduler is None else scheduler)
         scheduler.set_timesteps(steps, device=self.device)
         latents = latents.to(self.device) * (scheduler.init_noise_sigma if start == 0 else 1)
@@ -156,12 +157,15 @@ class Backbone:
                 without, with_text = output.chunk(2)
                 output = without + guidance_scale * (with_text - without)
             latents = scheduler.step(output, t, latents).prev_sample
+        if dtype != torch.float32 and not torch.isfinite(latents).all():
+            warnings.warn(f"latents are not finite in {dtype}; these are computed again in float32.", stacklevel=2)
+            again = {"steps": steps, "guidance_scale": guidance_scale, "start": start, "scheduler": which}
+            return self.denoise(first, condition[-len(first) :], **again)
         return latents
 
     @torch.no_grad()
     def embed_prompts(self, prompts: list[str], token_overrides: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """Conditions (b, d) of prompts; each prompt is encoded alone, so that its bits do not depend on the
-        others.
+        """Conditions (b, d) of prompts; each is encoded alone, so that its bits do not depend on the others.
 
         Parameters
         ----------
@@ -175,8 +179,7 @@ class Backbone:
     def tokenise(self, prompts: list[str], placeholders: dict[str, int] | None = None):
         """Token ids and attention mask (b, length), cut at the tokenizer's limit and padded to the longest.
 
-        Padding is masked, so embeddings equal those of the pipeline, which pads to 512, at a fraction of the
-        cost.
+        Padding is masked, so embeddings equal those of the pipeline, which pads to 512, at a fraction of the cost.
 
         Parameters
         ----------
@@ -213,8 +216,7 @@ class Backbone:
         if vectors is not None:
             is_new = (ids >= first_new)[..., None]
             inputs = torch.where(is_new, vectors[(ids - first_new).clamp(min=0)], inputs)
-        # RoBERTa counts positions from the padding id; with inputs_embeds the model would count the padding
-        # too.
+        # RoBERTa counts positions from the padding id; with inputs_embeds the model would count the padding too.
         positions = torch.cumsum(mask, 1) * mask + model.config.pad_token_id
         hidden = model(inputs_embeds=inputs, position_ids=positions, attention_mask=mask)
         return F.normalize(self.text_encoder.text_projection(hidden.pooler_output), dim=-1)
@@ -240,8 +242,7 @@ class Backbone:
 
     @contextmanager
     def swapped(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
-        """Let `weights` stand in for the parameters of the same names; the parameters themselves are not
-        written to.
+        """Let `weights` stand in for the parameters of the same names, which are not written to.
 
         Gradients flow to `weights`. A backward pass with gradient checkpointing must end within the context.
         """

@@ -2,6 +2,7 @@
 
 Conventions: sizes in MB are 10^6 bytes, and those that torch's allocator holds; other programs' are not in them.
 
+check_memory : whether a GPU is large enough for some work.
 explained    : torch's out-of-memory error, with what was tried and what helps.
 OutOfMemory  : that error.
 peak_memory  : the most that a piece of work held.
@@ -18,6 +19,18 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 class OutOfMemory(RuntimeError):
     """The GPU's memory is too small for the work; the message says what to change."""
+
+
+def check_memory(needed_bytes: float, what: str, remedy: str) -> None:
+    """Check that the GPU, if there is one, can hold some work at all; what other programs hold is not looked at.
+
+    Raises
+    ------
+    OutOfMemory : it cannot; the message says how much it has, what needs more, and `remedy`.
+    """
+    if torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory < needed_bytes:
+        needed = f"{what} needs about {needed_bytes / 1e6:.0f} MB"
+        raise OutOfMemory(f"the GPU's memory{_size()} is too small: {needed}. {remedy}")
 
 
 @contextmanager

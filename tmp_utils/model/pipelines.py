@@ -5,6 +5,7 @@ bin).
 
 locate_pipeline : folder or Hugging Face id -> folder.
 check_pipeline  : whether it is there, or can be downloaded and used here.
+download_bytes  : how much of it is to be downloaded.
 open_pipeline   : folder -> AudioLDMPipeline or MusicLDMPipeline.
 make_scheduler  : name -> a scheduler for a pipeline's noise.
 pipeline_hash   : folder -> SHA-256 of its weights.
@@ -60,7 +61,7 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
         raise FileNotFoundError(
             f'backbone "{name}": not a folder, not in the Hugging Face cache, and not to be downloaded '
             f'({type(error).__name__}). Connect once to fetch it, give a folder, or use profile "pocket", '
-            "which needs no network."
+            "which needs no network. A private or gated one needs a token of the hub (HF_TOKEN, or `hf auth login`)."
         ) from error
 
 
@@ -92,17 +93,29 @@ def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
             'downloaded. Use profile "pocket", a machine with a GPU, or, if days on a CPU will do, device = "cpu" in '
             "the profile (TMP_PROFILES names another file)."
         )
-    repository, revision = split_revision(name)
-    if try_to_load_from_cache(repository, "model_index.json", revision=revision) is None:
+    if needed := _bytes_not_in_cache(name):
         cache = Path(HF_HUB_CACHE)
         disk = next(path for path in (cache, *cache.parents) if path.exists())
-        needed, free = denoiser_bytes(name) + OTHER_PARTS_BYTES, shutil.disk_usage(disk).free
+        free = shutil.disk_usage(disk).free
         if needed > free:
             raise OSError(
                 f'backbone "{name}": about {needed / 1e9:.1f} GB to download, and {free / 1e9:.1f} GB free in {disk}. '
                 "Nothing was downloaded. Free some space, or set HF_HOME to a folder on another disk."
             )
     return None
+
+
+def download_bytes(name: str) -> int:
+    """Return about how much of a pipeline is to be downloaded; 0 of a folder, and of what is in the cache."""
+    given = Path(name).expanduser()
+    return 0 if given.is_dir() or (DATA_DIR / given).is_dir() else _bytes_not_in_cache(name)
+
+
+def _bytes_not_in_cache(name: str) -> int:
+    repository, revision = split_revision(name)
+    if try_to_load_from_cache(repository, "model_index.json", revision=revision) is not None:
+        return 0
+    return denoiser_bytes(name) + OTHER_PARTS_BYTES
 
 
 def denoiser_bytes(name: str) -> int:

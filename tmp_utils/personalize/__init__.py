@@ -19,6 +19,7 @@ loop        : the training loop.
 training, checkpoint : what one training keeps between steps, in memory and on disk.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def personalise(
     *,
     profile: Profile,
     checkpoint_dir: Path | None = None,
+    on_checkpoint: Callable[[], None] = lambda: None,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Adapter:
@@ -65,6 +67,7 @@ def personalise(
     setup, profile : what varies, and the hyperparameters of its method.
     seed : of everything random; on a CPU the same seed gives the same bits.
     checkpoint_dir : where to keep checkpoints, and to resume from the last of them.
+    on_checkpoint : called after each of them.
     cache_dir : where to store class clips for prior preservation, which depend on the class noun alone.
 
     Raises
@@ -74,7 +77,8 @@ def personalise(
     RuntimeError : an adapter is applied to the backbone.
     Diverged : the loss grows without bound; the message says what to try.
     """
-    training = prepare(backbone, concept, setup, seed, profile, checkpoint_dir=checkpoint_dir, cache_dir=cache_dir)
+    where = {"checkpoint_dir": checkpoint_dir, "on_checkpoint": on_checkpoint, "cache_dir": cache_dir}
+    training = prepare(backbone, concept, setup, seed, profile, **where)
     (adapter,) = train(backbone, [training], progress=progress)
     return adapter
 
@@ -87,6 +91,7 @@ def prepare(
     profile: Profile,
     *,
     checkpoint_dir: Path | None = None,
+    on_checkpoint: Callable[[], None] = lambda: None,
     cache_dir: Path | None = None,
 ) -> Training:
     """The training of a concept, ready to start; parameters and errors are those of `personalise`."""
@@ -114,7 +119,7 @@ def prepare(
         backbone_hash=backbone.hash,
         hyperparameters=_decisive(hyperparameters, setup, examples.digest),
     )
-    return Training(backbone, recipe, examples, hyperparameters, adapter, checkpoint_dir)
+    return Training(backbone, recipe, examples, hyperparameters, adapter, checkpoint_dir, on_checkpoint)
 
 
 def _decisive(hyperparameters: Hyperparameters, setup: Setup, clips_digest: str) -> dict:

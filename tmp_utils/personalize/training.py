@@ -11,6 +11,7 @@ step_generator : the random numbers of one step.
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class Training:
     recipe : its tensors are trained in place.
     adapter : the result; its tensors and history are filled while training goes on.
     checkpoint_dir : where checkpoints go, each an adapter with its optimiser's moments; None writes none.
+    on_checkpoint : called after each checkpoint.
     diverged : why it ended early, or None.
     """
 
@@ -62,6 +64,7 @@ class Training:
     hyperparameters: Hyperparameters
     adapter: Adapter
     checkpoint_dir: Path | None = None
+    on_checkpoint: Callable[[], None] = lambda: None
     diverged: Diverged | None = None
     spectra: dict = field(default_factory=dict)
 
@@ -140,6 +143,7 @@ class Training:
         if self.checkpoint_dir and due and not self.diverged:
             self.adapter.tensors, keep = self.learned(), self.hyperparameters.keep_checkpoints
             write_checkpoint(self.checkpoint_dir, self.adapter, self.tensors, self.optimizer, keep)
+            self.on_checkpoint()
 
     def result(self, seconds_per_step: float) -> Adapter | None:
         """The adapter with its tensors and cost; None of a training that diverged."""

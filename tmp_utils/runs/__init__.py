@@ -5,9 +5,12 @@ A run is one concept learned in one setup with one seed.
 place       : where the runs of a profile are.
 identity    : all that decides a run's result.
 folder      : a run's folder: opening, resuming and finishing it.
+mirror      : copies of the runs on another disk.
 integrity   : whether a run's files are still as they were written.
 disk        : how much runs write.
 provenance  : the code, the packages and the machine that made it.
+lab         : what the runs of a profile share, and where they are.
+session     : what there is and what a notebook needs, in one line.
 protocol    : one run: learn, generate, score.
 clips       : the clips of a run, and which of them can be used.
 score       : a run's clips -> its rows of the results table.

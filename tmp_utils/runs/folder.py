@@ -8,6 +8,7 @@ gets a sibling of its own.
 open_run      : the folder, locked and ready to write in, or already done.
 is_done       : whether the run of this identity is finished.
 read_manifest : a finished run's `run.json`.
+lock_of       : what keeps other processes from writing a run.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class RunFolder:
     needs : how much it writes, in words, for the message of a full disk.
     files : what was entered by `keep` and is still as it was, with its size, time and SHA-256.
     damaged : the files that were not, and why; they were removed.
+    mirror : where it is copied to, or None.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class RunFolder:
     timings: dict[str, float] = field(default_factory=dict)
     files: dict[str, dict] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
+    mirror: Any = None
     _lock: Any = field(default=None, repr=False)
 
     def __enter__(self) -> RunFolder:
@@ -113,6 +116,12 @@ class RunFolder:
         """Enter finished files, named by their path below the run's folder; a resumed run has them only if whole."""
         self.files |= {name: fingerprint(self.path / name) for name in names}
         self._write_manifest("running")
+        self.copy()
+
+    def copy(self, checkpoint: bool = False) -> None:
+        """Copy what there is of the run to the mirror, if there is one; see `Mirror.copy`."""
+        if self.mirror:
+            self.mirror.copy(self.path, checkpoint)
 
     def finish(self) -> Path:
         """Complete the manifest and give the folder its name; returns the finished folder."""
@@ -124,6 +133,7 @@ class RunFolder:
             self._write_manifest("complete")
             self.path.rename(self.folder)
         self.path, self.done = self.folder, True
+        self.copy()
         self.close()
         return self.folder
 
@@ -190,6 +200,7 @@ def open_run(
     backbone: Any = None,
     say: Callable = print,
     recordings: str | Path | None = None,
+    mirror: Any = None,
 ) -> RunFolder:
     """Open the run of this identity: done already, resumed, or new.
 
@@ -205,6 +216,8 @@ def open_run(
         Prints one line: whether the run is done, resumed or damaged.
     recordings : path, optional
         The folder of a user's recordings that the run is made from, so that later steps find them again.
+    mirror : Mirror, optional
+        Where the run is copied to.
 
     Returns
     -------
@@ -225,8 +238,10 @@ def open_run(
     if getattr(backbone, "revision", None):  # of the Hugging Face hub, also where the profile names none
         made_by["revision"] = backbone.revision
     run = RunFolder(folder, folder, identity, backbone=made_by, recordings=recordings and str(recordings))
+    run.mirror = mirror
     if (is_done(folder, identity) and not damages(folder, recorded(folder))) or not run._begin():
         run.done, run.path = True, folder
+        run.copy()  # of one that was made without this mirror
         say(f"{_short(folder)}: already done with these settings, nothing to do.")
     elif run.damaged:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in run.damaged.items())
@@ -258,10 +273,13 @@ def read_manifest(folder: str | Path) -> dict:
     return manifest
 
 
+def lock_of(folder: Path) -> FileLock:
+    """Return the lock of a run's folder, not yet taken; the system frees it when its process ends, however it ends."""
+    return FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True)
+
+
 def _take_lock(folder: Path) -> FileLock:
-    """Return the lock of a run's folder; the system frees it when its process ends, however it ends."""
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True)
-    owner = _owner_file(folder)
+    lock, owner = lock_of(folder), _owner_file(folder)
     try:
         lock.acquire()
     except Timeout:

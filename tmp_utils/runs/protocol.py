@@ -6,7 +6,6 @@ and its last clip.
 The *reference* of a concept is the untrained backbone with the class noun as its prompt: its CLAP-T is the text
 ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
 
-Lab           : what every run of a profile shares: backbone, embedder, place.
 run_setup     : concept + setup + seed -> finished folder.
 run_reference : concept + seed -> finished folder of the untrained backbone, with the references' rows.
 run_setups    : several setups of one concept, and its reference; their rows in one table.
@@ -20,8 +19,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -29,95 +27,23 @@ import pandas as pd
 from tmp_utils.files import write_csv, write_json
 from tmp_utils.inputs.audio import CLIP_SUFFIX, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept, load_clips, recordings_folder
-from tmp_utils.inputs.profiles import Profile, Setup, load_profile
-from tmp_utils.metrics.embed import Embedder, check_embedder, load_embedder
-from tmp_utils.metrics.table import UNTRAINED, read_table
+from tmp_utils.inputs.profiles import Setup
+from tmp_utils.metrics.table import read_table
 from tmp_utils.model.adapter import write_adapter
-from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.card import CARD, write_card
 from tmp_utils.model.generate import generate_clips
-from tmp_utils.model.pipelines import check_pipeline
 from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
 from tmp_utils.runs.clips import CLIPS, LISTING
 from tmp_utils.runs.disk import expected_bytes
 from tmp_utils.runs.folder import RunFolder, open_run, read_manifest
-from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
+from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.place import Place
-from tmp_utils.runs.score import CODEC_CLIPS, score_run, study_embedders
+from tmp_utils.runs.score import CODEC_CLIPS, score_run
 
 METRICS, HISTORY, COST, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "checkpoints"
 ADAPTER_FILES = ("adapter.safetensors", "adapter.json")
 LEARNED = (*ADAPTER_FILES, HISTORY, COST)
-
-
-@dataclass(eq=False)
-class Lab:
-    """What all runs of a profile share: backbone, embedder and place; load it once.
-
-    Attributes
-    ----------
-    profile : Profile
-    backbone : Backbone
-    embedder : Embedder
-        Scores the clips; never the CLAP that conditions the pocket backbone.
-    place : Place
-        Where the runs are.
-    """
-
-    profile: Profile
-    backbone: Backbone
-    embedder: Embedder
-    place: Place
-
-    @classmethod
-    def load(cls, profile: str | Profile, runs_dir: str | Path = "runs", device: str | None = None) -> Lab:
-        """Load the backbone and the embedder of a profile, named or made by hand.
-
-        Raises
-        ------
-        RuntimeError, OSError, ValueError, ImportError
-            If the machine or the disk lacks what the profile needs: all of it is named, and nothing was downloaded.
-        """
-        profile = load_profile(profile) if isinstance(profile, str) else profile
-        _check_needs(profile, device)
-        place = Place(runs_dir, profile.name)
-        backbone = load_backbone(profile, device)
-        embedder = load_embedder(profile.embedder, str(backbone.device), place.cache / "embeddings")
-        return cls(profile, backbone, embedder, place)
-
-    @cached_property
-    def embedders(self) -> list[Embedder]:
-        """The embedders that score every run; the first is `embedder`."""
-        return study_embedders(self.embedder)
-
-    def run_folder(self, concept: Concept, setup: Setup | None, seed: int) -> Path:
-        """The folder of a run; without a setup, of the untrained reference."""
-        method, name = (setup.method, setup.setup) if setup else (UNTRAINED, CLASS_NOUN)
-        return self.place.run(concept.name, method, name, seed)
-
-    def identity(self, concept: Concept, setup: Setup | None, seed: int) -> dict:
-        """All that decides a run; without a setup, the untrained reference."""
-        return with_models(identity_of(self.profile, concept, seed, setup), self.embedder, self.backbone)
-
-
-def _check_needs(profile: Profile, device: str | None) -> None:
-    """Raise what is missing for a profile, before the first byte is downloaded; of several things, all in one error."""
-    needs = (
-        lambda: check_pipeline(profile.backbone, gpu_expected=(device or profile.device) == "auto"),
-        lambda: check_embedder(profile.embedder),
-    )
-    faults = []
-    for check in needs:
-        try:
-            check()
-        except (RuntimeError, OSError, ValueError, ImportError) as error:
-            faults.append(error)
-    if len(faults) > 1:
-        lines = "".join(f"\n- {fault}" for fault in faults)
-        raise RuntimeError(f'profile "{profile.name}" cannot start here; nothing was downloaded:{lines}') from faults[0]
-    if faults:
-        raise faults[0]
 
 
 def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable = print) -> Path:
@@ -145,7 +71,7 @@ def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable
 
 def _open(lab: Lab, concept: Concept, setup: Setup | None, seed: int, say: Callable) -> RunFolder:
     folder, identity = lab.run_folder(concept, setup, seed), lab.identity(concept, setup, seed)
-    run = open_run(folder, identity, lab.backbone, say, recordings_folder(concept))
+    run = open_run(folder, identity, lab.backbone, say, recordings_folder(concept), lab.mirror)
     run.needs = str(expected_bytes(lab.place, lab.profile, [setup.method if setup else ""]))
     return run
 
@@ -163,6 +89,7 @@ def _finish(lab: Lab, run: RunFolder, concept: Concept, setup: Setup, seed: int,
                 seed,
                 profile=lab.profile,
                 checkpoint_dir=run.path / CHECKPOINTS,
+                on_checkpoint=partial(run.copy, checkpoint=True),
                 cache_dir=lab.place.cache,
             )
             _write_learned(run, adapter.halved(lab.backbone))
@@ -211,8 +138,9 @@ def run_setups(
     together : how many new words (setups and seeds of Textual Inversion) learn in one batch (see `loop.train`). It
         saves time on a GPU that one word does not fill. Clips are generated and scored one run at a time.
     """
-    seeds = list(dict.fromkeys(seeds))
-    pairs = [(setup, seed) for seed in seeds for setup in dict.fromkeys(setups)]
+    seeds, setups = list(dict.fromkeys(seeds)), list(dict.fromkeys(setups))
+    lab.check_memory(setup.method for setup in setups)
+    pairs = [(setup, seed) for seed in seeds for setup in setups]
     folders = [run_reference(lab, concept, seed, say) for seed in seeds]
     if together == 1:
         folders += [run_setup(lab, concept, setup, seed, say) for setup, seed in pairs]
@@ -244,7 +172,15 @@ def _learn_together(lab: Lab, concept: Concept, parts: list[tuple], together: in
     diverged, adapters, began = None, [], time.monotonic()
     try:
         trainings = [
-            prepare(lab.backbone, concept, setup, seed, lab.profile, checkpoint_dir=run.path / CHECKPOINTS)
+            prepare(
+                lab.backbone,
+                concept,
+                setup,
+                seed,
+                lab.profile,
+                checkpoint_dir=run.path / CHECKPOINTS,
+                on_checkpoint=partial(run.copy, checkpoint=True),
+            )
             for run, setup, seed in new
         ]
         adapters = train(lab.backbone, trainings, together=together)

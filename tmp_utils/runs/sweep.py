@@ -156,7 +156,8 @@ def run_sweep(
     name = f"{adapter.method}-{setup}"
     identity = sweep_identity(profile, adapter, name, clips_in, strengths, methods, seed, sampling)
     folder = lab.place.run(concept.name, TRANSFER, name, seed)
-    with open_run(folder, with_models(identity, lab.embedder, lab.backbone), lab.backbone, say) as run:
+    identity = with_models(identity, lab.embedder, lab.backbone)
+    with open_run(folder, identity, lab.backbone, say, mirror=lab.mirror) as run:
         if run.done:
             return run.folder
         for folder in (run.path / CLIPS, run.path / PARTS):
