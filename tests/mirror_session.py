@@ -33,7 +33,7 @@ def write_checkpoint(run, step: int) -> None:
     for earlier in folder.iterdir():
         if earlier.name != f"step-{step}":
             shutil.rmtree(earlier)
-    run.copy(checkpoint=True)
+    run.copy(may_wait=True)
 
 
 if __name__ == "__main__":

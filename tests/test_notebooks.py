@@ -37,12 +37,22 @@ def test_a_notebook_is_valid_and_committed_without_outputs(notebook):
     assert "widgets" not in notebook.metadata
 
 
-def test_a_notebook_has_one_parameters_cell_of_annotated_and_commented_literals(notebook):
+def test_a_notebook_has_one_parameters_cell_of_annotated_literals_with_words_and_a_form_field_for_each(notebook):
     (cell,) = parameters(notebook)
-    for statement, line in zip(ast.parse(cell.source).body, cell.source.splitlines(), strict=True):
+    words, lines = "", cell.source.splitlines()
+    fields = [line for line in lines if not line.startswith("# @markdown ")]
+    for statement, line in zip(ast.parse(cell.source).body, fields, strict=True):
         assert isinstance(statement, ast.AnnAssign), line
         ast.literal_eval(statement.value)
-        assert "#" in line, f"say what it is for: {line}"
+        assert re.search(r"  # @param [\[{].*[\]}]$", line), f"give it a form field: {line}"
+        above = lines[lines.index(line) - 1]
+        words = above if above.startswith("# @markdown ") else words
+        assert f"`{statement.target.id}`" in words, f"say what it is for: {line}"
+
+
+def test_a_notebook_says_first_what_the_session_has_and_what_it_needs(notebook):
+    (first, *_others) = (cell for cell in code(notebook)[2:])
+    assert "print(session_line(profile, runs_dir, {" in first.source
 
 
 def test_a_notebook_takes_a_profile_and_a_runs_folder(notebook):

@@ -69,3 +69,20 @@ def test_an_executed_copy_shows_in_plain_html_what_its_widgets_showed(tmp_path):
     html = static["data"]["text/html"]
     shown = ["<b>&lt;koto&gt;</b> (of harp, &lt;koto&gt;)", "<audio controls", "☐ I agree", "<button disabled>Start"]
     assert [html.index(part) for part in shown] == sorted(html.index(part) for part in shown)
+
+
+def test_the_library_of_figures_lies_beside_an_executed_notebook_and_not_in_it(tmp_path):
+    from plotly.offline import get_plotlyjs
+
+    outputs = [
+        nbformat.v4.new_output("display_data", {"text/html": f"<script>{get_plotlyjs()}</script>"}),
+        nbformat.v4.new_output("display_data", {"text/html": "<div>a figure</div>"}),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
+    nbformat.write(notebook, tmp_path / "executed.ipynb")
+    headless._share_library(tmp_path / "executed.ipynb")
+    (cell,) = nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells
+    library, figure = (output.data["text/html"] for output in cell.outputs)
+    assert library.startswith('<script src="plotly.min.js"></script>') and len(library) < 300
+    assert figure == "<div>a figure</div>"
+    assert (tmp_path / "plotly.min.js").read_text(encoding="utf-8") == get_plotlyjs()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from mirror_session import IDENTITY, opened, place_in, write_checkpoint
-from results_runs import ToneEmbedder, use_quick_ears
+from results_runs import ToneEmbedder, use_quick_ears, use_tone_embedder
 
 from tmp_utils import files
 from tmp_utils.files import write_json, write_text
@@ -192,7 +192,7 @@ def test_checkpoints_wait_where_copies_take_long_and_finished_runs_do_not(tmp_pa
     copied = []
     monkeypatch.setattr(mirror, "_copy", lambda folder: copied.append(folder.name))
     for _ in range(4):
-        mirror.copy(run.path, checkpoint=True)
+        mirror.copy(run.path, may_wait=True)
     assert len(copied) == 2
     monkeypatch.setattr(mirrors.time, "monotonic", lambda: 101.5)
     mirror.copy(run.path)
@@ -230,6 +230,7 @@ def test_a_session_killed_with_its_children_at_any_moment_goes_on_on_an_empty_di
 @pytest.mark.usefixtures("short_clips")
 def test_a_training_that_goes_on_from_a_mirror_gives_the_same_bytes(backbone, profile, concept, tmp_path, monkeypatch):
     use_quick_ears(monkeypatch)
+    use_tone_embedder(monkeypatch)  # the second embedder
     profile = replace(profile, methods={**profile.methods, "TI": {**profile.methods["TI"], "checkpoint_every": 1}})
     setup = load_setup("TI", "BL")
 

@@ -1,9 +1,10 @@
 """The cell that sets a notebook up on Google Colab, and the badge that opens it there.
 
 Conventions: the project's git address is `[project.urls] Repository` of pyproject.toml, and nowhere else; `make colab
-REPOSITORY=...` writes it there and into the notebooks. The cell fetches the project and lets pip install what pyproject
-declares and Colab lacks; pip leaves alone what is there and does. What only a machine of one's own needs (JupyterLab,
-papermill and a kernel; Gradio for the listening study's page) is in the extras `lab` and `survey`.
+REPOSITORY=...` writes it there and into the notebooks. The cell is one call of pip, which fetches the project and
+installs what pyproject declares and Colab lacks; what is there and does, pip leaves alone. Without an address the cell
+installs a folder named "project", to be uploaded. What only a machine of one's own needs (JupyterLab, papermill and a
+kernel; Gradio for the listening study's page) is in the extras `lab` and `survey`.
 
 setup_cell  : the text of the cell, the same in every notebook.
 badge       : "Open in Colab", where there is an address on GitHub.
@@ -27,11 +28,10 @@ import sys
 if "google.colab" in sys.modules:
     import subprocess
 
-    repository = "{repository}"  # @param {{type: "string"}}
-    # The project's git address; it is not needed if you upload the project as a folder named "project".
-    subprocess.run(f"test -d project || git clone --quiet --depth=1 '{{repository}}' project", shell=True, check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", "project"], check=True)
-    sys.path.insert(0, "project")"""
+    project = "{project}"  # @param {{type: "string"}}
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--editable", project], check=True)
+    sys.path.insert(0, "src/tmp-utils" if project.startswith("git+") else project)"""
+UPLOADED = "project"  # the folder that is installed where pyproject.toml has no address
 BADGE_START = "[![Open in Colab]"
 PYPROJECT = PROJECT_DIR / "pyproject.toml"
 
@@ -53,7 +53,8 @@ def set_repository(address: str) -> None:
 
 def setup_cell(address: str | None = None) -> str:
     """Return the text of the set-up cell; the address is pyproject.toml's if none is given."""
-    return CELL.format(repository=repository() if address is None else address)
+    address = repository() if address is None else address
+    return CELL.format(project=f"git+{address}#egg=tmp-utils" if address else UPLOADED)
 
 
 def badge(notebook: str, address: str | None = None, branch: str = "main") -> str:

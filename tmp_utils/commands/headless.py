@@ -30,6 +30,7 @@ KERNEL = "python3"
 ENGINE = "static-widgets"
 START_TIMEOUT_S = 120
 OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
+LIBRARY, LIBRARY_HEAD = "plotly.min.js", 200  # characters by which it is known
 LINE_CHARS = 110
 REDRAW_S, REPEAT_S = 1.0, 30.0  # how often the line is written: on a terminal, over itself; in a log, below the last
 
@@ -95,6 +96,7 @@ def execute(
         with private_jupyter(environment or {}) as folder:
             _papermill(Path(notebook), partial, parameters, Progress(label or output.stem), folder)
         _make_static(partial)
+        _share_library(partial)
         partial.replace(output)
     except NotebookFailed as error:
         partial.replace(failed)
@@ -111,6 +113,33 @@ def _make_static(notebook: Path) -> None:
     content = nbformat.read(notebook, as_version=4)
     if without_widgets(content):
         write_text(notebook, nbformat.writes(content) + "\n")
+
+
+def _share_library(notebook: Path) -> None:
+    """Put plotly.js beside an executed notebook instead of into it, where it would take 5 MB.
+
+    Exported to HTML, the notebook loads it from there, or where it is not, from plotly's server. JupyterLab draws
+    figures by itself.
+    """
+    import nbformat
+    from plotly.offline import get_plotlyjs, get_plotlyjs_version
+
+    content, source = nbformat.read(notebook, as_version=4), get_plotlyjs()
+    server = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
+    tags = (
+        f'<script src="{LIBRARY}"></script><script>window.Plotly || document.readyState === "loading" && '
+        f"document.write('<script src=\"{server}\"><\\/script>')</script>"
+    )
+    shared = False
+    for output in (output for cell in content.cells for output in cell.get("outputs", [])):
+        html = output.get("data", {}).get("text/html", "")
+        if source[:LIBRARY_HEAD] in html:
+            output["data"]["text/html"], shared = tags, True
+    if shared:
+        write_text(notebook, nbformat.writes(content) + "\n")
+        beside = notebook.with_name(LIBRARY)
+        if not beside.is_file() or beside.stat().st_size != len(source.encode()):
+            write_text(beside, source)
 
 
 def _register_engine() -> None:

@@ -24,7 +24,7 @@ import pandas as pd
 from tmp_utils.figures import mel_spectrogram, waveform
 from tmp_utils.figures.look import setup_label
 from tmp_utils.files import below
-from tmp_utils.findings.page import sound_data
+from tmp_utils.findings.page import audio_element, play
 from tmp_utils.inputs.audio import RATE_HZ, load_clip, loudness_lufs
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
 from tmp_utils.metrics.names import short_name
@@ -86,11 +86,9 @@ def player(path: str | Path, damage: str = "", label: str = "") -> str:
     if damage:
         return f"<em>{escape(f'{path.name} is damaged ({damage}); run the notebook that made it again')}</em>"
     try:
-        sound = sound_data(path)
+        return audio_element(path, label or path.stem)
     except ValueError as error:
         return f"<em>{escape(str(error))}</em>"
-    label = escape(label or path.stem)
-    return f"<audio controls preload='none' aria-label='{label}' style='width:16em;height:2.2em' src='{sound}'></audio>"
 
 
 def _line(label: str, sounds: Sequence[str]) -> str:
@@ -247,11 +245,11 @@ def clip_browser(names: Sequence[str] | None = None, concept: str | None = None)
 
 
 def _show_clip(concept: Concept, path: Path) -> None:
-    from IPython.display import Audio, display
+    from IPython.display import display
 
     clip = load_clip(path)
     origin = "rendered stand-in" if concept.stand_in else "recording"
-    display(Audio(filename=str(path)))
+    display(play(path))
     print(f"{concept.name} ({concept.class_noun}, {origin}): {clip_facts(clip, concept)}")
     display(waveform(clip, RATE_HZ, title=path.stem, note=origin))
     display(mel_spectrogram(clip, title="Its mel spectrogram", note=origin))
@@ -290,11 +288,11 @@ def strength_browser(curves: pd.DataFrame):
 
 
 def _show(row: pd.Series) -> None:
-    from IPython.display import Audio, display
+    from IPython.display import display
 
     path = Path(row["file"])
     check_files(path.parents[1], f"{path.parent.name}/{path.name}")
-    display(Audio(filename=str(path)))
+    display(play(path))
     print(", ".join(f"{name.replace('_', ' ')} {row[name]:.2f}" for name in MEASURES))
     title = f"{row['source']}, {row['transfer']}, strength {row['strength']:.2f}"
     display(mel_spectrogram(load_clip(path), title))

@@ -5,6 +5,8 @@ page. Words leave the plot and become the page's own text. Everything returned i
 
 page_figure   : figure + caption -> title, caption, note, height and JSON.
 sound_data    : clip -> a data URI.
+audio_element : clip -> an `<audio>` element.
+play          : clip -> the same, for a notebook to show.
 plotly_source : plotly.js, compressed.
 """
 
@@ -12,8 +14,10 @@ import base64
 import gzip
 import io
 import re
+from html import escape
 from pathlib import Path
 
+import numpy as np
 import plotly.graph_objects as go
 import soundfile
 from plotly.offline import get_plotlyjs
@@ -60,14 +64,40 @@ def plain(text: str) -> str:
     return "; ".join(lines).replace(".; ", ". ")
 
 
-def sound_data(path: str | Path) -> str:
-    """Return a clip as a data URI in Ogg Vorbis: its first 10.24 s, mono, at 16 kHz.
+def sound_data(sound: str | Path | np.ndarray) -> str:
+    """Return a clip as a data URI in Ogg Vorbis, mono, at 16 kHz.
+
+    Parameters
+    ----------
+    sound : a file, of which the first 10.24 s are taken, or samples (n,) at 16 kHz.
 
     Raises
     ------
     FileNotFoundError, ValueError
         If there is no such file, or it cannot be used; the message names it.
     """
-    sound = io.BytesIO()
-    soundfile.write(sound, load_clip(path, duration_s=CLIP_S), RATE_HZ, format="OGG", subtype="VORBIS")
-    return f"data:audio/ogg;base64,{base64.b64encode(sound.getvalue()).decode()}"
+    clip, ogg = sound if isinstance(sound, np.ndarray) else load_clip(sound, duration_s=CLIP_S), io.BytesIO()
+    soundfile.write(ogg, clip.clip(-1, 1), RATE_HZ, format="OGG", subtype="VORBIS")
+    return f"data:audio/ogg;base64,{base64.b64encode(ogg.getvalue()).decode()}"
+
+
+def audio_element(sound: str | Path | np.ndarray, label: str) -> str:
+    """Return an `<audio>` element that holds the clip; `label` is what a screen reader says. Raises as `sound_data`."""
+    attributes = f"preload='none' aria-label='{escape(label)}' style='width:16em;height:2.2em'"
+    return f"<audio controls {attributes} src='{sound_data(sound)}'></audio>"
+
+
+def play(sound: str | Path | np.ndarray, label: str = ""):
+    """Return a player to show in a notebook: a fraction of the size of IPython's, whose clips are WAV.
+
+    Parameters
+    ----------
+    sound, label : as of `audio_element`; a file's own name is its label by default.
+
+    Returns
+    -------
+    IPython.display.HTML
+    """
+    from IPython.display import HTML
+
+    return HTML(audio_element(sound, label or ("clip" if isinstance(sound, np.ndarray) else Path(sound).stem)))

@@ -139,8 +139,7 @@ class Backbone:
 
         Returns
         -------
-        (b, c, t, f), clean latents. Where half precision gives values that are not finite, single precision is used,
-        with a warning.
+        (b, c, t, f), clean latents. If half precision overflows, single precision is used, with a warning.
         """
         first, which = latents, scheduler
         scheduler = copy.deepcopy(self.scheduler if scheduler is None else scheduler)

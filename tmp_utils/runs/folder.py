@@ -116,12 +116,12 @@ class RunFolder:
         """Enter finished files, named by their path below the run's folder; a resumed run has them only if whole."""
         self.files |= {name: fingerprint(self.path / name) for name in names}
         self._write_manifest("running")
-        self.copy()
+        self.copy(may_wait=True)
 
-    def copy(self, checkpoint: bool = False) -> None:
+    def copy(self, may_wait: bool = False) -> None:
         """Copy what there is of the run to the mirror, if there is one; see `Mirror.copy`."""
         if self.mirror:
-            self.mirror.copy(self.path, checkpoint)
+            self.mirror.copy(self.path, may_wait)
 
     def finish(self) -> Path:
         """Complete the manifest and give the folder its name; returns the finished folder."""

@@ -87,10 +87,10 @@ class Mirror:
                 self.say(f"mirror {self.folder}: {reason or error}. Runs go on; until it works, they are here alone.")
             self.failed = True
 
-    def copy(self, run: Path, checkpoint: bool = False) -> None:
-        """Copy a run's folder as it is; what is there already is not copied again, and a `checkpoint` may wait."""
+    def copy(self, run: Path, may_wait: bool = False) -> None:
+        """Copy a run's folder as it is, or, if it may wait and copies are slow, not yet; files that are there stay."""
         start_s = time.monotonic()
-        if checkpoint and start_s < self._next_s:
+        if may_wait and start_s < self._next_s:
             return
         with self.trouble():
             self._copy(run)

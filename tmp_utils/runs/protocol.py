@@ -89,7 +89,7 @@ def _finish(lab: Lab, run: RunFolder, concept: Concept, setup: Setup, seed: int,
                 seed,
                 profile=lab.profile,
                 checkpoint_dir=run.path / CHECKPOINTS,
-                on_checkpoint=partial(run.copy, checkpoint=True),
+                on_checkpoint=partial(run.copy, may_wait=True),
                 cache_dir=lab.place.cache,
             )
             _write_learned(run, adapter.halved(lab.backbone))
@@ -179,7 +179,7 @@ def _learn_together(lab: Lab, concept: Concept, parts: list[tuple], together: in
                 seed,
                 lab.profile,
                 checkpoint_dir=run.path / CHECKPOINTS,
-                on_checkpoint=partial(run.copy, checkpoint=True),
+                on_checkpoint=partial(run.copy, may_wait=True),
             )
             for run, setup, seed in new
         ]
