@@ -178,14 +178,14 @@ class SpectrumStage:
         latents, whole, real = self._crops(self.train, BATCH_SIZE, generator, noise=True)
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.net.hidden(latents, whole)
-        found = losses(self.net.head(hidden.float()), real, self.bin_weights)
+        terms = losses(self.net.head(hidden.float()), real, self.bin_weights)
         optimizer = self.optimizers["net"][0]
         optimizer.zero_grad()
-        sum(WEIGHTS[name] * loss for name, loss in found.items()).backward()
+        sum(WEIGHTS[name] * loss for name, loss in terms.items()).backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         optimizer.step()
         ema_update(self.average, self.net, EMA_DECAY)
-        return {name: loss.item() for name, loss in found.items()}
+        return {name: loss.item() for name, loss in terms.items()}
 
 
 @torch.no_grad()

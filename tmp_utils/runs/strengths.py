@@ -63,12 +63,12 @@ def two_concepts(
     """
     both, template = combine(*adapters), reconstruction_prompt().template
     words = [adapter.phrase(concept) for adapter, concept in zip(adapters, concepts, strict=True)]
-    asked = dict(zip(words, adapters, strict=True)) | {TOGETHER.format(*words): both}
+    sets = dict(zip(words, adapters, strict=True)) | {TOGETHER.format(*words): both}
     references = {concept.name: lab.embedder.embed_clips(load_clips(concept)) for concept in concepts}
     profile, rows, clips = lab.profile, {}, {}
     options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
     options |= {"batch_size": min(n_clips, BATCH), "progress": False}
-    for text, adapter in asked.items():
+    for text, adapter in sets.items():
         prompts, seeds = [fill(template, text)] * n_clips, [clip_seed(seed, "pair", k) for k in range(n_clips)]
         clips[text] = generate(lab.backbone, prompts, seeds, adapter=adapter, **options)
         embedded = lab.embedder.embed_clips(clips[text])
