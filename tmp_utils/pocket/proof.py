@@ -34,10 +34,9 @@ trained it from scratch on music rendered from generated scores (General MIDI, F
 program that draws a score also writes its caption. The weights are MIT-licensed, like the code.
 
 `judge/` is a second CLAP. It had another seed and other training clips than the CLAP that conditions the denoiser, and
-it measures every CLAP score of the study at this size. `vocoder_choice.json` compares the vocoders on held-out
+it measures every CLAP score of the study at this size. `vocoder_choice.json` compares the two vocoders on held-out
 clips. The HiFi-GAN in `vocoder/`, which plain diffusers uses, was trained for a short time only and sounds poor; the
-study uses `vocoder/spectrum.safetensors`, a network from latents to STFT magnitudes, whose phases Griffin-Lim finds. It
-was trained after the other parts, in 12,145 steps on the first 2,400 clips, each at two levels and speeds.
+study uses Griffin-Lim.
 
 The weights were trained in two passes on two editions of the corpus. The VAE, the vocoder and the first passes
 (conditioning CLAP 600 steps, judge 1,700, denoiser 1,900) used an earlier edition, in which rooms, moods, footsteps and
