@@ -39,7 +39,7 @@ def test_the_table_mixes_shipped_concepts_of_different_nouns():
 def test_the_parts_of_a_song_are_cut_from_the_same_seconds_at_one_gain():
     mixture = load_mixture("freedom")
     guitar, band = mixture.parts
-    assert mixture.class_nouns == ("guitar", "band") and mixture.words == ("<guitar>", "<band>")
+    assert mixture.class_nouns == ("guitar", "band")
     assert len(mixture.clips) == 5
     assert np.array_equal(mixture.clips[0], guitar[0] + band[0])
     assert loudness_lufs(mixture.clips[0]) == pytest.approx(MIXTURE_LUFS, abs=0.01)
@@ -80,7 +80,7 @@ def test_a_folder_and_nouns_are_a_mixture_without_parts(tmp_path):
     for k in range(2):
         save_clip(tmp_path / f"{k}.wav", LOW + HIGH)
     own = own_mixture(tmp_path, ["drum beat", " violin"])
-    assert own.words == ("<drum-beat>", "<violin>") and own.parts == () and len(own.clips) == 2
+    assert own.class_nouns == ("drum beat", "violin") and own.parts == () and len(own.clips) == 2
     assert loudness_lufs(own.clips[0]) == pytest.approx(MIXTURE_LUFS, abs=0.01)
     with pytest.raises(ValueError, match="1 of 2 class nouns are empty"):
         own_mixture(tmp_path, ["drum beat", " "])

@@ -9,7 +9,7 @@ from adapters import SETUPS, clip_of
 
 from tmp_utils.model.combination import combine
 from tmp_utils.model.generate import generate
-from tmp_utils.model.tensors import full_weights, noun_embedding
+from tmp_utils.model.tensors import LORA_A, LORA_B, full_weights, noun_embedding
 
 by_name = pytest.mark.parametrize("name", [setup.name for setup in SETUPS])
 NUMBERS = {"steps": 2, "clip_s": 0.64, "batch_size": 1, "progress": False}
@@ -102,6 +102,19 @@ def test_two_words_do_not_depend_on_their_order(backbone, adapters, other_word):
     words = "<tones> over a <taps>"
     one, two = combine(adapters["TI-BL"], other_word), combine(other_word, adapters["TI-BL"])
     assert np.array_equal(clip_of(backbone, one, words), clip_of(backbone, two, words))
+
+
+def test_low_rank_updates_add_up_each_with_its_weight(backbone, adapters):
+    one = adapters["DB-LoRA-BL"]
+    other = replace(one, words="sks drum", tensors={name: 2 * tensor for name, tensor in one.tensors.items()})
+    name = next(n for n in one.tensors if n.endswith(LORA_A)).removesuffix(LORA_A)
+    change = one.tensors[name + LORA_B] @ one.tensors[name + LORA_A]
+    expected = backbone.parameter(f"{name}.weight") + (0.5 + 0.25 * 4) * change
+    with combine(one, other, weights=[0.5, 0.25]).applied(backbone):
+        assert torch.allclose(backbone.parameter(f"{name}.weight"), expected, atol=1e-6)
+    assert backbone.adapter is None
+    with pytest.raises(ValueError, match="1 weights for 2 adapters"):
+        combine(one, other, weights=[1])
 
 
 def test_what_cannot_be_combined_is_refused(backbone, adapters, other_word):

@@ -10,9 +10,11 @@ Mixture       : name, words, clips and, where they are known, parts.
 load_mixture  : a name in `data/mixtures.csv` -> Mixture.
 own_mixture   : a folder of recordings and class nouns -> Mixture.
 mix           : the clips of two parts -> the parts at their levels.
-list_mixtures : the names in `data/mixtures.csv`.
+list_mixtures : the rows of `data/mixtures.csv`.
+MixtureSetup, load_mixture_setup, list_mixture_setups : how words are learned from a mixture.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from tmp_utils.inputs.tables import Name, Words, read_rows, validate
 
 STEMS = "stems"  # folder under data/: parts of songs whose other part is a shipped concept
 MIXTURE_LUFS = -20.0  # near the median of the shipped concepts' clips, -20.7
+Share = Annotated[float, Field(ge=0, le=1)]
 MAX_LEVEL_DB = 20.0  # of one part above another: the masks of a fainter one are nearly empty
 
 
@@ -70,9 +73,9 @@ class Mixture:
             )
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """The new word of each sound: its class noun in angle brackets."""
-        return tuple(f"<{'-'.join(noun.split())}>" for noun in self.class_nouns)
+    def digest(self) -> str:
+        """SHA-256 of the mixture's clips."""
+        return hashlib.sha256(np.asarray(self.clips, dtype=np.float32).tobytes()).hexdigest()
 
 
 class MixtureRow(BaseModel, extra="forbid"):
@@ -84,6 +87,42 @@ class MixtureRow(BaseModel, extra="forbid"):
     level_db: Annotated[Annotated[float, Field(ge=-MAX_LEVEL_DB, le=MAX_LEVEL_DB, allow_inf_nan=False)] | None, Absent]
     kind: Literal["unlike", "like", "recordings", "song"]
     note: str
+
+
+class MixtureSetup(BaseModel, extra="forbid", frozen=True):
+    """One row of `data/mixture_setups.csv`: how the words of a mixture are learned (`personalize.mixtures`).
+
+    method, setup : its name; the method says what trains, as in `data/setups.csv`.
+    masks : whose predictions make the parts: "nouns", "words" or "both"; "stems" takes the true parts, "none" has none.
+    parts_first, parts_last : the weight of the parts in the first and the last step; in between it changes linearly.
+    """
+
+    method: Literal["TI", "DB", "DB-LoRA", "DB-CD", "DB-SV"]
+    setup: Name
+    masks: Literal["none", "nouns", "words", "both", "stems"]
+    parts_first: Share
+    parts_last: Share
+    note: str
+
+    @property
+    def name(self) -> str:
+        """For messages and folders: "TI-PRIOR"."""
+        return f"{self.method}-{self.setup}"
+
+
+def list_mixture_setups() -> list[MixtureSetup]:
+    """The rows of `data/mixture_setups.csv`, in its order; ValueError where one has a value that is not allowed."""
+    path = DATA_DIR / "mixture_setups.csv"
+    rows = read_rows(path, ("method", "setup"))
+    return [validate(MixtureSetup, row, f"{path}, {row['method']}-{row['setup']}") for row in rows]
+
+
+def load_mixture_setup(name: str) -> MixtureSetup:
+    """The setup of a name such as "TI-PRIOR"; ValueError lists the valid ones."""
+    setups = {setup.name: setup for setup in list_mixture_setups()}
+    if name not in setups:
+        raise ValueError(f'"{name}" is no setup of mixtures; data/mixture_setups.csv has {", ".join(setups)}.')
+    return setups[name]
 
 
 def list_mixtures() -> list[MixtureRow]:

@@ -6,6 +6,7 @@ clap_checkpoint : the paper's CLAP from its own file.
 musicnn         : a second embedder of clips, trained on other music than the first.
 vggish          : the network that FAD was defined on.
 similarity      : CLAP-A and CLAP-T.
+separation      : how well the parts of a mixture, and the words for them, come apart.
 distances       : FAD and KAD.
 copies          : whether a clip is a copy of a training clip.
 music           : tempo, loudness, key and scale.

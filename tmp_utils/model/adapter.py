@@ -155,21 +155,25 @@ class Adapter:
             is not from 0 to 1.5.
         RuntimeError : an adapter is applied already.
         """
-        with applied_together(backbone, [self], strength):
+        with applied_together(backbone, [self], [strength]):
             yield backbone
 
 
 @contextmanager
-def applied_together(backbone: Backbone, adapters: Sequence[Adapter], strength: float) -> Iterator[None]:
-    """Use the backbone with adapters of which one at most changes weights; errors are those of `Adapter.applied`."""
-    check_strength(strength)
+def applied_together(backbone: Backbone, adapters: Sequence[Adapter], strengths: Sequence[float]) -> Iterator[None]:
+    """Use the backbone with adapters, each at its strength; what they change in one weight adds up.
+
+    Errors are those of `Adapter.applied`.
+    """
+    for strength in strengths:
+        check_strength(strength)
     if backbone.adapter is not None:
         raise RuntimeError(
             f"{backbone.adapter} is applied to this backbone already; leave its `with` block first. Adapters do not "
             "add up; combination.combine says which can be used together."
         )
     weights, words = {}, {}
-    for adapter in adapters:
+    for adapter, strength in zip(adapters, strengths, strict=True):
         if adapter.backbone_hash != backbone.hash:
             raise ValueError(
                 f"{adapter.name}: learned on {adapter.backbone_id} ({adapter.backbone_hash[:12]}), but this backbone "
@@ -178,7 +182,8 @@ def applied_together(backbone: Backbone, adapters: Sequence[Adapter], strength: 
         check_shapes(adapter.name, adapter.tensors, backbone)
         tensors = {name: tensor.to(backbone.device) for name, tensor in adapter.tensors.items()}
         with torch.no_grad():
-            weights |= scaled_weights(backbone, tensors, strength)
+            for name, weight in scaled_weights(backbone, tensors, strength).items():
+                weights[name] = weight if name not in weights else weights[name] + weight - backbone.parameter(name)
             if adapter.placeholder:
                 vectors = scaled_word(backbone, tensors[EMBEDDING], adapter.class_noun, strength)
                 words[adapter.placeholder] = vectors

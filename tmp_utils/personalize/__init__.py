@@ -13,6 +13,8 @@ prepare     : the training, ready to start; several of them share a batch in `lo
 METHODS     : the methods by name.
 recipe      : what a method tells the loop, and its hyperparameters.
 textual_inversion, dreambooth, variants : the methods.
+mixtures    : several new words from one mixture.
+separation  : which part of a mixture belongs to which word.
 examples    : clips -> latents.
 objective   : noise, prediction, error.
 loop        : the training loop.

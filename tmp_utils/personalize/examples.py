@@ -45,6 +45,10 @@ class Examples:
     digest: str
     prior: torch.Tensor | None = None
 
+    def draw(self, n: int, n_prompts: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Which of `n_prompts` prompts, int (n,), and latents (n, c, t, f), each at random."""
+        return torch.randint(n_prompts, (n,), generator=generator), self.sample(n, generator)
+
     def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
         """(n, c, t, f) latents: a clip, a version of it, and a draw from its posterior, each at random."""
         clip = torch.randint(self.mean.shape[0], (n,), generator=generator)

@@ -78,6 +78,7 @@ def step(trainings: Sequence[Training]) -> None:
     A training that diverges takes no step and keeps the error in `diverged`; the others take theirs without it.
     """
     for training in trainings:
+        training.recipe.before_step(training.adapter.steps)
         training.require_gradients()
     generators = [step_generator(training.adapter.seed, training.adapter.steps) for training in trainings]
     try:

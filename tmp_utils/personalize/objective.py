@@ -62,8 +62,7 @@ class Draw:
 
 def draw_batch(recipe: Recipe, examples: Examples, n_timesteps: int, n: int, generator: torch.Generator) -> Draw:
     """Draw a batch of `n`, on the CPU, so that a GPU draws the same; with a prior, `n` class clips follow."""
-    rows = torch.randint(len(recipe.prompts), (n,), generator=generator)
-    latents = examples.sample(n, generator)
+    rows, latents = examples.draw(n, len(recipe.prompts), generator)
     if recipe.prior_prompt:
         rows = torch.cat([rows, torch.full((n,), len(recipe.prompts))])
         latents = torch.cat([latents, examples.sample_prior(n, generator)])
@@ -83,14 +82,13 @@ class Conditions:
     """The prompts of a recipe: `ids` and `mask`, int (prompts, length), the prompt of the prior last."""
 
     def __init__(self, backbone: Backbone, recipe: Recipe):
-        sizes = {recipe.placeholder: len(recipe.tensors[EMBEDDING])} if recipe.placeholder else {}
         prompts = recipe.prompts + ([recipe.prior_prompt] if recipe.prior_prompt else [])
         self.backbone, self.tensors, self._constant = backbone, recipe.tensors, None
-        self.ids, self.mask = backbone.tokenise(prompts, sizes)
+        self.ids, self.mask = backbone.tokenise(prompts, recipe.sizes)
 
     @property
     def vectors(self) -> torch.Tensor | None:
-        """(n_vectors, d) of the new word, or None."""
+        """(n_vectors, d) of the new words, or None."""
         return self.tensors.get(EMBEDDING)
 
     @property

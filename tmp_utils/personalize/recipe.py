@@ -6,9 +6,12 @@ Phase  : tensors that train together for a while.
 Recipe : the whole of it; every method is a function that returns one.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+
+from tmp_utils.model.tensors import EMBEDDING
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Recipe:
     words, placeholder : what stands in for "{}" of a prompt, and the token in it that is new, if any.
     prompts : training prompts, one drawn at random for each latent.
     prior_prompt, prior_weight : the class's prompt and the weight of its loss, for prior preservation.
+    others : further new tokens, whose vectors follow the placeholder's, as many for each.
+    before_step : called before each step with its number, counted from 0.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -42,6 +47,14 @@ class Recipe:
     placeholder: str | None = None
     prior_prompt: str | None = None
     prior_weight: float = 0.0
+    others: tuple[str, ...] = ()
+    before_step: Callable[[int], None] = lambda step: None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of vectors by new token, in their order."""
+        tokens = (self.placeholder, *self.others) if self.placeholder else ()
+        return {token: len(self.tensors[EMBEDDING]) // len(tokens) for token in tokens}
 
     @property
     def steps(self) -> int:

@@ -1,0 +1,117 @@
+"""Words from a mixture: which examples go with which prompts, and which parts are learned from."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.mixtures import Mixture, list_mixture_setups, load_mixture_setup
+from tmp_utils.model.tensors import EMBEDDING, noun_embedding
+from tmp_utils.personalize import mixtures
+from tmp_utils.personalize.mixtures import MixtureExamples, learn_mixture, masks_of_words, prior_masks
+
+T = np.arange(round(1.28 * RATE_HZ)) / RATE_HZ
+LOW, HIGH = (np.float32(0.1) * np.sin(2 * np.pi * hz * T).astype("float32") for hz in (300, 3000))
+NOUNS = ("drum beat", "violin")
+MIXTURE = Mixture("tones", NOUNS, ("a", "b"), (LOW + HIGH,) * 2, ((LOW,) * 2, (HIGH,) * 2), "unlike")
+
+
+@pytest.fixture
+def learned_from(monkeypatch):
+    """What was given to the examples as parts, in order."""
+    given, renew = [], MixtureExamples.renew
+
+    def recorded(examples, backbone, parts):
+        given.append(parts)
+        renew(examples, backbone, parts)
+
+    monkeypatch.setattr(MixtureExamples, "renew", recorded)
+    return given
+
+
+def learn(backbone, profile, name, mixture=MIXTURE, **kwargs):
+    return learn_mixture(backbone, mixture, load_mixture_setup(name), 0, profile, share_of_steps=1, **kwargs)
+
+
+def test_a_part_has_a_prompt_of_its_word_and_the_mixture_one_of_all_words():
+    mean = torch.arange(3.0).reshape(3, 1, 1, 1, 1).expand(3, 2, 1, 1, 1)
+    examples = MixtureExamples(mean, torch.zeros_like(mean), 1.0, "", parts=0.5)
+    rows, latents = examples.draw(400, 6, torch.Generator().manual_seed(0))
+    assert torch.equal(rows // 2, latents.flatten().long())
+    counts = torch.bincount(latents.flatten().long())
+    assert torch.allclose(counts / 400, torch.tensor([0.25, 0.25, 0.5]), atol=0.07)
+    examples.parts = 1.0
+    assert examples.draw(50, 6, torch.Generator().manual_seed(0))[1].max() == 1
+    examples.parts = 0.0
+    assert examples.draw(50, 6, torch.Generator().manual_seed(0))[1].min() == 2
+
+
+def test_the_prompts_are_those_of_each_word_and_then_of_both(backbone, profile):
+    values = mixtures.Hyperparameters.of(profile.method("TI"), "TI")
+    recipe, words = mixtures.mixture_recipe(backbone, MIXTURE, "TI", values, 0)
+    assert words == ["<drum-beat>", "<violin>"] and recipe.sizes == {"<drum-beat>": 1, "<violin>": 1}
+    assert recipe.prompts[0] == "a recording of a <drum-beat>"
+    assert recipe.prompts[20] == "a recording of a <violin>"
+    assert recipe.prompts[40] == "a recording of a <drum-beat> and a <violin>"
+    nouns = torch.cat([noun_embedding(backbone, noun, 1) for noun in NOUNS])
+    assert torch.equal(recipe.tensors[EMBEDDING], nouns)
+    recipe, words = mixtures.mixture_recipe(backbone, MIXTURE, "DB", values, 0)
+    assert recipe.prompts == [
+        f"a recording of a {w}" for w in ("a drum beat", "b violin", "a drum beat and a b violin")
+    ]
+
+
+def test_the_words_of_one_prompt_learn_no_parts_and_both_change(backbone, profile, learned_from):
+    one, two = learn(backbone, profile, "TI-PROMPT")
+    assert learned_from == []
+    assert (one.words, two.words) == ("<drum-beat>", "<violin>") and one.name == "tones-drum-beat TI-PROMPT, seed 0"
+    for adapter, noun in zip((one, two), NOUNS, strict=True):
+        assert not torch.equal(adapter.tensors[EMBEDDING], noun_embedding(backbone, noun, 1))
+    again = learn(backbone, profile, "TI-PROMPT")
+    assert torch.equal(again[1].tensors[EMBEDDING], two.tensors[EMBEDDING])
+
+
+def test_parts_come_from_the_nouns_once_from_the_words_again_and_again_and_from_the_stems(
+    backbone, profile, learned_from
+):
+    learn(backbone, profile, "TI-PRIOR")
+    assert len(learned_from) == 1
+    masks = prior_masks(backbone, MIXTURE, 0)
+    expected = mixtures.parts_of(MIXTURE.clips, masks)
+    assert all(np.array_equal(a, b) for a, b in zip(learned_from[0][1], expected[1], strict=True))
+    learned_from.clear()
+    adapters = learn(backbone, profile, "TI-JOINT")  # three steps, so three sets of masks
+    assert len(learned_from) == 3
+    assert not np.array_equal(learned_from[0][0][0], learned_from[2][0][0])
+    assert masks_of_words(backbone, MIXTURE, adapters, 0)[0].shape == (2, 128, 64)
+    learned_from.clear()
+    learn(backbone, profile, "TI-ANCHOR")  # at first a word is its noun's vector, and so are its masks
+    assert len(learned_from) == 3
+    learned_from.clear()
+    learn(backbone, profile, "TI-STEMS")
+    assert len(learned_from) == 1 and learned_from[0] is MIXTURE.parts
+
+
+def test_words_of_dreambooth_share_what_was_learned_and_leave_the_backbone_as_it_was(backbone, profile):
+    before = backbone.unet.conv_in.weight.clone()
+    one, two = learn(backbone, profile, "DB-JOINT")
+    assert torch.equal(backbone.unet.conv_in.weight, before) and backbone.adapter is None
+    assert one.tensors.keys() == two.tensors.keys() and one.placeholder is None
+    assert (one.words, two.words) == ("a drum beat", "b violin")
+    assert len(masks_of_words(backbone, MIXTURE, [one, two], 0)) == 2
+
+
+def test_the_weight_of_the_parts_rises_in_joint_and_is_fixed_in_the_others():
+    ends = {s.name: (s.parts_first, s.parts_last, s.masks) for s in list_mixture_setups() if s.method == "TI"}
+    assert ends["TI-PROMPT"][:2] == (0, 0) and ends["TI-PRIOR"][:2] == ends["TI-STEMS"][:2] == (1, 1)
+    assert ends["TI-JOINT"][0] < ends["TI-JOINT"][1] and ends["TI-JOINT"][2] == "words"
+
+
+def test_what_cannot_be_learned_is_refused_before_anything_is_trained(backbone, profile, monkeypatch):
+    monkeypatch.setattr(mixtures, "train", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(ValueError, match="its parts are not known, so TI-STEMS has nothing"):
+        learn(backbone, profile, "TI-STEMS", replace(MIXTURE, parts=()))
+    with pytest.raises(ValueError, match=r'"TI-MASKS" is no setup of mixtures; .* TI-PROMPT, TI-PRIOR'):
+        load_mixture_setup("TI-MASKS")

@@ -1,0 +1,69 @@
+"""Masks from predictions, against planted truth."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tmp_utils.inputs.audio import RATE_HZ, log_mel
+from tmp_utils.inputs.masks import shares
+from tmp_utils.personalize import separation
+from tmp_utils.personalize.separation import GUIDANCE, parts_of, predicted_mels
+
+T = np.arange(round(1.28 * RATE_HZ)) / RATE_HZ
+LOW, HIGH = (np.float32(0.1) * np.sin(2 * np.pi * hz * T).astype("float32") for hz in (300, 3000))
+
+
+def mels_of(*clips):
+    return log_mel(torch.tensor(np.stack(clips)))
+
+
+def masks_under(backbone, clip, conditions, seed):
+    return shares(predicted_mels(backbone, clip, conditions, seed))
+
+
+def test_two_disjoint_bands_that_are_predicted_come_apart():
+    masks = shares(mels_of(LOW, HIGH))
+    assert torch.allclose(masks.sum(0), torch.ones(()))
+    parts = parts_of([LOW + HIGH], [masks])
+    for (part,), true in zip(parts, (LOW, HIGH), strict=True):
+        assert np.abs(part - true)[1024:-1024].max() < 0.01 * np.abs(true).max()
+    assert np.abs(parts[0][0] + parts[1][0] - LOW - HIGH).max() < 1e-6
+
+
+def test_a_source_that_is_predicted_silent_gets_nothing():
+    parts = parts_of([LOW], [shares(mels_of(LOW, 0 * LOW))])
+    assert np.abs(parts[0][0] - LOW).max() < 0.01 and np.abs(parts[1][0]).max() < 0.01
+
+
+def test_equal_conditions_share_the_mixture_in_halves_and_the_seed_suffices(backbone):
+    noun = backbone.embed_prompts(["a recording of a violin"])
+    masks = masks_under(backbone, LOW + HIGH, torch.cat([noun, noun]), 3)
+    assert masks.shape == (2, 128, 64)
+    assert torch.allclose(masks, torch.full_like(masks, 0.5), atol=1e-5)
+    other = backbone.embed_prompts(["a recording of a drum beat"])
+    pair = torch.cat([noun, other])
+    first, again, other_seed = (masks_under(backbone, LOW, pair, seed) for seed in (3, 3, 4))
+    assert torch.equal(first, again) and not torch.equal(first, other_seed)
+    assert torch.allclose(first, masks_under(backbone, LOW, pair.flip(0), 3).flip(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_the_clean_latents_of_a_denoiser_that_knows_them_are_found_and_guidance_extrapolates(kind):
+    """A denoiser whose answer for condition c is the latents c * z; of the empty prompt, 0 * z."""
+    generator = torch.Generator().manual_seed(0)
+    z, noise = (torch.randn(1, 2, 4, 4, generator=generator) for _ in range(2))
+    power = torch.tensor(0.3)
+    signal, sigma = power.sqrt(), (1 - power).sqrt()
+
+    def unet(noised, _timestep, _none, class_labels):
+        clean = class_labels[:, :, None, None] * z
+        eps = (noised - signal * clean) / sigma
+        answers = {"epsilon": eps, "v_prediction": signal * eps - sigma * clean, "sample": clean}
+        return SimpleNamespace(sample=answers[kind])
+
+    scheduler = SimpleNamespace(alphas_cumprod=power[None], config=SimpleNamespace(prediction_type=kind))
+    known = SimpleNamespace(unet=unet, scheduler=scheduler, null_condition=torch.zeros(1, 1), device="cpu")
+    cleaned = separation._cleaned(known, z, noise, 0, torch.tensor([[1.0], [2.0]]))
+    assert torch.allclose(cleaned, GUIDANCE * torch.cat([z, 2 * z]), atol=1e-5)
