@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 from adapters import new_word
+from results_runs import use_tone_embedder
 
+from tmp_utils.commands import samplers
 from tmp_utils.commands.samplers import measure_samplers, sampler_equivalence
 from tmp_utils.findings.published import read_samplers
 from tmp_utils.inputs.profiles import load_profile
@@ -175,12 +177,14 @@ def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():
     assert set(table.embedder) == {load_embedder(profile.embedder).name}
 
 
-def test_samplers_are_measured_on_a_profiles_own_backbone(monkeypatch):
+def test_samplers_are_measured_on_a_profiles_own_backbone(backbone, profile, monkeypatch):
+    monkeypatch.setattr(samplers, "load_profile", lambda name: profile)
+    loaded = use_tone_embedder(monkeypatch)
     monkeypatch.setattr("tmp_utils.inputs.concepts.list_concepts", lambda: ["sitar"])  # five clips, not 145
-    monkeypatch.setattr("tmp_utils.commands.samplers.RESAMPLES", 10)  # each takes four roots of 512 x 512 matrices
-    monkeypatch.setattr("tmp_utils.commands.samplers.SCHEDULERS", ("DDIM",))
-    table = measure_samplers("smoke", nouns=("guitar",), steps=(50,))
-    same = table[table.scheduler == "DDIM"]
-    assert set(same.metric) == {"clap_a", "clap_t", "fad"} and set(table.n) == {2}
-    np.testing.assert_allclose(same.difference, 0, atol=1e-5)
+    monkeypatch.setattr(samplers, "RESAMPLES", 10)
+    monkeypatch.setattr(samplers, "SCHEDULERS", ("DDIM",))
+    table = measure_samplers(profile.name, nouns=("guitar",), steps=(50,))
+    assert set(table.metric) == {"clap_a", "clap_t", "fad"} and set(table.n) == {profile.n_editability_prompts}
+    np.testing.assert_allclose(table.difference, 0, atol=1e-5)
+    assert set(table.backbone) == {backbone.hash[:12]} and loaded == [profile.embedder]
     assert read_samplers("paper") is None

@@ -11,7 +11,7 @@ from tmp_utils.commands.bench import compare as module
 from tmp_utils.commands.bench.compare import generation_row, metrics_row, training_row
 
 
-@pytest.mark.usefixtures("short_clips")
+@pytest.mark.usefixtures("short_clips", "quick_front_end", "quick_peak")
 def test_training_and_generation_are_compared_on_the_same_noise(backbone, concept, profile):
     for method in ("TI", "DB"):
         row = training_row(backbone, concept, method, profile, clip_s=1.28, repeats=1)

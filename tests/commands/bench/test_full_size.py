@@ -5,6 +5,7 @@ import torch
 
 from tmp_utils.commands import run as command
 from tmp_utils.commands.bench import command as cli
+from tmp_utils.commands.bench import full_size as module
 from tmp_utils.commands.bench.full_size import blank_backbone, full_size, half_precision
 from tmp_utils.inputs.profiles import Hyperparameters
 from tmp_utils.model.device import OutOfMemory, explained
@@ -18,17 +19,26 @@ def test_a_gpu_is_timed_in_the_half_precision_that_a_run_takes_on_it(monkeypatch
     assert half_precision("cpu") == "bf16"
 
 
-def test_full_size_rows_are_made_at_reduced_width_on_a_cpu():
+@pytest.fixture
+def quick(quick_peak, monkeypatch):
+    """Take the operations of a step as known, and clips after two steps."""
+    generate = module.generate
+    monkeypatch.setattr(module, "training_flops", lambda unet, shape, trained: 10**9)
+    monkeypatch.setattr(module, "generate", lambda *args, **numbers: generate(*args, **{**numbers, "steps": 2}))
+
+
+def test_full_size_rows_are_made_at_reduced_width_on_a_cpu(quick):
     numbers = {"cases": (("fp32", False), ("bf16", False)), "companies": (1, 3), "clip_s": 0.64, "repeats": 1}
     rows = list(full_size("tiny", "cpu", **numbers))
     assert [row["what"].split()[0] for row in rows] == ["TI", "TI", "DB", "DB", "TI", "TI", "clip,", "clip,"]
     assert [row["concepts"] for row in rows[:6]] == [1, 1, 1, 1, 1, 3]
     assert all(row["status"] == "ok" and row["seconds"] > 0 and row["peak_memory_mb"] is None for row in rows)
+    assert rows[0]["tflop_per_s"] == pytest.approx(1e-3 / rows[0]["seconds"])
     assert rows[2]["gradient_checkpointing"] and not rows[0]["gradient_checkpointing"]
     assert all("K=" in cli.full_size_line(row) for row in rows)
 
 
-def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(monkeypatch):
+def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(quick, monkeypatch):
     step = loop.step
 
     def full(trainings):
