@@ -8,9 +8,10 @@ import torch
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.mixtures import Mixture, list_mixture_setups, load_mixture_setup
+from tmp_utils.model.combination import combine
 from tmp_utils.model.tensors import EMBEDDING, noun_embedding
 from tmp_utils.personalize import mixtures
-from tmp_utils.personalize.mixtures import MixtureExamples, learn_mixture, masks_of_words, prior_masks
+from tmp_utils.personalize.mixtures import MixtureExamples, learn_mixture, masks_under
 
 T = np.arange(round(1.28 * RATE_HZ)) / RATE_HZ
 LOW, HIGH = (np.float32(0.1) * np.sin(2 * np.pi * hz * T).astype("float32") for hz in (300, 3000))
@@ -78,14 +79,15 @@ def test_parts_come_from_the_nouns_once_from_the_words_again_and_again_and_from_
 ):
     learn(backbone, profile, "TI-PRIOR")
     assert len(learned_from) == 1
-    masks = prior_masks(backbone, MIXTURE, 0)
+    masks = masks_under(backbone, MIXTURE, NOUNS, 0)
     expected = mixtures.parts_of(MIXTURE.clips, masks)
     assert all(np.array_equal(a, b) for a, b in zip(learned_from[0][1], expected[1], strict=True))
     learned_from.clear()
     adapters = learn(backbone, profile, "TI-JOINT")  # three steps, so three sets of masks
     assert len(learned_from) == 3
     assert not np.array_equal(learned_from[0][0][0], learned_from[2][0][0])
-    assert masks_of_words(backbone, MIXTURE, adapters, 0)[0].shape == (2, 128, 64)
+    words = [adapter.words for adapter in adapters]
+    assert masks_under(backbone, MIXTURE, words, 0, combine(*adapters))[0].shape == (2, 128, 64)
     learned_from.clear()
     learn(backbone, profile, "TI-ANCHOR")  # at first a word is its noun's vector, and so are its masks
     assert len(learned_from) == 3
@@ -100,7 +102,7 @@ def test_words_of_dreambooth_share_what_was_learned_and_leave_the_backbone_as_it
     assert torch.equal(backbone.unet.conv_in.weight, before) and backbone.adapter is None
     assert one.tensors.keys() == two.tensors.keys() and one.placeholder is None
     assert (one.words, two.words) == ("a drum beat", "b violin")
-    assert len(masks_of_words(backbone, MIXTURE, [one, two], 0)) == 2
+    assert len(masks_under(backbone, MIXTURE, [one.words, two.words], 0, one)) == 2
 
 
 def test_the_weight_of_the_parts_rises_in_joint_and_is_fixed_in_the_others():

@@ -10,6 +10,7 @@ study     : execute the notebooks in order, and write the report.
 grid      : many runs, on this machine's cores or on a cluster.
 bench     : how long the steps take here, beside the paper's public code.
 search    : which learning rates suit a profile.
+mixtures  : words from mixtures, in all setups.
 samplers  : how few denoising steps give the same scores.
 readme    : the README's picture and table.
 colab     : the set-up cell of the notebooks.
@@ -63,6 +64,9 @@ COMMANDS = {
     ),
     "bench": Command("commands.bench.command", "time the steps on this machine", "profile runs-dir"),
     "search": Command("commands.search", "search learning rates", "profile"),
+    "mixtures": Command(
+        "commands.mixtures", "learn words from mixtures in all setups, and judge them", "profile runs-dir seeds"
+    ),
     "samplers": Command("commands.samplers", "test samplers for equivalence with 50 DDIM steps", "profile"),
     "readme": Command("commands.readme", "make the README's picture and table again", "profile runs-dir"),
     "clips-paper": Command("commands.paper_clips", "fetch the paper's clips; needs a network and ffmpeg"),

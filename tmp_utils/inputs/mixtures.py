@@ -44,6 +44,7 @@ class Mixture:
     class_nouns, rare_words : a word for each of its sounds, in one order.
     clips : of the mixture.
     parts : of each sound its clips, as they are in the mixture; () where they are not known.
+    concepts : those that the parts are clips of, at levels of their own.
     kind : "unlike" or "like" (two stand-ins of such timbres), "recordings", "song" or "own recording".
     """
 
@@ -53,6 +54,7 @@ class Mixture:
     clips: tuple[np.ndarray, ...]
     parts: tuple[tuple[np.ndarray, ...], ...]
     kind: str
+    concepts: tuple[Concept, ...] = ()
 
     def __post_init__(self):
         nouns = [noun.strip().lower() for noun in self.class_nouns]
@@ -153,6 +155,7 @@ def load_mixture(name: str) -> Mixture:
         clips=tuple(np.sum(at_once, axis=0) for at_once in zip(*parts, strict=True)),
         parts=parts,
         kind=row.kind,
+        concepts=tuple(concepts),
     )
 
 

@@ -25,12 +25,12 @@ cross-attention. AudioLDM's condition is a single vector without cross-attention
 the masks come from the model, and prompts of one word and of all words take the place of union sampling.
 
 learn_mixture   : mixture + setup -> an adapter a word.
-prior_masks     : the masks of the frozen model under the class nouns.
-masks_of_words  : the masks under learned words.
+masks_under     : the masks under class nouns or learned words.
 mixture_recipe  : what the training loop is given.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from math import ceil
@@ -45,7 +45,7 @@ from tmp_utils.inputs.profiles import Hyperparameters, Profile, load_setup
 from tmp_utils.inputs.prompts import fill, reconstruction_prompt
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone
-from tmp_utils.model.combination import combine
+from tmp_utils.model.combination import Combination
 from tmp_utils.model.tensors import EMBEDDING, full_weights
 from tmp_utils.personalize import METHODS
 from tmp_utils.personalize.dreambooth import dreambooth_recipe
@@ -212,7 +212,8 @@ class _Schedule:
     @cached_property
     def noun_mels(self) -> list[torch.Tensor]:
         """Those of the backbone as it is, which stay what they are."""
-        return _noun_mels(self.backbone, self.mixture, self.seed)
+        prompts = [fill(reconstruction_prompt().template, noun) for noun in self.mixture.class_nouns]
+        return _mels(self.backbone, self.mixture, self.backbone.embed_prompts(prompts), self.seed)
 
     def _word_mels(self) -> list[torch.Tensor]:
         backbone, tensors = self.backbone, self.recipe.tensors
@@ -242,23 +243,22 @@ def _split(adapter: Adapter, mixture: Mixture, words: Sequence[str]) -> list[Ada
     ]
 
 
-def prior_masks(backbone: Backbone, mixture: Mixture, seed: int) -> list[torch.Tensor]:
-    """Masks (k, frames, 64) of each clip by the backbone as it is, under the class nouns."""
-    return [shares(mels) for mels in _noun_mels(backbone, mixture, seed)]
+def masks_under(
+    backbone: Backbone,
+    mixture: Mixture,
+    words: Sequence[str],
+    seed: int,
+    adapter: Adapter | Combination | None = None,
+) -> list[torch.Tensor]:
+    """Masks (k, frames, 64) of each clip under words, one a sound.
 
-
-def masks_of_words(backbone: Backbone, mixture: Mixture, adapters: Sequence[Adapter], seed: int) -> list[torch.Tensor]:
-    """Masks (k, frames, 64) of each clip under learned words, an adapter each as `learn_mixture` returns them."""
-    together = combine(*adapters) if adapters[0].placeholder else adapters[0]
-    template = reconstruction_prompt().template
-    with together.applied(backbone):
-        conditions = backbone.embed_prompts([fill(template, adapter.words) for adapter in adapters])
-        return [shares(mels) for mels in _mels(backbone, mixture, conditions, seed)]
-
-
-def _noun_mels(backbone: Backbone, mixture: Mixture, seed: int) -> list[torch.Tensor]:
-    prompts = [fill(reconstruction_prompt().template, noun) for noun in mixture.class_nouns]
-    return _mels(backbone, mixture, backbone.embed_prompts(prompts, {}), seed)
+    Parameters
+    ----------
+    words : of an adapter, which is applied meanwhile; without one, the class nouns (or others the backbone knows).
+    """
+    prompts = [fill(reconstruction_prompt().template, word) for word in words]
+    with adapter.applied(backbone) if adapter else nullcontext():
+        return [shares(mels) for mels in _mels(backbone, mixture, backbone.embed_prompts(prompts), seed)]
 
 
 def _mels(backbone: Backbone, mixture: Mixture, conditions: torch.Tensor, seed: int) -> list[torch.Tensor]:

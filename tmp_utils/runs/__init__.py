@@ -17,5 +17,6 @@ score       : a run's clips -> its rows of the results table.
 sweep       : style transfers over strengths, as runs.
 overfitting : scores along a training, and language drift.
 strengths   : scores of an adapter at several strengths, and of two adapters in one prompt.
+mixtures    : words of mixtures, learned and judged.
 collection  : all finished runs of a profile, with their concepts and embedder.
 """

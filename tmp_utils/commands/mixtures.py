@@ -1,0 +1,81 @@
+"""All mixtures in all their setups, judged, and their table.
+
+Conventions: `python -m tmp_utils mixtures` runs what is not done yet (`runs.mixtures`) and prints the verdicts.
+`--publish` writes the table of what is done to `data/published/mixtures.csv`. On two cores of a laptop a run of
+Textual Inversion takes about two minutes, one of DreamBooth about three.
+
+chosen_mixtures, chosen_setups : names -> what is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from tmp_utils.findings.mixtures import (
+    in_words,
+    mixture_means,
+    mixture_verdicts,
+    publish_mixtures,
+    published_mixtures_path,
+)
+from tmp_utils.inputs.mixtures import list_mixture_setups, list_mixtures, load_mixture
+from tmp_utils.personalize.mixtures import SHARE_OF_STEPS
+from tmp_utils.runs.lab import Lab
+from tmp_utils.runs.mixtures import MIXTURES, REFERENCES, TOGETHER, mixtures_table, run_mixtures
+from tmp_utils.runs.provenance import provenance
+
+
+def chosen_setups(names: Sequence[str]) -> list[str]:
+    """Return names of setups; "all", and of one method "TI", stand for several, and the references come first.
+
+    Raises
+    ------
+    ValueError
+        If a name is none of them.
+    """
+    setups = list_mixture_setups()
+    groups = {"all": [setup.name for setup in setups] + list(TOGETHER), "references": list(REFERENCES)}
+    for setup in setups:
+        groups.setdefault(setup.method, []).append(setup.name)
+    known = {setup.name for setup in setups} | set(REFERENCES) | set(TOGETHER)
+    chosen = list(REFERENCES)
+    for name in names:
+        if name not in known and name not in groups:
+            raise ValueError(f'"{name}" is no setup of mixtures; expected {", ".join([*groups, *sorted(known)])}.')
+        chosen += groups.get(name, [name])
+    return list(dict.fromkeys(chosen))
+
+
+def chosen_mixtures(names: Sequence[str]) -> list[str]:
+    """Return names of mixtures, all for none; ValueError where one is not in the table."""
+    known = [row.name for row in list_mixtures()]
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f'"{unknown[0]}" is no mixture; data/mixtures.csv has {", ".join(known)}.')
+    return list(names) or known
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
+    parser.add_argument("--mixtures", nargs="+", default=[], metavar="NAME", help="rows of data/mixtures.csv (all)")
+    parser.add_argument(
+        "--setups", nargs="+", default=["TI"], metavar="NAME", help="TI (default), DB, all, or names such as TI-PRIOR"
+    )
+    parser.add_argument("--publish", action="store_true", help="write the table of all finished runs to data/published")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run the mixtures, print the verdicts, publish the table."""
+    names, setups, seeds = chosen_mixtures(options.mixtures), chosen_setups(options.setups), options.seeds or [0]
+    lab = Lab.load(options.profile, options.runs_dir)
+    for name in names:
+        run_mixtures(lab, [load_mixture(name)], setups, seeds)
+    table = mixtures_table(lab.place)
+    print(mixture_means(table).round(3).to_string(index=False))
+    print("\n".join(in_words(mixture_verdicts(table))))
+    print(f"Runs: {lab.place.folder / MIXTURES}")
+    if options.publish:
+        command = f"python -m tmp_utils mixtures --profile {options.profile} --setups {' '.join(options.setups)}"
+        facts = {"profile": lab.profile.name, "commit": str(provenance().get("commit")), "command": command}
+        facts |= {"backbone": lab.backbone.hash[:12], "share_of_steps": str(SHARE_OF_STEPS)}
+        print(f"Written: {publish_mixtures(table, published_mixtures_path(lab.profile.name), facts)}")

@@ -1,0 +1,197 @@
+"""What separation does for words that are learned from a mixture: means, paired differences and verdicts over mixtures.
+
+Conventions: tables have the columns of `runs.mixtures.COLUMNS`. A mixture is a unit: its seeds and sounds are averaged
+first. Differences are paired by mixture, A minus B, with Student's interval over mixtures (`metrics.intervals`), and
+so hold for other mixtures of such kinds. The verdict of a comparison is on `difference` (closeness minus leakage):
+
+- "helps", "harms": the difference of A and B is not 0, by Holm's rule over all comparisons;
+- "no difference": it is not, and two one-sided tests put it within `MARGIN` on both sides, by Holm's rule, too;
+- "undecided": neither. With fewer than three mixtures there is no verdict.
+
+mixture_means    : mean and interval of each setup in each metric.
+mixture_verdicts : the comparisons, by either embedder.
+in_words         : their sentences.
+read_published_mixtures, publish_mixtures : the table that is shipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.files import explain_os_errors, write_text
+from tmp_utils.findings.published import PUBLISHED_DIR
+from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, Interval, holm, mean_of, p_above
+from tmp_utils.runs.mixtures import COLUMNS
+
+HELPS, HARMS, NO_DIFFERENCE, UNDECIDED = "helps", "harms", "no difference", "undecided"
+MARGIN = 0.05  # a twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv
+ALPHA = 1 - LEVEL
+OUTSIDE = ("si_sdr", "mel_l1")  # metrics that no embedder measures
+SECOND_EMBEDDER = "musicnn:"
+
+
+class Comparison(NamedTuple):
+    """Setup A beside setup B of one method, and what A has that B lacks."""
+
+    a: str
+    b: str
+    what: str
+
+
+COMPARISONS = (
+    Comparison("PRIOR", "PROMPT", "separation by the frozen model"),
+    Comparison("JOINT", "PROMPT", "separation by the words themselves, as a regulariser"),
+    Comparison("ANCHOR", "PROMPT", "separation by words and class nouns, as a regulariser"),
+    Comparison("JOINT", "PRIOR", "making the masks anew from the words"),
+    Comparison("ANCHOR", "PRIOR", "making the masks anew from words and class nouns"),
+    Comparison("STEMS", "PRIOR", "having the true parts"),
+)
+
+
+def by_mixture(table: pd.DataFrame, metric: str, second: bool = False) -> pd.DataFrame:
+    """Return a metric's values: a row a mixture, a column a (method, setup); means over sounds and seeds.
+
+    Parameters
+    ----------
+    second : by the second embedder, of what an embedder measures.
+    """
+    rows = table[table["metric"] == metric]
+    if metric not in OUTSIDE:
+        rows = rows[rows["embedder"].str.startswith(SECOND_EMBEDDER) == second]
+    of_seeds = rows.groupby(["mixture", "method", "setup", "seed"])["value"].mean()
+    return of_seeds.groupby(["mixture", "method", "setup"]).mean().unstack(["method", "setup"])
+
+
+def mixture_means(
+    table: pd.DataFrame,
+    metrics: Sequence[str] = ("closeness", "leakage", "difference", "weaker", "clap_t", *OUTSIDE),
+    second: bool = False,
+) -> pd.DataFrame:
+    """Return method, setup, metric, value, ci_low, ci_high, n_mixtures; no interval of fewer than three mixtures."""
+    rows = []
+    for metric in metrics:
+        values = by_mixture(table, metric, second)
+        for method, setup in values.columns:
+            of_setup = values[method, setup].dropna()
+            interval = _interval(of_setup)
+            ends = {"value": interval.value, "ci_low": interval.ci_low, "ci_high": interval.ci_high}
+            rows.append({"method": method, "setup": setup, "metric": metric, **ends, "n_mixtures": len(of_setup)})
+    return pd.DataFrame(rows)
+
+
+def _interval(values: Sequence[float]) -> Interval:
+    interval = mean_of(values, "mixtures")
+    return interval if len(values) >= MIN_UNITS else Interval(interval.value, np.nan, np.nan, interval.n)
+
+
+def mixture_verdicts(table: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
+    """Judge every comparison whose setups were both run.
+
+    Returns
+    -------
+    pandas.DataFrame
+        method, what, a, b, value_a, value_b, difference, ci_low, ci_high, margin, p_holm, p_equal, n_mixtures,
+        verdict; then difference_second, ci_low_second, ci_high_second, by the second embedder.
+    """
+    values, seconds = by_mixture(table, "difference"), by_mixture(table, "difference", second=True)
+    rows = []
+    for method in dict.fromkeys(values.columns.get_level_values("method")):
+        for comparison in COMPARISONS:
+            a, b = (method, comparison.a), (method, comparison.b)
+            if a in values.columns and b in values.columns:
+                rows.append({"method": method, **comparison._asdict(), **_compared(values, a, b, margin)})
+                second = _paired(seconds, a, b)
+                interval = _interval(second) if len(second) else Interval(np.nan, np.nan, np.nan, 0)
+                names = ("difference_second", "ci_low_second", "ci_high_second")
+                ends = (interval.value, interval.ci_low, interval.ci_high)
+                rows[-1] |= dict(zip(names, ends, strict=True))
+    if not rows:
+        raise ValueError("no two setups of one method were run on the same mixtures. Run TI-PROMPT and TI-PRIOR.")
+    judged = pd.DataFrame(rows)
+    judged["p_holm"], judged["p_equal"] = holm(judged["p_holm"]), holm(judged["p_equal"])
+    judged["verdict"] = [_verdict(row) for row in judged.itertuples()]
+    return judged
+
+
+def _paired(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> np.ndarray:
+    """A minus B of the mixtures that have both."""
+    if a not in values.columns or b not in values.columns:
+        return np.empty(0)
+    return (values[a] - values[b]).dropna().to_numpy()
+
+
+def _compared(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], margin: float) -> dict:
+    differences = _paired(values, a, b)
+    if not len(differences):
+        raise ValueError(f"{' '.join(a)} and {' '.join(b)} were not run on a common mixture.")
+    both, interval = values[[a, b]].dropna(), _interval(differences)
+    enough = len(differences) >= MIN_UNITS
+    p_equal = max(p_above(differences, -margin), p_above(-differences, -margin)) if enough else np.nan
+    return {
+        "value_a": both[a].mean(),
+        "value_b": both[b].mean(),
+        "difference": interval.value,
+        "ci_low": interval.ci_low,
+        "ci_high": interval.ci_high,
+        "margin": margin,
+        "p_holm": interval.p_value,
+        "p_equal": p_equal,
+        "n_mixtures": len(differences),
+    }
+
+
+def _verdict(row) -> str:
+    if row.p_holm < ALPHA:
+        return HELPS if row.difference > 0 else HARMS
+    return NO_DIFFERENCE if row.p_equal < ALPHA else UNDECIDED
+
+
+def in_words(verdicts: pd.DataFrame) -> list[str]:
+    """Return a sentence for each comparison."""
+    said = {
+        HELPS: "{what} helps",
+        HARMS: "{what} harms",
+        NO_DIFFERENCE: "{what} makes no difference",
+        UNDECIDED: "we cannot tell whether {what} helps",
+    }
+    sentences = []
+    for row in verdicts.itertuples():
+        words = said[row.verdict].format(what=row.what)
+        interval = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]" if np.isfinite(row.ci_low) else ""
+        numbers = f"{row.value_a:.2f} with {row.a}, {row.value_b:.2f} with {row.b}; {row.difference:+.2f}{interval}"
+        mixtures = f"{row.n_mixtures} mixture" + "s" * (row.n_mixtures != 1)
+        sentences.append(f"{row.method}: {words} ({numbers}; {mixtures}).")
+    return sentences
+
+
+def read_published_mixtures(profile: str) -> pd.DataFrame | None:
+    """Return the published table of a profile's mixtures, with its head in ``attrs``; None where there is none."""
+    path = published_mixtures_path(profile)
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8").splitlines()
+    head = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# "))
+    table = pd.read_csv(path, skiprows=len(head), float_precision="round_trip", keep_default_na=False)
+    table.attrs = head
+    return table
+
+
+def published_mixtures_path(profile: str) -> Path:
+    """Return where a profile's table is: ``data/published/mixtures.csv`` of the pocket profile."""
+    return PUBLISHED_DIR / ("mixtures.csv" if profile == "pocket" else f"mixtures-{profile}.csv")
+
+
+def publish_mixtures(table: pd.DataFrame, path: Path, facts: dict[str, str]) -> Path:
+    """Write a table with lines "# key: value" at its head; ValueError where it has no rows."""
+    if table.empty:
+        raise ValueError("no finished runs of mixtures, so there is nothing to publish.")
+    head = "".join(f"# {key}: {value}\n" for key, value in facts.items())
+    ordered = table[COLUMNS].sort_values(["mixture", "method", "setup", "seed", "metric", "embedder", "sound"])
+    with explain_os_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return write_text(path, head + ordered.to_csv(index=False, lineterminator="\n"))

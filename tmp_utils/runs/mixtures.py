@@ -1,0 +1,295 @@
+"""Mixtures learned and judged: one run is one mixture in one setup with one seed.
+
+Conventions: a run is `<runs_dir>/<profile>/mixtures/<mixture>/<method>-<setup>/seed<k>/` with the clips of each word,
+`metrics.csv`, the new words (of TI) as adapters, and `run.json`. A finished run is not repeated; an interrupted one
+keeps its words. The rows of `metrics.csv` have the columns `COLUMNS`; `sound` is a class noun, or `ALL` for the prompt
+of all words. Clips of one sound start from the same noise in all setups, so that setups can be compared in pairs.
+
+Besides the setups of `data/mixture_setups.csv` there are `REFERENCES` and, of the words learned apart, `TOGETHER`:
+
+    untrained-class-noun   the floor: the class nouns in the words' place, and the masks of the frozen model
+    reference-mixture      what the mixture itself scores, and no separation
+    reference-stems        what the parts themselves score, and the ideal masks
+    TI+TI, TI+DB, LoRA+LoRA   each word learned apart, from its own stem, and both used at once
+
+Metrics: closeness, leakage, difference (`metrics.separation`) by both embedders; `clap_t` of editability prompts, the
+word's class noun in its place; `si_sdr` and `mel_l1` of the masks under the words; and of the prompt of all words
+`weaker`, the smallest of its clips' mean cosines to each sound's clips: low where one of them is not heard.
+
+run_mixture     : mixture + setup + seed -> finished folder.
+run_mixtures    : several of them -> their rows.
+mixtures_table  : the rows of all finished runs of a profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from tmp_utils.files import slug, write_csv
+from tmp_utils.inputs.audio import CLIP_SUFFIX, load_clip, log_mel, overs_counted, save_clip
+from tmp_utils.inputs.masks import shares
+from tmp_utils.inputs.mixtures import Mixture, load_mixture_setup
+from tmp_utils.inputs.profiles import Profile, load_setup
+from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.metrics.embed import Embedder
+from tmp_utils.metrics.separation import mask_scores, word_scores
+from tmp_utils.metrics.similarity import audio_ceiling, clap_text_similarity, similarity_matrix
+from tmp_utils.metrics.table import REFERENCE, UNTRAINED
+from tmp_utils.model.adapter import Adapter
+from tmp_utils.model.combination import Combination, combine
+from tmp_utils.model.generate import clip_seed, generate
+from tmp_utils.personalize import load_adapter, personalise
+from tmp_utils.personalize.mixtures import JOINED, SHARE_OF_STEPS, learn_mixture, masks_under
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.identity import CLASS_NOUN, with_models
+from tmp_utils.runs.lab import Lab
+from tmp_utils.runs.place import Place
+
+MIXTURES, METRICS, CLIPS = "mixtures", "metrics.csv", "clips"
+ALL = "all"  # the sound of rows about the prompt of all words
+FLOOR, OF_MIXTURE, OF_STEMS = f"{UNTRAINED}-{CLASS_NOUN}", f"{REFERENCE}-mixture", f"{REFERENCE}-stems"
+REFERENCES = (FLOOR, OF_MIXTURE, OF_STEMS)
+# Method and setup of each word, learned apart.
+TOGETHER = {
+    "TI+TI": (("TI", "MW"), ("TI", "MW")),
+    "TI+DB": (("TI", "MW"), ("DB", "BL")),
+    "LoRA+LoRA": (("DB-LoRA", "BL"), ("DB-LoRA", "BL")),
+}
+N_CLIPS, N_PROMPTS = 4, 5  # of each word: of its own prompt, and editability prompts, one of each family
+COLUMNS = ["mixture", "kind", "method", "setup", "seed", "sound", "metric", "value", "n", "embedder"]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What the clips of a mixture's words are generated with: the words, and what is applied for each and for all."""
+
+    words: Sequence[str]
+    each: Sequence[Adapter | Combination | None]
+    together: Adapter | Combination | None
+
+
+def run_mixture(
+    lab: Lab,
+    mixture: Mixture,
+    name: str,
+    seed: int,
+    *,
+    share_of_steps: float = SHARE_OF_STEPS,
+    n_clips: int = N_CLIPS,
+    n_prompts: int = N_PROMPTS,
+    say: Callable = print,
+) -> Path:
+    """Learn the words of a mixture, generate with them and judge; or find that it is done.
+
+    Parameters
+    ----------
+    name : of a setup ("TI-PRIOR"), one of `REFERENCES`, or one of `TOGETHER`.
+    share_of_steps : of the profile's steps.
+    n_clips, n_prompts : clips of each word, and its editability prompts with a clip each.
+
+    Raises
+    ------
+    ValueError
+        If there is no such setup, or the mixture's parts are not known, so that nothing can be judged.
+    """
+    if not mixture.parts:
+        raise ValueError(f"{mixture.name}: its parts are not known, so words cannot be judged against them.")
+    if name not in (*REFERENCES, *TOGETHER):
+        load_mixture_setup(name)
+    identity = _identity(lab, mixture, name, seed, share_of_steps, n_clips, n_prompts)
+    folder = lab.place.folder / MIXTURES / slug(mixture.name) / slug(name) / f"seed{seed}"
+    with open_run(folder, identity, lab.backbone, say, mirror=lab.mirror) as run:
+        if run.done:
+            return run.folder
+        say(f"{mixture.name} {name}, seed {seed}: under way.")
+        names = dict(zip(("method", "setup"), _method_and_setup(name), strict=True))
+        names |= {"mixture": mixture.name, "kind": mixture.kind, "seed": seed}
+        if name in (OF_MIXTURE, OF_STEMS):
+            rows = _reference_rows(lab, mixture, name)
+        else:
+            with run.timed("training_s"):
+                learned = _learn(lab, mixture, name, seed, share_of_steps, run.path)
+            with run.timed("generation_s"):
+                clips = _generate(lab, mixture, learned, seed, n_clips, n_prompts, run.path / CLIPS)
+            with run.timed("scoring_s"):
+                masks = masks_under(lab.backbone, mixture, learned.words, seed, learned.together)
+                rows = _word_rows(lab, mixture, clips) + separation_rows(mixture, masks)
+        write_csv(run.path / METRICS, pd.DataFrame([names | row for row in rows])[COLUMNS])
+        return run.finish()
+
+
+@overs_counted()
+def run_mixtures(
+    lab: Lab, mixtures: Iterable[Mixture], names: Iterable[str], seeds: Iterable[int], **options
+) -> pd.DataFrame:
+    """Run every mixture in every setup with every seed; return their rows. `options` are those of `run_mixture`."""
+    names, seeds = list(names), list(seeds)
+    folders = [
+        run_mixture(lab, mixture, name, seed, **options) for mixture in mixtures for name in names for seed in seeds
+    ]
+    return pd.concat([read_rows(folder) for folder in folders], ignore_index=True)
+
+
+def mixtures_table(place: Place) -> pd.DataFrame:
+    """Return the rows of all finished runs of mixtures; no rows where there is none."""
+    folders = sorted(path.parent for path in (place.folder / MIXTURES).glob(f"*/*/seed*/{METRICS}"))
+    return pd.concat(map(read_rows, folders), ignore_index=True) if folders else pd.DataFrame(columns=COLUMNS)
+
+
+def read_rows(folder: Path) -> pd.DataFrame:
+    """Return the rows of a finished run, to the last digit."""
+    return pd.read_csv(folder / METRICS, float_precision="round_trip", keep_default_na=False)
+
+
+def _identity(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, n_clips: int, n_prompts: int) -> dict:
+    profile, setup = lab.profile, {"name": name}
+    if name in TOGETHER:
+        setup |= {"hyperparameters": {method: profile.method(method) for method, _ in TOGETHER[name]}}
+    elif name not in REFERENCES:
+        row = load_mixture_setup(name)
+        setup |= row.model_dump(exclude={"note"}) | {"hyperparameters": profile.method(row.method)}
+    words = {"class_nouns": mixture.class_nouns, "rare_words": mixture.rare_words}
+    amounts = {"share_of_steps": share, "n_clips": n_clips, "n_prompts": n_prompts, "seed": seed}
+    sampling = {key: getattr(profile, key) for key in ("guidance_scale", "inference_steps", "scheduler", "clip_s")}
+    identity = {"mixture": mixture.name, "clips": mixture.digest, "setup": setup, **words, **amounts, **sampling}
+    return with_models(identity, lab.embedder, lab.backbone)
+
+
+def _method_and_setup(name: str) -> tuple[str, str]:
+    """("TI", "PRIOR") of "TI-PRIOR", ("untrained", "class-noun"); of words learned apart ("TI+TI", "apart")."""
+    if name in TOGETHER:
+        return name, "apart"
+    if name in REFERENCES:
+        return tuple(name.split("-", 1))
+    setup = load_mixture_setup(name)
+    return setup.method, setup.setup
+
+
+def _learn(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, path: Path) -> Learned:
+    """Learn, or take the new words that an interrupted run has kept."""
+    nouns = mixture.class_nouns
+    if name == FLOOR:
+        return Learned(nouns, [None] * len(nouns), None)
+    if name in TOGETHER:
+        adapters = learn_apart(lab, mixture, name, seed, share)
+        both = combine(*adapters)
+        return Learned([adapter.words for adapter in adapters], [both] * len(adapters), both)
+    setup, folders = load_mixture_setup(name), [path / f"word-{k}" for k in range(1, len(nouns) + 1)]
+    if all((folder / "adapter.json").is_file() for folder in folders):
+        adapters = [load_adapter(folder) for folder in folders]
+    else:
+        adapters = learn_mixture(lab.backbone, mixture, setup, seed, lab.profile, share_of_steps=share)
+        for adapter, folder in zip(adapters, folders, strict=True):
+            if adapter.placeholder:
+                adapter.save(folder)
+    together = combine(*adapters) if adapters[0].placeholder else adapters[0]
+    return Learned([adapter.words for adapter in adapters], adapters, together)
+
+
+def learn_apart(
+    lab: Lab, mixture: Mixture, name: str, seed: int, share_of_steps: float = SHARE_OF_STEPS
+) -> list[Adapter]:
+    """Learn each part of a mixture by itself, from the concept that it is of; `name` is one of `TOGETHER`."""
+    profile = _shortened(lab.profile, share_of_steps)
+    pairs = zip(mixture.concepts, TOGETHER[name], strict=True)
+    return [personalise(lab.backbone, of, load_setup(*setup), seed, profile=profile) for of, setup in pairs]
+
+
+def _shortened(profile: Profile, share_of_steps: float) -> Profile:
+    methods = {name: {**m, "steps": ceil(share_of_steps * m["steps"])} for name, m in profile.methods.items()}
+    return replace(profile, methods=methods)
+
+
+def _generate(
+    lab: Lab, mixture: Mixture, learned: Learned, seed: int, n_clips: int, n_prompts: int, folder: Path
+) -> dict[str, dict[str, list[np.ndarray]]]:
+    """Clips by sound and prompt; they are written, too, and scored as they are read again."""
+    one, profile = reconstruction_prompt(), lab.profile
+    edits = editability_prompts(n_prompts) if n_prompts else []
+    options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
+    clips: dict[str, dict[str, list]] = {}
+    folder.mkdir(exist_ok=True)
+    sounds = [*zip(mixture.class_nouns, learned.words, learned.each, strict=True)]
+    for sound, words, adapter in [*sounds, (ALL, JOINED.join(learned.words), learned.together)]:
+        planned = [(one, k) for k in range(n_clips)] + ([(prompt, 0) for prompt in edits] if sound != ALL else [])
+        prompts = [fill(prompt.template, words) for prompt, _ in planned]
+        seeds = [clip_seed(seed, prompt.id, k) for prompt, k in planned]
+        made = generate(lab.backbone, prompts, seeds, adapter=adapter, progress=False, **options)
+        for (prompt, k), clip in zip(planned, made, strict=True):
+            path = save_clip(folder / f"{slug(sound)}-{prompt.id}-{k}{CLIP_SUFFIX}", clip)
+            clips.setdefault(sound, {}).setdefault(prompt.id, []).append(load_clip(path))
+    return clips
+
+
+def _row(sound: str, metric: str, value: float, n: int, embedder: str = "") -> dict:
+    return {"sound": sound, "metric": metric, "value": float(value), "n": n, "embedder": embedder}
+
+
+def _word_rows(lab: Lab, mixture: Mixture, clips: Mapping[str, Mapping[str, list]]) -> list[dict]:
+    rows, own_prompt = [], reconstruction_prompt().id
+    for embedder in _ears(lab):
+        parts = [embedder.embed_clips(part) for part in mixture.parts]
+        for i, noun in enumerate(mixture.class_nouns):
+            generated = embedder.embed_clips(clips[noun][own_prompt])
+            scores = word_scores(generated, parts, i)
+            rows += [_row(noun, metric, value, len(generated), embedder.name) for metric, value in scores.items()]
+        both = embedder.embed_clips(clips[ALL][own_prompt])
+        weaker = min(similarity_matrix(both, part).mean() for part in parts)
+        rows.append(_row(ALL, "weaker", weaker, len(both), embedder.name))
+    return rows + _text_rows(lab.embedder, mixture, clips)
+
+
+def _text_rows(embedder: Embedder, mixture: Mixture, clips: Mapping[str, Mapping[str, list]]) -> list[dict]:
+    rows, edits = [], {prompt.id: prompt for prompt in editability_prompts()}
+    for noun in mixture.class_nouns:
+        made = [(fill(edits[id].template, noun), clip) for id, of in clips[noun].items() if id in edits for clip in of]
+        if made:
+            texts, of_noun = zip(*made, strict=True)
+            value = clap_text_similarity(embedder.embed_clips(of_noun), embedder.embed_prompts(texts))
+            rows.append(_row(noun, "clap_t", value, len(made), embedder.name))
+    return rows
+
+
+def _ears(lab: Lab) -> list[Embedder]:
+    """The profile's embedder, and the second."""
+    return [lab.embedders[0], lab.embedders[-1]]
+
+
+def separation_rows(mixture: Mixture, masks: Sequence[torch.Tensor]) -> list[dict]:
+    """Return si_sdr and mel_l1 of masks (k, frames, 64), one of each clip: a row a sound, the mean over clips."""
+    by_clip = [mask_scores(*clip) for clip in zip(mixture.clips, masks, zip(*mixture.parts, strict=True), strict=True)]
+    return [
+        _row(noun, metric, np.mean([scores[metric][i] for scores in by_clip]), len(by_clip))
+        for metric in ("si_sdr", "mel_l1")
+        for i, noun in enumerate(mixture.class_nouns)
+    ]
+
+
+def ideal_masks(mixture: Mixture) -> list[torch.Tensor]:
+    """Masks (k, frames, 64) of each clip: the true parts' shares."""
+    return [shares(log_mel(torch.from_numpy(np.stack(parts)))) for parts in zip(*mixture.parts, strict=True)]
+
+
+def _reference_rows(lab: Lab, mixture: Mixture, name: str) -> list[dict]:
+    ideal = ideal_masks(mixture)
+    rows = separation_rows(mixture, ideal if name == OF_STEMS else [torch.ones_like(mask) for mask in ideal])
+    for embedder in _ears(lab):
+        parts = [embedder.embed_clips(part) for part in mixture.parts]
+        whole = embedder.embed_clips(mixture.clips)
+        for i, noun in enumerate(mixture.class_nouns):
+            scores = word_scores(parts[i] if name == OF_STEMS else whole, parts, i)
+            if name == OF_STEMS:  # not each clip with itself
+                scores["closeness"] = audio_ceiling(parts[i])
+                scores["difference"] = scores["closeness"] - scores["leakage"]
+            rows += [_row(noun, metric, value, len(mixture.clips), embedder.name) for metric, value in scores.items()]
+        if name == OF_MIXTURE:
+            weaker = min(similarity_matrix(whole, part).mean() for part in parts)
+            rows.append(_row(ALL, "weaker", weaker, len(whole), embedder.name))
+    return rows
