@@ -196,7 +196,21 @@ def test_an_empty_study_says_what_is_missing(tmp_path):
     assert [part for part in [*missing, "clips", "executed"] if f"No {part}" not in page.text] == []
 
 
+def test_figures_of_further_concepts_lie_beside_the_page_and_old_ones_go(strange_study):
+    one, further = write(strange_study), strange_study[0] / PROFILE / "figures" / "lute"
+    figures.save_figure(go.Figure(go.Scatter(y=[0] * 9999)), further, "curve")
+    page, parts = write(strange_study), strange_study[0] / PROFILE / "report" / "parts"
+    assert len(page.html) < len(one.html) + 500 and "<summary>lute</summary>" in page.html
+    (file,) = parts.iterdir()
+    assert f'data-part="parts/{file.name}"' in page.html and len(file.read_text()) > 10_000
+    (further / "curve.json").unlink()
+    write(strange_study)
+    assert list(parts.iterdir()) == []
+
+
 def test_the_report_fits_a_phone_and_draws_its_figures_without_a_network(strange_study):
+    curve = go.Figure(go.Scatter(y=[1, 2]))
+    figures.save_figure(curve, strange_study[0] / PROFILE / "figures" / "lute", "curve")
     page = report.write_report(Place(strange_study[0], PROFILE))
     with browser() as chromium:
         phone = chromium.new_page(viewport={"width": 390, "height": 800}, offline=True)
@@ -211,4 +225,10 @@ def test_the_report_fits_a_phone_and_draws_its_figures_without_a_network(strange
         sizes = "[...document.querySelectorAll('text')].map((text) => parseFloat(getComputedStyle(text).fontSize))"
         sizes = phone.evaluate(sizes)
         assert sizes and min(sizes) >= 11
+        phone.get_by_text("lute").click()
+        plots.nth(3).wait_for()  # from the file beside the page
+        (page.parent / "parts").rename(page.parent / "elsewhere")
+        phone.reload()
+        phone.get_by_text("lute").click()
+        phone.get_by_text("is missing: copy the whole folder").wait_for()
         assert faults == [] and [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []

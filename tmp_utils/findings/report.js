@@ -1,4 +1,5 @@
-// Draws each chart when it is first seen. plotly.js is on the page compressed; a chart is JSON in its own element.
+// Draws each chart when it is first seen. plotly.js is on the page compressed; a chart is JSON in its own element. What
+// belongs to further concepts lies in files beside the page, which are loaded when their part is unfolded.
 const NARROW_PX = 600, FONT_PX = 11;
 const CONFIG = { responsive: true, displayModeBar: false, scrollZoom: false };
 
@@ -32,6 +33,24 @@ function draw(part) {
   });
 }
 
+function load(details) {
+  const name = details.dataset?.part;
+  if (!name || details.dataset.loaded || !details.open) return;
+  details.dataset.loaded = "yes";
+  const script = document.createElement("script");
+  script.src = name;
+  script.onerror = () => details.append(`${name} is missing: copy the whole folder that this page lies in.`);
+  document.head.append(script);
+}
+
+function part(name, html) {  // called by the file of that name
+  document.querySelectorAll(`details[data-part="${name}"][data-loaded="yes"]`).forEach((details) => {
+    details.dataset.loaded = "filled";
+    details.insertAdjacentHTML("beforeend", html);
+    if (window.Plotly) draw(details);
+  });
+}
+
 async function start() {
   const bytes = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
@@ -42,7 +61,8 @@ async function start() {
   document.addEventListener("toggle", (event) => draw(event.target), true);
 }
 
-if (document.querySelector(".plot")) {
+document.addEventListener("toggle", (event) => load(event.target), true);
+if (document.getElementById("plotly").textContent) {
   start().catch((error) => {
     document.querySelectorAll(".plot").forEach((plot) => { plot.textContent = `This browser cannot draw the chart: ${error}`; });
   });

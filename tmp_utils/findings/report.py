@@ -1,15 +1,18 @@
 """One page with the results of a study, to open in any browser without a network, on a phone too.
 
-Conventions: the page is `<runs_dir>/<profile>/report/index.html`. It holds everything it shows: charts with one copy of
-plotly.js, clips as Ogg Vorbis, styles; it loads nothing. This module collects what the page shows; `report.html` is its
-jinja2 template, which escapes all text. Missing parts are listed. The answer comes first; wide tables are folded.
-Clips are chosen by rule, none by ear.
+Conventions: the page is `<runs_dir>/<profile>/report/index.html`. It holds charts with one copy of plotly.js, clips as
+Ogg Vorbis, and styles; the charts and clips of further concepts are in `report/parts/`, one file for each part that can
+be unfolded, and nothing else is loaded. This module collects what the page shows; `report.html` is its jinja2 template,
+which escapes all text. Missing parts are listed. The answer comes first; wide tables are folded. Clips are chosen by
+rule, none by ear.
 
 write_report : build the page and write it, whole or not at all.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from itertools import groupby
 from pathlib import Path
 
@@ -39,7 +42,7 @@ HERE = Path(__file__).parent
 PLANES = ("metrics_figure_3", "db_clap_plane")  # the first one available is shown beside the comparison
 PLANE_HEIGHT_PX, SPECTROGRAM_HEIGHT_PX = 430, 190
 TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}  # figures that the page has as text
-OTHERS = "Others"
+OTHERS, PARTS = "Others", "parts"
 MAX_RUNS, CLIPS_PER_RUN = 12, 2
 PUBLISHED, THESE = "published", "these runs"
 STAND_INS = {
@@ -70,7 +73,18 @@ def write_report(place: Place) -> Path:
     one_concept = sum(path.stem == PLANES[-1] for path in files) == 1  # its plane is that of all runs
     rest = [path for path in files if path != plane and path.stem not in TABLES | set(PLANES if one_concept else ())]
     every = place.table() if results is None else results
+    parts = {}
+
+    def kept(html: str) -> str:
+        """Keep a part of the page for a file of its own, and return the file's name."""
+        name = (
+            f"{PARTS}/{hashlib.sha256(html.encode()).hexdigest()[:12]}.js"  # the old page keeps its own until the end
+        )
+        parts[name] = f"part({json.dumps(name)}, {json.dumps(html)});\n"
+        return name
+
     page = _template().render(
+        kept=kept,
         profile=profile,
         stand_in=STAND_INS.get(profile),
         warning=SMOKE_WARNING if profile == narrative.SMOKE else "",
@@ -94,8 +108,14 @@ def write_report(place: Place) -> Path:
         script=(HERE / "report.js").read_text(encoding="utf-8"),
         plotly=plotly_source() if files or len(clips) else "",
     )
-    (folder / "report").mkdir(exist_ok=True)
-    return write_text(folder / "report" / "index.html", page)
+    (folder / "report" / PARTS).mkdir(parents=True, exist_ok=True)
+    for name, content in parts.items():
+        write_text(folder / "report" / name, content)
+    written = write_text(folder / "report" / "index.html", page)
+    for path in (folder / "report" / PARTS).glob("*.js"):
+        if f"{PARTS}/{path.name}" not in parts:
+            path.unlink()
+    return written
 
 
 def _template() -> jinja2.Template:
@@ -163,23 +183,23 @@ def _with_spectrograms(shown: list[dict]) -> list[dict]:
 
 
 def _sample(clips: pd.DataFrame, recordings: listen.Recordings) -> dict | None:
-    """Return players for the first clips of runs spread evenly over all, and for their concepts."""
+    """Return by concept players for the first clips of runs spread evenly over all, and for the concept itself."""
     if clips.empty:
         return None
     runs = list(clips.groupby(listen.RUN, sort=True))
     chosen = runs[:: max(1, -(-len(runs) // MAX_RUNS))]
-    shown = []
-    for concept in dict.fromkeys(names[0] for names, _ in chosen):
+    shown: dict[str, list] = {concept: [] for (concept, *_), _ in chosen}
+    for concept, players in shown.items():
         for path in listen.concept_clips(concept, recordings)[:1]:
             label = f"{concept}: the concept"
-            shown.append({"title": label, "text": "one of its clips", "player": listen.player(path, label=label)})
+            players.append({"title": label, "text": "one of its clips", "player": listen.player(path, label=label)})
     for (concept, method, setup, _), rows in chosen:
         title = f"{concept}: {narrative.METHODS.get(method, method)} {setup}"
         for row in rows.drop_duplicates("prompt_id").head(CLIPS_PER_RUN).itertuples():
             text = f"“{row.prompt}”"
             sound = listen.player(row.path, row.damage, f"{title}, {text}")
-            shown.append({"title": title, "text": text, "player": sound})
-    return {"clips": shown, "n_runs": len(chosen), "of": len(runs), "per_run": CLIPS_PER_RUN}
+            shown[concept].append({"title": title, "text": text, "player": sound})
+    return {"clips": list(shown.items()), "n_runs": len(chosen), "of": len(runs), "per_run": CLIPS_PER_RUN}
 
 
 def _table(frame: pd.DataFrame) -> dict:
