@@ -1,6 +1,7 @@
 """A notebook executed without a browser: what it declares, and the line that says how far it is."""
 
 import io
+import re
 
 import nbformat
 import pytest
@@ -72,11 +73,14 @@ def test_an_executed_copy_shows_in_plain_html_what_its_widgets_showed(tmp_path):
 
 
 def test_the_library_of_figures_lies_beside_an_executed_notebook_and_not_in_it(tmp_path):
+    import plotly.graph_objects as go
     from plotly.offline import get_plotlyjs
 
     outputs = [
         nbformat.v4.new_output("display_data", {"text/html": f"<script>{get_plotlyjs()}</script>"}),
-        nbformat.v4.new_output("display_data", {"text/html": "<div>a figure</div>"}),
+        nbformat.v4.new_output(
+            "display_data", {"text/html": go.Figure().to_html(include_mathjax="cdn", include_plotlyjs=False)}
+        ),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
     nbformat.write(notebook, tmp_path / "executed.ipynb")
@@ -84,5 +88,6 @@ def test_the_library_of_figures_lies_beside_an_executed_notebook_and_not_in_it(t
     (cell,) = nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells
     library, figure = (output.data["text/html"] for output in cell.outputs)
     assert library.startswith('<script src="plotly.min.js"></script>') and len(library) < 300
-    assert figure == "<div>a figure</div>"
+    assert "The figures of this page need plotly.min.js" in library and "http" not in library
+    assert "plotly-graph-div" in figure and not re.findall(r'src="https?:', figure)
     assert (tmp_path / "plotly.min.js").read_text(encoding="utf-8") == get_plotlyjs()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -31,6 +32,8 @@ ENGINE = "static-widgets"
 START_TIMEOUT_S = 120
 OFFLINE_PROFILES = {"pocket", "smoke"}  # everything they need is shipped
 LIBRARY, LIBRARY_HEAD = "plotly.min.js", 200  # characters by which it is known
+NO_LIBRARY = f"The figures of this page need {LIBRARY}, which lies beside the notebook. Put both into one folder."
+FOREIGN = re.compile(r'<script[^>]*\bsrc="https?://[^"]*"[^>]*></script>')
 LINE_CHARS = 110
 REDRAW_S, REPEAT_S = 1.0, 30.0  # how often the line is written: on a terminal, over itself; in a log, below the last
 
@@ -118,23 +121,24 @@ def _make_static(notebook: Path) -> None:
 def _share_library(notebook: Path) -> None:
     """Put plotly.js beside an executed notebook instead of into it, where it would take 5 MB.
 
-    Exported to HTML, the notebook loads it from there, or where it is not, from plotly's server. JupyterLab draws
-    figures by itself.
+    Exported to HTML, the notebook loads it from there, or says that it is missing; JupyterLab draws figures by itself.
+    Nothing is loaded from a server, MathJax neither, which plotly would load for formulas that no figure has.
     """
     import nbformat
-    from plotly.offline import get_plotlyjs, get_plotlyjs_version
+    from plotly.offline import get_plotlyjs
 
     content, source = nbformat.read(notebook, as_version=4), get_plotlyjs()
-    server = f"https://cdn.plot.ly/plotly-{get_plotlyjs_version()}.min.js"
     tags = (
         f'<script src="{LIBRARY}"></script><script>window.Plotly || document.readyState === "loading" && '
-        f"document.write('<script src=\"{server}\"><\\/script>')</script>"
+        f'document.write("<p><b>{NO_LIBRARY}</b></p>")</script>'
     )
     shared = False
     for output in (output for cell in content.cells for output in cell.get("outputs", [])):
         html = output.get("data", {}).get("text/html", "")
         if source[:LIBRARY_HEAD] in html:
             output["data"]["text/html"], shared = tags, True
+        elif FOREIGN.search(html):
+            output["data"]["text/html"], shared = FOREIGN.sub("", html), True
     if shared:
         write_text(notebook, nbformat.writes(content) + "\n")
         beside = notebook.with_name(LIBRARY)
