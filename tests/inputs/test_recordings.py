@@ -132,6 +132,8 @@ def test_a_short_clip_is_repeated_without_a_step_and_the_table_says_so(tmp_path)
     assert np.square(clip[-RATE_HZ:]).mean() > 0.01
     (row,) = recordings_table(concept).to_dict("records")
     assert (row["seconds"], row["done"]) == (6.0, "repeated to fill 10.24 s")
+    (row,) = recordings_table(replace(concept, short="silence")).to_dict("records")
+    assert (row["seconds"], row["done"]) == (6.0, "4.24 s of silence added, which is learned too")
     flat = np.full(RATE_HZ, 0.5, np.float32)  # never rises through zero
     assert np.array_equal(loop_to_length(flat, 3 * RATE_HZ), np.tile(flat, 3))
     assert np.array_equal(loop_to_length(chirp, 100), chirp[:100])
