@@ -8,7 +8,6 @@ gets a sibling of its own.
 open_run      : the folder, locked and ready to write in, or already done.
 is_done       : whether the run of this identity is finished.
 read_manifest : a finished run's `run.json`.
-lock_of       : what keeps other processes from writing a run.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -25,11 +23,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, remove_temporary, write_json
 from tmp_utils.runs.identity import HASH_CHARS, differences, identity_hash
 from tmp_utils.runs.integrity import MANIFEST, damages, fingerprint, fingerprints, recorded
+from tmp_utils.runs.lock import owner_file, take_lock
 from tmp_utils.runs.provenance import provenance
 
 
@@ -140,7 +137,7 @@ class RunFolder:
     def close(self) -> None:
         """Give the lock back. Safe to call twice."""
         if self._lock is not None:
-            _owner_file(self.folder).unlink(missing_ok=True)
+            owner_file(self.folder).unlink(missing_ok=True)
             self._lock.release(force=True)
             self._lock = None
 
@@ -149,7 +146,7 @@ class RunFolder:
         name = f".{self.folder.name}.{identity_hash(self.identity)[:HASH_CHARS]}.partial"
         with explain_os_errors(self.folder):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _take_lock(self.folder)
+            self._lock = take_lock(self.folder)
             try:
                 self.path = self.folder.with_name(name)
                 if is_done(self.folder, self.identity):
@@ -271,29 +268,6 @@ def read_manifest(folder: str | Path) -> dict:
     if not isinstance(manifest, dict) or not isinstance(manifest.get("parameters"), dict):
         raise ValueError(f"{path} has no parameters. Delete the folder it is in, and run it again.")
     return manifest
-
-
-def lock_of(folder: Path) -> FileLock:
-    """Return the lock of a run's folder, not yet taken; the system frees it when its process ends, however it ends."""
-    return FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True)
-
-
-def _take_lock(folder: Path) -> FileLock:
-    lock, owner = lock_of(folder), _owner_file(folder)
-    try:
-        lock.acquire()
-    except Timeout:
-        pid = owner.read_text(encoding="utf-8") if owner.exists() else "unknown"
-        raise RuntimeError(
-            f"{folder} is being written by process {pid} on this machine or one that shares the disk. "
-            "Wait until it is done, or stop it; then run again and what it finished is kept."
-        ) from None
-    owner.write_text(str(os.getpid()), encoding="utf-8")
-    return lock
-
-
-def _owner_file(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.pid")
 
 
 def _short(folder: Path) -> str:

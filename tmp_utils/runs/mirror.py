@@ -24,9 +24,10 @@ from pathlib import Path
 from filelock import Timeout
 
 from tmp_utils.files import below, copy_file, whole_folder, write_json, write_text
-from tmp_utils.runs.folder import lock_of, read_manifest
+from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import HASH_CHARS
 from tmp_utils.runs.integrity import MANIFEST, damages, fingerprints
+from tmp_utils.runs.lock import lock_of
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
