@@ -8,6 +8,7 @@ import pytest
 
 from tmp_utils.commands import run, study
 from tmp_utils.files import write_json
+from tmp_utils.runs.disk import STUDY_MB, size_in_words
 from tmp_utils.runs.place import Place
 
 
@@ -100,7 +101,8 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     printed = nbformat.read(executed, as_version=4).cells[-1].outputs[0].text
     assert printed == f"{sys.executable} 1\n"
     assert Place(tmp_path / "runs", "pocket").runs() == [tmp_path / "runs/pocket/a/TI-BL/seed3"]
-    assert "[1/1] 01_first: done in" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "[1/1] 01_first: done in" in told and "less than the 250 MB that this study may leave" in told
     assert sorted(p.name for p in executed.parent.iterdir()) == ["01_first.ipynb", "01_first.json"]
 
     written = executed.stat().st_mtime_ns
@@ -126,6 +128,20 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     assert run(arguments) == 1
     told = capsys.readouterr()
     assert "No report of what was finished" in told.err and "02_second: cell 3 raised ZeroDivisionError" in told.err
+
+
+def test_what_a_study_leaves_is_said_by_kind_beside_what_it_may_leave(tmp_path, monkeypatch):
+    run = Place(tmp_path, "pocket").folder / "a" / "DB-BL" / "seed0"
+    (run / "clips").mkdir(parents=True)
+    for name, megabytes in (("adapter.safetensors", 3), ("clips/one.flac", 2), ("clips/two.ogg", 1), ("run.json", 4)):
+        (run / name).write_bytes(bytes(megabytes * 1_000_000))
+    assert "takes 10 MB (clips 3, adapters 3, the rest 4), less than the 500" in size_in_words(
+        Place(tmp_path, "pocket"), 2
+    )
+    monkeypatch.setitem(STUDY_MB, "pocket", 9)
+    assert "more than the 9 MB that this study may leave" in size_in_words(Place(tmp_path, "pocket"))
+    (tmp_path / "smoke").mkdir()
+    assert size_in_words(Place(tmp_path, "smoke")).endswith("takes 0 MB (clips 0, adapters 0, the rest 0).")
 
 
 def test_a_run_that_lost_a_file_is_looked_at_again(tmp_path):

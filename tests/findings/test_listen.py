@@ -11,6 +11,8 @@ import soundfile
 from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
 
 from tmp_utils.findings import listen, results
+from tmp_utils.findings.page import sound_data
+from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.runs.place import Place
 
 
@@ -38,6 +40,15 @@ def are_clips(played, paths):
     alike = [np.corrcoef(a[: len(b)], b[: len(a)])[0, 1] for a, b in zip(played, clips, strict=True)]
     levels = [np.std(a) / np.std(b) for a, b in zip(played, clips, strict=True)]
     return min(alike) > 0.95 and levels == pytest.approx([1] * len(levels), abs=0.03)
+
+
+def test_an_ogg_of_the_right_kind_is_played_as_it_is_and_any_other_file_is_coded(tmp_path):
+    noise = np.random.default_rng(0).normal(size=RATE_HZ).astype(np.float32) / 10
+    ogg, wav = (save_clip(tmp_path / f"noise{suffix}", noise) for suffix in (".ogg", ".wav"))
+    soundfile.write(tmp_path / "fast.ogg", np.tile(noise, 3), 44_100)
+    held = [base64.b64decode(sound_data(path).partition(",")[2]) for path in (ogg, wav, tmp_path / "fast.ogg")]
+    assert held[0] == ogg.read_bytes() and all(sound[:4] == b"OggS" for sound in held)
+    assert soundfile.info(io.BytesIO(held[2])).samplerate == RATE_HZ
 
 
 def test_every_clip_of_every_run_is_listed(study):

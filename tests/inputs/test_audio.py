@@ -47,6 +47,14 @@ def test_an_ogg_keeps_the_length_and_almost_the_sound(tmp_path):
     assert np.corrcoef(again, clip)[0, 1] > 0.999
 
 
+def test_the_same_clip_gives_the_same_ogg_with_the_samples_that_the_encoder_gives(tmp_path):
+    clip = sine(440, 2)
+    once, again = (save_clip(tmp_path / f"{name}.ogg", clip) for name in ("once", "again"))
+    soundfile.write(tmp_path / "encoder.ogg", clip, RATE_HZ, format="OGG", subtype="VORBIS")
+    assert once.read_bytes() == again.read_bytes() != (tmp_path / "encoder.ogg").read_bytes()
+    np.testing.assert_array_equal(load_clip(once), load_clip(tmp_path / "encoder.ogg"))  # checksums fit, too
+
+
 def test_96_khz_24_bit_stereo_becomes_the_mean_of_its_channels_at_16_khz(tmp_path):
     left, right = sine(440, 1, 96_000, 0.6), sine(1000, 1, 96_000, 0.2)
     soundfile.write(tmp_path / "hi.wav", np.stack([left, right], axis=1), 96_000, subtype="PCM_24")

@@ -27,6 +27,7 @@ from tmp_utils.commands import headless
 from tmp_utils.files import explain_os_errors, slug, write_json
 from tmp_utils.findings import report
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.runs.disk import size_in_words
 from tmp_utils.runs.mirror import open_mirror
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR, provenance
@@ -36,6 +37,7 @@ STUDY = "0[1-9]_*.ipynb"
 BACKBONE = "00_*.ipynb"  # how the pocket model is made; not needed to use it
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
 WITHOUT_EFFECT = {"commands"}  # rooms that no notebook computes with
+TIMES = {"minutes.csv", "gpu.csv"}  # tables of data/published that say how long something took
 # Executed copies are read without a kernel: figures also as HTML, which nbconvert and any browser can show.
 FIGURES = {"PLOTLY_RENDERER": "plotly_mimetype+notebook"}
 
@@ -92,7 +94,7 @@ def fingerprint(execution: Execution, before: Sequence[str] = ()) -> str:
         "profile": asdict(load_profile(execution.parameters.get("profile", "pocket"))),
         "notebook": _hash_files([execution.notebook]),
         "package": _hash_files(sources),
-        "data": _hash_files(p for p in DATA_DIR.rglob("*") if p.suffix in HASHED_DATA),
+        "data": _hash_files(p for p in DATA_DIR.rglob("*") if p.suffix in HASHED_DATA and p.name not in TIMES),
         "recordings": [_hash_files(folder.rglob("*")) for folder in _concept_folders(execution)],
         "before": list(before),
     }
@@ -176,6 +178,7 @@ def run_study(
             print(f"No report of what was finished: {reason}", file=sys.stderr)
         raise
     page = report.write_report(place)
+    print(size_in_words(place, max(1, len(concepts)) * max(1, len(seeds))))
     print(f"Report: {page}", flush=True)
     return page
 

@@ -25,7 +25,7 @@ from tmp_utils.figures import mel_spectrogram, waveform
 from tmp_utils.figures.look import setup_label
 from tmp_utils.files import below
 from tmp_utils.findings.page import audio_element, play
-from tmp_utils.inputs.audio import RATE_HZ, load_clip, loudness_lufs
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, loudness_lufs
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import WHOLE_RUN
@@ -78,15 +78,15 @@ def concept_clips(concept: str, recordings: Recordings = ()) -> tuple[Path, ...]
         return ()
 
 
-def player(path: str | Path, damage: str = "", label: str = "") -> str:
-    """Return an `<audio>` element that holds the clip (its first 10.24 s), or what is wrong with the file."""
+def player(path: str | Path, damage: str = "", label: str = "", duration_s: float = CLIP_S) -> str:
+    """Return an `<audio>` element that holds the clip's beginning, or what is wrong with the file."""
     path = Path(path)
     if not path.is_file():
         return f"<em>{escape(path.name)} is missing</em>"
     if damage:
         return f"<em>{escape(f'{path.name} is damaged ({damage}); run the notebook that made it again')}</em>"
     try:
-        return audio_element(path, label or path.stem)
+        return audio_element(path, label or path.stem, duration_s)
     except ValueError as error:
         return f"<em>{escape(str(error))}</em>"
 
@@ -96,11 +96,11 @@ def _line(label: str, sounds: Sequence[str]) -> str:
     return f"<tr>{left}{escape(label)}</td>{left}{''.join(sounds)}</td></tr>"
 
 
-def _players(clips: pd.DataFrame) -> list[str]:
-    return [player(row.path, row.damage) for row in clips.head(CLIPS_SHOWN).itertuples()]
+def _players(clips: pd.DataFrame, duration_s: float = CLIP_S) -> list[str]:
+    return [player(row.path, row.damage, "", duration_s) for row in clips.head(CLIPS_SHOWN).itertuples()]
 
 
-def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: Recordings = ()):
+def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: Recordings = (), duration_s=CLIP_S):
     """Return a static table: for each concept its first clip, then one clip of every setup for a prompt.
 
     Parameters
@@ -108,6 +108,7 @@ def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: 
     clips : pandas.DataFrame
         Of `run_clips`, or a part of it.
     own_concepts : concepts that are not in the catalogue.
+    duration_s : how much of each clip is played; an executed notebook holds them all.
 
     Returns
     -------
@@ -120,9 +121,10 @@ def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: 
         raise ValueError(f"no clips of prompt {prompt_id!r}; there are {sorted(clips['prompt_id'].unique())}.")
     lines = []
     for concept, group in chosen.groupby("concept", sort=True):
-        lines.append(_line(f"{concept}: the concept", list(map(player, concept_clips(concept, own_concepts)[:1]))))
+        first = [player(path, "", "", duration_s) for path in concept_clips(concept, own_concepts)[:1]]
+        lines.append(_line(f"{concept}: the concept", first))
         for (method, setup), part in group.groupby(["method", "setup"], sort=False):
-            lines.append(_line(f"{concept}: {setup_label(method, setup)}", _players(part.head(1))))
+            lines.append(_line(f"{concept}: {setup_label(method, setup)}", _players(part.head(1), duration_s)))
     return HTML(f"<table>{''.join(lines)}</table>")
 
 
@@ -164,8 +166,7 @@ def table_browser(place: Place, results: pd.DataFrame, own_concepts: Recordings 
     """
     import ipywidgets as widgets
 
-    clips = run_clips(place)
-    clips["run"] = clips["method"] + " " + clips["setup"].astype(str)
+    clips = run_clips(place).assign(run=lambda table: table["method"] + " " + table["setup"].astype(str))
     columns = {"concept": "concept", "run": "setup", "seed": "seed", "prompt_id": "prompt"}
     menus = {name: widgets.Dropdown(description=label) for name, label in columns.items()}
     output = widgets.HTML()

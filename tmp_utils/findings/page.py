@@ -22,7 +22,7 @@ import plotly.graph_objects as go
 import soundfile
 from plotly.offline import get_plotlyjs
 
-from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip
+from tmp_utils.inputs.audio import CLIP_S, PLAYED_SUFFIX, RATE_HZ, load_clip
 
 TAGS = re.compile(r"</?(?:b|i|em|sup|sub|span)\b[^>]*>")  # plotly's own markup; "<sitar>" is a word
 LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "title": None}
@@ -64,35 +64,50 @@ def plain(text: str) -> str:
     return "; ".join(lines).replace(".; ", ". ")
 
 
-def sound_data(sound: str | Path | np.ndarray) -> str:
+def sound_data(sound: str | Path | np.ndarray, duration_s: float = CLIP_S) -> str:
     """Return a clip as a data URI in Ogg Vorbis, mono, at 16 kHz.
 
     Parameters
     ----------
-    sound : a file, of which the first 10.24 s are taken, or samples (n,) at 16 kHz.
+    sound : a file, or samples (n,) at 16 kHz.
+    duration_s : how much is taken of it, from its beginning.
 
     Raises
     ------
     FileNotFoundError, ValueError
         If there is no such file, or it cannot be used; the message names it.
     """
-    clip, ogg = sound if isinstance(sound, np.ndarray) else load_clip(sound, duration_s=CLIP_S), io.BytesIO()
-    soundfile.write(ogg, clip.clip(-1, 1), RATE_HZ, format="OGG", subtype="VORBIS")
-    return f"data:audio/ogg;base64,{base64.b64encode(ogg.getvalue()).decode()}"
+    path = None if isinstance(sound, np.ndarray) else Path(sound)
+    clip = sound[: round(duration_s * RATE_HZ)] if path is None else load_clip(path, duration_s=duration_s)
+    if path and _is_played_as_it_is(path, duration_s):
+        content = path.read_bytes()
+    else:
+        ogg = io.BytesIO()
+        soundfile.write(ogg, clip.clip(-1, 1), RATE_HZ, format="OGG", subtype="VORBIS")
+        content = ogg.getvalue()
+    return f"data:audio/ogg;base64,{base64.b64encode(content).decode()}"
 
 
-def audio_element(sound: str | Path | np.ndarray, label: str) -> str:
+def _is_played_as_it_is(path: Path, duration_s: float) -> bool:
+    """Whether a file is already what a player holds, so that coding it again would only take from it."""
+    if path.suffix != PLAYED_SUFFIX:
+        return False
+    info = soundfile.info(path)
+    return (info.subtype, info.samplerate, info.channels) == ("VORBIS", RATE_HZ, 1) and info.duration <= duration_s
+
+
+def audio_element(sound: str | Path | np.ndarray, label: str, duration_s: float = CLIP_S) -> str:
     """Return an `<audio>` element that holds the clip; `label` is what a screen reader says. Raises as `sound_data`."""
     attributes = f"preload='none' aria-label='{escape(label)}' style='width:16em;height:2.2em'"
-    return f"<audio controls {attributes} src='{sound_data(sound)}'></audio>"
+    return f"<audio controls {attributes} src='{sound_data(sound, duration_s)}'></audio>"
 
 
-def play(sound: str | Path | np.ndarray, label: str = ""):
+def play(sound: str | Path | np.ndarray, label: str = "", duration_s: float = CLIP_S):
     """Return a player to show in a notebook: a fraction of the size of IPython's, whose clips are WAV.
 
     Parameters
     ----------
-    sound, label : as of `audio_element`; a file's own name is its label by default.
+    sound, label, duration_s : as of `audio_element`; a file's own name is its label by default.
 
     Returns
     -------
@@ -100,4 +115,5 @@ def play(sound: str | Path | np.ndarray, label: str = ""):
     """
     from IPython.display import HTML
 
-    return HTML(audio_element(sound, label or ("clip" if isinstance(sound, np.ndarray) else Path(sound).stem)))
+    label = label or ("clip" if isinstance(sound, np.ndarray) else Path(sound).stem)
+    return HTML(audio_element(sound, label, duration_s))

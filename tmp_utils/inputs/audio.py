@@ -31,7 +31,7 @@ import soundfile
 import soxr
 
 from tmp_utils.files import write_bytes
-from tmp_utils.inputs.containers import label
+from tmp_utils.inputs.containers import label, with_stream_number
 from tmp_utils.inputs.sounds import mix_down, read_sound
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ CLIP_S = CLIP_FRAMES * HOP / RATE_HZ  # 10.24
 MIN_CLIP_S = 0.5
 SILENCE_PEAK = 1e-4  # -80 dBFS: below this there is nothing to learn from
 MIN_LOUDNESS_S = 0.4  # one gating block of BS.1770
-CLIP_SUFFIX = ".flac"  # of the clips that runs write: 16 bits as in a wav, in two thirds of the space
+CLIP_SUFFIX = ".flac"  # of clips that are scored: 16 bits as in a wav, in two thirds of the space
+PLAYED_SUFFIX = ".ogg"  # of clips that are only played, in a sixth
 _SUBTYPES = {".wav": "PCM_16", ".flac": "PCM_16", ".ogg": "VORBIS"}
 _peaks: ContextVar[list[float] | None] = ContextVar("peaks of the clips saved in a block", default=None)
 
@@ -112,8 +113,8 @@ def refuse_unusable(name: str, frames: np.ndarray, duration_s: float) -> None:
 def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Path:
     """Write a clip as 16-bit wav or flac, or as ogg vorbis, chosen by the suffix.
 
-    The file appears whole or not at all. A clip that exceeds full scale is saved at a lower level, with a
-    warning, rather than clipped.
+    The file appears whole or not at all; the same clip gives the same bytes. A clip that exceeds full scale is saved at
+    a lower level, with a warning, rather than clipped.
 
     Parameters
     ----------
@@ -142,7 +143,8 @@ def save_clip(path: str | Path, clip: np.ndarray, rate_hz: int = RATE_HZ) -> Pat
     with soundfile.SoundFile(data, "w", rate_hz, 1, _SUBTYPES[suffix], format=suffix[1:].upper()) as sound:
         for block in np.array_split(clip, ceil(len(clip) / rate_hz)):  # vorbis overflows on one long write
             sound.write(block)
-    return write_bytes(path, data.getvalue())
+    content = data.getvalue()
+    return write_bytes(path, with_stream_number(content) if suffix == ".ogg" else content)
 
 
 @contextmanager

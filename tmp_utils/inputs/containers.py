@@ -3,8 +3,9 @@
 Conventions: sizes are in bytes. Wavs follow Microsoft's RIFF and EBU Tech 3306 (RF64), oggs RFC 3533; other formats are
 left to their decoder.
 
-examine : file -> Container.
-label   : a file's name on one line.
+examine            : file -> Container.
+with_stream_number : an ogg -> the same under a fixed number.
+label              : a file's name on one line.
 """
 
 import io
@@ -215,6 +216,18 @@ def _examine_ogg(path: Path, data: bytes) -> Container:
     notes = (f"{len(parts)} streams, one after the other, were joined",) if len(parts) > 1 else ()
     source = _joined(path, parts) if len(parts) > 1 else path
     return Container(source, 1.0 if ended else inf, notes=notes)
+
+
+def with_stream_number(ogg: bytes, number: int = 0) -> bytes:
+    """The same ogg under another stream number: encoders draw one at random, so that no two of their files agree."""
+    pages, place = bytearray(ogg), 0
+    while place < len(ogg):
+        segments = ogg[place + 26]
+        end = place + 27 + segments + sum(ogg[place + 27 : place + 27 + segments])
+        struct.pack_into("<I", pages, place + 14, number)
+        struct.pack_into("<I", pages, place + 22, _ogg_checksum(bytes(pages[place:end])))
+        place = end
+    return bytes(pages)
 
 
 def _joined(path: Path, parts: list[bytes]) -> io.BytesIO:

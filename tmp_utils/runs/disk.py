@@ -1,4 +1,4 @@
-"""How much runs write.
+"""How much runs write, and have written.
 
 Conventions: bytes. A run is its clips (16 bits a sample; flac makes them smaller), its adapter, and `OTHER_BYTES` for
 tables and the executed notebook. An adapter is as large as that of a finished run of its method; before there is one, a
@@ -7,11 +7,13 @@ While such a run trains, its checkpoint is there too, with the optimiser's two m
 
 expected_bytes : methods -> bytes of clips, of adapters, and of checkpoints while they train.
 adapter_sizes  : the largest adapter of each method so far.
+size_in_words  : what a profile's folder takes, beside what a study is to leave at most.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +26,8 @@ from tmp_utils.runs.place import Place
 ADAPTER = "adapter.safetensors"
 WHOLE_DENOISER = ("DB", "TI-DB")  # methods whose adapter may hold all weights; those of the others are small
 SMALL_BYTES, OTHER_BYTES = 10_000_000, 1_000_000
+STUDY_MB = {"pocket": 250}  # what a study of one concept and one seed leaves at most
+SOUNDS = (".flac", ".ogg", ".wav")
 
 
 class Bytes(NamedTuple):
@@ -56,6 +60,22 @@ def adapter_sizes(place: Place) -> dict[str, int]:
             method = read_manifest(folder)["parameters"]["method"]
             sizes[method] = max(sizes.get(method, 0), (folder / ADAPTER).stat().st_size)
     return sizes
+
+
+def size_in_words(place: Place, n: int = 1) -> str:
+    """Say what a profile's folder takes, beside the limit of `n` studies of one concept and seed."""
+    megabytes = {"clips": 0.0, "adapters": 0.0, "the rest": 0.0}
+    for path in (path for path in place.folder.rglob("*") if path.is_file()):
+        kind = "adapters" if path.name == ADAPTER else "clips" if path.suffix in SOUNDS else "the rest"
+        megabytes[kind] += path.stat().st_size / 1e6
+    total, limit = sum(megabytes.values()), n * STUDY_MB.get(place.profile, inf)
+    parts = ", ".join(f"{kind} {size:.0f}" for kind, size in megabytes.items())
+    words = f"{place.folder} takes {total:.0f} MB ({parts})"
+    if limit == inf:
+        return f"{words}."
+    if total < limit:
+        return f"{words}, less than the {limit} MB that this study may leave."
+    return f"{words}, more than the {limit} MB that this study may leave; are there other runs in it?"
 
 
 def denoiser_bytes(profile: Profile) -> int:

@@ -1,9 +1,9 @@
 """Style-transfer sweeps: one clip for each source, method and strength, measured against source and concept.
 
 Conventions: a sweep is a run, `<concept>/transfer-<adapter>/seed<k>/`, where the seed is that of the noise. It holds
-``clips/`` (flac, at the level that the model gave them), ``curves.csv`` and ``metrics.csv``. Each source and method is
-stored as soon as it is done. Similarities are CLAP-A; the source is the original clip, so the loss of VAE and vocoder
-shows at strength 0.
+``clips/`` (ogg, at the level that the model gave them), ``curves.csv`` and ``metrics.csv``. Each source and method is
+stored as soon as it is done; it is measured before its clips are coded. Similarities are CLAP-A; the source is the
+original clip, so the loss of VAE and vocoder shows at strength 0.
 
 COLUMNS          : of ``curves.csv``, one row a clip.
 run_sweep        : sources + adapter + strengths + seed -> finished folder.
@@ -25,7 +25,7 @@ import pandas as pd
 
 from tmp_utils.files import slug, write_csv
 from tmp_utils.inputs import concepts
-from tmp_utils.inputs.audio import CLIP_SUFFIX, load_clip, overs_counted, save_clip
+from tmp_utils.inputs.audio import PLAYED_SUFFIX, load_clip, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.metrics.embed import Embedder
@@ -202,7 +202,7 @@ def _save(clips: Iterable[np.ndarray], strengths: Iterable[float], folder: Path,
 
 
 def _clip_file(source: str, method: str, strength: float) -> str:
-    return f"{slug(source)}-{method}-{strength:g}{CLIP_SUFFIX}"
+    return f"{slug(source)}-{method}-{strength:g}{PLAYED_SUFFIX}"
 
 
 def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:
