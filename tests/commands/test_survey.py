@@ -6,7 +6,7 @@ from survey_runs import PROFILE, make_run
 from tmp_utils.commands import run as run_command
 from tmp_utils.commands import survey as command
 from tmp_utils.runs.place import Place
-from tmp_utils.survey.pairs import build_questionnaire
+from tmp_utils.survey.building import build_questionnaire
 from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
 from tmp_utils.survey.store import Store
 

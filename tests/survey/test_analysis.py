@@ -152,7 +152,7 @@ def test_agreement_is_high_with_a_metric_that_hears_the_same_and_none_with_noise
 def test_pair_scores_are_cosines_to_the_concept_or_to_the_prompt(tmp_path):
     from survey_runs import PROFILE, make_runs
 
-    from tmp_utils.survey.pairs import build_questionnaire
+    from tmp_utils.survey.building import build_questionnaire
 
     class Sign:  # every clip is +x; a prompt is (0.6, 0.8)
         name = "sign"

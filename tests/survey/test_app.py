@@ -18,8 +18,8 @@ from tmp_utils.runs.place import Place
 from tmp_utils.survey import doors
 from tmp_utils.survey.about import TEMPLATE, About, load_about
 from tmp_utils.survey.app import serve
+from tmp_utils.survey.building import build_questionnaire
 from tmp_utils.survey.doors import HEADERS
-from tmp_utils.survey.pairs import build_questionnaire
 from tmp_utils.survey.session import Rules
 from tmp_utils.survey.store import Store
 

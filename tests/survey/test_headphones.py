@@ -10,7 +10,7 @@ from survey_runs import PROFILE, make_runs, right_answers
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.runs.place import Place
 from tmp_utils.survey import headphones
-from tmp_utils.survey.pairs import build_questionnaire
+from tmp_utils.survey.building import build_questionnaire
 from tmp_utils.survey.session import Refused, Rules, Sessions
 from tmp_utils.survey.store import Store
 
@@ -57,7 +57,7 @@ def test_a_guess_passes_a_round_in_13_of_729_cases():
 
 def test_after_two_failed_rounds_nobody_goes_on_also_after_a_restart(questionnaire, sessions):
     code = sessions.start(True)["code"]
-    assert sessions.check_clip(code, 0).path != sessions.check_clip(code, 1).path
+    assert sessions.check_clip(code, 0).content != sessions.check_clip(code, 1).content
     wrong = [(k + 1) % 3 for k in right_answers(code)]
     for refused in (None, "headphones", [0] * 5, [0] * 7, [3] * 6, [True] * 6, ["0"] * 6):
         with pytest.raises(Refused, match="answer all sounds"):

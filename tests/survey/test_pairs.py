@@ -1,5 +1,6 @@
 """From runs to a questionnaire, and reading it from its folder."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -13,8 +14,10 @@ from survey_runs import PROFILE, make_run, make_runs
 from tmp_utils.inputs.audio import loudness_lufs
 from tmp_utils.runs.integrity import fingerprints
 from tmp_utils.runs.place import Place
-from tmp_utils.survey.pairs import build_questionnaire, find_pairs
+from tmp_utils.survey.building import build_questionnaire
+from tmp_utils.survey.pairs import find_pairs
 from tmp_utils.survey.questions import STUDY_FILE, content_hash, find_questionnaires, load_questionnaire, plan
+from tmp_utils.survey.stimuli import as_wav
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +57,17 @@ def test_every_clip_of_a_questionnaire_is_as_loud_and_encoded_alike_under_a_name
             assert soundfile.info(questionnaire.clip(file)).subtype == "PCM_16" and rate_hz == 16000
             assert not {role, question.concept, "DB", "TI"} & set(file.replace(".", "-").split("-"))
     sizes = [
-        questionnaire.clip(q.files[role]).stat().st_size
-        for q in questionnaire.questions
-        for role in ("first", "second")
+        len(as_wav(questionnaire.clip(q.files[role]))) for q in questionnaire.questions for role in ("first", "second")
     ]
     assert len({size for size, q in zip(sizes[::2], questionnaire.questions, strict=True) if not q.catch}) == 1
-    assert sizes[::2] == sizes[1::2]  # of two clips, the sizes do not tell them apart
+    assert sizes[::2] == sizes[1::2]  # of what is sent, the sizes do not tell them apart
+
+
+def test_a_participant_is_sent_a_wav_with_the_samples_of_the_file(questionnaire):
+    path = questionnaire.clip(questionnaire.headphones["apq"])
+    sent, rate_hz = soundfile.read(io.BytesIO(as_wav(path)), dtype="int16")
+    assert path.suffix == ".flac" and as_wav(path)[:4] == b"RIFF" and rate_hz == 16000
+    np.testing.assert_array_equal(sent, soundfile.read(path, dtype="int16")[0])
 
 
 def test_the_same_runs_and_seed_give_the_same_questionnaire_and_another_seed_another(runs, questionnaire):
@@ -162,7 +170,7 @@ def test_a_questionnaire_that_was_changed_is_refused(copy, tmp_path):
     with pytest.raises(ValueError, match="were changed since version"):
         load_questionnaire(copy.folder)
     clip.unlink()
-    with pytest.raises(FileNotFoundError, match=r"\.wav: no such file. Restore"):
+    with pytest.raises(FileNotFoundError, match=r"\.flac: no such file. Restore"):
         load_questionnaire(copy.folder)
     with pytest.raises(FileNotFoundError, match="make survey"):
         load_questionnaire(tmp_path)
@@ -177,7 +185,7 @@ def test_a_file_outside_the_questionnaire_s_clips_is_refused_also_where_the_vers
     (copy.folder / "clips" / "folder.wav").mkdir()
     for place in ("question", "check", "practice"):
         with pytest.raises(
-            (ValueError, FileNotFoundError), match=r"study.json: .*(leads out of|is no wav file)|no such file"
+            (ValueError, FileNotFoundError), match=r"study.json: .*(leads out of|is no sound file)|no such file"
         ):
             load_questionnaire(copy(lambda content, place=place: _name_file(content, place, name)))
 

@@ -12,8 +12,9 @@ from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import About, load_about
 from tmp_utils.survey.app import serve
+from tmp_utils.survey.building import N_PER_KIND, build_questionnaire
 from tmp_utils.survey.codes import tidy_code
-from tmp_utils.survey.pairs import N_PER_KIND, VARIANTS, build_questionnaire
+from tmp_utils.survey.pairs import VARIANTS
 from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
 from tmp_utils.survey.session import Rules
 from tmp_utils.survey.store import Store
@@ -79,7 +80,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--about", type=Path, metavar="TOML", help="who runs the study; see data/survey/about.toml")
     parser.add_argument("--contact", help="whom participants can write to, in place of the one in --about")
     parser.add_argument("--participants", type=_positive, metavar="N", help="close after N people answered: 1000")
-    parser.add_argument("--invite", type=_positive, default=0, metavar="N", help="write N links; no one else can start")
+    parser.add_argument(
+        "--invite",
+        type=_positive,
+        default=0,
+        metavar="N",
+        help="write N links; no one else can start, nor anew in another browser after a failed headphone test",
+    )
     parser.add_argument("--answers", type=Path, help="the database, by default in the questionnaire's folder")
     parser.add_argument("--export", type=Path, metavar="CSV", help="write the answers so far, and end")
     parser.add_argument("--withdraw", metavar="CODE", help="delete a participant's answers, and end")

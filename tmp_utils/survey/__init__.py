@@ -6,7 +6,8 @@ four (section 4, Human Preference Questionnaire). A table of answers has one row
 
 about     : what participants are told before they agree, and what they get at the end.
 questions : a questionnaire as it lies in its folder, and each participant's order and sides.
-pairs     : runs -> questionnaire (pairs of clips, practice, catch trials, headphone test).
+pairs     : clips of two variants for the same prompt, found in the runs.
+building  : pairs -> questionnaire (practice, catch trials and headphone test added).
 stimuli   : clips at one loudness, and the foils of catch trials.
 headphones: a test that loudspeakers fail.
 codes     : participants' codes.

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import Any
 
 import h11
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -127,7 +126,7 @@ class ClipResponse(Response):
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Send it."""
         request = Request(scope, receive)
-        content = await run_in_threadpool(self.delivery.path.read_bytes)
+        content = self.delivery.content
         etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
         start, stop, status = 0, len(content), 200
         if (header := request.headers.get("range")) and request.headers.get("if-range", etag) == etag:

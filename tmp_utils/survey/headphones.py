@@ -12,7 +12,7 @@ Source: K. J. P. Woods, M. H. Siegel, J. Traer, J. H. McDermott: Headphone scree
 experiments. Attention, Perception, & Psychophysics 79 (2017), 2064-2072, https://doi.org/10.3758/s13414-017-1361-2.
 
 tones  : order -> sound.
-wav    : the same as a file.
+flac   : the same as a file.
 trials : the orders of one participant's round.
 passed : whether enough answers of a round are right.
 """
@@ -45,10 +45,10 @@ def tones(order: str) -> np.ndarray:
     return np.concatenate(parts[1:]).astype(np.float32)
 
 
-def wav(order: str) -> bytes:
-    """The tones as a 16-bit stereo wav file."""
+def flac(order: str) -> bytes:
+    """The tones as a 16-bit stereo flac file."""
     data = io.BytesIO()
-    soundfile.write(data, tones(order), RATE_HZ, format="WAV", subtype="PCM_16")
+    soundfile.write(data, tones(order), RATE_HZ, format="FLAC", subtype="PCM_16")
     return data.getvalue()
 
 

@@ -144,7 +144,6 @@ class NotebookSession:
         self._step(self.sessions.answer, self.state["code"], self.state["position"], choice)
 
     def _play(self, delivery: Delivery) -> None:
-        content = delivery.path.read_bytes()
-        delivery.count(0, len(content))
-        data = base64.b64encode(content).decode()
+        delivery.count(0, len(delivery.content))
+        data = base64.b64encode(delivery.content).decode()
         self.player.value = f'<audio controls autoplay src="data:audio/wav;base64,{data}"></audio>'

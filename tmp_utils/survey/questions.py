@@ -36,6 +36,7 @@ WORDING = {
 }
 CORRECT, FOIL = "correct", "foil"  # the two sides of a catch trial
 STUDY_FILE = "study.json"
+SOUNDS = (".flac", ".wav")  # suffixes of clips; earlier versions wrote wav
 VERSION_CHARS = 12
 Seconds = Annotated[float, Field(ge=0, le=600)]
 
@@ -126,8 +127,8 @@ class Questionnaire:
         """
         clips = self.folder / "clips"
         path = below(clips, file)
-        if path.suffix != ".wav" or not path.resolve().is_relative_to(clips.resolve()):
-            raise ValueError(f"{file!r} is no wav file in {clips}. A questionnaire plays only its own clips.")
+        if path.suffix not in SOUNDS or not path.resolve().is_relative_to(clips.resolve()):
+            raise ValueError(f"{file!r} is no sound file in {clips}. A questionnaire plays only its own clips.")
         return path
 
 
@@ -148,7 +149,7 @@ class Placement:
 def content_hash(content: dict, folder: Path) -> str:
     """Hash of a questionnaire's content and of the bytes of its clips."""
     whole = hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode())
-    for path in sorted(path for path in (folder / "clips").glob("*.wav") if path.is_file()):
+    for path in sorted(path for path in (folder / "clips").iterdir() if path.suffix in SOUNDS and path.is_file()):
         whole.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:VERSION_CHARS]
 

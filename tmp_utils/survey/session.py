@@ -15,7 +15,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from tmp_utils.survey import headphones
@@ -23,6 +22,7 @@ from tmp_utils.survey.codes import tidy_code
 from tmp_utils.survey.limits import Starts
 from tmp_utils.survey.listening import Listening
 from tmp_utils.survey.questions import CHOICES, WORDING, Placement, Question, Questionnaire
+from tmp_utils.survey.stimuli import as_wav
 from tmp_utils.survey.store import WITHDRAWN, AlreadyAnswered, Store
 
 DEVICES = ("headphones", "earbuds")
@@ -59,9 +59,9 @@ class Refused(ValueError):
 
 
 class Delivery(NamedTuple):
-    """A clip's file, and what counts each stretch of bytes [start, stop) that was sent of it."""
+    """A clip as a wav, and what counts each stretch of bytes [start, stop) that was sent of it."""
 
-    path: Path
+    content: bytes
     count: Callable[[int, int], None]
 
 
@@ -177,22 +177,22 @@ class Sessions:
         if number != who["check_attempts"] or who["checked_utc"] is not None:
             raise Refused(404, "There is no such sound now. Please reload the page.")
         file = self.questionnaire.headphones[headphones.trials(code, number)[k]]
-        return Delivery(self.questionnaire.clip(file), lambda start, stop: None)
+        return Delivery(as_wav(self.questionnaire.clip(file)), lambda start, stop: None)
 
     def clip(self, code: Any, position: Any, slot: Any) -> Delivery:
-        """The file behind a slot of the current question."""
+        """The sound behind a slot of the current question."""
         code, placement, question = self._question(code, position)
         if slot not in question.slots:
             raise Refused(404, "There is no such clip.")
-        path = self.questionnaire.clip(question.files[placement.role(slot)])
+        content = as_wav(self.questionnaire.clip(question.files[placement.role(slot)]))
         with self._lock:
             listening = self._current(code, position, question)
 
         def count(start: int, stop: int) -> None:
             with self._lock:
-                listening.sent(slot, path.stat().st_size, start, stop)
+                listening.sent(slot, len(content), start, stop)
 
-        return Delivery(path, count)
+        return Delivery(content, count)
 
     def listen(self, code: Any, position: Any, slot: Any, playing: Any) -> dict:
         """Note that a player has started or stopped, and return what counts as heard."""

@@ -4,12 +4,16 @@ Conventions: clips are mono float32 (n,) at 16 kHz. Those of a question last equ
 at `LEVEL_LUFS` (EBU R 128); where one would clip there, all of the question are lowered together.
 
 alike      : the clips of a question -> the same, alike, and their level.
+as_wav     : a questionnaire's file -> what a participant is sent.
 pink_noise : what a catch trial has in place of a clip.
 """
 
+import io
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, match_loudness
 
@@ -40,6 +44,18 @@ def alike(clips: Mapping[str, np.ndarray]) -> tuple[dict[str, np.ndarray], float
         level_lufs += 20 * np.log10(PEAK / peak)
         made = {role: clip * np.float32(PEAK / peak) for role, clip in made.items()}
     return made, level_lufs
+
+
+def as_wav(path: Path) -> bytes:
+    """The same samples as a wav, in which a byte is always as long as another: so the bytes that were sent tell how
+    much could be heard, and any browser plays it.
+    """
+    if path.suffix == ".wav":
+        return path.read_bytes()
+    samples, rate_hz = soundfile.read(path, dtype="int16")
+    wav = io.BytesIO()
+    soundfile.write(wav, samples, rate_hz, format="WAV", subtype="PCM_16")
+    return wav.getvalue()
 
 
 def pink_noise(seed: int) -> np.ndarray:

@@ -309,11 +309,11 @@ byId("finish").addEventListener("click", () => {
   step("api/finish", { code: state.code, training: training.value, comment: byId("comment").value });
 });
 
-// Somebody who has started in this browser continues, and does not start twice.
+// Somebody who has started in this browser continues; with a failed headphone test they cannot start anew.
 async function welcomeBack(code) {
   const known = code && (await request("api/state", { code }).catch(() => null));
   if (!known) return;
-  if (known.stage === "failed") return show(known);
+  if (known.stage === "failed" || known.round) return show(known);
   byId("typed").value = code;
   byId("resume").querySelector("h2").textContent = known.stage === "done" ? "You have taken part already" : "Welcome back";
   byId("so-far").textContent = `You have answered ${known.answered} of ${known.total} questions.`;
