@@ -33,7 +33,7 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
   $(if $(strip $(N_SEEDS)),--n-seeds $(N_SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart study test lint format bench bench-gpu lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-paper-backbone colab clean
+.PHONY: help setup quickstart study test lint format bench bench-gpu gpu-evening lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-paper-backbone colab clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -70,6 +70,9 @@ bench: $(INSTALLED)  ## time ours beside what users do today, on the same weight
 
 bench-gpu: $(INSTALLED)  ## the same at AudioLDM-M's size with random weights; needs a CUDA GPU
 	@$(PY) -m tmp_utils bench --gpu --runs-dir "$(RUNS)"
+
+gpu-evening: $(INSTALLED)  ## all that needs a GPU, in under 9 minutes, into data/published/gpu.csv; continues if it was cut short
+	@$(PY) -m tmp_utils bench --evening --runs-dir "$(RUNS)"
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks

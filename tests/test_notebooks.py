@@ -14,7 +14,9 @@ MIN_PROSE = 0.45
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
 def notebook(request) -> nbformat.NotebookNode:
-    return nbformat.read(request.param, as_version=4)
+    content = nbformat.read(request.param, as_version=4)
+    content.metadata["stem"] = request.param.stem
+    return content
 
 
 def code(notebook) -> list:
@@ -52,7 +54,7 @@ def test_a_notebook_has_one_parameters_cell_of_annotated_literals_with_words_and
 
 def test_a_notebook_says_first_what_the_session_has_and_what_it_needs(notebook):
     (first, *_others) = (cell for cell in code(notebook)[2:])
-    assert "print(session_line(profile, runs_dir, {" in first.source
+    assert f'print(session_line(profile, runs_dir, "{notebook.metadata["stem"]}"))' in first.source
 
 
 def test_a_notebook_takes_a_profile_and_a_runs_folder(notebook):

@@ -15,6 +15,7 @@ from tmp_utils.findings.published import read_published
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.table import result_row, results_table
 from tmp_utils.runs.place import Place
+from tmp_utils.runs.session import read_minutes
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 BEGIN_NOTEBOOKS, END_NOTEBOOKS = "<!-- notebooks:begin -->", "<!-- notebooks:end -->"
@@ -84,7 +85,9 @@ def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebook
     made = {"commit": "0123456789abcdef", "machine": {"processor": "Chip", "cores": 2, "gpu": None}}
     records = {"01_data": 20, "02_ti-seed0": 200, "02_ti-seed1": 300}
     records = {name: made | {"elapsed_s": seconds} for name, seconds in records.items()}
-    lines = readme_figures.notebooks_table(sorted(tmp_path.glob("*.ipynb")), records).splitlines()
+    notebooks = sorted(tmp_path.glob("*.ipynb"))
+    timed = readme_figures.minutes_table(notebooks, records, "pocket")
+    lines = readme_figures.notebooks_table(notebooks, timed).splitlines()
     assert [line.split(" | ")[1:] for line in lines[2:5]] == [
         ["What?", "under 1 |"],
         ["How?", "4 |"],
@@ -160,6 +163,8 @@ def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_pat
     assert run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
     assert readme.read_text().index("| Hear? |") < readme.read_text().index("| What? | 1 |")
     assert "old minutes" not in readme.read_text()
+    (row,) = read_minutes(tmp_path / "minutes.csv").to_dict("records")
+    assert (row["profile"], row["notebook"], row["minutes"]) == (PROFILE, "01_data", 1)
     assert run(["readme", "--profile", "paper", "--runs-dir", str(runs_dir)]) == 2
     assert "make study" in capsys.readouterr().err
 

@@ -6,14 +6,24 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.model import pipelines
-from tmp_utils.runs.session import session_line
+from tmp_utils.runs.session import in_words, read_minutes, session_line
 
 
 def test_the_line_names_disk_download_and_minutes(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    line = session_line("pocket", tmp_path / "not" / "yet", {"pocket": 6})
-    assert re.fullmatch(r"no GPU; \d+ GB of disk free; nothing to download; about 6 min on two CPU cores", line)
+    line = session_line("pocket", tmp_path / "not" / "yet", "03_dreambooth")
+    assert re.fullmatch(r"no GPU; \d+ GB of disk free; nothing to download; \d+ min on 2 cores \(.+\)", line)
+    assert "; under 1 min on " in session_line("pocket", tmp_path, "01_data")
+
+
+def test_the_readme_shows_the_minutes_of_the_table():
+    timed = read_minutes().query("profile == 'pocket'")
+    lines = (DATA_DIR.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    for row in timed.itertuples():
+        (line,) = [line for line in lines if line.startswith(f"| [`{row.notebook}`]")]
+        assert line.endswith(f"| {in_words(row.minutes)} |")
 
 
 def test_the_line_names_the_gpu_and_what_is_not_in_the_cache(tmp_path, monkeypatch):
@@ -21,13 +31,13 @@ def test_the_line_names_the_gpu_and_what_is_not_in_the_cache(tmp_path, monkeypat
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: t4)
     monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: None)
-    line = session_line("paper", tmp_path, {"pocket": 6, "paper": 15})
+    line = session_line("paper", tmp_path, "02_textual_inversion")
     assert line.startswith("Tesla T4 with 15.8 GB; ")
-    assert "2.7 GB to download (cvssp/audioldm-m-full); about 15 min on a T4, by estimate" in line
+    assert "2.7 GB to download (cvssp/audioldm-m-full); not timed at this profile" in line
     monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: "model_index.json")
-    assert "nothing to download; time not known for this profile" in session_line("paper", tmp_path, {})
+    assert "nothing to download; not timed" in session_line("paper", tmp_path, "01_data")
 
 
 def test_an_unknown_profile_is_refused(tmp_path):
     with pytest.raises(ValueError, match='unknown profile "pockt"'):
-        session_line("pockt", tmp_path, {})
+        session_line("pockt", tmp_path, "01_data")

@@ -1,13 +1,15 @@
 """The numbers in the README, made from results and from the records of executed notebooks: `make readme-figures`.
 
 Conventions: results are the published table's, or `<runs_dir>/<profile>/results.csv`; the notebooks' minutes are those
-of `<runs_dir>/<profile>/notebooks`. Each replaces the text between a pair of markers in README.md, and nothing else in
-it. The picture is the plane of CLAP-A and CLAP-T as PNG, drawn by a headless Chromium through kaleido. Nothing is
-written if a part cannot be made; without executed notebooks, their table stays as it is.
+of `<runs_dir>/<profile>/notebooks`, and are kept in `data/published/minutes.csv`. Each replaces the text between a pair
+of markers in README.md, and nothing else in it. The picture is the plane of CLAP-A and CLAP-T as PNG, drawn by a
+headless Chromium through kaleido. Nothing is written if a part cannot be made; without executed notebooks, their table
+stays as it is.
 
 make_readme_figures : results -> picture, and the README's table and findings.
 markdown_table      : results -> one row for each setup, ours with intervals beside the paper's.
-notebooks_table     : notebooks and the records of their execution -> one row for each notebook.
+minutes_table       : records of executed notebooks -> minutes.csv.
+notebooks_table     : notebooks and their minutes -> one row for each notebook.
 write_png           : figure -> PNG.
 replace_block       : text between markers -> new text.
 """
@@ -26,9 +28,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils import figures
+from tmp_utils.commands.bench.evening import TABLE, gpu_in_words, read_rows
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.tables import DASH, setup_cells
-from tmp_utils.files import explain_os_errors, write_bytes, write_text
+from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import narrative
 from tmp_utils.findings.comparisons import caption, has_values, plural
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
@@ -37,8 +40,10 @@ from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
+from tmp_utils.runs.session import COLUMNS as MINUTES_COLUMNS
+from tmp_utils.runs.session import MINUTES, in_words, read_minutes
 
-RESULTS, NOTEBOOKS = "results", "notebooks"  # names of the markers
+RESULTS, NOTEBOOKS, GPU = "results", "notebooks", "gpu"  # names of the markers
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
@@ -90,25 +95,33 @@ def _findings(results: pd.DataFrame) -> str:
     return "\n".join(textwrap.wrap(narrative.in_short(results), LINE_CHARS, break_on_hyphens=False))
 
 
-def notebooks_table(notebooks: Sequence[Path], records: Mapping[str, Mapping]) -> str:
-    """Return one row for each notebook: its name, the question in its title, and the minutes that it took.
+def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], profile: str) -> pd.DataFrame:
+    """Return the minutes of each notebook that was executed, as `session.read_minutes` does.
 
     Parameters
     ----------
-    notebooks : sequence of pathlib.Path
     records : mapping
         Name of an executed copy -> elapsed_s, commit and machine, as `make study` writes them. Several copies of a
         notebook (one for each concept or seed) are averaged.
     """
-    lines = ["| notebook | question | minutes |", "|---|---|---|"]
+    rows = []
     for path in notebooks:
-        times_s = [record["elapsed_s"] for name, record in records.items() if name.startswith(path.stem)]
-        minutes = round(sum(times_s) / len(times_s) / 60) if times_s else None
-        shown = "not timed" if minutes is None else str(minutes) if minutes else "under 1"
+        if of := [record for name, record in records.items() if name.startswith(path.stem)]:
+            minutes = round(sum(record["elapsed_s"] for record in of) / len(of) / 60)
+            commit, machine = str(of[0]["commit"])[:COMMIT_CHARS], _machine(of[0]["machine"])
+            rows.append(dict(zip(MINUTES_COLUMNS, (profile, path.stem, minutes, commit, machine), strict=True)))
+    return pd.DataFrame(rows, columns=MINUTES_COLUMNS)
+
+
+def notebooks_table(notebooks: Sequence[Path], timed: pd.DataFrame) -> str:
+    """Return one row for each notebook: its name, the question in its title, and its minutes, of `minutes_table`."""
+    lines, minutes = ["| notebook | question | minutes |", "|---|---|---|"], timed.set_index("notebook")["minutes"]
+    for path in notebooks:
+        shown = in_words(minutes[path.stem]) if path.stem in minutes else "not timed"
         title = json.loads(path.read_text("utf-8"))["cells"][0]["source"][0].removeprefix("# ").strip()
         lines.append(f"| [`{path.stem}`](notebooks/{path.name}) | {title} | {shown} |")
-    of = {(str(record["commit"])[:COMMIT_CHARS], _machine(record["machine"])) for record in records.values()}
-    made = "; ".join(f"commit {commit}, {machine}" for commit, machine in sorted(of))
+    of = timed[["commit", "machine"]].drop_duplicates().sort_values(["commit", "machine"])
+    made = "; ".join(f"commit {row.commit}, {row.machine}" for row in of.itertuples())
     return "\n".join([*lines, "", f"*Minutes of the last `make study`: {made}.*"])
 
 
@@ -210,9 +223,14 @@ def main(options: argparse.Namespace) -> None:
         facts = {"commit": ", ".join(commits(place)), "command": "make study"}
     make_readme_figures(results, facts, README, PICTURE)
     print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
+    if len(rows := read_rows(PUBLISHED_DIR / TABLE.name)):
+        write_text(README, replace_block(_read(README), GPU, gpu_in_words(rows)))
     if not (records := place.executions()):
         print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")
         return
     folder = PROJECT_DIR / "notebooks"
     notebooks = [*folder.glob("quickstart.ipynb"), *sorted(folder.glob("0*.ipynb"))]
-    write_text(README, replace_block(_read(README), NOTEBOOKS, notebooks_table(notebooks, records)))
+    timed, path = minutes_table(notebooks, records, options.profile), PUBLISHED_DIR / MINUTES.name
+    others = read_minutes(path).query("profile != @options.profile")
+    write_csv(path, pd.concat([others, timed]))
+    write_text(README, replace_block(_read(README), NOTEBOOKS, notebooks_table(notebooks, timed)))

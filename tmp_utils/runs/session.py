@@ -1,29 +1,45 @@
 """What a session has, and what a notebook needs, in one line before anything is loaded.
 
-session_line : profile + runs folder + minutes -> the line.
+Conventions: minutes are those of `data/published/minutes.csv`, which `make readme-figures` writes from the records of
+executed notebooks: whole numbers, 0 for under half a minute.
+
+session_line : profile + runs folder + notebook -> the line.
+read_minutes : that table, one row a profile and notebook.
+in_words     : minutes as one says them.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
+import pandas as pd
 import torch
 
-from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.inputs.profiles import DATA_DIR, load_profile
 from tmp_utils.model.pipelines import download_bytes
 from tmp_utils.runs.place import Place
 
-MACHINES = {"pocket": "on two CPU cores", "smoke": "on two CPU cores", "paper": "on a T4, by estimate"}
+MINUTES = DATA_DIR / "published" / "minutes.csv"
+COLUMNS = ["profile", "notebook", "minutes", "commit", "machine"]
 
 
-def session_line(profile: str, runs_dir: str | Path, minutes: Mapping[str, float]) -> str:
+def read_minutes(path: Path = MINUTES) -> pd.DataFrame:
+    """Return `COLUMNS` of the notebooks that were timed; no rows where none was."""
+    return pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=COLUMNS)
+
+
+def in_words(minutes: float) -> str:
+    """Return "under 1" of 0, and otherwise the number."""
+    return f"{minutes:.0f}" if minutes else "under 1"
+
+
+def session_line(profile: str, runs_dir: str | Path, notebook: str) -> str:
     """Return the GPU and its memory, the free disk, what will be downloaded, and how long the notebook takes.
 
     Parameters
     ----------
-    minutes : by profile, what the notebook takes with the parameters that it has at first.
+    notebook : its file's name without the suffix; the minutes are those with the parameters that it has at first.
 
     Raises
     ------
@@ -38,7 +54,8 @@ def session_line(profile: str, runs_dir: str | Path, minutes: Mapping[str, float
     disk = next(path for path in (runs_dir, *runs_dir.parents) if path.exists())
     n_bytes = download_bytes(chosen.backbone)
     download = f"{n_bytes / 1e9:.1f} GB to download ({chosen.backbone})" if n_bytes else "nothing to download"
-    took = "time not known for this profile"
-    if profile in minutes:
-        took = f"about {minutes[profile]:g} min {MACHINES[profile]}"
+    timed = read_minutes().query("profile == @profile and notebook == @notebook")
+    took = "not timed at this profile"
+    if len(timed):
+        took = f"{in_words(timed['minutes'].iloc[0])} min on {timed['machine'].iloc[0]}"
     return f"{gpu}; {shutil.disk_usage(disk).free / 1e9:.0f} GB of disk free; {download}; {took}"

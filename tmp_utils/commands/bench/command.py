@@ -1,9 +1,13 @@
-"""`python -m tmp_utils bench`: the comparison, or with --gpu AudioLDM-M's size, or with --estimate its operations."""
+"""`python -m tmp_utils bench`: the comparison, with --gpu AudioLDM-M's size, with --estimate its operations.
+
+With --evening it is all that a quarter of an hour with a GPU can tell, in steps that another evening continues.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from pathlib import Path
 
 CONCEPT = "sitar"
 NO_GPU = (
@@ -17,8 +21,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", help="another pipeline folder than the profile's")
     parser.add_argument("--concept", default=CONCEPT, help=f"what is learned (default: {CONCEPT})")
     parser.add_argument("--gpu", action="store_true", help="training at full size, with random weights")
-    parser.add_argument("--size", default="audioldm-m", help="with --gpu: audioldm-m or tiny")
-    parser.add_argument("--device", help='with --gpu: "cuda" (default) or "cpu"')
+    parser.add_argument("--evening", action="store_true", help="the same and more, into data/published/gpu.csv")
+    parser.add_argument("--minutes", type=float, default=8.5, help="with --evening: how long it may take")
+    parser.add_argument("--size", default="audioldm-m", help="with --gpu or --evening: audioldm-m or tiny")
+    parser.add_argument("--device", help='with --gpu or --evening: "cuda" (default) or "cpu"')
     parser.add_argument(
         "--estimate", type=float, metavar="TFLOPS", help="count profile paper's operations; minutes at so many TFLOP/s"
     )
@@ -28,6 +34,8 @@ def main(options: argparse.Namespace) -> None:
     """Print each row as soon as it is measured, and write them all as JSON."""
     if options.estimate is not None:
         _estimate(options)
+    elif options.evening:
+        _evening(options)
     elif options.gpu:
         _full_size(options)
     else:
@@ -69,14 +77,33 @@ def described(row: dict) -> Iterable[str]:
         )
 
 
-def _full_size(options: argparse.Namespace) -> None:
+def _device(options: argparse.Namespace) -> str:
+    """The device to measure; RuntimeError where it is a GPU and there is none."""
     import torch
 
     if options.device in (None, "cuda") and not torch.cuda.is_available():
         raise RuntimeError(NO_GPU)
+    return options.device or "cuda"
+
+
+def _evening(options: argparse.Namespace) -> None:
+    device = _device(options)
+    from tmp_utils.commands.bench.evening import LATE, TABLE, evening
+
+    path = TABLE if device == "cuda" else Path(options.runs_dir) / TABLE.name  # a try on a CPU is not published
+    rows = evening(options.size, device, path, minutes=options.minutes)
+    left = 0
+    for row in rows:
+        print(full_size_line(row), flush=True)
+        left += row["status"] == LATE
+    print(f"{path}: {f'{left} measurements are missing; run the same command again.' if left else 'complete.'}")
+
+
+def _full_size(options: argparse.Namespace) -> None:
+    device = _device(options)
     from tmp_utils.commands.bench.full_size import full_size
 
-    rows, device = [], options.device or "cuda"
+    rows = []
     for row in full_size(options.size, device):
         rows.append(row)
         print(full_size_line(row), flush=True)
@@ -97,6 +124,8 @@ def full_size_line(row: dict) -> str:
     kind = f"{row['what']:16s} {row['precision']}{' compiled' if row['compiled'] else '':9s} K={row['concepts']:<3d}"
     if row["status"] != "ok":
         return f"{kind} {row['status']}"
+    if row.get("largest") is not None:
+        return f"{kind} finite, {row['largest']:.3g} at most"
     speed = f"{row['tflop_per_s']:7.2f} TFLOP/s ({row['share_of_peak']:.0%} of peak)" if "tflop_per_s" in row else ""
     memory = f"{row['peak_memory_mb'] / 1e3:6.1f} GB" if row["peak_memory_mb"] else ""
     return f"{kind} {row['seconds']:9.4f} s {speed} {memory}".rstrip()

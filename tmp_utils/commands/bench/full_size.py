@@ -6,12 +6,16 @@ memory. A row that does not fit says so and the next one is tried.
 CASES, COMPANIES : methods, precisions and compilation that are timed; how many concepts share a batch.
 blank_backbone   : size -> Backbone with random weights, in memory.
 blank_run        : backbone + method + hyperparameters -> a run of the loop on noise.
+planned          : what is measured on a device.
+measured         : one of these -> its row.
 full_size        : all rows, each as soon as it is known.
 """
 
 import statistics
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -36,6 +40,17 @@ HALF = "half"  # the half precision that a run takes by itself on this device: b
 CASES = (("fp32", False), (HALF, False), (HALF, True))  # precision, compiled
 COMPANIES = (1, 4, 16, 32)
 N_CLIPS = 5
+CLIP_STEPS = 50
+CLIP = f"clip, {CLIP_STEPS} steps"
+
+
+class Measurement(NamedTuple):
+    """What one row measures."""
+
+    what: str
+    precision: str
+    compiled: bool
+    concepts: int
 
 
 def blank_backbone(size: str, device: str) -> Backbone:
@@ -70,7 +85,7 @@ def full_size(
     clip_s: float = CLIP_S,
     repeats: int = 5,
 ) -> Iterator[dict]:
-    """Yield a row a method, precision and number of concepts.
+    """Yield the row of each `planned` measurement.
 
     Returns
     -------
@@ -78,20 +93,35 @@ def full_size(
     share_of_peak, peak_memory_mb (None off the GPU), status ("ok", or why not).
     """
     backbone = blank_backbone(size, device)
+    for each in planned(device, cases, companies):
+        yield measured(backbone, each, clip_s, repeats)
+
+
+def planned(device: str, cases: tuple = CASES, companies: tuple = COMPANIES) -> list[Measurement]:
+    """What is measured on a device; what is compiled comes last, since compiling takes longest."""
     half = half_precision(device)
     cases = [(half if precision == HALF else precision, compiled) for precision, compiled in cases]
-    peaks = {name: matmul_peak(device, PRECISIONS[name]) for name in dict.fromkeys(["fp32", *dict(cases)])}
-    paper = load_profile("paper")
-    for method in ("TI", "DB"):
-        for precision, compiled in cases:
-            chosen = {**paper.method(method), "precision": precision, "compile": compiled}
-            yield _row(backbone, method, Hyperparameters.of(chosen, method), 1, clip_s, repeats, peaks)
-    for concepts in companies:
-        chosen = {**paper.method("TI"), "precision": half if device == "cuda" else "fp32"}
-        chosen["gradient_checkpointing"] = concepts > 4  # 64 latents and more do not fit otherwise
-        yield _row(backbone, "TI", Hyperparameters.of(chosen, "TI"), concepts, clip_s, repeats, peaks)
-    for precision in dict.fromkeys(precision for precision, _ in cases):
-        yield _generation_row(backbone, precision, clip_s)
+    steps = [Measurement(f"{method} step", *case, 1) for method in ("TI", "DB") for case in cases]
+    together = half if device == "cuda" else "fp32"
+    steps += [Measurement("TI step", together, False, concepts) for concepts in companies]
+    clips = [Measurement(CLIP, precision, False, 1) for precision, _ in cases]
+    return sorted(dict.fromkeys([*steps, *clips]), key=lambda each: each.compiled)
+
+
+def measured(backbone: Backbone, each: Measurement, clip_s: float = CLIP_S, repeats: int = 5) -> dict:
+    """Return the row of one measurement."""
+    if each.what == CLIP:
+        return _generation_row(backbone, each.precision, clip_s)
+    method = each.what.split()[0]
+    chosen = {**load_profile("paper").method(method), "precision": each.precision, "compile": each.compiled}
+    if method == "TI":
+        chosen["gradient_checkpointing"] = each.concepts > 4  # 64 latents and more do not fit otherwise
+    return _row(backbone, method, Hyperparameters.of(chosen, method), each.concepts, clip_s, repeats)
+
+
+@cache
+def _peak(device: str, precision: str) -> float:
+    return matmul_peak(device, PRECISIONS[precision])
 
 
 def half_precision(device: str) -> str:
@@ -100,9 +130,7 @@ def half_precision(device: str) -> str:
     return next(name for name, known in PRECISIONS.items() if known == kind)
 
 
-def _row(
-    backbone, method: str, hyperparameters: Hyperparameters, concepts: int, clip_s: float, repeats: int, peaks: dict
-) -> dict:
+def _row(backbone, method: str, hyperparameters: Hyperparameters, concepts: int, clip_s: float, repeats: int) -> dict:
     row = {
         "what": f"{method} step",
         "precision": hyperparameters.precision,
@@ -126,15 +154,15 @@ def _row(
             seconds = statistics.median(seconds_of(lambda: loop.step(runs)) for _ in range(repeats))
     except OutOfMemory as error:
         return {**row, "status": str(error)}
-    latents = (row["latents"], *backbone.latent_shape(clip_s))
+    latents, peak = (row["latents"], *backbone.latent_shape(clip_s)), _peak(device, hyperparameters.precision)
     flops = training_flops(backbone.unet, latents, trained=method == "DB")
-    rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peaks[hyperparameters.precision]}
+    rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peak}
     return {**row, "seconds": seconds, "seconds_per_concept": seconds / concepts, **rates, **memory, "status": "ok"}
 
 
-def _generation_row(backbone: Backbone, precision: str, clip_s: float, n: int = 4, steps: int = 50) -> dict:
-    row = {"what": f"clip, {steps} steps", "precision": precision, "compiled": False, "concepts": 1, "latents": 2 * n}
-    numbers = {"steps": steps, "clip_s": clip_s, "batch_size": n, "precision": precision, "progress": False}
+def _generation_row(backbone: Backbone, precision: str, clip_s: float, n: int = 4) -> dict:
+    row = {"what": CLIP, "precision": precision, "compiled": False, "concepts": 1, "latents": 2 * n}
+    numbers = {"steps": CLIP_STEPS, "clip_s": clip_s, "batch_size": n, "precision": precision, "progress": False}
     try:
         with peak_memory(backbone.device.type) as memory:
             action = lambda: generate(backbone, ["a jazz song"] * n, list(range(n)), **numbers)  # noqa: E731

@@ -1,0 +1,119 @@
+"""A quarter of an hour with a GPU, used well: `make gpu-evening`.
+
+Conventions: everything is measured at AudioLDM-M's size with random weights (`full_size`, `finite`). Each row is
+written to `data/published/gpu.csv` as soon as it is known, with device, date and commit; a row that is there already is
+not measured again, so an evening that was cut short is continued by the same command. No measurement begins that would
+not end within the minutes given. `make readme-figures` shows the table in the README.
+
+COLUMNS     : of gpu.csv.
+evening     : measure what is missing.
+read_rows   : gpu.csv.
+gpu_in_words : the table for the README.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from tmp_utils.commands.bench.finite import PARTS, finite_row
+from tmp_utils.commands.bench.full_size import (
+    CASES,
+    COMPANIES,
+    Measurement,
+    blank_backbone,
+    half_precision,
+    measured,
+    planned,
+)
+from tmp_utils.files import write_csv
+from tmp_utils.inputs.audio import CLIP_S
+from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.runs.provenance import provenance
+
+TABLE = DATA_DIR / "published" / "gpu.csv"
+KEYS = ["device", "commit", "size", "what", "precision", "compiled", "concepts"]
+NUMBERS = ["seconds", "seconds_per_concept", "tflop_per_s", "share_of_peak", "peak_memory_mb", "largest"]
+COLUMNS = [*KEYS, "latents", *NUMBERS, "date", "status"]
+MINUTES = 8.5
+LATE = "no time left"
+RESERVED_S = {False: 30, True: 180}  # kept free for a measurement, by whether it is compiled
+
+
+def evening(
+    size: str,
+    device: str,
+    path: Path = TABLE,
+    *,
+    minutes: float = MINUTES,
+    clip_s: float = CLIP_S,
+    repeats: int = 5,
+    cases: tuple = CASES,
+    companies: tuple = COMPANIES,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[dict]:
+    """Measure what is missing in the table, write it row by row, and yield each row.
+
+    Returns
+    -------
+    `COLUMNS`; what there was no time for comes last, with the status `LATE`.
+    """
+    end, made = clock() + 60 * minutes, provenance()
+    facts = {"device": made["machine"]["gpu"] or device, "commit": str(made["commit"]), "size": size}
+    rows = read_rows(path)
+    done = set(rows[KEYS].itertuples(index=False, name=None))
+    missing = [each for each in _all(device, cases, companies) if (*facts.values(), *each) not in done]
+    backbone, late = blank_backbone(size, device) if missing else None, []
+    for each in missing:
+        if clock() + RESERVED_S[each.compiled] > end:
+            late.append({**facts, **each._asdict(), "status": LATE})
+            continue
+        if (part := each.what.partition(", each")[0]) in PARTS:
+            row = finite_row(backbone, part, each.precision, clip_s)
+        else:
+            row = measured(backbone, each, clip_s, repeats)
+        date = datetime.now(UTC).date().isoformat()
+        row = {name: ({**facts, **row, "date": date}).get(name) for name in COLUMNS}
+        rows = pd.concat([rows, pd.DataFrame([row], columns=COLUMNS).astype(object)], ignore_index=True)
+        write_csv(path, rows)
+        yield row
+    yield from late
+
+
+def _all(device: str, cases: tuple, companies: tuple) -> list[Measurement]:
+    """Steps and clips, what half precision does to every part, and last what has to be compiled."""
+    halves = dict.fromkeys([half_precision(device), *(["fp16"] if device == "cuda" else [])])
+    finite = [Measurement(f"{part}, each intermediate", name, False, 1) for name in halves for part in PARTS]
+    return sorted([*planned(device, cases, companies), *finite], key=lambda each: each.compiled)
+
+
+def read_rows(path: Path = TABLE) -> pd.DataFrame:
+    """Return the table, `COLUMNS`; no rows where nothing was measured."""
+    if not path.is_file():
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.read_csv(path, dtype={"commit": str}, float_precision="round_trip")[COLUMNS].astype(object)
+
+
+def gpu_in_words(rows: pd.DataFrame) -> str:
+    """Return the table as the README shows it: the newest row of each measurement on each device."""
+    rows = rows.drop_duplicates([name for name in KEYS if name != "commit"], keep="last")
+    parts = []
+    for (device, size), of in rows.groupby(["device", "size"], sort=False):
+        lines = [f"On {device}, {', '.join(sorted(set(of['date'])))}, at the size of {size} with random weights:", ""]
+        lines += ["| what | precision | words in a batch | seconds | peak memory (GB) |", "|---|---|---:|---:|---:|"]
+        timed = of[of["seconds"].notna()]
+        for row in timed.itertuples():
+            kind = f"{row.precision}, compiled" if row.compiled else row.precision
+            memory = "–" if pd.isna(row.peak_memory_mb) else f"{row.peak_memory_mb / 1e3:.1f}"
+            lines.append(f"| {row.what} | {kind} | {row.concepts} | {row.seconds:.3f} | {memory} |")
+        finite = of[of["what"].str.endswith("each intermediate")]
+        for precision, looked_at in finite.groupby("precision", sort=False):
+            wrong = looked_at[looked_at["status"] != "ok"]
+            found = "; ".join(f"{row.what.partition(',')[0]}: {row.status}" for row in wrong.itertuples())
+            lines += ["", f"In {precision}, {found or 'all intermediate results of every part are finite'}."]
+        failed = of[of["seconds"].isna() & ~of.index.isin(finite.index)]
+        lines += [f"\n{row.what}, {row.precision}, {row.concepts} words: {row.status}" for row in failed.itertuples()]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)

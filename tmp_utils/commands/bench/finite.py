@@ -1,0 +1,74 @@
+"""Whether half precision overflows: every intermediate result of each part of the pipeline, looked at once.
+
+Conventions: those of the package. Each part runs under autocast, so also those that a study leaves in single precision;
+the row says whether that is needed. Weights are random here: with trained ones, magnitudes differ.
+
+PARTS      : the measurements, by name.
+finite_row : backbone + part + precision -> the row.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from tmp_utils.inputs.audio import CLIP_S
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.device import PRECISIONS
+
+INFINITE = float("inf")
+PROMPT = "a jazz song"
+PARTS = ("text encoder", "denoiser", "VAE encoder", "VAE decoder", "vocoder")
+
+
+@torch.no_grad()
+def finite_row(backbone: Backbone, part: str, precision: str, clip_s: float = CLIP_S) -> dict:
+    """Return what, precision, compiled, concepts, largest (magnitude of an intermediate) and status.
+
+    The status is "ok", or which module is the first whose result is not finite.
+    """
+    module, action = _work(backbone, part, clip_s)
+    with _watched(module) as seen, torch.autocast(backbone.device.type, PRECISIONS[precision]):
+        action()
+    wrong = [name for name, largest in seen if largest == INFINITE]
+    status = f"not finite from {wrong[0] or part} on" if wrong else "ok"
+    largest = max((value for _, value in seen if value < INFINITE), default=None)
+    row = {"what": f"{part}, each intermediate", "precision": precision, "compiled": False, "concepts": 1}
+    return {**row, "latents": 1, "largest": largest, "status": status}
+
+
+def _work(backbone: Backbone, part: str, clip_s: float) -> tuple[torch.nn.Module, Callable[[], object]]:
+    """A part's module, and a pass through it."""
+    noise, device = torch.Generator().manual_seed(0), backbone.device
+    latents = torch.randn(1, *backbone.latent_shape(clip_s), generator=noise).to(device)
+    frames = latents.shape[2] * backbone.pipe.vae_scale_factor
+    mel = torch.randn(1, frames, backbone.vocoder.config.model_in_dim, generator=noise).to(device)
+    step = torch.tensor([999], device=device)
+    return {
+        "text encoder": (backbone.text_encoder, lambda: backbone.embed_prompts([PROMPT])),
+        "denoiser": (
+            backbone.unet,
+            lambda: backbone.unet(latents, step, None, class_labels=backbone.embed_prompts([PROMPT])),
+        ),
+        "VAE encoder": (backbone.vae, lambda: backbone.vae.encode(mel[:, None])),
+        "VAE decoder": (backbone.vae, lambda: backbone.vae.decode(latents)),
+        "vocoder": (backbone.vocoder, lambda: backbone.vocoder(mel)),
+    }[part]
+
+
+@contextmanager
+def _watched(module: torch.nn.Module) -> Iterator[list[tuple[str, float]]]:
+    """Collect the name and the largest magnitude of every result within a module; infinite where one is not finite."""
+    seen: list[tuple[str, float]] = []
+
+    def look(name: str) -> Callable:
+        def hook(_module, _inputs, result) -> None:
+            if isinstance(result, torch.Tensor) and result.is_floating_point() and result.numel():
+                seen.append((name, float(result.abs().max().nan_to_num(nan=INFINITE, posinf=INFINITE))))
+
+        return hook
+
+    with ExitStack() as stack:
+        for name, inner in module.named_modules():
+            stack.callback(inner.register_forward_hook(look(name)).remove)
+        yield seen
