@@ -36,6 +36,7 @@ NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 STUDY = "0[1-9]_*.ipynb"
 BACKBONE = "00_*.ipynb"  # how the pocket model is made; not needed to use it
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
+HUB_MB = 2  # GitHub shows no larger notebooks
 WITHOUT_EFFECT = {"commands"}  # rooms that no notebook computes with
 TIMES = {"minutes.csv", "gpu.csv"}  # tables of data/published that say how long something took
 # Executed copies are read without a kernel: figures also as HTML, which nbconvert and any browser can show.
@@ -127,7 +128,9 @@ def execute(execution: Execution, place: Place, before: Sequence[str], label: st
         "runs": runs,
     }
     write_json(output.with_suffix(".json"), {**made_from, **provenance()})
-    print(f"{label}: done in {elapsed_s:.0f} s", flush=True)
+    megabytes = output.stat().st_size / 1e6
+    large = f"; the executed copy has {megabytes:.1f} MB, too many for a hub to show it" if megabytes > HUB_MB else ""
+    print(f"{label}: done in {elapsed_s:.0f} s{large}", flush=True)
     return print_hash
 
 
