@@ -81,7 +81,7 @@ def test_a_setup_says_what_varies():
     assert load_setup("TI", "MW").init == "class_noun"
     assert load_setup("DB", "TE").text_encoder is True
     assert load_setup("DB", "BL").text_encoder is False
-    assert load_setup("DB", "PP").prior_weight == 1
+    assert load_setup("DB", "BL-PP").prior_weight == 1
     assert [load_setup("DB", s).n_clips for s in ("BL", "3-AC", "1-AC")] == [5, 3, 1]
     assert load_setup("DB-LoRA", "BL").name == "DB-LoRA-BL"
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, PNDMScheduler
+from diffusers import DDIMScheduler
 
 from tmp_utils.model.inversion import INVERSIONS, Denoiser, ddim_inversion, ddpm_inversion, noising
 
@@ -162,10 +162,20 @@ def test_guidance_extrapolates_from_the_null_condition():
     assert not denoiser_of(outputs, scheduler()).predict(latents, 0).any()
 
 
+def test_the_process_is_ddims_whatever_the_backbone_generates_with():
+    from tmp_utils.model.pipelines import make_scheduler
+
+    ddim = scheduler("v_prediction")
+    others = (ddim, make_scheduler("DPMSolverMultistep", ddim))
+    ours, theirs = (denoiser_of(lambda x, t, c: 0.3 * x, other) for other in others)
+    latents = randn(0, 2, *SHAPE)
+    assert ours.scheduler.timesteps.tolist() == theirs.scheduler.timesteps.tolist()
+    assert all(torch.equal(ours.step(latents, i), theirs.step(latents, i)) for i in range(STEPS))
+
+
 @pytest.mark.parametrize(
     ("of", "steps", "message"),
     [
-        (PNDMScheduler(), 5, "PNDMScheduler; it needs DDIM"),
         (scheduler(clip_sample=True), 5, "clips its predictions"),
         (scheduler(), 0, "steps=0: expected 1 to 1000"),
         (scheduler(), 2000, "steps=2000: expected 1 to 1000"),

@@ -17,7 +17,7 @@ from tmp_utils.personalize.training import Training, step_generator
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 
-SETUPS = [load_setup(method, "BL") for method in METHODS] + [load_setup("DB", "TE"), load_setup("DB", "PP")]
+SETUPS = [load_setup(method, "BL") for method in METHODS] + [load_setup("DB", "TE"), load_setup("DB", "BL-PP")]
 by_name = pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
 
 
@@ -89,7 +89,7 @@ def test_half_precision_trains_fp32_tensors(backbone, concept, profile):
 
 
 def test_prior_preservation_adds_the_class_s_loss(backbone, concept, profile):
-    weights = {w: replace(load_setup("DB", "PP"), prior_weight=w) for w in (1.0, 3.0)}
+    weights = {w: replace(load_setup("DB", "BL-PP"), prior_weight=w) for w in (1.0, 3.0)}
     losses = {w: learn(backbone, concept, setup, profile).history[0]["loss"] for w, setup in weights.items()}
     assert losses[3.0] > 1.5 * losses[1.0]
 

@@ -140,6 +140,20 @@ def test_quiet_bands_have_the_level_of_the_decoded_mel_and_loud_ones_keep_the_ne
     torch.testing.assert_close(vocoder._like_quiet_bands(real, mel), real, atol=1e-3, rtol=1e-3)
 
 
+def test_frames_for_which_the_network_extrapolates_are_those_of_the_decoded_mel():
+    clips = tones(440, 900)
+    log_real, mel = GriffinLimVocoder()._analyse(clips).abs().clamp(min=1e-9).log(), log_mel(clips)
+    vocoder = SpectrumVocoder(SpectrumNet())
+    as_known = vocoder._magnitude(log_real, mel)
+    torch.testing.assert_close(as_known, vocoder._like_quiet_bands(log_real.exp(), mel), atol=0, rtol=0)
+    odd = log_real.clone()
+    odd[0, 10, 40], odd[0, 20, 0], odd[0, 30] = 81.0, 9.0, odd[0, 30] + 4.0  # a bin, one that no mel has, a whole frame
+    made, frames = vocoder._magnitude(odd, mel), torch.arange(mel.shape[1])
+    assert torch.isfinite(made).all() and torch.equal(made[1], as_known[1])
+    changed = frames[(made[0] != as_known[0]).any(-1)]
+    assert changed.tolist() == [10, 20, 30] and torch.equal(made[0, changed], vocoder.magnitudes(mel)[0, changed])
+
+
 def test_a_mel_is_vocoded_as_without_the_network():
     mel = log_mel(tones(440, n=RATE_HZ))
     assert torch.equal(SpectrumVocoder(SpectrumNet(), n_iter=2)(mel), GriffinLimVocoder(n_iter=2)(mel))

@@ -21,7 +21,7 @@ ORANGE, BLUE = "#E69F00", "#0072B2"
 GREEN, SKY, PINK, VERMILION, GREY = "#009E73", "#56B4E9", "#CC79A7", "#D55E00", "#8A8F98"
 # The order in which methods and setups stand in every figure, as in the paper's Table 1.
 METHOD_ORDER = ("DB", "TI", "DB-LoRA", "DB-CD", "DB-SV", "TI-DB")
-SETUP_ORDER = ("BL", "1-AC", "3-AC", "MW", "TE", "MIX", "PP")
+SETUP_ORDER = ("BL", "1-AC", "3-AC", "MW", "TE", "MIX", "BL-PP", "1-AC-PP", "3-AC-PP", "TE-PP", "MIX-PP")
 METHOD_COLOURS = {"TI": ORANGE, "DB": BLUE, "DB-LoRA": SKY, "DB-CD": GREEN, "DB-SV": PINK, "TI-DB": VERMILION}
 METHOD_SYMBOLS = dict(zip(METHOD_ORDER, ("circle", "diamond", "square", "cross", "triangle-up", "star"), strict=True))
 INK, FAINT = "#22262B", "#E6E8EB"

@@ -7,6 +7,8 @@ beside    : the verdicts of several tables of results, one column each.
 compared  : the same with the differences that decide, one row for each part.
 in_counts : how many claims have each verdict, in words.
 bracketed : a number with its interval, as text.
+both_ways : a table of results as it is, and with DreamBooth's setups those with prior preservation.
+by_origin : a table of results as two, of recordings and of stand-ins.
 """
 
 from collections.abc import Mapping
@@ -15,9 +17,39 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.findings.verdicts import CONTRADICTED, MIN_CONCEPTS, NO_DIFFERENCE, REPRODUCED, UNDECIDED, VERDICTS
+from tmp_utils.inputs.concepts import are_stand_ins, list_concepts
 from tmp_utils.metrics.names import short_name
 
 SECOND_NAME = "MusiCNN"
+PRIOR = "-PP"  # ends the names of setups with prior preservation
+
+
+def both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return tables of results by name, each followed by one whose DreamBooth has prior preservation, if it has any.
+
+    The paper does not say whether its DreamBooth had it, so the claims are judged both ways. In the second table
+    "DB/BL" is what "DB/BL-PP" is in the first, and the setups without prior preservation are left out.
+    """
+    judged = {}
+    for name, table in tables.items():
+        judged[name] = table
+        with_prior = (table["method"] == "DB") & table["setup"].str.endswith(PRIOR)
+        if with_prior.any():
+            kept = table[with_prior | (table["method"] != "DB")]
+            judged[f"{name}, DB with prior"] = kept.assign(setup=kept["setup"].str.removesuffix(PRIOR))
+    return judged
+
+
+def by_origin(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return a table of results as those of "recordings" and of "stand-ins", where it has both; otherwise {}.
+
+    Rows of all concepts together and of concepts that are not in the catalogue are left out.
+    """
+    shipped = set(list_concepts())
+    rendered = {name for name in set(results["concept"]) & shipped if are_stand_ins([name])}
+    parts = {"recordings": shipped - rendered, "stand-ins": rendered}
+    tables = {name: results[results["concept"].isin(concepts)] for name, concepts in parts.items()}
+    return tables if all(len(table) for table in tables.values()) else {}
 
 
 def claims(judged: pd.DataFrame) -> pd.DataFrame:

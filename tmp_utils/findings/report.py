@@ -25,7 +25,7 @@ from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import write_text
 from tmp_utils.findings import listen, narrative
-from tmp_utils.findings.claims import beside, claims, compared, in_counts
+from tmp_utils.findings.claims import beside, both_ways, claims, compared, in_counts
 from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, every_metric, failures
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
@@ -219,7 +219,8 @@ def _setups(results: pd.DataFrame) -> list[dict]:
 
 def _findings(tables: dict[str, pd.DataFrame | None]) -> dict:
     """Return the verdicts of the tables of results that there are: beside each other, in words and with numbers."""
-    judged = {name: verdicts(table) for name, table in tables.items() if table is not None}
+    known = {name: table for name, table in tables.items() if table is not None}
+    judged = {name: verdicts(table) for name, table in both_ways(known).items()}
     if not judged:
         return {}
     words = [

@@ -44,7 +44,8 @@ class Hyperparameters:
     compile : let torch.compile fuse the UNet: a minute or more at the start, then faster on a GPU; other rounding.
     checkpoint_every, keep_checkpoints : steps; whether earlier ones are kept.
     n_vectors, ti_lr, ti_steps : of a new word, and of the first phase of TI-DB.
-    prior_clips : class clips of prior preservation.
+    prior_clips, prior_lr : of prior preservation: the number of class clips, and the learning rate with it; None is
+        `lr`.
     """
 
     lr: Positive
@@ -62,6 +63,7 @@ class Hyperparameters:
     ti_lr: Positive = 2e-2
     ti_steps: Annotated[int, Field(ge=0)] = 0
     prior_clips: Count = 16
+    prior_lr: Positive | None = None
 
     @classmethod
     def of(cls, values: dict[str, Any], place: str) -> "Hyperparameters":

@@ -51,7 +51,10 @@ class GriffinLimVocoder(nn.Module):
         return self.with_phases(self.magnitudes(mel))
 
     def with_phases(self, magnitude: torch.Tensor) -> torch.Tensor:
-        """Clips (b, frames * 160) of STFT magnitudes (b, frames, 513)."""
+        """Clips (b, frames * 160) of STFT magnitudes (b, frames, 513), one at a time, as a processor's cache holds."""
+        return torch.cat([self._with_phases(each) for each in magnitude.split(1)])
+
+    def _with_phases(self, magnitude: torch.Tensor) -> torch.Tensor:
         generator = torch.Generator().manual_seed(self.seed)
         turns = torch.rand(magnitude.shape[1:], generator=generator).to(magnitude)
         spectrum = torch.polar(magnitude, (2 * torch.pi * turns).expand_as(magnitude))

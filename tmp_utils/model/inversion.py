@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.pipelines import make_scheduler
 
 REFINEMENTS = 2  # fixed-point iterations of a DDIM inversion step after the first guess
 
@@ -39,8 +40,12 @@ class Denoiser:
 
     Raises
     ------
-    ValueError : the scheduler is not DDIM's, or it clips what it predicts. Others keep a history of steps,
-        which rows that enter at different steps do not share, or cannot be run backwards.
+    ValueError : the scheduler clips what it predicts, or a number of steps that it does not have.
+
+    Notes
+    -----
+    The process is DDIM's, whichever scheduler the backbone generates with: others keep a history of steps, which rows
+    that enter at different steps do not share, or cannot be run backwards.
     """
 
     backbone: Backbone
@@ -51,11 +56,8 @@ class Denoiser:
     scheduler: object = field(init=False, repr=False)
 
     def __post_init__(self):
-        kind, config = type(self.backbone.scheduler), self.backbone.scheduler.config
-        if kind.__name__ != "DDIMScheduler":
-            raise ValueError(
-                f'style transfer got a {kind.__name__}; it needs DDIM. Set scheduler = "DDIM" in the profile.'
-            )
+        self.scheduler = make_scheduler("DDIM", self.backbone.scheduler)
+        config = self.scheduler.config
         if config.clip_sample or config.thresholding:
             raise ValueError(
                 "the scheduler clips its predictions (clip_sample or thresholding), which no inversion undoes. "
@@ -63,7 +65,6 @@ class Denoiser:
             )
         if not 1 <= self.steps <= config.num_train_timesteps:
             raise ValueError(f"steps={self.steps}: expected 1 to {config.num_train_timesteps}.")
-        self.scheduler = kind.from_config(config)
         self.scheduler.set_timesteps(self.steps, device=self.backbone.device)
         self.from_noise = self.timesteps is None
         if not self.from_noise:

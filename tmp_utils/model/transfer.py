@@ -73,7 +73,7 @@ def transfer(
     ------
     FileNotFoundError : `clip` names no file.
     ValueError : a strength outside [0, 1]; neither prompt nor adapter; an unknown method; a clip that is silent,
-        too short or not finite; windows that do not overlap; another scheduler than DDIM.
+        too short or not finite; windows that do not overlap.
     """
     words = _words(prompt, adapter)
     if method not in INVERSIONS:

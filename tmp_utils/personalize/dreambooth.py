@@ -63,9 +63,10 @@ def dreambooth_recipe(
             stacklevel=2,
         )
     template = reconstruction_prompt().template
+    lr = (setup.prior_weight and hyperparameters.prior_lr) or hyperparameters.lr
     return Recipe(
         tensors=tensors,
-        phases=[Phase(list(tensors), hyperparameters.lr, 0, hyperparameters.steps, hyperparameters.weight_decay)],
+        phases=[Phase(list(tensors), lr, 0, hyperparameters.steps, hyperparameters.weight_decay)],
         words=f"{rare} {noun}",
         prompts=[fill(template, f"{rare} {noun}")],
         prior_prompt=fill(template, noun) if setup.prior_weight else None,

@@ -56,13 +56,14 @@ class Cell:
         return load_concept(self.concept)
 
     @cached_property
-    def _setup(self) -> Setup | None:
+    def chosen(self) -> Setup | None:
+        """The setup; None for the reference and `NOTEBOOK_05`."""
         return None if self.setup in (REFERENCE, NOTEBOOK_05) else choose_setups([self.setup])[0]
 
     @property
     def method(self) -> str:
         """The method that learns; "" for the reference and `NOTEBOOK_05`."""
-        return self._setup.method if self._setup else ""
+        return self.chosen.method if self.chosen else ""
 
     @property
     def name(self) -> str:
@@ -74,20 +75,20 @@ class Cell:
         """The run that is finished afterwards; None for `NOTEBOOK_05`."""
         if self.setup == NOTEBOOK_05:
             return None
-        names = (self._setup.method, self._setup.setup) if self._setup else (UNTRAINED, CLASS_NOUN)
+        names = (self.chosen.method, self.chosen.setup) if self.chosen else (UNTRAINED, CLASS_NOUN)
         return self.place.run(self._concept.name, *names, self.seed)
 
     @cached_property
     def identity(self) -> dict:
         """The run's identity, as far as it needs no loaded model."""
-        return identity_of(load_profile(self.place.profile), self._concept, self.seed, self._setup)
+        return identity_of(load_profile(self.place.profile), self._concept, self.seed, self.chosen)
 
     @cached_property
     def notebook(self) -> Path | None:
         """The notebook that makes it; None for the reference."""
         if self.setup == REFERENCE:
             return None
-        number = "05" if self.setup == NOTEBOOK_05 else "02" if self._setup.method == "TI" else "03"
+        number = "05" if self.setup == NOTEBOOK_05 else "02" if self.chosen.method == "TI" else "03"
         notebooks = sorted(Path(self.notebooks_dir).glob(f"{number}_*.ipynb"))
         if len(notebooks) != 1:
             raise FileNotFoundError(
@@ -109,19 +110,19 @@ class Cell:
     def parameters(self) -> dict:
         """What the notebook is given."""
         common = {"profile": self.place.profile, "runs_dir": str(self.place.runs_dir)}
-        if self._setup is None:
+        if self.chosen is None:
             return common
-        alone = self._setup.method in ALONE
-        setups, others = ([self._setup.setup], []) if alone else (["BL"], [self._setup.method])
+        alone = self.chosen.method in ALONE
+        setups, others = ([self.chosen.setup], []) if alone else (["BL"], [self.chosen.method])
         given = {"concept": self.concept, "setups": setups, "others": others, "seeds": [self.seed]}
         return common | given | {"in_depth": False}
 
     @property
     def first(self) -> list[str]:
         """Setups of the same concept and seed that come before it: it reads what they make."""
-        if self._setup is None:
+        if self.chosen is None:
             return []
-        return [REFERENCE] if self._setup.method in ALONE else [REFERENCE, BESIDE]
+        return [REFERENCE] if self.chosen.method in ALONE else [REFERENCE, BESIDE]
 
     @property
     def failure(self) -> Path:

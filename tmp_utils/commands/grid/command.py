@@ -11,6 +11,7 @@ from tmp_utils.commands import NOT_ALL
 from tmp_utils.commands.grid.cells import NOTEBOOKS_DIR, cells, choose_setups
 from tmp_utils.commands.grid.disk import KEEP
 from tmp_utils.commands.grid.engine import run_grid
+from tmp_utils.commands.grid.in_process import run_in_process
 from tmp_utils.runs.place import Place
 
 LOST = "not finished: what comes before it failed, or it was killed (out of memory, time limit, node lost)."
@@ -25,6 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cluster", help="slurm, or a folder with a Snakemake profile; else this machine's cores")
     parser.add_argument("--cores", type=int, help="how many cores to use here (all)")
     parser.add_argument("--threads", type=int, default=1, help="how many for each job (1)")
+    parser.add_argument("--no-notebooks", action="store_true", help="make the runs in this process; see in_process.py")
     parser.add_argument("--engine-options", default="", type=shlex.split, help="for Snakemake, in one string")
 
 
@@ -34,8 +36,11 @@ def main(options: argparse.Namespace) -> int | None:
     concepts, setups, seeds = (settings.pop(key) for key in ("concepts", "setups", "seeds"))
     place = Place(settings.pop("runs_dir"), settings.pop("profile"))
     chosen = cells(place, concepts, choose_setups(setups), seeds, options.notebooks_dir)
-    missing = run_grid(chosen, place, **settings)
-    for cell in missing:
-        print(f"{cell.name}: {cell.why_not or LOST}", file=sys.stderr)
+    if settings.pop("no_notebooks"):
+        missing = run_in_process(chosen, settings["keep"])
+    else:
+        missing = {cell.name: cell.why_not or LOST for cell in run_grid(chosen, place, **settings)}
+    for name, reason in missing.items():
+        print(f"{name}: {reason}", file=sys.stderr)
     print(f"Grid: {len(missing)} jobs failed; run again to continue." if missing else "Grid: all done.")
     return NOT_ALL if missing else None
