@@ -1,102 +1,39 @@
 """The paper's checkpoint in transformers' ClapModel: the embeddings of the package laion-clap, with random weights."""
 
-import importlib.util
+import json
 import re
-import sys
 import zipfile
-from unittest.mock import MagicMock
 
+import clap_reference
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from tmp_utils.inputs.profiles import DATA_DIR, load_profile
-from tmp_utils.metrics import clap_checkpoint
+from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.metrics import clap, clap_checkpoint
 from tmp_utils.metrics.embed import check_embedder, load_embedder
+from tmp_utils.model.blank import blank_tokenizer
 
-RATE_HZ = 48000
-PROMPTS = ["a recording of a sitar", "a sitar and a drum, under water", " ".join(["a long prompt"] * 60)]
-
-
-def random_windows():
-    """Ten seconds each: a chord, noise with a beat, near silence, and samples that clip."""
-    rng, time_s = np.random.default_rng(0), np.arange(10 * RATE_HZ) / RATE_HZ
-    chord = sum(np.sin(2 * np.pi * f * time_s) / 4 for f in (220, 277.2, 329.6, 5000))
-    beat = rng.normal(0, 0.2, time_s.size) * (time_s % 0.5 < 0.1)
-    return [x.astype(np.float32) for x in (chord, beat, 1e-4 * beat, 3 * beat)]
+REFERENCE = json.loads(clap_reference.PATH.read_text())
 
 
-def local_tokenizer(*args, **kwargs):
-    """Stand in for roberta-base's: the pocket model's vocabulary, in the same class."""
-    return REAL_TOKENIZER(DATA_DIR / "pocket" / "judge")
-
-
-def random_roberta(*args, **kwargs):
-    """Stand in for roberta-base: https://huggingface.co/FacebookAI/roberta-base/blob/main/config.json."""
-    sizes = {"vocab_size": 50265, "max_position_embeddings": 514, "type_vocab_size": 1, "layer_norm_eps": 1e-5}
-    return transformers.RobertaModel(transformers.RobertaConfig(**sizes))
-
-
-REAL_TOKENIZER = transformers.RobertaTokenizer.from_pretrained
-
-
-@pytest.fixture(scope="module")
-def offline():
-    """Hugging Face's models by stand-ins, and the torchvision that laion-clap imports and does not use."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("RobertaTokenizer", "BertTokenizer", "BartTokenizer"):
-            patch.setattr(getattr(transformers, name), "from_pretrained", local_tokenizer)
-        patch.setattr(transformers.RobertaModel, "from_pretrained", random_roberta)
-        if importlib.util.find_spec("torchvision") is None:
-            for name in ("", ".datasets", ".ops", ".ops.misc", ".transforms"):
-                patch.setitem(sys.modules, f"torchvision{name}", MagicMock(__path__=[], __spec__=None))
-        yield
-
-
-@pytest.fixture(scope="module")
-def reference(offline):
-    if importlib.util.find_spec("laion_clap") is None:
-        pytest.skip("laion-clap is not installed")
-    from laion_clap import CLAP_Module
-
-    torch.manual_seed(0)
-    module = CLAP_Module(enable_fusion=False, device="cpu", amodel="HTSAT-base").eval()
-    for name, tensor in module.model.named_parameters():
-        # Initial weights are small, biases 0 and norms 1: with those, many a swap would go unnoticed.
-        if tensor.requires_grad and "relative_position" not in name:
-            tensor.data += 0.02 * torch.randn_like(tensor)
-    module.model.text_branch.embeddings.token_type_embeddings.weight.data.zero_()  # as in roberta-base
-    norm = module.model.audio_branch.bn0
-    norm.running_mean.normal_(-30, 5)
-    norm.running_var.uniform_(50, 300)
-    return module
-
-
-@pytest.fixture(scope="module")
-def checkpoint(reference, tmp_path_factory):
-    """A file of the form of laion-clap's trainer: names of a wrapped module, and a numpy number beside the weights."""
-    path = tmp_path_factory.mktemp("clap") / "random.pt"
-    state = {f"module.{key}": tensor for key, tensor in reference.model.state_dict().items()}
-    state["module.text_branch.embeddings.position_ids"] = torch.arange(514)[None]
-    torch.save({"epoch": 15, "name": "random", "loss": np.float64(0.5), "state_dict": state}, path)
-    yield path
-    path.unlink(missing_ok=True)  # 0.8 GB
-
-
-def test_sounds_and_prompts_have_the_embeddings_of_laion_clap(reference, checkpoint):
-    embedder = load_embedder(f"clap-checkpoint:{checkpoint}")
-    assert embedder.name.startswith("clap-checkpoint:random.pt@")
-    windows = random_windows()
-    expected = reference.get_audio_embedding_from_data(np.stack(windows))
+def test_sounds_and_prompts_have_the_embeddings_of_laion_clap(tmp_path, monkeypatch):
+    state = clap_reference.random_state(REFERENCE["shapes"])
+    monkeypatch.setattr(transformers.RobertaTokenizer, "from_pretrained", lambda name: blank_tokenizer())
+    monkeypatch.setattr(clap, "read_checkpoint", lambda path: (state, "0123456789abcdef"))
+    (tmp_path / "random.pt").touch()
+    embedder = load_embedder(f"clap-checkpoint:{tmp_path / 'random.pt'}")
+    assert embedder.name == "clap-checkpoint:random.pt@01234567"
+    windows, expected = clap_reference.random_windows(), np.array(REFERENCE["sounds"])
     assert (expected @ expected.T).min() < 0.95  # the sounds are not alike
     assert embedder._embed_batch(windows) == pytest.approx(expected, abs=1e-5)
-    expected = reference.get_text_embedding(PROMPTS)
+    expected = np.array(REFERENCE["prompts"])
     assert (expected @ expected.T).min() < 0.95
-    assert embedder.embed_prompts(PROMPTS) == pytest.approx(expected, abs=1e-5)
+    assert embedder.embed_prompts(clap_reference.PROMPTS) == pytest.approx(expected, abs=1e-5)
     # A second implementation of the mel: transformers' extractor with laion-clap's lowest frequency.
     extractor = transformers.ClapFeatureExtractor(frequency_min=50, truncation="rand_trunc")
-    mel = extractor(windows[1], sampling_rate=RATE_HZ, return_tensors="pt")["input_features"]
+    mel = extractor(windows[1], sampling_rate=clap_checkpoint.RATE_HZ, return_tensors="pt")["input_features"]
     assert embedder.front_end(torch.from_numpy(windows[1])[None]) == pytest.approx(mel, abs=1e-3)
 
 
