@@ -1,5 +1,7 @@
 import copy
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -7,16 +9,11 @@ import pytest
 import torch
 from adapters import clip_of
 from diffusers import AudioLDMPipeline
-from diffusers.loaders import TextualInversionLoaderMixin
 
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.export import export_lora, export_pipeline, export_textual_inversion, with_new_words
 from tmp_utils.model.pipelines import quiet
-
-
-class WithWords(TextualInversionLoaderMixin, AudioLDMPipeline):
-    """diffusers' own, with its own loader of new words."""
 
 
 @pytest.fixture
@@ -44,6 +41,11 @@ def word(backbone, blank_adapter):
 
 @pytest.mark.parametrize("n_vectors", [1, 3])
 def test_diffusers_own_loader_reads_a_new_word(backbone, blank_folder, word, n_vectors, tmp_path):
+    from diffusers.loaders import TextualInversionLoaderMixin
+
+    class WithWords(TextualInversionLoaderMixin, AudioLDMPipeline):
+        pass
+
     adapter = word(n_vectors)
     with quiet():
         theirs = WithWords.from_pretrained(blank_folder)
@@ -62,15 +64,25 @@ def test_only_a_new_word_is_a_textual_inversion_file(blank_adapter, tmp_path):
         export_textual_inversion(blank_adapter({"unet.conv_in.bias": torch.zeros(8)}), tmp_path / "x")
 
 
-def clip_of_files(base, file, prompt, noise):
-    """The clip that diffusers makes of an exported folder, and of a file of a new word or a low-rank update."""
-    with quiet():
-        pipe = WithWords.from_pretrained(base)
-        if file.endswith("word.safetensors"):
-            pipe.load_textual_inversion(file)
-        if file.endswith("lora.safetensors"):
-            pipe.unet.load_lora_adapter(file, prefix="unet")
-        return pipe(prompt, 0.64, num_inference_steps=2, guidance_scale=2.5, latents=noise).audios[0]
+READER = """
+import json, sys, numpy, torch
+from pathlib import Path
+from diffusers import AudioLDMPipeline
+from diffusers.loaders import TextualInversionLoaderMixin
+
+class WithWords(TextualInversionLoaderMixin, AudioLDMPipeline):
+    pass
+
+folder, latents = Path(sys.argv[1]), torch.load(Path(sys.argv[1]) / "noise.pt")
+for name, (base, file, prompt) in json.loads((folder / "jobs.json").read_text()).items():
+    pipe = WithWords.from_pretrained(base)
+    if name == "word":
+        pipe.load_textual_inversion(file)
+    if name == "lora":
+        pipe.unet.load_lora_adapter(file, prefix="unet")
+    audio = pipe(prompt, 0.64, num_inference_steps=2, guidance_scale=2.5, latents=latents).audios[0]
+    numpy.save(folder / f"{name}.npy", audio)
+"""
 
 
 def by_diffusers(backbone, adapter, prompt, noise):
@@ -84,9 +96,10 @@ def by_diffusers(backbone, adapter, prompt, noise):
         return pipe(prompt, 0.64, num_inference_steps=2, guidance_scale=2.5, latents=noise).audios[0]
 
 
-def test_exports_give_the_same_clip_in_plain_diffusers(backbone, blank_folder, adapters, tmp_path):
+def test_exports_give_the_same_clip_in_plain_diffusers_in_a_fresh_process(backbone, blank_folder, adapters, tmp_path):
     """Bit for bit, but for low-rank updates, which diffusers does not merge into the weights."""
     base, noise = str(blank_folder), unit_noise([5], backbone.latent_shape(0.64))
+    torch.save(noise, tmp_path / "noise.pt")
     prompts = {name: f"a recording of a {adapter.words}" for name, adapter in adapters.items()}
     jobs = {
         name: (str(export_pipeline(adapter, backbone, tmp_path / name)), "", prompts[name])
@@ -98,10 +111,12 @@ def test_exports_give_the_same_clip_in_plain_diffusers(backbone, blank_folder, a
     word = export_textual_inversion(adapters["TI-BL"], tmp_path / "word" / "word.safetensors")
     lora = export_lora(adapters["DB-LoRA-BL"], tmp_path / "lora" / "lora.safetensors")
     jobs |= {"word": (base, str(word), prompts["TI-BL"]), "lora": (base, str(lora), prompts["DB-LoRA-BL"])}
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    subprocess.run([sys.executable, "-W", "ignore", "-c", READER, str(tmp_path)], check=True)
     plain = clip_of(backbone, None, "guitar")
-    for job, files in jobs.items():
+    for job in jobs:
         name = {"word": "TI-BL", "lora": "DB-LoRA-BL"}.get(job, job)
-        theirs, ours = clip_of_files(*files, noise), clip_of(backbone, adapters[name])
+        theirs, ours = np.load(tmp_path / f"{job}.npy"), clip_of(backbone, adapters[name])
         np.testing.assert_allclose(theirs, ours, atol=1e-4)
         if job != "lora":
             assert np.array_equal(theirs, by_diffusers(backbone, adapters[name], prompts[name], noise)), job
