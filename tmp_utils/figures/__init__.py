@@ -9,6 +9,7 @@ study  : setups, music agreement, style transfer.
 plane  : the plane of CLAP-A and CLAP-T.
 tables : Table 1 and the findings.
 learning : what changes during a training.
+mixtures : masks of a mixture, and its words.
 strength : style transfer over strengths.
 survey : the listening study.
 pocket : how the pocket model was made and what it can do.
@@ -16,6 +17,7 @@ pocket : how the pocket model was made and what it can do.
 
 from tmp_utils.figures.learning import language_drift, learning_path, strength_path, what_moves
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
+from tmp_utils.figures.mixtures import mask_pictures, mixture_dots
 from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
 from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, waveform
@@ -28,8 +30,10 @@ __all__ = [
     "findings_table",
     "language_drift",
     "learning_path",
+    "mask_pictures",
     "mel_spectrogram",
     "method_colour",
+    "mixture_dots",
     "music_agreement",
     "prompt_families",
     "results_table",

@@ -19,5 +19,6 @@ sweep       : style transfers over strengths, as runs.
 overfitting : scores along a training, and language drift.
 strengths   : scores of an adapter at several strengths, and of two adapters in one prompt.
 mixtures    : words of mixtures, learned and judged.
+mixture_scores : their clips and masks -> rows.
 collection  : all finished runs of a profile, with their concepts and embedder.
 """
