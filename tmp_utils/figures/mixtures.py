@@ -42,7 +42,8 @@ def mask_pictures(mel: np.ndarray, masks: Mapping[str, np.ndarray], title: str, 
         shown = _thinned(mask, step).T.round(2)
         fig.add_heatmap(z=shown, zmin=0, zmax=1, colorscale=MASK_COLOURS, row=row, col=1, **look)
     mel_axes(fig)
-    fig.update_xaxes(title="Time (s)", row=len(names), col=1)
+    for row in range(1, len(names)):
+        fig.update_xaxes(title=None, row=row, col=1)
     fig.update_annotations(font_size=13, x=0, xanchor="left")
     return styled(fig, title, note, height=110 + ROW_PX * len(names))
 
