@@ -11,7 +11,7 @@ def test_masks_stand_under_the_mixture_thinned_for_the_screen():
     mel, mask = np.random.default_rng(0).normal(size=(1024, 64)), np.full((1024, 64), 0.25)
     fig = mask_pictures(mel, {"class nouns": mask, "ideal": 1 - mask}, "Whose is it?")
     assert [note.text for note in fig.layout.annotations] == ["mixture", "class nouns", "ideal"]
-    assert np.shape(fig.data[1].z) == (64, 512) and np.all(fig.data[2].z == 0.75)
+    assert np.shape(fig.data[1].z) == (64, 256) and np.all(fig.data[2].z == 0.75)
 
 
 def test_a_row_a_setup_has_the_mean_over_mixtures_with_an_interval_from_three_on():

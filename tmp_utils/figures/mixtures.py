@@ -18,7 +18,7 @@ from tmp_utils.figures.look import GREY, INK, faded, method_colour, styled
 from tmp_utils.figures.sound import mel_axes
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_of
 
-MAX_COLUMNS, ROW_PX = 512, 150
+MAX_COLUMNS, ROW_PX = 256, 150  # fewer than of one mel, since there are several
 MASK_COLOURS = [[0.0, "#0072B2"], [0.5, "#FFFFFF"], [1.0, "#E69F00"]]
 
 

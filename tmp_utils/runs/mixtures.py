@@ -19,6 +19,7 @@ the parts are not known there is only clap_t.
 
 run_mixture     : mixture + setup + seed -> finished folder.
 run_mixtures    : several of them -> their rows.
+mixture_folder, clip_path : where a run is, and a clip of it.
 mixtures_table  : the rows of all finished runs of a profile.
 """
 
@@ -102,7 +103,7 @@ def run_mixture(
     if name not in (*REFERENCES, *TOGETHER):
         load_mixture_setup(name)
     identity = _identity(lab, mixture, name, seed, share_of_steps, n_clips, n_prompts)
-    folder = lab.place.folder / within / slug(mixture.name) / slug(name) / f"seed{seed}"
+    folder = mixture_folder(lab.place, mixture.name, name, seed, within)
     with open_run(folder, identity, lab.backbone, say) as run:
         if run.done:
             return run.folder
@@ -135,6 +136,16 @@ def run_mixtures(
         run_mixture(lab, mixture, name, seed, **options) for mixture in mixtures for name in names for seed in seeds
     ]
     return pd.concat([read_rows(folder) for folder in folders], ignore_index=True)
+
+
+def mixture_folder(place: Place, mixture: str, name: str, seed: int, within: str = MIXTURES) -> Path:
+    """Return the folder of a run."""
+    return place.folder / within / slug(mixture) / slug(name) / f"seed{seed}"
+
+
+def clip_path(folder: Path, sound: str, prompt_id: str = "reconstruction", k: int = 0) -> Path:
+    """Return the file of clip `k` of a sound (a class noun, or `ALL`) and a prompt in a run's folder."""
+    return folder / CLIPS / f"{slug(sound)}-{prompt_id}-{k}{CLIP_SUFFIX}"
 
 
 def mixtures_table(place: Place) -> pd.DataFrame:
@@ -223,6 +234,6 @@ def _generate(
         seeds = [clip_seed(seed, prompt.id, k) for prompt, k in planned]
         made = generate(lab.backbone, prompts, seeds, adapter=adapter, progress=False, **options)
         for (prompt, k), clip in zip(planned, made, strict=True):
-            path = save_clip(folder / f"{slug(sound)}-{prompt.id}-{k}{CLIP_SUFFIX}", clip)
+            path = save_clip(clip_path(folder.parent, sound, prompt.id, k), clip)
             clips.setdefault(sound, {}).setdefault(prompt.id, []).append(load_clip(path))
     return clips
