@@ -15,7 +15,7 @@ survey : the listening study.
 pocket : how the pocket model was made and what it can do.
 """
 
-from tmp_utils.figures.learning import language_drift, learning_path, strength_path, what_moves
+from tmp_utils.figures.learning import how_many, language_drift, learning_path, strength_path, what_moves
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
 from tmp_utils.figures.mixtures import mask_pictures, mixture_dots
 from tmp_utils.figures.plane import clap_plane
@@ -28,6 +28,7 @@ __all__ = [
     "METHOD_COLOURS",
     "clap_plane",
     "findings_table",
+    "how_many",
     "language_drift",
     "learning_path",
     "mask_pictures",
