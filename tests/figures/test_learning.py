@@ -71,4 +71,4 @@ def test_how_many_has_intervals_over_three_concepts_or_more():
     assert fig.data[0].y[0] == pytest.approx(0.2)
     half = 4.302652729911275 * 0.1 / np.sqrt(3)  # Student's t with two degrees of freedom; the spread is 0.1
     assert list(fig.data[0].error_y.array) == pytest.approx([half] * 3)
-    assert "95 %<br>intervals over concepts" in fig.layout.title.text and "rendered" in fig.layout.title.text
+    assert "95 % intervals over concepts" in fig.layout.title.text and "rendered" in fig.layout.title.text

@@ -19,9 +19,9 @@ from tmp_utils.metrics.names import NAMES
 COLOURS = {"clap_a": GREEN, "clap_t": PINK}  # neither is a method's, since both lines are of one method
 LEAST_SPAN = 0.4  # of an axis of a strength path: a few clips differ by chance, and should not look like a trend
 FEW_POINTS = 12  # fewer are marked on their line
-# From few clips to many, light to dark (ColorBrewer's YlGnBu without its lightest).
-COUNT_COLOURS = ("#A1DAB4", "#41B6C4", "#2C7FB8", "#1D4E9E", "#142C6B", "#000000")
-DODGE = 0.015  # of the axis, between the error bars of neighbouring lines
+# From few clips to many: viridis from light to dark.
+COUNT_COLOURS = ("#B8DE29", "#55C667", "#1F968B", "#2D708E", "#404788", "#440154")
+DODGE = 0.008  # of the axis, between the error bars of neighbouring lines
 PANELS = {"clap_a": (NAMES["clap_a"], GREEN), "drift": ("Drift (1 − cosine)", ORANGE), "loss": ("Loss", GREY)}
 
 
@@ -63,7 +63,8 @@ def how_many(table: pd.DataFrame, title: str = "How many clips, and how many ste
     colours = {count: COUNT_COLOURS[round(k * apart)] for k, count in enumerate(counts)}
     names = [f"{method}: {NAMES[metric]}" for method in methods for metric in COLOURS]
     gap = 0.26 / len(methods)
-    fig = make_subplots(len(methods), 2, subplot_titles=names, vertical_spacing=gap, horizontal_spacing=0.12)
+    spacing = {"vertical_spacing": gap, "horizontal_spacing": 0.12}
+    fig = make_subplots(len(methods), 2, shared_yaxes="columns", subplot_titles=names, **spacing)
     for row, method in enumerate(methods, start=1):
         for column, metric in enumerate(COLOURS, start=1):
             panel = table[(table["method"] == method) & (table["metric"] == metric)]
@@ -73,7 +74,7 @@ def how_many(table: pd.DataFrame, title: str = "How many clips, and how many ste
                 fig.add_trace(line.update(showlegend=row == column == 1), row=row, col=column)
     fig.update_xaxes(title="Step", title_standoff=4, row=len(methods))
     about = f"{n} concept{'s' * (n > 1)}, {table['seed'].nunique()} seed(s); CLAP-A to held-out clips"
-    about += "; bars are 95 %<br>intervals over concepts" if n >= MIN_UNITS else ""
+    about += "<br>bars are 95 % intervals over concepts" if n >= MIN_UNITS else ""
     styled(fig, title, noted(note, about), height=150 + 240 * len(methods))
     legend = {"orientation": "h", "y": -0.3 / len(methods), "yanchor": "top", "x": 0, "font_size": 12}
     return fig.update_layout(legend=legend, margin={"l": 40, "r": 10, "b": 90, "t": fig.layout.margin.t + 24})
