@@ -68,10 +68,11 @@ def test_a_curve_has_every_metric_at_every_look_and_leaves_no_checkpoints(task, 
     assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
 
 
-def test_the_validation_loss_is_the_training_objective_at_fixed_noise_and_timesteps(task, backbone):
-    latents = backbone.moments([task.parts.validation])[0] * backbone.vae.config.scaling_factor
-    noise = unit_noise([clip_seed(0, "validation", k) for k in range(2)], latents.shape[1:])
-    draw = Draw(torch.zeros(2, dtype=int), latents.expand_as(noise), torch.tensor([250, 750]), noise)
+def test_the_validation_loss_is_the_training_objective_at_fixed_noise_levels(task, backbone):
+    latents, seeds = backbone.moments([task.parts.validation])[0], [clip_seed(0, "validation", k) for k in range(2)]
+    latents, noise = latents * backbone.latent_scale, unit_noise(seeds, latents.shape[1:])
+    times = backbone.draw_times(2, latents.shape[1:], torch.Generator().manual_seed(seeds[0]))
+    draw = Draw(torch.zeros(2, dtype=int), latents.expand_as(noise), times, noise)
     with torch.no_grad():
         errors, _ = squared_errors(backbone, draw, backbone.embed_prompts(["a recording of a guitar"]).expand(2, -1))
     assert task._untrained.validation_loss == pytest.approx(float(errors.mean()), rel=1e-5)

@@ -71,7 +71,7 @@ COMMANDS = {
     "samplers": Command("commands.samplers", "test samplers for equivalence with 50 DDIM steps", "profile"),
     "how-many": Command(
         "commands.how_many",
-        "train on 1 to 20 clips and measure along the way; about 45 minutes a concept",
+        "train on 1 to 20 clips and measure along the way; about an hour a concept",
         "profile runs-dir concepts seeds",
     ),
     "readme": Command("commands.readme", "make the README's picture and table again", "profile runs-dir"),

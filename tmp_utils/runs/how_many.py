@@ -6,8 +6,8 @@ so that it may become too long, and is measured at `LOOKS` steps and before it (
 class noun). All trainings of a concept and seed are measured with the same noise.
 
 What judges: clap_a and musicnn_a (against the held-out clips), clap_t, copied (share of clips that copy one of the n).
-What anybody who fine-tunes can see: validation_loss (mean squared error on the clip that validates, at fixed noise and
-timesteps), drift (mean squared difference between the denoiser's predictions there and the untrained model's, relative
+What anybody who fine-tunes can see: validation_loss (mean squared error on the clip that validates, at fixed noise
+levels), drift (mean squared difference between the denoiser's predictions there and the untrained model's, relative
 to the mean square of those), clap_a_training (CLAP-A of other generated clips against the n).
 
 Parts          : a concept's clips, parted.
@@ -49,7 +49,8 @@ CLIP_COUNTS = (1, 2, 3, 5, 10, 20)
 N_HELD_OUT, N_VALIDATION = 5, 1
 LOOKS, LONGER = 8, 2
 JUDGED_CLIPS, JUDGED_PROMPTS, SEEN_CLIPS = 4, 5, 3  # generated at a look; together three batches of four
-VALIDATION_DRAWS = 16  # timesteps, evenly spread, each with noise of its own
+VALIDATION_DRAWS = 16  # noise levels, each with noise of its own
+VALIDATION = "validation"  # with the seed, decides these draws
 DENOISER = "denoiser"  # in the column embedder of what needs none
 
 
@@ -102,7 +103,7 @@ class Look:
     seen : other clips of that prompt, embedded, (SEEN_CLIPS, d).
     clap_t : of a clip a prompt.
     validation_loss : mean squared error on the clip that validates.
-    predicted : the denoiser's predictions there, (VALIDATION_DRAWS, c, t, f).
+    predicted : the denoiser's predictions there, (VALIDATION_DRAWS, c, t, ...).
     """
 
     clips: list[np.ndarray]
@@ -210,23 +211,21 @@ class HowMany:
 
     @torch.no_grad()
     def _predictions(self, adapter: Adapter | None, prompt: str) -> torch.Tensor:
-        """The denoiser's predictions (VALIDATION_DRAWS, c, t, f) for the noised clip that validates, on the CPU."""
-        backbone, (noised, _, timesteps) = self.lab.backbone, self._validation
+        """The denoiser's predictions (VALIDATION_DRAWS, c, t, ...) for the noised clip that validates, on the CPU."""
+        backbone, (noised, _, times) = self.lab.backbone, self._validation
         with adapter.applied(backbone) if adapter else nullcontext():
-            condition = backbone.embed_prompts([prompt]).expand(len(noised), -1)
-            inputs = (noised.to(backbone.device), timesteps.to(backbone.device))
-            return backbone.unet(*inputs, None, class_labels=condition).sample.float().cpu()
+            condition = backbone.embed_prompts([prompt] * len(noised))
+            return backbone.predict(noised.to(backbone.device), times.to(backbone.device), condition).float().cpu()
 
     @cached_property
     def _validation(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Noised latents and what the denoiser should predict, (VALIDATION_DRAWS, c, t, f); timesteps."""
+        """Noised latents and what the denoiser should predict, (VALIDATION_DRAWS, c, t, ...); noise levels."""
         backbone, k = self.lab.backbone, VALIDATION_DRAWS
-        latents = backbone.moments([self.parts.validation])[0] * backbone.vae.config.scaling_factor
-        latents = latents.expand(k, *latents.shape[1:])
-        noise = unit_noise([clip_seed(self.seed, "validation", draw) for draw in range(k)], latents.shape[1:])
-        n_timesteps = backbone.scheduler.config.num_train_timesteps
-        timesteps = torch.tensor([int((draw + 0.5) * n_timesteps / k) for draw in range(k)])
-        return *noised_and_target(backbone.scheduler, latents, noise, timesteps), timesteps
+        latents = backbone.moments([self.parts.validation])[0] * backbone.latent_scale
+        latents, seeds = latents.expand(k, *latents.shape[1:]), [clip_seed(self.seed, VALIDATION, n) for n in range(k)]
+        times = backbone.draw_times(k, latents.shape[1:], torch.Generator().manual_seed(seeds[0]))
+        noised, target = noised_and_target(backbone, latents, unit_noise(seeds, latents.shape[1:]), times)
+        return noised.cpu(), target.cpu(), times
 
     @cached_property
     def _untrained(self) -> Look:
