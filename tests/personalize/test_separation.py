@@ -57,13 +57,13 @@ def test_the_clean_latents_of_a_denoiser_that_knows_them_are_found_and_guidance_
     power = torch.tensor(0.3)
     signal, sigma = power.sqrt(), (1 - power).sqrt()
 
-    def unet(noised, _timestep, _none, class_labels):
-        clean = class_labels[:, :, None, None] * z
+    def predict(noised, _timestep, conditions):
+        clean = conditions[:, :, None, None] * z
         eps = (noised - signal * clean) / sigma
         answers = {"epsilon": eps, "v_prediction": signal * eps - sigma * clean, "sample": clean}
-        return SimpleNamespace(sample=answers[kind])
+        return answers[kind]
 
-    scheduler = SimpleNamespace(alphas_cumprod=power[None], config=SimpleNamespace(prediction_type=kind))
-    known = SimpleNamespace(unet=unet, scheduler=scheduler, null_condition=torch.zeros(1, 1), device="cpu")
+    known = SimpleNamespace(predict=predict, levels=lambda at: (signal, sigma), prediction=kind, device="cpu")
+    known.null_condition = torch.zeros(1, 1)
     cleaned = separation._cleaned(known, z, noise, 0, torch.tensor([[1.0], [2.0]]))
     assert torch.allclose(cleaned, GUIDANCE * torch.cat([z, 2 * z]), atol=1e-5)

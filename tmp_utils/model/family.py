@@ -111,6 +111,10 @@ class Family:
     def prepare(cls, pipe, folder: Path) -> None:
         """Change a pipeline that was just loaded from a folder."""
 
+    def mels(self, latents: torch.Tensor) -> torch.Tensor:
+        """Log-mels (b, frames, 64) of latents on the model's device; ValueError where the VAE decodes to none."""
+        raise ValueError(f"{self.id}: its VAE decodes to samples and not to mels, on which masks are made.")
+
     @classmethod
     def own_parts(cls, folder: Path) -> dict:
         """Parts of the pipeline that the family makes itself."""

@@ -62,14 +62,17 @@ class MelBackbone(Backbone):
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> np.ndarray:
-        latents = latents.to(self.device) / self.latent_scale
-        mels = self.vae.decode(latents).sample[:, 0]
+        latents = latents.to(self.device)
+        mels = self.mels(latents)
         spectral = isinstance(self.vocoder, SpectrumVocoder)
-        waves = self.vocoder.from_latents(latents, mels) if spectral else self.vocoder(mels)
+        waves = self.vocoder.from_latents(latents / self.latent_scale, mels) if spectral else self.vocoder(mels)
         if not torch.isfinite(waves).all():
             warnings.warn("the VAE or the vocoder gives samples that are not finite.", stacklevel=2)
         n = mels.shape[1] * self.hop
         return waves.reshape(len(latents), -1)[:, :n].float().cpu().numpy()  # a vocoder may run over by some samples
+
+    def mels(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.vae.decode(latents / self.latent_scale).sample[:, 0]
 
     def latent_shape(self, duration_s: float) -> tuple[int, int, int]:
         """(channels, time, frequency), mel frames rounded up to the VAE's stride."""
