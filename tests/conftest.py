@@ -24,6 +24,16 @@ def backbone(blank_folder):
 
 
 @pytest.fixture(scope="session")
+def tiny_backbones(tmp_path_factory):
+    """A tiny backbone of a family by its name, loaded once."""
+    from functools import cache
+
+    from families import load_tiny
+
+    return cache(lambda name: load_tiny(name, tmp_path_factory.mktemp("tiny") / name))
+
+
+@pytest.fixture(scope="session")
 def concept(tmp_path_factory):
     """Five clips of tones, on disk."""
     from tmp_utils.inputs.audio import RATE_HZ, save_clip

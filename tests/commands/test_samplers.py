@@ -14,7 +14,8 @@ from tmp_utils.findings.published import read_samplers
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.metrics.equivalence import fewest_steps
-from tmp_utils.model.backbone import Backbone, load_backbone
+from tmp_utils.model.backbone import load_backbone
+from tmp_utils.model.families.audioldm import AudioLDM
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import make_scheduler
 from tmp_utils.model.tensors import EMBEDDING
@@ -56,7 +57,7 @@ def sampled(kind: str, name: str, steps: int) -> tuple[torch.Tensor, PerfectUNet
         prediction_type=kind,
     )
     unet = PerfectUNet(own)
-    backbone = Backbone("perfect", "", None, SimpleNamespace(unet=unet, scheduler=own))
+    backbone = AudioLDM("perfect", "", None, SimpleNamespace(unet=unet, scheduler=own))
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
     numbers = {"steps": steps, "guidance_scale": 1.0, "scheduler": make_scheduler(name, own)}
     return backbone.denoise(noise, torch.zeros(len(noise), 2), **numbers), unet

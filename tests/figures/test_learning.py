@@ -48,3 +48,27 @@ def test_a_strength_path_visits_the_plane_in_the_order_of_strengths_and_says_how
     assert (list(line.x), list(line.y), list(line.text)) == ([0.2, 0.6, 0.7], [0.8, 0.5, 0.3], ["0", "1", "1.5"])
     assert fig.layout.xaxis.range[0] < 0.2 and fig.layout.yaxis.range[1] > 0.8
     assert "2 clips for CLAP-A, 2 clips for CLAP-T" in fig.layout.title.text
+
+
+def curves(concepts):
+    rows = [(concept, method, count, step, metric, 0.1 * count + step / 100 + k / 10, 0)
+            for k, concept in enumerate(concepts) for method in ("TI", "DB") for count in (1, 5)
+            for step in (0, 10, 20) for metric in ("clap_a", "clap_t", "drift")]  # fmt: skip
+    return pd.DataFrame(rows, columns=["concept", "method", "n_clips", "step", "metric", "value", "seed"])
+
+
+def test_how_many_has_a_line_a_number_of_clips_in_a_panel_a_method_and_score():
+    fig = figures.how_many(curves(["koto"]))
+    assert [panel.text for panel in fig.layout.annotations] == ["DB: CLAP-A", "DB: CLAP-T", "TI: CLAP-A", "TI: CLAP-T"]
+    assert [trace.name for trace in fig.data] == ["1 clip", "5 clips"] * 4
+    assert list(fig.data[1].x) == [0, 10, 20] and list(fig.data[1].y) == pytest.approx([0.5, 0.6, 0.7])
+    assert [trace.showlegend for trace in fig.data] == [True, True] + [False] * 6
+    assert fig.data[0].error_y.array is None and "interval" not in fig.layout.title.text
+
+
+def test_how_many_has_intervals_over_three_concepts_or_more():
+    fig = figures.how_many(curves(["koto", "lute", "harp"]), note="rendered stand-ins")
+    assert fig.data[0].y[0] == pytest.approx(0.2)
+    half = 4.302652729911275 * 0.1 / np.sqrt(3)  # Student's t with two degrees of freedom; the spread is 0.1
+    assert list(fig.data[0].error_y.array) == pytest.approx([half] * 3)
+    assert "95 % intervals over concepts" in fig.layout.title.text and "rendered" in fig.layout.title.text

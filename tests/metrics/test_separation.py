@@ -8,7 +8,7 @@ from tmp_utils.inputs.audio import RATE_HZ, log_mel
 from tmp_utils.inputs.masks import shares
 from tmp_utils.metrics.separation import mask_scores, mel_l1, si_sdr, word_scores
 
-T = np.arange(round(1.28 * RATE_HZ)) / RATE_HZ
+T = np.arange(round(0.64 * RATE_HZ)) / RATE_HZ
 LOW, HIGH = (0.1 * np.sin(2 * np.pi * hz * T) for hz in (300, 3000))
 RNG = np.random.default_rng(0)
 

@@ -105,6 +105,9 @@ def test_exports_give_the_same_clip_in_plain_diffusers_in_a_fresh_process(backbo
         name: (str(export_pipeline(adapter, backbone, tmp_path / name)), "", prompts[name])
         for name, adapter in adapters.items()
     }
+    for name in jobs:
+        parts = json.loads((tmp_path / name / "model_index.json").read_text()).values()
+        assert {part[0] for part in parts if isinstance(part, list)} == {"diffusers", "transformers"}
     word = export_textual_inversion(adapters["TI-BL"], tmp_path / "word" / "word.safetensors")
     lora = export_lora(adapters["DB-LoRA-BL"], tmp_path / "lora" / "lora.safetensors")
     jobs |= {"word": (base, str(word), prompts["TI-BL"]), "lora": (base, str(lora), prompts["DB-LoRA-BL"])}

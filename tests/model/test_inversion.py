@@ -6,6 +6,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
+from tmp_utils.model.families.audioldm import AudioLDM
 from tmp_utils.model.inversion import INVERSIONS, Denoiser, ddim_inversion, ddpm_inversion, noising
 
 STEPS, SHAPE = 10, (4, 8, 4)
@@ -24,8 +25,10 @@ def stub(output, scheduler):
     def unet(latents, t, encoder_hidden_states, class_labels):
         return SimpleNamespace(sample=output(latents, t, class_labels))
 
-    null = torch.full((1, 3), -1.0)
-    return SimpleNamespace(unet=unet, scheduler=scheduler, device=torch.device("cpu"), null_condition=null)
+    class Stub(AudioLDM):
+        device, null_condition = torch.device("cpu"), torch.full((1, 3), -1.0)
+
+    return Stub("stub", "", None, SimpleNamespace(unet=unet, scheduler=scheduler))
 
 
 def denoiser_of(output, scheduler, **kwargs):
@@ -47,10 +50,9 @@ def returned(denoiser, trajectory, first):
 @pytest.fixture(params=["epsilon", "v_prediction"])
 def tiny(request, backbone):
     """The blank backbone's UNet, taken to predict noise or velocity."""
+    parts = {"unet": backbone.unet, "text_encoder": backbone.text_encoder, "tokenizer": backbone.tokenizer}
     changed = DDIMScheduler.from_config(backbone.scheduler.config, prediction_type=request.param)
-    return SimpleNamespace(
-        unet=backbone.unet, scheduler=changed, device=backbone.device, null_condition=backbone.null_condition
-    )
+    return AudioLDM("tiny", "", None, SimpleNamespace(**parts, scheduler=changed))
 
 
 @pytest.mark.parametrize("name", INVERSIONS)
@@ -65,7 +67,7 @@ def test_every_trajectory_ends_with_the_source_itself(name):
 def test_noising_follows_the_schedulers_alphas():
     denoiser = denoiser_of(lambda x, t, c: x, scheduler())
     zero, one, noise = torch.zeros(1, 400, 250), torch.ones(1, 400, 250), randn(2, 1, 1, 400, 250)
-    alphas = denoiser.scheduler.alphas_cumprod[denoiser.scheduler.timesteps]
+    alphas = denoiser.process.scheduler.alphas_cumprod[denoiser.process.scheduler.timesteps]
     variances = noising(denoiser, zero, noise).latents[:STEPS].flatten(1).var(1)
     means = noising(denoiser, one, noise).latents[:STEPS].flatten(1).mean(1)
     assert variances[1:] == pytest.approx((1 - alphas)[1:].numpy(), rel=0.02)
@@ -76,7 +78,7 @@ def test_noising_follows_the_schedulers_alphas():
 def test_ddpm_inversion_has_the_same_noise_levels_but_independent_draws():
     denoiser = denoiser_of(lambda x, t, c: x, scheduler())
     trajectory = ddpm_inversion(denoiser, torch.zeros(1, 400, 250), randn(3, STEPS, 1, 400, 250))
-    alphas = denoiser.scheduler.alphas_cumprod[denoiser.scheduler.timesteps]
+    alphas = denoiser.process.scheduler.alphas_cumprod[denoiser.process.scheduler.timesteps]
     rows = trajectory.latents[:STEPS].flatten(1)
     assert rows.var(1) == pytest.approx((1 - alphas).numpy(), rel=0.02)
     correlations = torch.corrcoef(rows) - torch.eye(STEPS)
@@ -96,10 +98,10 @@ def test_ddim_inversion_of_a_constant_model_is_exact_at_every_step(prediction_ty
 def test_ddim_inversion_of_constant_noise_is_the_closed_form():
     noise, source = randn(6, *SHAPE), randn(7, *SHAPE)
     denoiser = denoiser_of(lambda x, t, c: noise.expand_as(x), scheduler())
-    alphas, last = denoiser.scheduler.alphas_cumprod, denoiser.scheduler.final_alpha_cumprod
+    alphas, last = denoiser.process.scheduler.alphas_cumprod, denoiser.process.scheduler.final_alpha_cumprod
     clean = (source - (1 - last).sqrt() * noise) / last.sqrt()  # constant along the whole path
     trajectory = ddim_inversion(denoiser, source)
-    for i, t in enumerate(denoiser.scheduler.timesteps):
+    for i, t in enumerate(denoiser.process.scheduler.timesteps):
         expected = alphas[t].sqrt() * clean + (1 - alphas[t]).sqrt() * noise
         assert trajectory.latents[i] == pytest.approx(expected, abs=2e-5)
 
@@ -150,8 +152,8 @@ def test_the_steps_coefficients_make_the_schedulers_own_step(prediction_type):
     denoiser = denoiser_of(lambda x, t, c: x, scheduler(prediction_type))
     latents, output = randn(19, 2, *SHAPE), randn(20, 2, *SHAPE)
     for i in range(STEPS):
-        p, q = denoiser.coefficients(i)
-        stepped = denoiser.scheduler.step(output, denoiser.scheduler.timesteps[i], latents).prev_sample
+        p, q = denoiser.process.coefficients(i)
+        stepped = denoiser.process.scheduler.step(output, denoiser.process.scheduler.timesteps[i], latents).prev_sample
         assert p * latents + q * output == pytest.approx(stepped, abs=1e-5)
 
 
@@ -169,7 +171,7 @@ def test_the_process_is_ddims_whatever_the_backbone_generates_with():
     others = (ddim, make_scheduler("DPMSolverMultistep", ddim))
     ours, theirs = (denoiser_of(lambda x, t, c: 0.3 * x, other) for other in others)
     latents = randn(0, 2, *SHAPE)
-    assert ours.scheduler.timesteps.tolist() == theirs.scheduler.timesteps.tolist()
+    assert ours.process.times.tolist() == theirs.process.times.tolist()
     assert all(torch.equal(ours.step(latents, i), theirs.step(latents, i)) for i in range(STEPS))
 
 

@@ -15,7 +15,8 @@ from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.generate import generate
 from tmp_utils.model.inversion import INVERSIONS
-from tmp_utils.model.transfer import cross_fade, round_trip, timesteps_of, transfer, window_starts
+from tmp_utils.model.process import timesteps_of
+from tmp_utils.model.transfer import cross_fade, round_trip, transfer, window_starts
 from tmp_utils.personalize import personalise
 
 STEPS, GUIDANCE, PROMPT, GRAIN = 6, 2.5, "a jazz song", 1280

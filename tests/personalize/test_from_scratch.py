@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from training_runs import learn, with_hyperparameters
 
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.mixtures import Mixture
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.inputs.prompts import fill
 from tmp_utils.personalize import examples
+from tmp_utils.personalize.mixtures import masks_under
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 
@@ -18,12 +23,13 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 STEPS = 6
 
 
-def run_from_scratch(notebook, backbone, concept, profile) -> dict:
+def run_from_scratch(notebook, backbone, concept, profile, **values) -> dict:
     """Execute the notebook's cell tagged "from-scratch" as the notebook does; return the names it leaves."""
     cells = json.loads((NOTEBOOKS / notebook).read_text(encoding="utf-8"))["cells"]
     (source,) = ["".join(cell["source"]) for cell in cells if "from-scratch" in cell["metadata"].get("tags", [])]
     lab = SimpleNamespace(backbone=backbone, profile=profile)
-    names = {"lab": lab, "chosen": concept, "seeds": [0], "fill": fill, "clips": examples.load_clips(concept, 5)}
+    clips = examples.load_clips(concept, 5) if isinstance(concept, Concept) else concept.clips
+    names = {"lab": lab, "chosen": concept, "seeds": [0], "fill": fill, "clips": clips, **values}
     exec(source, names)
     return names
 
@@ -40,8 +46,18 @@ def test_notebook_03_learns_the_weights_that_the_package_learns(backbone, concep
     profile = with_hyperparameters(profile, "DB", steps=STEPS, batch_size=4)
     names = run_from_scratch("03_dreambooth.ipynb", backbone, concept, profile)
     adapter = learn(backbone, concept, load_setup("DB", "BL"), profile)
-    trained = {f"unet.{name}": weight.detach() for name, weight in names["unet"].named_parameters()}
+    trained = {name: weight.detach() for name, weight in names["weights"].items()}
     assert adapter.tensors and adapter.tensors.keys() <= trained.keys()
     for name, weight in adapter.tensors.items():
         torch.testing.assert_close(trained[name], weight, atol=1e-6, rtol=0)
         assert not torch.equal(weight, backbone.parameter(name))
+
+
+def test_notebook_07_makes_the_masks_that_the_package_makes(backbone, profile):
+    seconds = np.arange(round(0.64 * RATE_HZ)) / RATE_HZ
+    clip = (0.1 * np.sin(2 * np.pi * 440 * seconds) + 0.05 * np.sin(2 * np.pi * 3000 * seconds)).astype("float32")
+    mixture = Mixture("tones", ("drum beat", "violin"), ("a", "b"), (clip, clip), (), "own recording")
+    names = run_from_scratch("07_one_mixture.ipynb", backbone, mixture, profile, seed=3)
+    masks = masks_under(backbone, mixture, mixture.class_nouns, 3)
+    torch.testing.assert_close(names["by_hand"], masks[0], atol=1e-5, rtol=0)
+    assert float((masks[0][0] - 0.5).abs().max()) > 0.01

@@ -1,10 +1,13 @@
 """The objective is the scheduler's, and the published loop's."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from training_runs import with_hyperparameters
 
 from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.model.families.audioldm import AudioLDM
 from tmp_utils.personalize import prepare
 from tmp_utils.personalize.loop import losses
 from tmp_utils.personalize.objective import noised_and_target
@@ -20,7 +23,8 @@ def test_targets_are_the_scheduler_s(kind):
     scheduler = DDIMScheduler(beta_schedule="scaled_linear", prediction_type=kind)
     latents, noise = torch.randn(2, 3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     timesteps = torch.tensor([0, 500, 999])
-    noised, target = noised_and_target(scheduler, latents, noise, timesteps)
+    backbone = AudioLDM("", "", None, SimpleNamespace(scheduler=scheduler))
+    noised, target = noised_and_target(backbone, latents, noise, timesteps)
     expected = {"epsilon": noise, "sample": latents, "v_prediction": scheduler.get_velocity(latents, noise, timesteps)}
     torch.testing.assert_close(noised, scheduler.add_noise(latents, noise, timesteps))
     torch.testing.assert_close(target, expected[kind])

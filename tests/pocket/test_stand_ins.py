@@ -13,7 +13,7 @@ from tmp_utils.pocket.instruments import RESERVED, RESERVED_DRUM_KEYS
 from tmp_utils.pocket.scores import SCALES
 from tmp_utils.pocket.stand_in_solos import PLAYERS, pitch_of
 from tmp_utils.pocket.stand_in_tunes import TUNES, chord_pitches, melody_notes
-from tmp_utils.pocket.stand_ins import STAND_INS, render_stand_in, write_stand_ins
+from tmp_utils.pocket.stand_ins import STAND_INS, render_stand_in, write_backgrounds, write_stand_ins
 
 KIT_GROOVES = {"breakbeat", "bossa"}  # a drum kit in a groove that the corpus does not have
 
@@ -97,12 +97,23 @@ def test_all_takes_and_backgrounds_are_written_where_concepts_look_for_them(tmp_
     monkeypatch.setattr(stand_ins, "render_midi", lambda midi, duration_s: np.tile(tone, 10))
     paths = write_stand_ins(tmp_path, names=("koto",))
     assert [p.relative_to(tmp_path).as_posix() for p in paths[:2]] == ["clips/koto/koto_1.ogg", "clips/koto/koto_2.ogg"]
+    write_backgrounds(tmp_path)
     assert len(list((tmp_path / "backgrounds").iterdir())) == len(stand_ins.BACKGROUNDS) >= 6
 
 
 def test_an_unknown_stand_in_is_an_error_that_lists_the_names():
     with pytest.raises(ValueError, match='unknown stand-in "theremin"; expected one of breakbeat'):
         render_stand_in("theremin", 0)
+
+
+def test_beats_and_solos_have_any_number_of_takes_and_tunes_have_five(tmp_path, monkeypatch):
+    monkeypatch.setattr(stand_ins, "render_stand_in", lambda name, index, seed: np.full(1600, index / 20, "float32"))
+    paths = write_stand_ins(tmp_path, names=("koto",), n_takes=11)
+    assert [path.name for path in paths] == sorted(path.name for path in paths) and paths[0].name == "koto_01.ogg"
+    assert notes_of("koto", 5) not in [notes_of("koto", index) for index in range(5)]
+    with pytest.raises(ValueError, match="ode_to_joy: a tune has 5 takes, not 11; these have any number: breakbeat"):
+        write_stand_ins(tmp_path, names=("rumba", "ode_to_joy"), n_takes=11)
+    assert not (tmp_path / "clips" / "rumba").exists()
 
 
 def test_a_background_is_the_same_for_the_same_seed(tmp_path):

@@ -72,8 +72,14 @@ def test_words_that_were_learned_apart_are_used_at_once(lab, mixture):
     assert {"weaker", "closeness", "si_sdr"} <= set(table["metric"])
 
 
-def test_what_cannot_be_judged_is_refused(lab, mixture):
-    with pytest.raises(ValueError, match="its parts are not known, so words cannot be judged"):
-        run_mixture(lab, replace(mixture, parts=()), "TI-PRIOR", 0)
+def test_without_parts_words_are_learned_and_only_compared_with_prompts(lab, mixture):
+    own = replace(mixture, parts=(), concepts=())
+    table = mixtures.read_rows(run_mixture(lab, own, "TI-PRIOR", 0, **FEW, within="own"))
+    assert set(table["metric"]) == {"clap_t"} and mixtures_table(lab.place).empty
+    for name in ("TI+TI", "reference-stems"):
+        with pytest.raises(ValueError, match=r"its parts are not known, and .* is about them"):
+            run_mixture(lab, own, name, 0)
+    with pytest.raises(ValueError, match="its parts are not known, so TI-STEMS has nothing"):
+        run_mixture(lab, own, "TI-STEMS", 0)
     with pytest.raises(ValueError, match='"TI-BL" is no setup of mixtures'):
         run_mixture(lab, mixture, "TI-BL", 0)

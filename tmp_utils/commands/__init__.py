@@ -12,6 +12,7 @@ bench     : how long the steps take here, beside the paper's public code.
 search    : which learning rates suit a profile.
 mixtures  : words from mixtures, in all setups.
 samplers  : how few denoising steps give the same scores.
+how_many  : how many clips a concept needs, and how many steps.
 readme    : the README's picture and table.
 colab     : the set-up cell of the notebooks.
 headless, widgets : one notebook, with its progress on the terminal; what its widgets showed, as plain HTML.
@@ -68,6 +69,11 @@ COMMANDS = {
         "commands.mixtures", "learn words from mixtures in all setups, and judge them", "profile runs-dir seeds"
     ),
     "samplers": Command("commands.samplers", "test samplers for equivalence with 50 DDIM steps", "profile"),
+    "how-many": Command(
+        "commands.how_many",
+        "train on 1 to 20 clips and measure along the way; about an hour a concept",
+        "profile runs-dir concepts seeds",
+    ),
     "readme": Command("commands.readme", "make the README's picture and table again", "profile runs-dir"),
     "clips-paper": Command("commands.paper_clips", "fetch the paper's clips; needs a network and ffmpeg"),
     "pocket": Command("pocket.command", "make the pocket model"),

@@ -33,8 +33,8 @@ from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
-STUDY = "0[1-9]_*.ipynb"
-BACKBONE = "00_*.ipynb"  # how the pocket model is made; not needed to use it
+STUDY = "0[1-6]_*.ipynb"  # the paper's study
+OTHERS = ("00_*.ipynb", "07_*.ipynb")  # how the pocket model is made; two words from one mixture
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
 HUB_MB = 2  # GitHub shows no larger notebooks
 WITHOUT_EFFECT = {"commands"}  # rooms that no notebook computes with
@@ -52,15 +52,16 @@ class Execution:
     parameters: dict[str, Any]
 
 
-def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_backbone: bool = False) -> list[Path]:
-    """Return the study's notebooks in order.
+def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_others: bool = False) -> list[Path]:
+    """Return the study's notebooks in order, or all numbered ones.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     """
-    notebooks = sorted([*Path(folder).glob(STUDY), *(Path(folder).glob(BACKBONE) if with_backbone else [])])
+    patterns = (STUDY, *OTHERS) if with_others else (STUDY,)
+    notebooks = sorted(path for pattern in patterns for path in Path(folder).glob(pattern))
     if not notebooks:
         raise FileNotFoundError(f"{folder} holds no notebook named like {STUDY}. Point --notebooks-dir at them.")
     return notebooks
@@ -141,7 +142,7 @@ def run_study(
     runs_dir: str | Path = "runs",
     mirror: str | Path = "",
     notebooks_dir: str | Path = NOTEBOOKS_DIR,
-    with_backbone: bool = False,
+    with_others: bool = False,
     force: bool = False,
 ) -> Path:
     """Execute the study's notebooks in order and write the report, also where one failed; returns the report's path.
@@ -156,14 +157,14 @@ def run_study(
         The notebooks' values if empty.
     mirror : str or path
         Where checkpoints and finished runs are copied, and restored from; "" for none.
-    with_backbone : bool
-        Also execute notebook 00, which shows how the pocket model is made.
+    with_others : bool
+        Also execute notebooks 00 (how the pocket model is made) and 07 (two words from one mixture).
     force : bool
         Execute also what is done; finished runs are still not repeated.
     """
     place = Place(runs_dir, profile)
     folder = place.folder / "notebooks"
-    notebooks = find_notebooks(Path(notebooks_dir), with_backbone)
+    notebooks = find_notebooks(Path(notebooks_dir), with_others)
     mirror = str(Path(mirror).expanduser().resolve()) if mirror else ""
     open_mirror(mirror, place)  # fails here, or has the runs that the notebooks are to find
     steps = executions(notebooks, place, [absolute(c) for c in concepts], seeds, mirror)
@@ -190,7 +191,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
     parser.add_argument("--mirror", default="", help="a second folder that keeps copies of the runs, and restores them")
-    parser.add_argument("--with-backbone", action="store_true", help="also notebook 00")
+    parser.add_argument("--with-others", action="store_true", help="also notebooks 00 and 07")
     parser.add_argument("--force", action="store_true", help="execute notebooks that are done, too")
 
 

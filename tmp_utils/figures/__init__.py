@@ -9,13 +9,15 @@ study  : setups, music agreement, style transfer.
 plane  : the plane of CLAP-A and CLAP-T.
 tables : Table 1 and the findings.
 learning : what changes during a training.
+mixtures : masks of a mixture, and its words.
 strength : style transfer over strengths.
 survey : the listening study.
 pocket : how the pocket model was made and what it can do.
 """
 
-from tmp_utils.figures.learning import language_drift, learning_path, strength_path, what_moves
+from tmp_utils.figures.learning import how_many, language_drift, learning_path, strength_path, what_moves
 from tmp_utils.figures.look import METHOD_COLOURS, method_colour, save_figure, styled
+from tmp_utils.figures.mixtures import mask_pictures, mixture_dots
 from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
 from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, waveform
@@ -26,10 +28,13 @@ __all__ = [
     "METHOD_COLOURS",
     "clap_plane",
     "findings_table",
+    "how_many",
     "language_drift",
     "learning_path",
+    "mask_pictures",
     "mel_spectrogram",
     "method_colour",
+    "mixture_dots",
     "music_agreement",
     "prompt_families",
     "results_table",

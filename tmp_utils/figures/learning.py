@@ -1,6 +1,7 @@
 """Pictures of what changes during a training.
 
 learning_path : CLAP-A and CLAP-T over steps, with intervals.
+how_many      : the same for several numbers of clips, with a panel for each method.
 strength_path : the way of an adapter's strength across the plane of CLAP-A and CLAP-T.
 what_moves    : CLAP-A and the vector's drift over the loss, which hardly changes.
 language_drift : CLAP-A of the bare class noun, before training and after.
@@ -10,13 +11,17 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import GREEN, GREY, ORANGE, PINK, faded, method_colour, styled
+from tmp_utils.figures.look import GREEN, GREY, METHOD_ORDER, ORANGE, PINK, faded, method_colour, styled
 from tmp_utils.figures.study import error_bar, noted
+from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units
 from tmp_utils.metrics.names import NAMES
 
 COLOURS = {"clap_a": GREEN, "clap_t": PINK}  # neither is a method's, since both lines are of one method
 LEAST_SPAN = 0.4  # of an axis of a strength path: a few clips differ by chance, and should not look like a trend
 FEW_POINTS = 12  # fewer are marked on their line
+# From few clips to many: viridis from light to dark.
+COUNT_COLOURS = ("#B8DE29", "#55C667", "#1F968B", "#2D708E", "#404788", "#440154")
+DODGE = 0.008  # of the axis, between the error bars of neighbouring lines
 PANELS = {"clap_a": (NAMES["clap_a"], GREEN), "drift": ("Drift (1 − cosine)", ORANGE), "loss": ("Loss", GREY)}
 
 
@@ -41,6 +46,61 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
     clips = path.groupby("metric")["n"].max()
     counts = [f"{clips[metric]} clips for {NAMES[metric]}" for metric in COLOURS]
     return styled(fig, title, noted(note, f"{' and '.join(counts)} at each step; bands are 95 % intervals"))
+
+
+def how_many(table: pd.DataFrame, title: str = "How many clips, and how many steps?", note: str = "") -> go.Figure:
+    """Return CLAP-A and CLAP-T over steps, a line for each number of clips, a row of panels for each method.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of `runs.how_many`: concept, method, n_clips, step, metric, value, seed. Values are means over concepts; with
+        `MIN_UNITS` concepts or more, bars are 95 % intervals over them.
+    """
+    methods = [method for method in METHOD_ORDER if method in set(table["method"])]
+    counts, n = sorted(table["n_clips"].unique()), table["concept"].nunique()
+    apart = (len(COUNT_COLOURS) - 1) / max(len(counts) - 1, 1)
+    colours = {count: COUNT_COLOURS[round(k * apart)] for k, count in enumerate(counts)}
+    names = [f"{method}: {NAMES[metric]}" for method in methods for metric in COLOURS]
+    gap = 0.26 / len(methods)
+    spacing = {"vertical_spacing": gap, "horizontal_spacing": 0.12}
+    fig = make_subplots(len(methods), 2, shared_yaxes="columns", subplot_titles=names, **spacing)
+    for row, method in enumerate(methods, start=1):
+        for column, metric in enumerate(COLOURS, start=1):
+            panel = table[(table["method"] == method) & (table["metric"] == metric)]
+            for k, (count, rows) in enumerate(panel.groupby("n_clips")):
+                shift = (k - (len(counts) - 1) / 2) * DODGE * panel["step"].max()
+                line = _line(rows, shift if n >= MIN_UNITS else 0, colours[count], f"{count} clip{'s' * (count > 1)}")
+                fig.add_trace(line.update(showlegend=row == column == 1), row=row, col=column)
+    fig.update_xaxes(title="Step", title_standoff=4, row=len(methods))
+    about = f"{n} concept{'s' * (n > 1)}, {table['seed'].nunique()} seed(s); CLAP-A to held-out clips"
+    about += "<br>bars are 95 % intervals over concepts" if n >= MIN_UNITS else ""
+    styled(fig, title, noted(note, about), height=150 + 240 * len(methods))
+    legend = {"orientation": "h", "y": -0.3 / len(methods), "yanchor": "top", "x": 0, "font_size": 12}
+    return fig.update_layout(legend=legend, margin={"l": 40, "r": 10, "b": 90, "t": fig.layout.margin.t + 24})
+
+
+def _line(rows: pd.DataFrame, shift: float, colour: str, name: str) -> go.Scatter:
+    """Means over concepts by step, `shift` steps aside, with intervals where there are concepts enough."""
+    means = {step: mean_over_units(of_step, levels=["concept"]) for step, of_step in rows.groupby("step")}
+    values = pd.DataFrame([vars(mean) for mean in means.values()])
+    bars = (
+        error_bar(values) | {"color": faded(colour, 0.5), "width": 0}
+        if rows["concept"].nunique() >= MIN_UNITS
+        else None
+    )
+    return go.Scatter(
+        x=[step + shift for step in means],
+        y=values["value"],
+        error_y=bars,
+        mode="lines+markers",
+        name=name,
+        legendgroup=name,
+        line={"color": colour},
+        marker={"size": 5},
+        customdata=list(means),
+        hovertemplate=f"{name}, step %{{customdata}}: %{{y:.3f}}<extra></extra>",
+    )
 
 
 def strength_path(

@@ -5,6 +5,7 @@ Long signals are thinned for the screen: an envelope of at most 1500 steps, a me
 decibels.
 
 waveform, mel_spectrogram, spectrogram_pair : clips.
+mel_axes : their axes.
 peak_db : the highest level of several clips, for a common colour scale.
 """
 
@@ -76,7 +77,8 @@ def _heatmap(sound: np.ndarray, top_db: float | None = None, **kwargs) -> go.Hea
     )
 
 
-def _mel_axes(fig: go.Figure) -> None:
+def mel_axes(fig: go.Figure) -> None:
+    """Write frequencies in Hz and times in s onto the axes of mel spectrograms."""
     labels = [f"{hz / 1000:g}k" if hz >= 1000 else str(hz) for hz in TICKS_HZ]
     fig.update_yaxes(tickvals=[_mel_bin(hz) for hz in TICKS_HZ], ticktext=labels, range=[-0.5, 63.5], showgrid=False)
     fig.update_xaxes(title="Time (s)", showgrid=False)
@@ -95,7 +97,7 @@ def mel_spectrogram(
     ``top_db`` is the brightest level of the colour scale; the sound's own peak by default.
     """
     fig = go.Figure(_heatmap(sound, top_db))
-    _mel_axes(fig)
+    mel_axes(fig)
     fig.update_yaxes(title="Frequency (Hz)")
     return styled(fig, title, note, height=320)
 
@@ -108,7 +110,7 @@ def spectrogram_pair(
     top_db = peak_db(left, right)
     fig.add_trace(_heatmap(left, top_db, showscale=False), 1, 1)
     fig.add_trace(_heatmap(right, top_db), 1, 2)
-    _mel_axes(fig)
+    mel_axes(fig)
     fig.update_yaxes(title="Frequency (Hz)", col=1)
     fig = styled(fig, title, note, height=360)
     return fig.update_layout(margin_t=fig.layout.margin.t + 26)

@@ -10,6 +10,7 @@ publish        : a profile's table to a file, with the commits and the command t
 grown          : a table and the runs that only an earlier one has.
 commits        : the commits of the code that made a profile's runs.
 samplers_path, read_samplers : the published comparison of samplers of a profile.
+how_many_path, read_curves   : the published trainings on several numbers of clips, and any such table.
 """
 
 from __future__ import annotations
@@ -150,3 +151,13 @@ def read_samplers(profile: str) -> pd.DataFrame | None:
     """Return a profile's comparison of samplers, or None if it was not measured."""
     path = samplers_path(profile)
     return pd.read_csv(path, float_precision="round_trip") if path.exists() else None
+
+
+def how_many_path(profile: str) -> Path:
+    """Return the path of a profile's trainings on several numbers of clips (`runs.how_many`)."""
+    return PUBLISHED_DIR / f"how-many-{profile}.csv"
+
+
+def read_curves(path: str | Path) -> pd.DataFrame | None:
+    """Return a table of trainings on several numbers of clips, or None if there is none."""
+    return pd.read_csv(path, float_precision="round_trip") if Path(path).exists() else None

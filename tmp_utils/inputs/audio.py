@@ -7,6 +7,7 @@ is 1024 frames. Times are in seconds, rates in Hz, levels in LUFS (ITU-R BS.1770
 load_clip      : file -> clip, reading only the part that is needed.
 save_clip      : clip -> 16-bit file, whole or not at all.
 overs_counted  : one line about all clips of a block that were over full scale, instead of a warning for each.
+resampled      : a clip at another rate.
 fit_length     : crop or zero-pad to n samples.
 loop_to_length : crop or repeat to n samples.
 mel_filters    : the 64 Slaney mel filters.
@@ -161,6 +162,11 @@ def overs_counted(report: Callable = print) -> Iterator[None]:
         if over := [peak for peak in peaks if peak > 1]:
             most_db = 20 * np.log10(max(over))
             report(f"{len(over)} of {len(peaks)} clips were over full scale; saved up to {most_db:.1f} dB lower.")
+
+
+def resampled(clip: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
+    """The clip, float32, at another rate; itself where the rates are the same."""
+    return clip if from_hz == to_hz else soxr.resample(clip, from_hz, to_hz).astype(np.float32)
 
 
 def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:

@@ -1,7 +1,12 @@
 """The text-to-audio model, and what can be done with it.
 
+published  : sizes and licences of published models.
 pipelines  : where a pipeline is, and how it is opened.
 backbone   : clips <-> latents, prompts -> conditions, the denoiser.
+family     : what a family of pipelines says of itself.
+families   : AudioLDM, AudioLDM 2, Stable Audio and ACE-Step, one module each.
+waveform   : what families share whose VAE encodes waveforms.
+process    : the steps from noise to latents.
 adapter    : what personalisation changed; put on a backbone and taken off again.
 tensors    : what its tensors do to the weights, at a strength.
 card       : the README.md beside an adapter.

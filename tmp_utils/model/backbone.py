@@ -1,10 +1,14 @@
-"""Which model: an AudioLDM pipeline, its frozen parts and what passes between them.
+"""Which model: a text-to-audio pipeline, its frozen parts and what passes between them.
 
-Conventions: clips are mono float32 at 16 kHz; mels are natural-log (batch, frames, 64); latents are (batch,
-channels, frames / 8, 64 / 8) for AudioLDM's VAE. Moments are the VAE's; *latents* are what the UNet sees,
-a sample of the moments times `vae.config.scaling_factor`. A condition is an L2-normalised CLAP text embedding
-(batch, d), passed to the UNet as `class_labels` (Liu et al. 2023, https://arxiv.org/abs/2301.12503).
-Parameters are named "unet.<name>" and "text_encoder.<name>". Every parameter is frozen.
+Pipelines differ in how a clip becomes latents, how a prompt becomes a condition, and what their denoiser predicts. A
+*family* is a subclass of `Backbone` that knows this of some pipeline classes (`families`, one module each; `family` is
+their interface); everything else of the study does not know which family it has.
+
+Conventions: clips are mono float32 at `rate_hz`; latents are (batch, channels, time, ...), *moments* are the mean and
+standard deviation of the VAE's posterior, and latents are a sample of them times `latent_scale`. A condition is one
+float tensor (batch, ...), a row a prompt, whose layout only the family knows. *Times* are what the denoiser is told of
+the noise level: whole timesteps, or numbers from 0 (clean) to 1 (noise). Parameters are named "<component>.<name>", as
+in "unet.conv_in.weight". Every parameter is frozen.
 
 load_backbone      : profile, folder or hub id -> Backbone.
 Backbone           : clips -> moments, latents -> clips, prompts -> conditions, noise -> latents.
@@ -19,28 +23,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 
-from tmp_utils.inputs.audio import log_mel
+from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.profiles import Profile
-from tmp_utils.model.griffin_lim import GriffinLimVocoder
-from tmp_utils.model.pipelines import COMPONENTS, locate_pipeline, open_pipeline, pipeline_hash, vocoder_choice
-from tmp_utils.model.spectrum import SpectrumVocoder, load_spectrum
+from tmp_utils.model.family import Family
+from tmp_utils.model.pipelines import locate_pipeline, open_pipeline, pipeline_class, pipeline_hash
 
 
 @dataclass(eq=False)
-class Backbone:
+class Backbone(Family):
     """A frozen text-to-audio pipeline that many adapters can share.
 
     Attributes
     ----------
     id, hash : where it came from, and the SHA-256 of its weight files.
     folder : where its files are.
-    pipe : the diffusers pipeline; `unet`, `vae`, `text_encoder`, `tokenizer`, `vocoder`, `scheduler` are its parts.
+    pipe : the diffusers pipeline.
     overrides : vectors (n_vectors, d) by placeholder that stand in for words of a prompt, while an adapter is applied.
     adapter : name of the adapter that is applied, or None.
+    duration_s : how long the clips are that prompts ask for, which some families tell their denoiser.
     """
 
     id: str
@@ -49,70 +51,25 @@ class Backbone:
     pipe: object = field(repr=False)
     overrides: dict[str, torch.Tensor] = field(default_factory=dict)
     adapter: str | None = None
+    duration_s: float = CLIP_S
     _tokenizers: dict = field(default_factory=dict, repr=False)
+
+    text_encoder = property(lambda self: self.pipe.text_encoder)
+    tokenizer = property(lambda self: self.pipe.tokenizer)
+    scheduler = property(lambda self: self.pipe.scheduler)
+    vae = property(lambda self: self.pipe.vae)
+    denoiser = property(lambda self: getattr(self.pipe, self.denoiser_name))
+    device = property(lambda self: self.denoiser.device)
 
     @property
     def revision(self) -> str | None:
         """The commit of the Hugging Face hub that it was downloaded from; None for a local folder."""
         return self.folder.name if self.folder.parent.name == "snapshots" else None
 
-    unet = property(lambda self: self.pipe.unet)
-    vae = property(lambda self: self.pipe.vae)
-    text_encoder = property(lambda self: self.pipe.text_encoder)
-    tokenizer = property(lambda self: self.pipe.tokenizer)
-    vocoder = property(lambda self: self.pipe.vocoder)
-    scheduler = property(lambda self: self.pipe.scheduler)
-    device = property(lambda self: self.pipe.unet.device)
-
     @property
     def null_condition(self) -> torch.Tensor:
-        """(1, d), the condition of the empty prompt: the other end of classifier-free guidance."""
+        """(1, ...), the condition of the empty prompt."""
         return self.embed_prompts([""])
-
-    @property
-    def words(self) -> torch.Tensor:
-        """(vocabulary, d), the text encoder's word embeddings, without rows that no token has."""
-        return self.text_encoder.text_model.embeddings.word_embeddings.weight[: len(self.tokenizer)]
-
-    @torch.no_grad()
-    def moments(self, clips) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean and standard deviation of the VAE's posterior, unscaled.
-
-        Parameters
-        ----------
-        clips : (b, n), or a list of (n,), all as long; n a multiple of `hop * 8` or the last frames are dropped.
-
-        Returns
-        -------
-        two (b, channels, frames / 8, 8) on the CPU. `latents = sample * vae.config.scaling_factor`.
-        """
-        waves = torch.as_tensor(np.stack([np.asarray(clip, dtype=np.float32) for clip in clips]))
-        moments = []
-        for wave in waves:  # one at a time: little memory, and bits that do not depend on the other clips
-            mel = log_mel(wave[None].to(self.device))
-            mel = mel[:, : mel.shape[1] // self.pipe.vae_scale_factor * self.pipe.vae_scale_factor]
-            posterior = self.vae.encode(mel[:, None]).latent_dist
-            moments.append((posterior.mean.cpu(), posterior.std.cpu()))
-        means, stds = zip(*moments, strict=True)
-        return torch.cat(means), torch.cat(stds)
-
-    @torch.no_grad()
-    def decode(self, latents: torch.Tensor) -> np.ndarray:
-        """Clips float32 (b, n) of latents, by the VAE's decoder and the vocoder; levels are as the model made them."""
-        latents = latents.to(self.device) / self.vae.config.scaling_factor
-        mels = self.vae.decode(latents).sample[:, 0]
-        spectral = isinstance(self.vocoder, SpectrumVocoder)
-        waves = self.vocoder.from_latents(latents, mels) if spectral else self.vocoder(mels)
-        if not torch.isfinite(waves).all():
-            warnings.warn("the VAE or the vocoder gives samples that are not finite.", stacklevel=2)
-        n = mels.shape[1] * int(np.prod(self.vocoder.config.upsample_rates))
-        return waves.reshape(len(latents), -1)[:, :n].float().cpu().numpy()  # a vocoder may run over by some samples
-
-    def latent_shape(self, duration_s: float) -> tuple[int, int, int]:
-        """(channels, time, frequency) of the latents of a clip, its mel frames rounded up to the VAE's stride."""
-        config, stride = self.vocoder.config, self.pipe.vae_scale_factor
-        frames = int(duration_s / (np.prod(config.upsample_rates) / config.sampling_rate))
-        return self.unet.config.in_channels, -(-frames // stride), config.model_in_dim // stride
 
     @torch.no_grad()
     def denoise(
@@ -126,45 +83,43 @@ class Backbone:
         scheduler=None,
         dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
-        """Run the reverse process, as `AudioLDMPipeline` does.
+        """Run the reverse process, as the pipeline does.
 
         Parameters
         ----------
-        latents : (b, c, t, f), unit noise for `start=0`, else latents already at the noise of that step.
-        condition : (b, d).
+        latents : (b, c, t, ...), unit noise for `start=0`, else latents already at the noise of that step.
+        condition : (b, ...).
         steps, start : number of steps of the whole process, and the first one to run.
         guidance_scale : classifier-free guidance; no guidance at 1 and below.
         scheduler : another than the pipeline's; its state is not touched.
-        dtype : what the UNet computes in; latents stay float32.
+        dtype : what the denoiser computes in; latents stay float32.
 
         Returns
         -------
-        (b, c, t, f), clean latents. If half precision overflows, single precision is used, with a warning.
+        (b, c, t, ...), clean latents. If half precision overflows, single precision is used, with a warning.
         """
-        first, which = latents, scheduler
-        scheduler = copy.deepcopy(self.scheduler if scheduler is None else scheduler)
-        scheduler.set_timesteps(steps, device=self.device)
-        latents = latents.to(self.device) * (scheduler.init_noise_sigma if start == 0 else 1)
-        guided = guidance_scale > 1
+        first, process = latents, self.process(steps, scheduler)
+        latents = latents.to(self.device)
+        latents = process.initial(latents) if start == 0 else latents
+        guided, guide, of_prompts = guidance_scale > 1, self.guidance(guidance_scale), condition
         if guided:
-            condition = torch.cat([self.null_condition.expand_as(condition), condition])
-        for t in scheduler.timesteps[start:]:
-            inputs = scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, t)
+            condition = torch.cat([self.null_of(condition), condition])
+        for i in range(start, process.steps):
+            inputs = process.scaled(torch.cat([latents] * 2) if guided else latents, i)
             with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-                output = self.unet(inputs, t, encoder_hidden_states=None, class_labels=condition).sample.float()
+                output = self.predict(inputs, process.times[i], condition).float()
             if guided:
-                without, with_text = output.chunk(2)
-                output = without + guidance_scale * (with_text - without)
-            latents = scheduler.step(output, t, latents).prev_sample
+                output = guide(*output.chunk(2))
+            latents = process.step(output, i, latents)
         if dtype != torch.float32 and not torch.isfinite(latents).all():
             warnings.warn(f"latents are not finite in {dtype}; these are computed again in float32.", stacklevel=2)
-            again = {"steps": steps, "guidance_scale": guidance_scale, "start": start, "scheduler": which}
-            return self.denoise(first, condition[-len(first) :], **again)
+            again = {"steps": steps, "guidance_scale": guidance_scale, "start": start, "scheduler": scheduler}
+            return self.denoise(first, of_prompts, **again)
         return latents
 
     @torch.no_grad()
     def embed_prompts(self, prompts: list[str], token_overrides: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """Conditions (b, d) of prompts; each is encoded alone, so that its bits do not depend on the others.
+        """Conditions (b, ...) of prompts; each is encoded alone, so that its bits do not depend on the others.
 
         Parameters
         ----------
@@ -175,55 +130,45 @@ class Backbone:
         sizes = {placeholder: len(rows) for placeholder, rows in overrides.items()}
         return torch.cat([self.encode(*self.tokenise([prompt], sizes), vectors) for prompt in prompts])
 
-    def tokenise(self, prompts: list[str], placeholders: dict[str, int] | None = None):
-        """Token ids and attention mask (b, length), cut at the tokenizer's limit and padded to the longest.
-
-        Padding is masked, so embeddings equal those of the pipeline, which pads to 512, at a fraction of the cost.
-
-        Parameters
-        ----------
-        placeholders : number of vectors by placeholder; their ids follow the tokenizer's last, in this order.
-        """
+    def token_ids(self, tokenizer, prompts: list[str], placeholders: dict[str, int] | None = None, **options):
+        """A tokenizer's ids and mask, as `tokenise` returns them."""
         placeholders = placeholders or {}
         for placeholder, n_vectors in placeholders.items():
             spelt = " ".join(placeholder_tokens(placeholder, n_vectors))
             prompts = [prompt.replace(placeholder, spelt) for prompt in prompts]
-        tokenizer = self.tokenizer_with(placeholders)
-        limit = self.tokenizer.model_max_length
-        tokens = tokenizer(prompts, padding=True, truncation=True, max_length=limit, return_tensors="pt")
-        return tokens.input_ids.to(self.device), tokens.attention_mask.to(self.device)
+        tokens = self.tokenizer_with(placeholders, tokenizer)(prompts, return_tensors="pt", **options)
+        ids, first_new = tokens.input_ids, len(tokenizer)
+        ids = torch.where(ids >= first_new, first_new - 1 - ids, ids)
+        return ids.to(self.device), tokens.attention_mask.to(self.device)
 
-    def tokenizer_with(self, placeholders: dict[str, int]):
-        """A copy of the tokenizer that also knows the placeholders; the shared one never learns them."""
-        key = tuple(placeholders.items())
-        if key and key not in self._tokenizers:
-            tokenizer = copy.deepcopy(self.tokenizer)
-            for placeholder, n_vectors in key:
-                tokenizer.add_tokens(placeholder_tokens(placeholder, n_vectors))
-            self._tokenizers[key] = tokenizer
-        return self._tokenizers[key] if key else self.tokenizer
+    def limited_ids(self, tokenizer, prompts: list[str], placeholders: dict[str, int] | None, limit: int):
+        """Ids and mask (b, limit); ValueError where a prompt has more tokens."""
+        ids, mask = self.token_ids(tokenizer, prompts, placeholders, padding="max_length", max_length=limit)
+        if ids.shape[1] > limit:
+            longest = max(prompts, key=len)
+            raise ValueError(
+                f'"{longest[:60]}" has {ids.shape[1]} tokens; {self.id} reads at most {limit}. Shorten the prompt.'
+            )
+        return ids, mask
 
-    def encode(self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
-        """Conditions (b, d) of token ids, differentiable.
-
-        Parameters
-        ----------
-        vectors : (n, d), spliced into the lookup for the ids that follow the tokenizer's last.
-        """
-        model, first_new = self.text_encoder.text_model, len(self.tokenizer)
-        inputs = model.embeddings.word_embeddings(ids.clamp(max=first_new - 1))
-        if vectors is not None:
-            is_new = (ids >= first_new)[..., None]
-            inputs = torch.where(is_new, vectors[(ids - first_new).clamp(min=0)], inputs)
-        # RoBERTa counts positions from the padding id; with inputs_embeds the model would count the padding too.
-        positions = torch.cumsum(mask, 1) * mask + model.config.pad_token_id
-        hidden = model(inputs_embeds=inputs, position_ids=positions, attention_mask=mask)
-        return F.normalize(self.text_encoder.text_projection(hidden.pooler_output), dim=-1)
+    def tokenizer_with(self, placeholders: dict[str, int], tokenizer=None):
+        """A copy of a tokenizer that also knows the placeholders; the shared one never learns them."""
+        tokenizer = self.tokenizer if tokenizer is None else tokenizer
+        key = id(tokenizer), *placeholders.items()
+        if placeholders and key not in self._tokenizers:
+            self._tokenizers[key] = copy.deepcopy(tokenizer)
+            for placeholder, n_vectors in placeholders.items():
+                self._tokenizers[key].add_tokens(placeholder_tokens(placeholder, n_vectors))
+        return self._tokenizers[key] if placeholders else tokenizer
 
     def parameter(self, name: str) -> torch.nn.Parameter:
         """The parameter of a name such as "unet.conv_in.weight"."""
         module, leaf = self._place(name)
         return module._parameters[leaf]
+
+    def denoiser_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The denoiser's parameters by name."""
+        return {f"{self.denoiser_name}.{name}": weight for name, weight in self.denoiser.named_parameters()}
 
     def _place(self, name: str) -> tuple[torch.nn.Module, str]:
         component, _, inner = name.partition(".")
@@ -240,6 +185,15 @@ class Backbone:
             self.overrides = before
 
     @contextmanager
+    def lasting(self, duration_s: float) -> Iterator[None]:
+        """Let prompts ask for clips of a duration."""
+        before, self.duration_s = self.duration_s, duration_s
+        try:
+            yield
+        finally:
+            self.duration_s = before
+
+    @contextmanager
     def swapped(self, weights: dict[str, torch.Tensor]) -> Iterator[None]:
         """Let `weights` stand in for the parameters of the same names, which are not written to.
 
@@ -254,6 +208,14 @@ class Backbone:
         finally:
             for name, (module, leaf) in places.items():
                 module._parameters[leaf] = originals[name]
+
+
+def spliced(table: torch.nn.Module, ids: torch.Tensor, vectors: torch.Tensor | None) -> torch.Tensor:
+    """Embeddings (b, length, d) of ids, new words' vectors (n, d) in the place of the negative ones."""
+    inputs = table(ids.clamp(min=0))
+    if vectors is None:
+        return inputs
+    return torch.where((ids < 0)[..., None], vectors[(-1 - ids).clamp(min=0)], inputs)
 
 
 def unit_noise(seeds: list[int], shape: tuple[int, ...]) -> torch.Tensor:
@@ -281,19 +243,27 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
     ValueError : a pipeline of another class, or an unknown scheduler.
     RuntimeError : a Hugging Face id with device "auto" on a machine without a GPU; nothing is downloaded.
     """
+    from tmp_utils.model.families import family_of
+
     profile = source if isinstance(source, Profile) else None
     name = str(profile.backbone if profile else source)
     device = device or (profile.device if profile else "auto")
     folder = locate_pipeline(name, gpu_expected=device == "auto")
+    family = family_of(pipeline_class(folder), folder.name)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    pipe = open_pipeline(folder, profile.scheduler if profile else None).to(device)
-    choice = vocoder_choice(folder)
-    if choice == "griffin-lim":
-        pipe.vocoder = GriffinLimVocoder().to(device)
-    elif choice == "spectrum":
-        pipe.vocoder = load_spectrum(folder / "vocoder").to(device)
-    for component in COMPONENTS:
-        getattr(pipe, component).requires_grad_(False).eval()
+    pipe = open_pipeline(folder, family.own_parts(folder)).to(device)
+    family.prepare(pipe, folder)
+    backbone = family(name, pipeline_hash(folder), folder, frozen(pipe))
+    if profile and (chosen := backbone.choose_scheduler(profile.scheduler)):
+        pipe.scheduler = chosen
+    return backbone
+
+
+def frozen(pipe):
+    """The pipeline, its parts frozen and silent."""
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.requires_grad_(False).eval()
     pipe.set_progress_bar_config(disable=True)
-    return Backbone(name, pipeline_hash(folder), folder, pipe)
+    return pipe

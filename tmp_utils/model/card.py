@@ -20,13 +20,13 @@ from tmp_utils.inputs.prompts import fill, reconstruction_prompt
 from tmp_utils.inputs.weights import split_revision
 from tmp_utils.model.backbone import placeholder_tokens
 from tmp_utils.model.pipelines import pipeline_hash
+from tmp_utils.model.published import UNKNOWN, published
 from tmp_utils.model.tensors import EMBEDDING
 
 if TYPE_CHECKING:
     from tmp_utils.model.adapter import Adapter
 
 CARD, CLIP = "README.md", "clip"
-AUDIOLDM = "cvssp/audioldm"  # the published models, whose weights are CC BY-NC-SA 4.0
 LOADING = {
     "adapter": """
 from tmp_utils.model.adapter import load_adapter
@@ -56,6 +56,17 @@ pipe = AudioLDMPipeline.from_pretrained("{base}")
 pipe.unet.load_lora_adapter("{file}", prefix="unet")
 audio = pipe("{spelt}", audio_length_in_s=10.24).audios[0]
 """,
+    "lora of a transformer": """
+from diffusers import DiffusionPipeline
+from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
+from safetensors.torch import load_file
+
+tensors = {{name.removeprefix("transformer."): x for name, x in load_file("{file}").items()}}
+modules, rank = {{name.partition(".lora_")[0] for name in tensors}}, min(next(iter(tensors.values())).shape)
+pipe = DiffusionPipeline.from_pretrained("{base}")
+inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(modules)), pipe.transformer)
+set_peft_model_state_dict(pipe.transformer, tensors)
+""",
     "pipeline": """
 from diffusers import AudioLDMPipeline
 
@@ -69,9 +80,11 @@ def licence_of(adapter: Adapter) -> tuple[str, str]:
     """A licence's name on model hubs, and the same in words."""
     if _is_pocket(adapter):
         return "mit", "MIT, as the base"
-    if adapter.backbone_id.startswith(AUDIOLDM):
-        return "cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0, inherited from the base: not for commercial use, share alike"
-    return "other", "that of the base, which is not known here; look it up before you share this"
+    base = published(adapter.backbone_id)
+    if base is UNKNOWN:
+        return "other", "that of the base, which is not known here; look it up before you share this"
+    on_hub, licence, asks = base.licence
+    return on_hub, f"{licence}, inherited from the base{f': {asks}' if asks else ''}"
 
 
 def _is_pocket(adapter: Adapter) -> bool:
@@ -145,6 +158,8 @@ def _text(adapter: Adapter, kind: str, file: str, clip: str | None) -> str:
     lines += [f"[A clip of that prompt]({clip})", ""] if clip else []
     lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items()), ""]
     lines += ["The recordings that it learned from have terms of their own.", "", "## How to load it", ""]
+    if kind == "lora" and all(name.startswith("transformer.") for name in adapter.tensors):
+        kind = "lora of a transformer"
     code = LOADING[kind].format(source=source, base=base, file=file, prompt=prompt, spelt=spelt)
     lines += ["```python", code.strip(), "```"]
     if kind != "adapter" and _is_pocket(adapter):

@@ -5,7 +5,7 @@ vectors is spelt "<x> <x>_1 <x>_2" in prompts there, since AudioLDM's pipeline h
 would spell it out.
 
 export_textual_inversion : adapter -> diffusers' textual-inversion safetensors.
-export_lora              : adapter -> the weights that `pipe.unet.load_lora_adapter` reads.
+export_lora              : adapter -> the weights that peft, `load_lora_adapter` and `load_lora_weights` read.
 export_pipeline          : adapter + backbone -> a whole pipeline folder.
 with_new_words           : a tokenizer and a text encoder that know the applied adapter's words.
 """
@@ -20,8 +20,10 @@ from tmp_utils.files import whole_folder, write_tensors
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, placeholder_tokens
 from tmp_utils.model.card import check_card, write_card
-from tmp_utils.model.pipelines import VOCODER_CHOICE, quiet
+from tmp_utils.model.pipelines import VOCODER_CHOICE, quiet, weighty_parts
 from tmp_utils.model.tensors import EMBEDDING, LORA_A, LORA_B
+
+WHOLE = ("text_encoder", "unet", "vae", "vocoder")  # parts with weights
 
 
 def export_textual_inversion(adapter: Adapter, path: str | Path, clip: str | Path | None = None) -> Path:
@@ -45,7 +47,11 @@ def export_textual_inversion(adapter: Adapter, path: str | Path, clip: str | Pat
 
 
 def export_lora(adapter: Adapter, path: str | Path, clip: str | Path | None = None) -> Path:
-    """Write low-rank updates for `pipe.unet.load_lora_adapter(path)`, whose keys begin with "unet.".
+    """Write low-rank updates as peft names them, after the part that they belong to: "unet." or "transformer.".
+
+    The card says how to load them: by the UNet's own loader, or by peft into a transformer. A pipeline with
+    `load_lora_weights`, such as ACE-Step's, takes the file as it is.
+
 
     Raises
     ------
@@ -71,8 +77,17 @@ def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path, cl
     """Write a folder that `AudioLDMPipeline.from_pretrained` loads and that sounds like the adapter.
 
     The vocoder, and the choice of it, are copied from the backbone's folder.
+
+    Raises
+    ------
+    ValueError : a pipeline of other parts.
     """
-    folder = Path(folder)
+    folder, parts = Path(folder), tuple(weighty_parts(backbone.folder))
+    if parts != WHOLE:
+        raise ValueError(
+            f"{backbone.id} has the parts {', '.join(parts)}; only a pipeline of {', '.join(WHOLE)} is exported whole. "
+            "Use export_lora for low-rank updates, or the adapter's own folder."
+        )
     with whole_folder(folder) as part, adapter.applied(backbone), quiet():
         backbone.unet.save_pretrained(part / "unet")
         backbone.vae.save_pretrained(part / "vae")

@@ -1,9 +1,9 @@
 """What an adapter sounds like: prompts and seeds to clips.
 
-Conventions: a clip is float32 (n,) at the vocoder's rate, as loud as the model made it. Every clip starts from noise
-of its seed, drawn on the CPU, and its prompt is encoded alone, so that clip k of a prompt does not depend on what
-else is generated. Batches are always full, the last one with spare rows, since on a CPU the same row gives the same
-bits wherever it is in a batch, but not in a batch of another size (about 1e-5 of full scale apart).
+Conventions: a clip is float32 (n,) at 16 kHz, in files at the backbone's own rate, as loud as the model made it. Every
+clip starts from noise of its seed, drawn on the CPU, and its prompt is encoded alone, so that clip k of a prompt does
+not depend on what else is generated. Batches are always full, the last one with spare rows, since on a CPU the same row
+gives the same bits wherever it is in a batch, but not in a batch of another size (about 1e-5 of full scale apart).
 
 generate        : prompts + seeds -> clips.
 generate_clips  : an adapter's whole set of clips -> a folder with `clips.csv`.
@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from tmp_utils.files import file_sha256, write_bytes, write_text
-from tmp_utils.inputs.audio import CLIP_S, CLIP_SUFFIX, loudness_lufs, overs_counted, save_clip
+from tmp_utils.inputs import audio
+from tmp_utils.inputs.audio import CLIP_S, CLIP_SUFFIX, RATE_HZ, loudness_lufs, resampled, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
@@ -32,7 +32,6 @@ from tmp_utils.model.backbone import Backbone, unit_noise
 from tmp_utils.model.combination import Combination
 from tmp_utils.model.device import explained
 from tmp_utils.model.device import precision as compute_type
-from tmp_utils.model.pipelines import make_scheduler
 from tmp_utils.model.tensors import EMBEDDING, check_strength
 
 LISTING, CHECKSUMS = "clips.csv", "SHA256SUMS"
@@ -59,9 +58,10 @@ def generate(
     clip_s: float = CLIP_S,
     batch_size: int = BATCH,
     precision: str = "auto",
+    rate_hz: int = RATE_HZ,
     progress: bool = True,
 ) -> list[np.ndarray]:
-    """Generate one clip for each prompt and seed, as `AudioLDMPipeline` would.
+    """Generate one clip for each prompt and seed, as the pipeline would.
 
     Parameters
     ----------
@@ -73,11 +73,12 @@ def generate(
     scheduler : a diffusers scheduler without its last word, such as "DPMSolverMultistep"; None is the pipeline's.
     clip_s : duration of each clip in seconds.
     batch_size : clips at a time; 1 is quickest for a single clip.
-    precision : what the UNet computes in, as in `Hyperparameters`; "auto" is fp32 on a CPU, half on a GPU.
+    precision : what the denoiser computes in, as in `Hyperparameters`; "auto" is fp32 on a CPU, half on a GPU.
+    rate_hz : of the clips that are returned.
 
     Returns
     -------
-    list of float32 (round(clip_s * rate),).
+    list of float32 (round(clip_s * rate_hz),).
 
     Raises
     ------
@@ -89,33 +90,33 @@ def generate(
         raise ValueError(f"{len(prompts)} prompts and {len(seeds)} seeds; give one seed for each prompt.")
     if clip_s <= 0:
         raise ValueError(f"clip_s={clip_s}: a clip lasts longer than 0 s.")
-    n, dtype = round(clip_s * backbone.vocoder.config.sampling_rate), compute_type(precision, backbone.device.type)
+    n, dtype = round(clip_s * backbone.rate_hz), compute_type(precision, backbone.device.type)
     shape, clips = backbone.latent_shape(clip_s), []
     numbers = {"steps": steps, "guidance_scale": guidance_scale, "dtype": dtype}
-    numbers["scheduler"] = make_scheduler(scheduler, backbone.scheduler) if scheduler else None
+    numbers["scheduler"] = backbone.choose_scheduler(scheduler) if scheduler else None
     check_strength(strength)
     if strength != 1 and not adapter:
         raise ValueError(f"strength={strength:g} without an adapter: only an adapter has a strength.")
     if not prompts:
         return []
     what = f"generating with batch_size={batch_size}, clip_s={clip_s:g}: halve either; precision is {precision}"
-    with explained(what), _conditions(backbone, prompts, adapter, strength) as conditions:
+    with explained(what), backbone.lasting(clip_s), _conditions(backbone, prompts, adapter, strength) as conditions:
         for first in tqdm(range(0, len(prompts), batch_size), desc="generating", disable=not progress, leave=False):
             part = slice(first, first + batch_size)
             condition = torch.stack(conditions[part])
             noise, spare = unit_noise(seeds[part], shape), batch_size - len(condition)
             noise = torch.cat([noise, noise[-1:].expand(spare, *shape)])
-            condition = torch.cat([condition, condition[-1:].expand(spare, -1)])
+            condition = torch.cat([condition, condition[-1:].expand(spare, *condition.shape[1:])])
             latents = backbone.denoise(noise, condition, **numbers)
             clips += list(backbone.decode(latents)[:, :n])
-    return clips[: len(prompts)]
+    return [resampled(clip, backbone.rate_hz, rate_hz) for clip in clips[: len(prompts)]]
 
 
 @contextmanager
 def _conditions(
     backbone: Backbone, prompts: list[str], adapter: Adapter | Combination | Sequence[Adapter] | None, strength: float
 ) -> Iterator[list[torch.Tensor]]:
-    """A condition (d,) a prompt; meanwhile an adapter is applied, if it is one for all prompts.
+    """A condition a prompt; meanwhile an adapter is applied, if it is one for all prompts.
 
     Below strength 1 the prompt's condition moves, too. With the adapter's words it is c(s), which at strength 0 differs
     from that of the class noun, c_noun: by the rare word, or by what one vector makes of a noun of two tokens. So
@@ -134,12 +135,12 @@ def _conditions(
             if strength == 0:
                 rows = list(noun)
             elif strength < 1:
-                rows = list(F.normalize(torch.stack(rows) + (1 - strength) * (noun - words), dim=-1))
+                rows = list(backbone.between(torch.stack(rows) + (1 - strength) * (noun - words)))
             yield rows
 
 
 def _encoded(backbone: Backbone, prompts: list[str]) -> list[torch.Tensor]:
-    """A condition (d,) a prompt; each different prompt is encoded once."""
+    """A condition a prompt; each different prompt is encoded once."""
     unique = list(dict.fromkeys(prompts))
     rows = dict(zip(unique, backbone.embed_prompts(unique), strict=True))
     return [rows[prompt] for prompt in prompts]
@@ -148,7 +149,7 @@ def _encoded(backbone: Backbone, prompts: list[str]) -> list[torch.Tensor]:
 def _words_conditions(
     backbone: Backbone, prompts: list[str], adapters: Sequence[Adapter], strength: float
 ) -> list[torch.Tensor]:
-    """A condition (d,) a prompt, each with its adapter's new word."""
+    """A condition a prompt, each with its adapter's new word."""
     if len(adapters) != len(prompts):
         raise ValueError(f"{len(prompts)} prompts and {len(adapters)} adapters; give one adapter for each prompt.")
     if odd := [adapter.name for adapter in adapters if set(adapter.tensors) != {EMBEDDING}]:
@@ -187,7 +188,7 @@ def planned_clips(profile: Profile, words: str, seed: int) -> pd.DataFrame:
     )
 
 
-@overs_counted()
+@audio.overs_counted()
 def generate_clips(
     backbone: Backbone,
     adapter: Adapter | None,
@@ -232,11 +233,12 @@ def generate_clips(
                 guidance_scale=profile.guidance_scale,
                 clip_s=profile.clip_s,
                 batch_size=batch_size,
+                rate_hz=backbone.rate_hz,
                 progress=False,
             )
-            measured = part.assign(**_measures(clips, backbone.vocoder.config.sampling_rate))
+            measured = part.assign(**_measures(clips, backbone.rate_hz))
             for file, clip in zip(part["file"], clips, strict=True):
-                files.add((file_sha256(save_clip(folder / file, clip)), file))
+                files.add((file_sha256(save_clip(folder / file, clip, backbone.rate_hz)), file))
             done = pd.concat([done, measured]) if len(done) else measured
             done = done.sort_values("file", key=lambda names: names.map(order))
             _write_manifest(folder, done, files)

@@ -1,9 +1,9 @@
 """How a source becomes noise: three ways to the point where the reverse process takes over.
 
-Conventions: latents are what the UNet sees, (b, c, t, f). The reverse process has n steps at timesteps
+Conventions: latents are what the denoiser sees, (b, c, t, ...). The reverse process has n steps at times
 t_0 > ... > t_{n-1}. `Trajectory.latents[i]` is what step i starts from and `latents[n]` is the source itself,
 so that whoever enters at step n gets the source back untouched, by any of the methods. Everything works for
-every `prediction_type`, because only the scheduler knows which it is.
+everything that a denoiser may predict, because only the process knows which it is.
 
 Denoiser       : a backbone, a condition and a grid of steps; what both directions share.
 Trajectory     : a source's latents at every noise level, and what the steps between them left over.
@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import torch
 
 from tmp_utils.model.backbone import Backbone
-from tmp_utils.model.pipelines import make_scheduler
+from tmp_utils.model.process import Process
 
 REFINEMENTS = 2  # fixed-point iterations of a DDIM inversion step after the first guess
 
@@ -33,10 +33,10 @@ class Denoiser:
 
     Attributes
     ----------
-    condition : (1, d).
-    steps : of the whole process, from noise; they set how far apart timesteps are.
+    condition : (1, ...).
+    steps : of the whole process, from noise; they set how far apart times are.
     guidance_scale : classifier-free guidance; no guidance at 1 and below.
-    timesteps : those of the steps to run, falling, as far apart as the whole process's; None is the whole process.
+    times : those of the steps to run, falling; None is the whole process.
 
     Raises
     ------
@@ -44,66 +44,40 @@ class Denoiser:
 
     Notes
     -----
-    The process is DDIM's, whichever scheduler the backbone generates with: others keep a history of steps, which rows
-    that enter at different steps do not share, or cannot be run backwards.
+    The process is of the first order (DDIM's), whichever scheduler the backbone generates with: others keep a history
+    of steps, which rows that enter at different steps do not share, or cannot be run backwards.
     """
 
     backbone: Backbone
     condition: torch.Tensor
     steps: int
     guidance_scale: float = 1.0
-    timesteps: list[int] | None = None
-    scheduler: object = field(init=False, repr=False)
+    times: list | None = None
+    process: Process = field(init=False, repr=False)
 
     def __post_init__(self):
-        self.scheduler = make_scheduler("DDIM", self.backbone.scheduler)
-        config = self.scheduler.config
-        if config.clip_sample or config.thresholding:
-            raise ValueError(
-                "the scheduler clips its predictions (clip_sample or thresholding), which no inversion undoes. "
-                "Turn both off in its scheduler_config.json."
-            )
-        if not 1 <= self.steps <= config.num_train_timesteps:
-            raise ValueError(f"steps={self.steps}: expected 1 to {config.num_train_timesteps}.")
-        self.scheduler.set_timesteps(self.steps, device=self.backbone.device)
-        self.from_noise = self.timesteps is None
-        if not self.from_noise:
-            self.scheduler.timesteps = torch.tensor(self.timesteps, device=self.backbone.device)
-            self.steps = len(self.timesteps)
+        self.from_noise = self.times is None
+        self.process = self.backbone.reversible(self.steps, self.times)
+        self.steps = self.process.steps
         self.condition = self.condition.to(self.backbone.device)
-        self._null = self.backbone.null_condition if self.guidance_scale > 1 else None
+        self._null = self.backbone.null_of(self.condition) if self.guidance_scale > 1 else None
+        self._guide = self.backbone.guidance(self.guidance_scale)
 
     @torch.no_grad()
     def predict(self, latents: torch.Tensor, i: int) -> torch.Tensor:
-        """The UNet's output (b, c, t, f) for step `i`, guided."""
-        condition = self.condition.expand(len(latents), -1)
+        """The denoiser's output (b, c, t, ...) for step `i`, guided."""
+        condition, t = self.condition.expand(len(latents), *self.condition.shape[1:]), self.process.times[i]
         if self._null is None:
-            return self._unet(latents, i, condition)
+            return self.backbone.predict(latents, t, condition)
         both = torch.cat([self._null.expand_as(condition), condition])
-        without, with_text = self._unet(torch.cat([latents] * 2), i, both).chunk(2)
-        return without + self.guidance_scale * (with_text - without)
-
-    def _unet(self, latents: torch.Tensor, i: int, condition: torch.Tensor) -> torch.Tensor:
-        t = self.scheduler.timesteps[i]
-        return self.backbone.unet(latents, t, encoder_hidden_states=None, class_labels=condition).sample
+        return self._guide(*self.backbone.predict(torch.cat([latents] * 2), t, both).chunk(2))
 
     def step(self, latents: torch.Tensor, i: int, residual: torch.Tensor | None = None) -> torch.Tensor:
         """What step `i` makes of its latents: DDIM's, or where there is a residual DDPM's mean plus it."""
-        output, t = self.predict(latents, i), self.scheduler.timesteps[i]
+        output = self.predict(latents, i)
         if residual is None:
-            return self.scheduler.step(output, t, latents).prev_sample
-        still = torch.zeros_like(latents)
-        return self.scheduler.step(output, t, latents, eta=1.0, variance_noise=still).prev_sample + residual
-
-    def coefficients(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(p, q) of DDIM's step `i`, which is p * latents + q * output; read off the scheduler itself."""
-        t, one = self.scheduler.timesteps[i], torch.ones((), device=self.backbone.device)
-        p = self.scheduler.step(0 * one, t, one).prev_sample
-        return p, self.scheduler.step(one, t, 0 * one).prev_sample
-
-    def add_noise(self, source: torch.Tensor, noise: torch.Tensor, i: int) -> torch.Tensor:
-        """sqrt(alpha_bar) source + sqrt(1 - alpha_bar) noise, at the noise level that step `i` starts from."""
-        return self.scheduler.add_noise(source, noise, self.scheduler.timesteps[i : i + 1])
+            return self.process.step(output, i, latents)
+        return self.process.ancestral_mean(output, i, latents) + residual
 
 
 @dataclass
@@ -130,12 +104,12 @@ def noising(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor) -> Tr
     Parameters
     ----------
     denoiser : only its noise levels are used; the model is not run.
-    source : (c, t, f).
+    source : (c, t, ...).
     noise : (n >= 1, c, t, f), unit Gaussian; the first is used.
     """
-    levels = [denoiser.add_noise(source, noise[0], i) for i in range(denoiser.steps)]
+    levels = [denoiser.process.add_noise(source, noise[0], i) for i in range(denoiser.steps)]
     if denoiser.from_noise:
-        levels[0] = noise[0] * denoiser.scheduler.init_noise_sigma
+        levels[0] = denoiser.process.initial(noise[0])
     return Trajectory(torch.stack([*levels, source]))
 
 
@@ -150,14 +124,14 @@ def ddim_inversion(
     Parameters
     ----------
     denoiser : of the source's prompt, commonly the empty one without guidance, which would amplify errors.
-    source : (c, t, f).
+    source : (c, t, ...).
     noise : not used; the method is deterministic.
     refinements : further iterations; 0 is plain DDIM inversion. With few steps they do not converge: with the pocket
         model's ten, the way back ends about half as far from the source as the source is large.
     """
     latents = [source]
     for i in reversed(range(denoiser.steps)):
-        p, q = denoiser.coefficients(i)
+        p, q = denoiser.process.coefficients(i)
         earlier = latents[0]
         for _ in range(1 + refinements):
             earlier = (latents[0] - q * denoiser.predict(earlier[None], i)[0]) / p
@@ -173,7 +147,7 @@ def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor
 
     Parameters
     ----------
-    source : (c, t, f).
+    source : (c, t, ...).
     noise : (n, c, t, f), unit Gaussian, independent over levels: that is what makes the maps edit-friendly. The last
         step takes the first draw, so that a level has the same draw wherever the process begins.
 
@@ -184,7 +158,7 @@ def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor
     if len(noise) < denoiser.steps:
         raise ValueError(f"{len(noise)} draws of noise for {denoiser.steps} steps; one a step is needed.")
     draws = noise[: denoiser.steps].flip(0)
-    latents = [*(denoiser.add_noise(source, draws[i], i) for i in range(denoiser.steps)), source]
+    latents = [*(denoiser.process.add_noise(source, draws[i], i) for i in range(denoiser.steps)), source]
     residuals = []
     for i in range(denoiser.steps):
         mean = denoiser.step(latents[i][None], i, torch.zeros_like(source))[0]

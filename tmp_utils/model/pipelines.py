@@ -6,7 +6,8 @@ bin).
 locate_pipeline : folder or Hugging Face id -> folder.
 check_pipeline  : whether it is there, or can be downloaded and used here.
 download_bytes  : how much of it is to be downloaded.
-open_pipeline   : folder -> AudioLDMPipeline or MusicLDMPipeline.
+pipeline_class  : folder -> the name of its diffusers class.
+open_pipeline   : folder -> pipeline.
 make_scheduler  : name -> a scheduler for a pipeline's noise.
 pipeline_hash   : folder -> SHA-256 of its weights.
 vocoder_choice  : which vocoder a folder asks for.
@@ -28,13 +29,13 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.weights import load_whole, readable, split_revision
+from tmp_utils.model.published import published, terms
 
-PIPELINES = ("AudioLDMPipeline", "MusicLDMPipeline")
-COMPONENTS = ("text_encoder", "unet", "vae", "vocoder")
+DENOISERS = ("unet", "transformer")  # names of the part that predicts
+MODEL_CONFIG = "config.json"  # in the folder of a part that has weights
 VOCODERS = ("hifigan", "griffin-lim", "spectrum")
 VOCODER_CHOICE = "vocoder_choice.json"
-DENOISER_BYTES = {"audioldm-s": 4 * 185_000_000, "audioldm-m": 4 * 416_000_000, "audioldm-l": 4 * 739_000_000}
-OTHER_PARTS_BYTES = 1_000_000_000  # text encoder, VAE and vocoder, 0.24 G parameters
+BYTES = 4_000_000  # of a million parameters in single precision
 
 
 def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
@@ -61,7 +62,8 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
         raise FileNotFoundError(
             f'backbone "{name}": not a folder, not in the Hugging Face cache, and not to be downloaded '
             f'({type(error).__name__}). Connect once to fetch it, give a folder, or use profile "pocket", '
-            "which needs no network. A private or gated one needs a token of the hub (HF_TOKEN, or `hf auth login`)."
+            "which needs no network. A private or gated one needs a token of the hub (HF_TOKEN, or `hf auth login`) "
+            f"and consent to its terms: {terms(name)}. One in another format than diffusers' has to be converted first."
         ) from error
 
 
@@ -84,8 +86,8 @@ def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
             return folder.resolve()
     if given.is_dir() or name.count("/") != 1:
         raise FileNotFoundError(
-            f'backbone "{name}": no model_index.json there, nor in {DATA_DIR / given}. Give the folder of an '
-            f"{PIPELINES[0]}, or a Hugging Face id such as cvssp/audioldm-m-full."
+            f'backbone "{name}": no model_index.json there, nor in {DATA_DIR / given}. Give the folder of a '
+            "diffusers pipeline, or a Hugging Face id such as cvssp/audioldm-m-full."
         )
     if gpu_expected and not torch.cuda.is_available():
         raise RuntimeError(
@@ -115,46 +117,68 @@ def _bytes_not_in_cache(name: str) -> int:
     repository, revision = split_revision(name)
     if try_to_load_from_cache(repository, "model_index.json", revision=revision) is not None:
         return 0
-    return denoiser_bytes(name) + OTHER_PARTS_BYTES
+    return denoiser_bytes(name) + other_parts_bytes(name)
 
 
 def denoiser_bytes(name: str) -> int:
-    """Return the size in single precision of an AudioLDM's denoiser, by its name; AudioLDM-M's for an unknown one."""
-    known = [size for part, size in DENOISER_BYTES.items() if part in name]
-    return known[0] if known else DENOISER_BYTES["audioldm-m"]
+    """Return the size in single precision of a published model's denoiser; AudioLDM-M's for an unknown one."""
+    return BYTES * published(name).denoiser
 
 
-def open_pipeline(folder: Path, scheduler: str | None = None):
+def other_parts_bytes(name: str) -> int:
+    """Return the same of its text encoders, VAE and vocoder."""
+    return BYTES * published(name).others
+
+
+def pipeline_class(folder: Path) -> str:
+    """The name of a pipeline's diffusers class; ValueError where its index is damaged."""
+    return _index(folder)["_class_name"]
+
+
+def _index(folder: Path) -> dict:
+    with readable(folder, "pipeline"):
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        if not isinstance(index["_class_name"], str):
+            raise ValueError("it names no class")
+        return index
+
+
+def open_pipeline(folder: Path, own: dict | None = None):
     """Load a pipeline in single precision on the CPU.
 
     Parameters
     ----------
-    scheduler : a diffusers scheduler without its last word, e.g. "DDIM"; None keeps the pipeline's.
+    own : parts to use in the place of the folder's.
 
     Raises
     ------
-    ValueError : a pipeline of another class, an unknown scheduler, or weights that are damaged or incomplete.
+    ValueError : weights that are damaged or incomplete.
     """
     import diffusers
 
-    with readable(folder, "pipeline"):
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
-        kind = index.get("_class_name")
-        classes = {part: _class_of(*index[part]) for part in COMPONENTS} if kind in PIPELINES else {}
-    if kind not in PIPELINES:
-        raise ValueError(f"{folder.name}: a pipeline of class {kind}; expected {' or '.join(PIPELINES)}.")
+    kind = pipeline_class(folder)
+    parts = {part: _class_of(kind, *of) for part, of in weighty_parts(folder).items()}
     with quiet():
-        parts = {part: load_whole(of, folder / part, part, local_files_only=True) for part, of in classes.items()}
+        parts = {part: load_whole(of, folder / part, part, local_files_only=True) for part, of in parts.items()}
         with readable(folder, "tokenizer or scheduler"):
-            pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, **parts)
+            pipe = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, **parts, **(own or {}))
         pipe.to(torch.float32)
-    if scheduler is not None:
-        pipe.scheduler = make_scheduler(scheduler, pipe.scheduler)
     return pipe
 
 
-def _class_of(library: str, name: str) -> type:
-    return getattr(importlib.import_module(library), name)
+def weighty_parts(folder: Path) -> dict[str, tuple[str, str]]:
+    """The parts of a pipeline that have weights, in the order of their names: the library and class of each."""
+    entries = {part: of for part, of in sorted(_index(folder).items()) if isinstance(of, list) and all(of)}
+    return {part: tuple(of) for part, of in entries.items() if (folder / part / MODEL_CONFIG).is_file()}
+
+
+def _class_of(pipeline: str, library: str, name: str) -> type:
+    """A part's class; diffusers' index names the module of a class that one pipeline alone has."""
+    import diffusers
+
+    if library in ("diffusers", "transformers"):
+        return getattr(importlib.import_module(library), name)
+    return getattr(importlib.import_module(getattr(diffusers, pipeline).__module__.rpartition(".")[0]), name)
 
 
 def make_scheduler(name: str, current):
@@ -222,7 +246,7 @@ def vocoder_choice(folder: Path) -> str:
 def pipeline_hash(folder: Path) -> str:
     """SHA-256 over the weight files of a pipeline's parts and over its choice of vocoder."""
     total = hashlib.sha256(vocoder_choice(folder).encode())
-    for component in COMPONENTS:
+    for component in weighty_parts(folder):
         files = sorted((folder / component).glob("*.safetensors")) or sorted((folder / component).glob("*.bin"))
         for path in files:
             total.update(_file_hash(path, path.stat().st_mtime_ns, path.stat().st_size))

@@ -95,8 +95,7 @@ def scaled_word(backbone: Backbone, embedding: torch.Tensor, class_noun: str, st
 
 def noun_embedding(backbone: Backbone, class_noun: str, n_vectors: int) -> torch.Tensor:
     """(n_vectors, d), all rows alike: the mean of the class noun's embeddings."""
-    rows = backbone.words[backbone.tokenizer(f" {class_noun}", add_special_tokens=False).input_ids]
-    return rows.detach().mean(0).repeat(n_vectors, 1)
+    return backbone.mean_word(class_noun).repeat(n_vectors, 1)
 
 
 def check_strength(strength: float) -> None:
@@ -137,7 +136,7 @@ def check_shapes(name: str, tensors: dict[str, torch.Tensor], backbone: Backbone
 def _expected_shape(name: str, tensors: dict[str, torch.Tensor], backbone: Backbone) -> tuple[int, ...] | None:
     """The shape that a tensor of a name must have; None where the backbone has no such parameter."""
     if name == EMBEDDING:
-        return max(1, len(tensors[name])) if tensors[name].ndim else 1, backbone.words.shape[1]
+        return max(1, len(tensors[name])) if tensors[name].ndim else 1, len(backbone.mean_word())
     try:
         if name.endswith((LORA_A, LORA_B)):
             module = name.removesuffix(LORA_A).removesuffix(LORA_B)

@@ -1,18 +1,18 @@
 """Style transfer: a clip, moved towards a learned concept as far as a strength in [0, 1] says.
 
-Conventions: clips are mono float32 (n,) at 16 kHz. Equation 2 of the paper: encode the clip, noise its latents to
-t = strength * N, denoise from there with y = S*. The noise level is that of t to within one timestep, whatever the
-number of steps; from there timesteps fall by N / steps, so about strength * steps of them are run. Strength 0 is the
-clip's round trip through VAE and vocoder, and 1 is generation from noise: the very clip that `generate` makes of the
-same seed, prompt and length (bit for bit alone on a CPU, to rounding in a batch). Instead of noise, the way up can be
-an inversion (see `inversion`); at strength 0 all of them are the same round trip.
+Conventions: clips are mono float32 (n,) at 16 kHz, whatever the backbone's rate. Equation 2 of the paper: encode the
+clip, noise its latents to t = strength * N, denoise from there with y = S*. The noise level is that of t to within one
+timestep, whatever the number of steps; from there timesteps fall by N / steps, so about strength * steps of them are
+run. Where a model's time runs from 0 to 1, N is 1, and the steps are those of the whole process below t. Strength 0 is
+the clip's round trip through VAE and vocoder, and 1 is generation from noise: the very clip that `generate` makes of
+the same seed, prompt and length (bit for bit alone on a CPU, to rounding in a batch). Instead of noise, the way up can
+be an inversion (see `inversion`); at strength 0 all of them are the same round trip.
 
 A long clip is cut into overlapping windows, which share source and noise where they overlap, and the results
-are cross-faded. Strengths whose timesteps coincide are one batch, each row joining at its step.
+are cross-faded. Strengths whose times coincide are one batch, each row joining at its step.
 
 transfer    : clip + words + strengths -> clips.
 round_trip  : clip -> what VAE and vocoder make of it, strength 0.
-timesteps_of : strength -> the timesteps that it runs.
 window_starts, cross_fade : how a long clip is cut and put together.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from tmp_utils.inputs.audio import CLIP_S, HOP, MIN_CLIP_S, RATE_HZ, SILENCE_PEAK, fit_length, load_clip
+from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, SILENCE_PEAK, fit_length, load_clip, resampled
 from tmp_utils.inputs.prompts import fill
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, unit_noise
@@ -49,6 +49,7 @@ def transfer(
     source_guidance_scale: float = 1.0,
     window_s: float = CLIP_S,
     overlap_s: float = OVERLAP_S,
+    rate_hz: int = RATE_HZ,
     progress: bool = False,
 ) -> list[np.ndarray]:
     """Move a clip towards a prompt, once for each strength.
@@ -64,10 +65,11 @@ def transfer(
     steps, guidance_scale : of the reverse process; the profile's, commonly.
     source_prompt, source_guidance_scale : what the inversions take the source to be.
     window_s, overlap_s : length of the windows of a long clip, and how far neighbours overlap at the least.
+    rate_hz : of the clips that are returned.
 
     Returns
     -------
-    list of float32 (n,) at 16 kHz, one for each strength, as long as the clip.
+    list of float32 (n,) at `rate_hz`, one for each strength, as long as the clip.
 
     Raises
     ------
@@ -81,25 +83,29 @@ def transfer(
     strengths = [float(strength) for strength in strengths]
     if not strengths:
         raise ValueError("no strengths arrived; expected at least one number from 0 to 1.")
-    processes = _processes(strengths, steps, backbone.scheduler.config.num_train_timesteps)
-    samples = _checked(clip)
-    offsets, window = window_starts(len(samples), window_s, overlap_s, _grain(backbone))
+    processes = _processes(backbone, strengths, steps)
+    samples, own_hz, grain = _checked(clip, backbone.rate_hz), backbone.rate_hz, backbone.grain
+    offsets, window = window_starts(len(samples), window_s, overlap_s, grain, own_hz)
     clips: dict[float, np.ndarray] = {}
-    with adapter.applied(backbone) if adapter else nullcontext():
+    with adapter.applied(backbone) if adapter else nullcontext(), backbone.lasting(window / own_hz):
         sources = [_encode(backbone, fit_length(samples, window, offset)) for offset in offsets]
         sides = [(backbone.embed_prompts([source_prompt]), source_guidance_scale)]
         sides.append((backbone.embed_prompts([words]), guidance_scale))
         with tqdm(desc=method, disable=not progress, leave=False) as bar:
-            for timesteps, joins in processes:
-                forward, back = (Denoiser(backbone, side, steps, scale, timesteps) for side, scale in sides)
-                starts = sorted(set(joins.values()))  # strengths with the same timesteps are one row
+            for times, joins in processes:
+                forward, back = (Denoiser(backbone, side, steps, scale, times) for side, scale in sides)
+                starts = sorted(set(joins.values()))  # strengths with the same times are one row
                 parts = []
                 for offset, source in zip(offsets, sources, strict=True):
-                    trajectory = _trajectory(forward, source, method, seed, offset // _grain(backbone), starts[0])
-                    parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar)))
-                faded = [cross_fade([part[k] for part in parts], offsets, overlap_s) for k in range(len(starts))]
+                    trajectory = _trajectory(forward, source, method, seed, offset // grain, starts[0])
+                    parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar), window))
+                faded = [
+                    cross_fade([part[k] for part in parts], offsets, overlap_s, own_hz) for k in range(len(starts))
+                ]
                 clips |= {strength: faded[starts.index(start)] for strength, start in joins.items()}
-    return [clips[strength][: len(samples)].copy() for strength in strengths]
+    n = round(len(samples) * rate_hz / own_hz)
+    made = (resampled(clips[strength][: len(samples)], own_hz, rate_hz) for strength in strengths)
+    return [fit_length(samples, n) for samples in made]
 
 
 def round_trip(backbone: Backbone, clip: np.ndarray | str | Path) -> np.ndarray:
@@ -107,35 +113,21 @@ def round_trip(backbone: Backbone, clip: np.ndarray | str | Path) -> np.ndarray:
     return transfer(backbone, clip, [0.0], prompt="", steps=1, guidance_scale=1.0)[0]
 
 
-def timesteps_of(strength: float, steps: int, n_train: int) -> list[int]:
-    """The timesteps that a strength runs, falling; none for 0.
-
-    Timestep t (from 0) is the noise level t + 1 of `n_train`. The first is that of strength * n_train to the nearest
-    whole one, and each of the next is n_train // steps lower. (`transfer` takes the whole process for strength 1.)
-
-    Raises
-    ------
-    ValueError : a strength outside [0, 1], or a number of steps outside 1 to `n_train`.
-    """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength {strength}: expected a number from 0 (the source) to 1 (generation from noise).")
-    if not 1 <= steps <= n_train:
-        raise ValueError(f"steps={steps}: expected 1 to {n_train}.")
-    return list(range(round(strength * n_train) - 1, -1, -(n_train // steps)))
-
-
-def _processes(strengths: Sequence[float], steps: int, n_train: int) -> list[tuple[list[int] | None, dict[float, int]]]:
-    """The processes that serve all strengths: timesteps (None: all of generation), and each strength's first step."""
-    runs = {strength: timesteps_of(strength, steps, n_train) for strength in strengths}
+def _processes(
+    backbone: Backbone, strengths: Sequence[float], steps: int
+) -> list[tuple[list | None, dict[float, int]]]:
+    """The processes that serve all strengths: times (None: all of generation), and each strength's first step."""
+    runs = {strength: backbone.times_of(strength, steps) for strength in strengths}
     whole = [(None, {1.0: 0})] if runs.pop(1.0, None) else []
-    groups: dict[int, dict[float, list[int]]] = {}
-    for strength, timesteps in sorted(runs.items(), reverse=True):  # strength 0 comes last and joins any at its end
-        last = timesteps[-1] if timesteps else next(iter(groups), 0)
-        groups.setdefault(last, {})[strength] = timesteps
-    longest = [(max(group.values(), key=len), group) for group in groups.values()]
-    return whole + [
-        (most, {s: len(most) - len(timesteps) for s, timesteps in group.items()}) for most, group in longest
-    ]
+    groups: list[tuple[list, dict[float, int]]] = []
+    for strength, times in sorted(runs.items(), reverse=True):  # strength 0 comes last and joins any at its end
+        for most, joins in groups:
+            if not times or most[-len(times) :] == times:
+                joins[strength] = len(most) - len(times)
+                break
+        else:
+            groups.append((times, {strength: 0}))
+    return whole + groups
 
 
 def _words(prompt: str | None, adapter: Adapter | None) -> str:
@@ -150,9 +142,9 @@ def _words(prompt: str | None, adapter: Adapter | None) -> str:
     return fill(prompt, adapter.words)
 
 
-def _checked(clip: np.ndarray | str | Path) -> np.ndarray:
+def _checked(clip: np.ndarray | str | Path, rate_hz: int) -> np.ndarray:
     if isinstance(clip, str | Path):
-        return load_clip(clip)
+        return load_clip(clip, rate_hz)
     samples = np.asarray(clip, dtype=np.float32)
     if samples.ndim != 1:
         raise ValueError(
@@ -168,15 +160,12 @@ def _checked(clip: np.ndarray | str | Path) -> np.ndarray:
             f"the clip is silent (peak {peak:.1e}, expected at least {SILENCE_PEAK:.0e}): there is no source to "
             "keep. Choose another part of the recording."
         )
-    return samples
+    return resampled(samples, RATE_HZ, rate_hz)
 
 
-def _grain(backbone: Backbone) -> int:
-    """Samples in one frame of latents."""
-    return HOP * backbone.pipe.vae_scale_factor
-
-
-def window_starts(n: int, window_s: float, overlap_s: float, grain: int) -> tuple[list[int], int]:
+def window_starts(
+    n: int, window_s: float, overlap_s: float, grain: int, rate_hz: int = RATE_HZ
+) -> tuple[list[int], int]:
     """Where the windows of a clip begin, spread evenly, and how long they are.
 
     Parameters
@@ -192,11 +181,11 @@ def window_starts(n: int, window_s: float, overlap_s: float, grain: int) -> tupl
     ------
     ValueError : the overlap is not shorter than half the window.
     """
-    window, overlap = (round(seconds * RATE_HZ / grain) for seconds in (window_s, overlap_s))
+    window, overlap = (round(seconds * rate_hz / grain) for seconds in (window_s, overlap_s))
     if not 0 < 2 * overlap <= window:
         raise ValueError(
             f"overlap_s={overlap_s} with window_s={window_s}: the overlap must be at least "
-            f"{grain / RATE_HZ} s and at most half the window."
+            f"{grain / rate_hz} s and at most half the window."
         )
     frames = -(-n // grain)
     if frames <= window:
@@ -205,7 +194,9 @@ def window_starts(n: int, window_s: float, overlap_s: float, grain: int) -> tupl
     return [int(start) * grain for start in np.linspace(0, frames - window, count)], window * grain
 
 
-def cross_fade(parts: Sequence[np.ndarray], starts: Sequence[int], overlap_s: float) -> np.ndarray:
+def cross_fade(
+    parts: Sequence[np.ndarray], starts: Sequence[int], overlap_s: float, rate_hz: int = RATE_HZ
+) -> np.ndarray:
     """Add windows up; one fades linearly into the next for `overlap_s` in the middle of what both hold.
 
     They may share much more than that, but two inventions at once are a blur, and softer than either. Fades are
@@ -214,7 +205,7 @@ def cross_fade(parts: Sequence[np.ndarray], starts: Sequence[int], overlap_s: fl
     """
     if len(parts) == 1:
         return np.array(parts[0])
-    n, ramp = len(parts[0]), round(overlap_s * RATE_HZ)
+    n, ramp = len(parts[0]), round(overlap_s * rate_hz)
     total, gains = np.zeros((2, starts[-1] + n))
     for k, (part, start) in enumerate(zip(parts, starts, strict=True)):
         gain = np.ones(n)
@@ -233,14 +224,14 @@ def _rise(n: int, shared: int, ramp: int) -> np.ndarray:
 
 
 def _encode(backbone: Backbone, samples: np.ndarray) -> torch.Tensor:
-    """Latents (c, t, f): the mean of the posterior, so that one clip has one round trip."""
+    """Latents (c, t, ...): the mean of the posterior, so that one clip has one round trip."""
     mean, _ = backbone.moments([samples])
-    return mean[0].to(backbone.device) * backbone.vae.config.scaling_factor
+    return mean[0].to(backbone.device) * backbone.latent_scale
 
 
-def _decode(backbone: Backbone, latents: torch.Tensor) -> list[np.ndarray]:
-    """Clips of latents (b, c, t, f), one at a time, so that no clip's bits depend on the others."""
-    return [backbone.decode(row[None])[0] for row in latents]
+def _decode(backbone: Backbone, latents: torch.Tensor, n: int) -> list[np.ndarray]:
+    """Clips (n,) of latents (b, c, t, ...), one at a time, so that no clip's bits depend on the others."""
+    return [backbone.decode(row[None])[0][:n] for row in latents]
 
 
 def _trajectory(
@@ -253,7 +244,7 @@ def _trajectory(
 
 
 def _noise(seed: int, draws: int, shape: torch.Size, frame: int) -> torch.Tensor:
-    """Draws (draws, c, t, f) of an endless noise from a frame on, so that windows share it where they overlap.
+    """Draws (draws, c, t, ...) of an endless noise from a frame on, so that windows share it where they overlap.
 
     The first draw begins with what `generate` starts from at this seed.
     """
@@ -270,7 +261,7 @@ def _derived(seed: int, draw: int, block: int) -> int:
 
 
 def _sweep(denoiser: Denoiser, trajectory: Trajectory, starts: Sequence[int], bar: tqdm) -> torch.Tensor:
-    """Clean latents (len(starts), c, t, f): rows enter a common reverse process, each at its step.
+    """Clean latents (len(starts), c, t, ...): rows enter a common reverse process, each at its step.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""DreamBooth: the whole UNet learns what "[rare word] [class noun]" sounds like (Ruiz et al. 2023,
+"""DreamBooth: the whole denoiser learns what "[rare word] [class noun]" sounds like (Ruiz et al. 2023,
 https://arxiv.org/abs/2208.12242).
 
 Conventions: one training prompt, "a recording of a [rare word] [class noun]". The text encoder is frozen, and
@@ -24,17 +24,13 @@ from tmp_utils.personalize.recipe import Phase, Recipe
 from tmp_utils.personalize.textual_inversion import require_class_noun
 
 COMMON_RANK = 20_000  # of RoBERTa's 50,265 tokens; a small vocabulary holds common words alone
-TEXT_PARTS = ("text_model.", "text_projection.")  # a MusicLDM text encoder also holds an audio tower
 
 
 def dreambooth(
     backbone: Backbone, concept: Concept, setup: Setup, hyperparameters: Hyperparameters, seed: int
 ) -> Recipe:
-    """Train every parameter of the UNet, and with TE those of the text encoder."""
-    names = [f"unet.{name}" for name, _ in backbone.unet.named_parameters()]
-    if setup.text_encoder:
-        text = (name for name, _ in backbone.text_encoder.named_parameters())
-        names += [f"text_encoder.{name}" for name in text if name.startswith(TEXT_PARTS)]
+    """Train every parameter of the denoiser, and with TE those of the text encoder."""
+    names = [*backbone.denoiser_parameters(), *(backbone.text_parameters() if setup.text_encoder else ())]
     return dreambooth_recipe(backbone, concept, setup, hyperparameters, copies(backbone, names))
 
 
@@ -97,6 +93,6 @@ def rare_word_report(backbone: Backbone, word: str, class_noun: str) -> dict:
         "word": word,
         "pieces": backbone.tokenizer.convert_ids_to_tokens(ids),
         "ids": ids,
-        "pull": float(1 - with_word @ without),
+        "pull": float(1 - with_word.flatten() @ without.flatten() / (with_word.norm() * without.norm())),
         "common": len(ids) == 1 and ids[0] < COMMON_RANK,
     }

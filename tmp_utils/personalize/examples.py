@@ -1,6 +1,6 @@
 """What a concept is learned from, computed once: VAE moments of its clips, and class clips for the prior.
 
-Conventions: moments are (clips, versions, channels, time, frequency) on the CPU, unscaled; a training latent
+Conventions: moments are (clips, versions, channels, time, ...) on the CPU, unscaled; a training latent
 is a fresh sample of them, scaled. Without MIX a clip has one version, itself; with MIX it has `MIX_VERSIONS`,
 each with another background at the setup's signal-to-noise ratio (paper, section 3).
 
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tmp_utils.files import write_tensors
-from tmp_utils.inputs.audio import mix_at_snr
+from tmp_utils.inputs.audio import RATE_HZ, mix_at_snr, resampled
 from tmp_utils.inputs.concepts import Concept, backgrounds, load_clips
 from tmp_utils.inputs.profiles import Profile, Setup
 from tmp_utils.model.backbone import Backbone, unit_noise
@@ -33,10 +33,10 @@ PRIOR_BATCH = 4
 class Examples:
     """Attributes
     ----------
-    mean, std : (clips, versions, c, t, f), VAE moments.
-    scale : the VAE's scaling factor.
+    mean, std : (clips, versions, c, t, ...), VAE moments.
+    scale : what turns a sample of the moments into latents.
     digest : SHA-256 of the clips as they were encoded.
-    prior : (n, c, t, f) latents of class clips, scaled, or None.
+    prior : (n, c, t, ...) latents of class clips, scaled, or None.
     """
 
     mean: torch.Tensor
@@ -50,14 +50,14 @@ class Examples:
         return torch.randint(n_prompts, (n,), generator=generator), self.sample(n, generator)
 
     def sample(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """(n, c, t, f) latents: a clip, a version of it, and a draw from its posterior, each at random."""
+        """(n, c, t, ...) latents: a clip, a version of it, and a draw from its posterior, each at random."""
         clip = torch.randint(self.mean.shape[0], (n,), generator=generator)
         version = torch.randint(self.mean.shape[1], (n,), generator=generator)
         mean, std = self.mean[clip, version], self.std[clip, version]
         return (mean + std * torch.randn(mean.shape, generator=generator)) * self.scale
 
     def sample_prior(self, n: int, generator: torch.Generator) -> torch.Tensor:
-        """(n, c, t, f) latents of class clips, chosen at random."""
+        """(n, c, t, ...) latents of class clips, chosen at random."""
         return self.prior[torch.randint(len(self.prior), (n,), generator=generator)]
 
 
@@ -75,9 +75,12 @@ def make_examples(backbone: Backbone, concept: Concept, setup: Setup, seed: int)
             "Add recordings to the concept, or choose a setup of fewer clips (1-AC, 3-AC)."
         )
     versions = [_versions(clip, setup, seed, index, recorded=not concept.stand_in) for index, clip in enumerate(clips)]
-    means, stds = zip(*(backbone.moments(of_clip) for of_clip in versions), strict=True)
+    moments = [
+        backbone.moments([resampled(clip, RATE_HZ, backbone.rate_hz) for clip in of_clip]) for of_clip in versions
+    ]
+    means, stds = zip(*moments, strict=True)
     digest = hashlib.sha256(np.asarray(versions, dtype=np.float32).tobytes()).hexdigest()
-    return Examples(torch.stack(means), torch.stack(stds), backbone.vae.config.scaling_factor, digest)
+    return Examples(torch.stack(means), torch.stack(stds), backbone.latent_scale, digest)
 
 
 def _versions(clip: np.ndarray, setup: Setup, seed: int, index: int, recorded: bool) -> list[np.ndarray]:
@@ -105,7 +108,7 @@ def prior_latents(
     Parameters
     ----------
     prompt : of the class, e.g. "a recording of a guitar".
-    shape : (c, t, f), that of the training latents, so that both are as long.
+    shape : (c, t, ...), that of the training latents, so that both are as long.
     cache_dir : where they are stored, under a name that says what they depend on; None stores nothing.
     """
     decisive = (
@@ -127,7 +130,9 @@ def prior_latents(
     noise = unit_noise(list(range(n)), shape)
     condition = backbone.embed_prompts([prompt])
     numbers = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale}
-    parts = [backbone.denoise(x, condition.expand(len(x), -1), **numbers) for x in noise.split(PRIOR_BATCH)]
+    parts = [
+        backbone.denoise(x, condition.expand(len(x), *condition.shape[1:]), **numbers) for x in noise.split(PRIOR_BATCH)
+    ]
     latents = torch.cat(parts).cpu().contiguous()
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """The training loop, the only one: draw, add noise, predict, measure the error, step.
 
 Conventions: a step serves one training or, for new words, several: the backbone is frozen, so they share a pass
-through the text encoder and the UNet. Each has its own clips, prompts, noise, seed, optimiser, history and
+through the text encoder and the denoiser. Each has its own clips, prompts, noise, seed, optimiser, history and
 checkpoints, so that a training may begin alone and end in a batch, or the other way round. Shared passes keep every
 bit only where the library sums the rows of a matrix product alike whatever their number; otherwise the gradients of
 a first step differ by 1e-6 of their size.
@@ -9,7 +9,7 @@ a first step differ by 1e-6 of their size.
 train         : trainings -> adapters.
 step          : one optimiser step of each training.
 losses        : the error of one random batch of each.
-prepared_unet : gradient checkpointing and compilation, switched on and off again.
+prepared_denoiser : gradient checkpointing and compilation, switched on and off again.
 """
 
 import time
@@ -55,7 +55,7 @@ def train(
     name = trainings[0].adapter.name if len(trainings) == 1 else f"{len(trainings)} trainings"
     total = sum(training.recipe.steps for training in trainings)
     bar = tqdm(total=total, initial=first_steps, desc=name, disable=not progress, leave=False)
-    with prepared_unet(backbone, hyperparameters), explained(out_of_memory(hyperparameters, together)), bar:
+    with prepared_denoiser(backbone, hyperparameters), explained(out_of_memory(hyperparameters, together)), bar:
         while unfinished := [training for training in trainings if not training.ended]:
             for start in range(0, len(unfinished), together):
                 batch = unfinished[start : start + together]
@@ -123,9 +123,8 @@ def losses(trainings: Sequence[Training], generators: Sequence[torch.Generator])
     two (len(trainings),); with prior preservation, `prior_weight` times the error of as many class clips is added.
     """
     backbone, dtype = trainings[0].backbone, trainings[0].dtype
-    n_timesteps = backbone.scheduler.config.num_train_timesteps
     draws = [
-        draw_batch(training.recipe, training.examples, n_timesteps, training.hyperparameters.batch_size, generator)
+        draw_batch(backbone, training.recipe, training.examples, training.hyperparameters.batch_size, generator)
         for training, generator in zip(trainings, generators, strict=True)
     ]
     with torch.autocast(backbone.device.type, dtype, enabled=dtype != torch.float32):
@@ -158,17 +157,17 @@ def _shared_hyperparameters(trainings: Sequence[Training], together: int) -> Hyp
 
 
 @contextmanager
-def prepared_unet(backbone: Backbone, hyperparameters: Hyperparameters) -> Iterator[None]:
-    """Let the UNet recompute its activations in the backward pass, or be compiled, as the hyperparameters say."""
+def prepared_denoiser(backbone: Backbone, hyperparameters: Hyperparameters) -> Iterator[None]:
+    """Let the denoiser recompute its activations in the backward pass, or be compiled, as the hyperparameters say."""
     if hyperparameters.gradient_checkpointing:
-        backbone.unet.enable_gradient_checkpointing()
+        backbone.denoiser.enable_gradient_checkpointing()
     if hyperparameters.compile:
-        backbone.unet.compile()
+        backbone.denoiser.compile()
     try:
         yield
     finally:
-        backbone.unet.disable_gradient_checkpointing()
-        backbone.unet._compiled_call_impl = None  # torch has no public way back from Module.compile
+        backbone.denoiser.disable_gradient_checkpointing()
+        backbone.denoiser._compiled_call_impl = None  # torch has no public way back from Module.compile
 
 
 def out_of_memory(hyperparameters: Hyperparameters, together: int = 1) -> str:

@@ -177,7 +177,7 @@ def _examples(backbone: Backbone, mixture: Mixture) -> MixtureExamples:
     mean, std = backbone.moments(mixture.clips)
     k = len(mixture.class_nouns)
     repeated = (torch.stack([moment] * (k + 1)) for moment in (mean, std))
-    return MixtureExamples(*repeated, backbone.vae.config.scaling_factor, mixture.digest)
+    return MixtureExamples(*repeated, backbone.latent_scale, mixture.digest)
 
 
 @dataclass(eq=False)

@@ -38,38 +38,33 @@ def predicted_mels(backbone: Backbone, clip: np.ndarray, conditions: torch.Tenso
 
     Raises
     ------
-    ValueError : a backbone whose VAE does not decode to a mel of 64 bins.
+    ValueError : a backbone whose VAE does not decode to mels.
     """
-    if backbone.vae.config.out_channels != 1 or backbone.vocoder.config.model_in_dim != 64:
-        raise ValueError(f"{backbone.id}: masks are made on mels of 64 bins, and this model's VAE decodes to none.")
-    scale, k = backbone.vae.config.scaling_factor, len(conditions)
-    latents = backbone.moments([clip])[0] * scale
+    latents = backbone.moments([clip])[0] * backbone.latent_scale
     noises = unit_noise([seed + i for i in range(len(LEVELS))], tuple(latents.shape[1:]))
-    total = torch.zeros(k, *latents.shape[1:])
+    total = torch.zeros(len(conditions), *latents.shape[1:])
     for level, noise in zip(LEVELS, noises, strict=True):
         timestep = round(level * (backbone.scheduler.config.num_train_timesteps - 1))
         total += _cleaned(backbone, latents, noise, timestep, conditions)
-    return backbone.vae.decode((total / len(LEVELS) / scale).to(backbone.device)).sample[:, 0].float().cpu()
+    return backbone.mels((total / len(LEVELS)).to(backbone.device)).float().cpu()
 
 
 def _cleaned(
     backbone: Backbone, latents: torch.Tensor, noise: torch.Tensor, timestep: int, conditions: torch.Tensor
 ) -> torch.Tensor:
     """E[z | z_t, c_i] (k, c, t, f) of latents (1, c, t, f) noised to a timestep, with classifier-free guidance."""
-    power = backbone.scheduler.alphas_cumprod[timestep]
-    signal, sigma = power.sqrt(), (1 - power).sqrt()
-    noised = (signal * latents + sigma * noise).to(backbone.device)
-    rows = torch.cat([backbone.null_condition, conditions.to(backbone.device)])
     at = torch.tensor(timestep, device=backbone.device)
-    output = backbone.unet(noised.expand(len(rows), *noised.shape[1:]), at, None, class_labels=rows).sample.float()
+    signal, sigma = backbone.levels(at)
+    noised = signal * latents.to(backbone.device) + sigma * noise.to(backbone.device)
+    rows = torch.cat([backbone.null_condition, conditions.to(backbone.device)])
+    output = backbone.predict(noised.expand(len(rows), *noised.shape[1:]), at, rows).float()
     output = output[:1] + GUIDANCE * (output[1:] - output[:1])
-    kind = backbone.scheduler.config.prediction_type
     clean = {
         "epsilon": lambda: (noised - sigma * output) / signal,
         "v_prediction": lambda: signal * noised - sigma * output,
         "sample": lambda: output,
     }
-    return clean[kind]().cpu()
+    return clean[backbone.prediction]().cpu()
 
 
 def parts_of(clips: Sequence[np.ndarray], masks: Sequence[torch.Tensor]) -> list[list[np.ndarray]]:

@@ -2,7 +2,7 @@
 https://arxiv.org/abs/2208.01618).
 
 Conventions: the placeholder is "<name>". Its vectors (n_vectors, d) are spliced into the word-embedding
-lookup; the vocabulary, the text encoder and the UNet are only read. No weight decay, which would pull the new
+lookup; the vocabulary, the text encoder and the denoiser are only read. No weight decay, which would pull the new
 word towards 0.
 
 textual_inversion : the method, for the loop.
@@ -52,7 +52,7 @@ def placeholder_for(backbone: Backbone, concept: Concept) -> str:
     ValueError : it is in the vocabulary already.
     """
     placeholder = f"<{concept.name.rpartition('/')[2].replace(' ', '-')}>"
-    if placeholder in backbone.tokenizer.get_vocab():
+    if any(placeholder in tokenizer.get_vocab() for tokenizer in backbone.tokenizers):
         raise ValueError(f"{placeholder} is in the tokenizer's vocabulary already. Give the concept another name.")
     return placeholder
 
@@ -66,7 +66,7 @@ def first_embedding(backbone: Backbone, concept: Concept, setup: Setup, n_vector
     ValueError : an initialisation that is neither, or an empty class noun.
     """
     if setup.init == "vocabulary":
-        return backbone.words.detach().mean(0).repeat(n_vectors, 1)
+        return backbone.mean_word().repeat(n_vectors, 1)
     if setup.init == "class_noun":
         return noun_embedding(backbone, require_class_noun(concept), n_vectors)
     raise ValueError(f'setup {setup.name}: init "{setup.init}"; expected "vocabulary" or "class_noun".')

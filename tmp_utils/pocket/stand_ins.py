@@ -2,18 +2,21 @@
 
 Conventions: a clip is mono float32 (n,) at 16 kHz, 10 s long. The five clips of a concept are five takes of one player,
 with the same instrument, licks and habits; the phrases differ, and slightly the tempo, level, room and microphone.
+Beats and solos can be rendered in any number of takes; tunes have five, since each begins at another bar.
 
 render_stand_in   : one take of one concept.
 render_background : one environmental sound for the MIX setup.
-write_stand_ins   : all of `data/clips` and `data/backgrounds`.
+write_stand_ins   : clips of concepts, as `data/clips` has them.
+write_backgrounds : all of `data/backgrounds`.
 microphone        : a room, a tilt and a noise floor for one take.
 
-`python -m tmp_utils stand-ins` writes them all (needs FluidSynth and FluidR3, see
-`render.find_soundfont`).
+`python -m tmp_utils stand-ins` writes them all (needs FluidSynth and FluidR3, see `render.find_soundfont`);
+`--only koto rumba --takes 26 --folder runs/more_clips` writes more takes of some, for `how-many`.
 """
 
 import argparse
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +40,7 @@ STAND_INS = (*GROOVES, *PLAYERS, *TUNES)
 
 
 def render_stand_in(name: str, index: int, seed: int = 0) -> np.ndarray:
-    """Render take `index` (0 to 4) of a stand-in concept.
+    """Render take `index`, from 0, of a stand-in concept.
 
     Returns
     -------
@@ -45,10 +48,9 @@ def render_stand_in(name: str, index: int, seed: int = 0) -> np.ndarray:
 
     Raises
     ------
-    ValueError : unknown name.
+    ValueError : unknown name, or a take that a tune does not have.
     """
-    if name not in STAND_INS:
-        raise ValueError(f'unknown stand-in "{name}"; expected one of {", ".join(STAND_INS)}.')
+    _check(name, index + 1)
     concept_seed = [seed, zlib.crc32(name.encode())]
     rng = np.random.default_rng([*concept_seed, index])
     midi = pretty_midi.PrettyMIDI()
@@ -56,6 +58,15 @@ def render_stand_in(name: str, index: int, seed: int = 0) -> np.ndarray:
     midi.instruments = [_playable(part) for part in parts]
     level_lufs = LEVEL_LUFS + np.random.default_rng(concept_seed).uniform(-3, 3) + rng.uniform(-1, 1)
     return _to_level(microphone(render_midi(midi, duration_s=TAKE_S), rng), level_lufs)
+
+
+def _check(name: str, n_takes: int) -> None:
+    """Raise ValueError for an unknown name, or more takes than a tune has."""
+    if name not in STAND_INS:
+        raise ValueError(f'unknown stand-in "{name}"; expected one of {", ".join(STAND_INS)}.')
+    if name in TUNES and n_takes > N_TAKES:
+        more = ", ".join((*GROOVES, *PLAYERS))
+        raise ValueError(f"{name}: a tune has {N_TAKES} takes, not {n_takes}; these have any number: {more}.")
 
 
 def _parts(name: str, index: int, style, rng) -> list[pretty_midi.Instrument]:
@@ -136,33 +147,43 @@ def render_background(name: str, seed: int = 0) -> np.ndarray:
     return _to_level(BACKGROUNDS[name](round(CLIP_S * RATE_HZ), rng), LEVEL_LUFS)
 
 
-def write_stand_ins(folder: Path, seed: int = 0, names: tuple[str, ...] = STAND_INS) -> list[Path]:
-    """Write `clips/<name>/<name>_1.ogg` to 5 and `backgrounds/<name>.ogg` under a folder.
+def write_stand_ins(
+    folder: Path, seed: int = 0, names: Sequence[str] = STAND_INS, n_takes: int = N_TAKES
+) -> list[Path]:
+    """Write `clips/<name>/<name>_1.ogg` to 5 under a folder; of ten takes or more the numbers begin with zeros.
 
     Returns
     -------
     the paths written, in order.
     """
-    paths = []
+    for name in names:
+        _check(name, n_takes)
+    paths, digits = [], len(str(n_takes))
     for name in tqdm(names, desc="stand-ins", unit="concept"):
         (folder / "clips" / name).mkdir(parents=True, exist_ok=True)
-        for index in range(N_TAKES):
-            path = folder / "clips" / name / f"{name}_{index + 1}.ogg"
+        for index in range(n_takes):
+            path = folder / "clips" / name / f"{name}_{index + 1:0{digits}d}.ogg"
             paths.append(save_clip(path, render_stand_in(name, index, seed)))
-    (folder / "backgrounds").mkdir(parents=True, exist_ok=True)
-    for name in BACKGROUNDS:
-        paths.append(save_clip(folder / "backgrounds" / f"{name}.ogg", render_background(name, seed)))
     return paths
+
+
+def write_backgrounds(folder: Path, seed: int = 0) -> list[Path]:
+    """Write `backgrounds/<name>.ogg` under a folder; return the paths."""
+    (folder / "backgrounds").mkdir(parents=True, exist_ok=True)
+    return [save_clip(folder / "backgrounds" / f"{name}.ogg", render_background(name, seed)) for name in BACKGROUNDS]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ go")
     parser.add_argument("--seed", type=int, default=0, help="of the rendering (default: 0)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these concepts, and no backgrounds")
+    parser.add_argument("--takes", type=int, default=N_TAKES, help=f"of each concept (default: {N_TAKES})")
 
 
 def main(options: argparse.Namespace) -> None:
-    """Write every stand-in and background."""
-    paths = write_stand_ins(options.folder, options.seed)
+    """Write every stand-in and background, or only some concepts."""
+    paths = write_stand_ins(options.folder, options.seed, options.only or STAND_INS, options.takes)
+    paths += [] if options.only else write_backgrounds(options.folder, options.seed)
     megabytes = sum(path.stat().st_size for path in paths) / 1e6
     print(f"{len(paths)} clips, {megabytes:.1f} MB, in {options.folder}")

@@ -17,7 +17,9 @@ clips       : the clips of a run, and which of them can be used.
 score       : a run's clips -> its rows of the results table.
 sweep       : style transfers over strengths, as runs.
 overfitting : scores along a training, and language drift.
+how_many    : trainings on several numbers of clips, measured along the way.
 strengths   : scores of an adapter at several strengths, and of two adapters in one prompt.
 mixtures    : words of mixtures, learned and judged.
+mixture_scores : their clips and masks -> rows.
 collection  : all finished runs of a profile, with their concepts and embedder.
 """

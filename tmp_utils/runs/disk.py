@@ -81,7 +81,7 @@ def size_in_words(place: Place, n: int = 1) -> str:
 def denoiser_bytes(profile: Profile) -> int:
     """Return the size of the backbone's denoiser in single precision; AudioLDM-M's for an unknown one of the hub."""
     for folder in (Path(profile.backbone).expanduser(), DATA_DIR / profile.backbone):
-        weights = list((folder / "unet").glob("*.safetensors")) + list((folder / "unet").glob("*.bin"))
-        if weights:
-            return 2 * max(path.stat().st_size for path in weights)  # which may be in half precision
+        for part in (folder / name for name in pipelines.DENOISERS):
+            if weights := list(part.glob("*.safetensors")) or list(part.glob("*.bin")):
+                return 2 * sum(path.stat().st_size for path in weights)  # which may be in half precision
     return pipelines.denoiser_bytes(profile.backbone)

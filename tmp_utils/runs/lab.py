@@ -16,7 +16,7 @@ from tmp_utils.metrics.embed import Embedder, check_embedder, load_embedder
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.device import check_memory
-from tmp_utils.model.pipelines import OTHER_PARTS_BYTES, check_pipeline
+from tmp_utils.model.pipelines import check_pipeline, other_parts_bytes
 from tmp_utils.runs.disk import WHOLE_DENOISER, denoiser_bytes
 from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
 from tmp_utils.runs.mirror import Mirror, open_mirror
@@ -102,7 +102,8 @@ def memory_bytes(profile: Profile, weight_copies: int = 1) -> int:
     weight_copies : how many values there are for each of the denoiser's weights.
     """
     weights = denoiser_bytes(profile)
-    return weight_copies * weights + OTHER_PARTS_BYTES + ACTIVATION_BYTES if weights > SMALL_BYTES else 0
+    others = other_parts_bytes(profile.backbone) + ACTIVATION_BYTES
+    return weight_copies * weights + others if weights > SMALL_BYTES else 0
 
 
 def _check_needs(profile: Profile, device: str | None) -> None:

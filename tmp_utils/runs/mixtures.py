@@ -14,33 +14,30 @@ Besides the setups of `data/mixture_setups.csv` there are `REFERENCES` and, of t
 
 Metrics: closeness, leakage, difference (`metrics.separation`) by both embedders; `clap_t` of editability prompts, the
 word's class noun in its place; `si_sdr` and `mel_l1` of the masks under the words; and of the prompt of all words
-`weaker`, the smallest of its clips' mean cosines to each sound's clips: low where one of them is not heard.
+`weaker`, the smallest of its clips' mean cosines to each sound's clips: low where one of them is not heard. Where
+the parts are not known there is only clap_t.
 
 run_mixture     : mixture + setup + seed -> finished folder.
 run_mixtures    : several of them -> their rows.
+mixture_folder, clip_path : where a run is, and a clip of it.
 mixtures_table  : the rows of all finished runs of a profile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from tmp_utils.files import slug, write_csv
-from tmp_utils.inputs.audio import CLIP_SUFFIX, load_clip, log_mel, overs_counted, save_clip
-from tmp_utils.inputs.masks import shares
+from tmp_utils.inputs.audio import CLIP_SUFFIX, load_clip, overs_counted, save_clip
 from tmp_utils.inputs.mixtures import Mixture, load_mixture_setup
 from tmp_utils.inputs.profiles import Profile, load_setup
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
-from tmp_utils.metrics.embed import Embedder
-from tmp_utils.metrics.separation import mask_scores, word_scores
-from tmp_utils.metrics.similarity import audio_ceiling, clap_text_similarity, similarity_matrix
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.combination import Combination, combine
@@ -50,10 +47,10 @@ from tmp_utils.personalize.mixtures import JOINED, SHARE_OF_STEPS, learn_mixture
 from tmp_utils.runs.folder import open_run
 from tmp_utils.runs.identity import CLASS_NOUN, with_models
 from tmp_utils.runs.lab import Lab
+from tmp_utils.runs.mixture_scores import ALL, reference_rows, separation_rows, text_rows, word_rows
 from tmp_utils.runs.place import Place
 
 MIXTURES, METRICS, CLIPS = "mixtures", "metrics.csv", "clips"
-ALL = "all"  # the sound of rows about the prompt of all words
 FLOOR, OF_MIXTURE, OF_STEMS = f"{UNTRAINED}-{CLASS_NOUN}", f"{REFERENCE}-mixture", f"{REFERENCE}-stems"
 REFERENCES = (FLOOR, OF_MIXTURE, OF_STEMS)
 # Method and setup of each word, learned apart.
@@ -84,6 +81,7 @@ def run_mixture(
     share_of_steps: float = SHARE_OF_STEPS,
     n_clips: int = N_CLIPS,
     n_prompts: int = N_PROMPTS,
+    within: str = MIXTURES,
     say: Callable = print,
 ) -> Path:
     """Learn the words of a mixture, generate with them and judge; or find that it is done.
@@ -93,35 +91,38 @@ def run_mixture(
     name : of a setup ("TI-PRIOR"), one of `REFERENCES`, or one of `TOGETHER`.
     share_of_steps : of the profile's steps.
     n_clips, n_prompts : clips of each word, and its editability prompts with a clip each.
+    within : folder of the profile's runs.
 
     Raises
     ------
     ValueError
-        If there is no such setup, or the mixture's parts are not known, so that nothing can be judged.
+        If there is no such setup, or it needs the mixture's parts, which are not known.
     """
-    if not mixture.parts:
-        raise ValueError(f"{mixture.name}: its parts are not known, so words cannot be judged against them.")
+    if not mixture.parts and name in (OF_MIXTURE, OF_STEMS, *TOGETHER):
+        raise ValueError(f"{mixture.name}: its parts are not known, and {name} is about them. Leave it out.")
     if name not in (*REFERENCES, *TOGETHER):
         load_mixture_setup(name)
     identity = _identity(lab, mixture, name, seed, share_of_steps, n_clips, n_prompts)
-    folder = lab.place.folder / MIXTURES / slug(mixture.name) / slug(name) / f"seed{seed}"
-    with open_run(folder, identity, lab.backbone, say, mirror=lab.mirror) as run:
+    folder = mixture_folder(lab.place, mixture.name, name, seed, within)
+    with open_run(folder, identity, lab.backbone, say) as run:
         if run.done:
             return run.folder
         say(f"{mixture.name} {name}, seed {seed}: under way.")
         names = dict(zip(("method", "setup"), _method_and_setup(name), strict=True))
         names |= {"mixture": mixture.name, "kind": mixture.kind, "seed": seed}
         if name in (OF_MIXTURE, OF_STEMS):
-            rows = _reference_rows(lab, mixture, name)
+            rows = reference_rows(lab, mixture, name == OF_STEMS)
         else:
             with run.timed("training_s"):
                 learned = _learn(lab, mixture, name, seed, share_of_steps, run.path)
             with run.timed("generation_s"):
                 clips = _generate(lab, mixture, learned, seed, n_clips, n_prompts, run.path / CLIPS)
             with run.timed("scoring_s"):
-                masks = masks_under(lab.backbone, mixture, learned.words, seed, learned.together)
-                rows = _word_rows(lab, mixture, clips) + separation_rows(mixture, masks)
-        write_csv(run.path / METRICS, pd.DataFrame([names | row for row in rows])[COLUMNS])
+                rows = text_rows(lab.embedder, mixture, clips)
+                if mixture.parts:
+                    masks = masks_under(lab.backbone, mixture, learned.words, seed, learned.together)
+                    rows += word_rows(lab, mixture, clips) + separation_rows(mixture, masks)
+        write_csv(run.path / METRICS, pd.DataFrame([names | row for row in rows], columns=COLUMNS))
         return run.finish()
 
 
@@ -135,6 +136,16 @@ def run_mixtures(
         run_mixture(lab, mixture, name, seed, **options) for mixture in mixtures for name in names for seed in seeds
     ]
     return pd.concat([read_rows(folder) for folder in folders], ignore_index=True)
+
+
+def mixture_folder(place: Place, mixture: str, name: str, seed: int, within: str = MIXTURES) -> Path:
+    """Return the folder of a run."""
+    return place.folder / within / slug(mixture) / slug(name) / f"seed{seed}"
+
+
+def clip_path(folder: Path, sound: str, prompt_id: str = "reconstruction", k: int = 0) -> Path:
+    """Return the file of clip `k` of a sound (a class noun, or `ALL`) and a prompt in a run's folder."""
+    return folder / CLIPS / f"{slug(sound)}-{prompt_id}-{k}{CLIP_SUFFIX}"
 
 
 def mixtures_table(place: Place) -> pd.DataFrame:
@@ -223,73 +234,6 @@ def _generate(
         seeds = [clip_seed(seed, prompt.id, k) for prompt, k in planned]
         made = generate(lab.backbone, prompts, seeds, adapter=adapter, progress=False, **options)
         for (prompt, k), clip in zip(planned, made, strict=True):
-            path = save_clip(folder / f"{slug(sound)}-{prompt.id}-{k}{CLIP_SUFFIX}", clip)
+            path = save_clip(clip_path(folder.parent, sound, prompt.id, k), clip)
             clips.setdefault(sound, {}).setdefault(prompt.id, []).append(load_clip(path))
     return clips
-
-
-def _row(sound: str, metric: str, value: float, n: int, embedder: str = "") -> dict:
-    return {"sound": sound, "metric": metric, "value": float(value), "n": n, "embedder": embedder}
-
-
-def _word_rows(lab: Lab, mixture: Mixture, clips: Mapping[str, Mapping[str, list]]) -> list[dict]:
-    rows, own_prompt = [], reconstruction_prompt().id
-    for embedder in _ears(lab):
-        parts = [embedder.embed_clips(part) for part in mixture.parts]
-        for i, noun in enumerate(mixture.class_nouns):
-            generated = embedder.embed_clips(clips[noun][own_prompt])
-            scores = word_scores(generated, parts, i)
-            rows += [_row(noun, metric, value, len(generated), embedder.name) for metric, value in scores.items()]
-        both = embedder.embed_clips(clips[ALL][own_prompt])
-        weaker = min(similarity_matrix(both, part).mean() for part in parts)
-        rows.append(_row(ALL, "weaker", weaker, len(both), embedder.name))
-    return rows + _text_rows(lab.embedder, mixture, clips)
-
-
-def _text_rows(embedder: Embedder, mixture: Mixture, clips: Mapping[str, Mapping[str, list]]) -> list[dict]:
-    rows, edits = [], {prompt.id: prompt for prompt in editability_prompts()}
-    for noun in mixture.class_nouns:
-        made = [(fill(edits[id].template, noun), clip) for id, of in clips[noun].items() if id in edits for clip in of]
-        if made:
-            texts, of_noun = zip(*made, strict=True)
-            value = clap_text_similarity(embedder.embed_clips(of_noun), embedder.embed_prompts(texts))
-            rows.append(_row(noun, "clap_t", value, len(made), embedder.name))
-    return rows
-
-
-def _ears(lab: Lab) -> list[Embedder]:
-    """The profile's embedder, and the second."""
-    return [lab.embedders[0], lab.embedders[-1]]
-
-
-def separation_rows(mixture: Mixture, masks: Sequence[torch.Tensor]) -> list[dict]:
-    """Return si_sdr and mel_l1 of masks (k, frames, 64), one of each clip: a row a sound, the mean over clips."""
-    by_clip = [mask_scores(*clip) for clip in zip(mixture.clips, masks, zip(*mixture.parts, strict=True), strict=True)]
-    return [
-        _row(noun, metric, np.mean([scores[metric][i] for scores in by_clip]), len(by_clip))
-        for metric in ("si_sdr", "mel_l1")
-        for i, noun in enumerate(mixture.class_nouns)
-    ]
-
-
-def ideal_masks(mixture: Mixture) -> list[torch.Tensor]:
-    """Masks (k, frames, 64) of each clip: the true parts' shares."""
-    return [shares(log_mel(torch.from_numpy(np.stack(parts)))) for parts in zip(*mixture.parts, strict=True)]
-
-
-def _reference_rows(lab: Lab, mixture: Mixture, name: str) -> list[dict]:
-    ideal = ideal_masks(mixture)
-    rows = separation_rows(mixture, ideal if name == OF_STEMS else [torch.ones_like(mask) for mask in ideal])
-    for embedder in _ears(lab):
-        parts = [embedder.embed_clips(part) for part in mixture.parts]
-        whole = embedder.embed_clips(mixture.clips)
-        for i, noun in enumerate(mixture.class_nouns):
-            scores = word_scores(parts[i] if name == OF_STEMS else whole, parts, i)
-            if name == OF_STEMS:  # not each clip with itself
-                scores["closeness"] = audio_ceiling(parts[i])
-                scores["difference"] = scores["closeness"] - scores["leakage"]
-            rows += [_row(noun, metric, value, len(mixture.clips), embedder.name) for metric, value in scores.items()]
-        if name == OF_MIXTURE:
-            weaker = min(similarity_matrix(whole, part).mean() for part in parts)
-            rows.append(_row(ALL, "weaker", weaker, len(whole), embedder.name))
-    return rows

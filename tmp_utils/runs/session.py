@@ -18,6 +18,7 @@ import torch
 
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
 from tmp_utils.model.pipelines import download_bytes
+from tmp_utils.model.published import terms
 from tmp_utils.runs.place import Place
 
 MINUTES = DATA_DIR / "published" / "minutes.csv"
@@ -35,7 +36,7 @@ def in_words(minutes: float) -> str:
 
 
 def session_line(profile: str, runs_dir: str | Path, notebook: str) -> str:
-    """Return the GPU and its memory, the free disk, what will be downloaded, and how long the notebook takes.
+    """Return the GPU and its memory, the free disk, the download and its licence, and how long the notebook takes.
 
     Parameters
     ----------
@@ -53,7 +54,9 @@ def session_line(profile: str, runs_dir: str | Path, notebook: str) -> str:
         gpu = f"{about.name} with {about.total_memory / 1e9:.1f} GB"
     disk = next(path for path in (runs_dir, *runs_dir.parents) if path.exists())
     n_bytes = download_bytes(chosen.backbone)
-    download = f"{n_bytes / 1e9:.1f} GB to download ({chosen.backbone})" if n_bytes else "nothing to download"
+    download = "nothing to download"
+    if n_bytes:
+        download = f"{n_bytes / 1e9:.1f} GB to download ({chosen.backbone}, {terms(chosen.backbone)})"
     timed = read_minutes().query("profile == @profile and notebook == @notebook")
     took = "not timed at this profile"
     if len(timed):

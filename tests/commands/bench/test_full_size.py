@@ -59,9 +59,9 @@ def test_without_a_gpu_the_command_says_where_to_run_it(monkeypatch, capsys):
 
 
 def test_a_compiled_unet_is_let_go_again(backbone):
-    from tmp_utils.personalize.loop import prepared_unet
+    from tmp_utils.personalize.loop import prepared_denoiser
 
-    with prepared_unet(backbone, Hyperparameters(lr=1, steps=1, compile=True)):
+    with prepared_denoiser(backbone, Hyperparameters(lr=1, steps=1, compile=True)):
         assert backbone.unet._compiled_call_impl is not None
     assert backbone.unet._compiled_call_impl is None
 

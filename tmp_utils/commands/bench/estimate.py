@@ -7,16 +7,14 @@ the vocoder are counted; loading, scoring, the optimiser and the disk are not, s
 estimate : profile and rate -> a row a method.
 """
 
-from pathlib import Path
-
 import pandas as pd
 import torch
 
 from tmp_utils.commands.bench.flops import count_flops, training_flops
 from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.profiles import Hyperparameters, Profile
-from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.blank import blank_pipeline
+from tmp_utils.model.families import backbone_of
 
 # Methods whose gradients cost next to nothing beside those of the activations.
 FEW_WEIGHTS = ("TI", "DB-LoRA", "DB-CD")
@@ -93,4 +91,4 @@ def _unet_flops(pipe, clip_s: float) -> int:
 
 
 def _latent_shape(pipe, clip_s: float) -> tuple[int, int, int]:
-    return Backbone("blank", "blank", Path(), pipe).latent_shape(clip_s)
+    return backbone_of(pipe, "blank").latent_shape(clip_s)

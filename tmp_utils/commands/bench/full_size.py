@@ -14,7 +14,6 @@ full_size        : all rows, each as soon as it is known.
 import statistics
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -29,11 +28,11 @@ from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.blank import blank_pipeline
 from tmp_utils.model.device import PRECISIONS, OutOfMemory, explained, peak_memory
+from tmp_utils.model.families import backbone_of
 from tmp_utils.model.generate import generate
-from tmp_utils.model.pipelines import COMPONENTS
 from tmp_utils.personalize import METHODS, loop
 from tmp_utils.personalize.examples import Examples
-from tmp_utils.personalize.loop import out_of_memory, prepared_unet
+from tmp_utils.personalize.loop import out_of_memory, prepared_denoiser
 from tmp_utils.personalize.training import Training
 
 HALF = "half"  # the half precision that a run takes by itself on this device: bf16, or fp16 where there is none
@@ -55,11 +54,7 @@ class Measurement(NamedTuple):
 
 def blank_backbone(size: str, device: str) -> Backbone:
     """A backbone with random weights, frozen, that has no folder."""
-    pipe = blank_pipeline(size).to(device)
-    for component in COMPONENTS:
-        getattr(pipe, component).requires_grad_(False).eval()
-    pipe.set_progress_bar_config(disable=True)
-    return Backbone(f"blank:{size}", f"blank:{size}", Path(), pipe)
+    return backbone_of(blank_pipeline(size).to(device), f"blank:{size}")
 
 
 def blank_run(
@@ -145,7 +140,7 @@ def _row(backbone, method: str, hyperparameters: Hyperparameters, concepts: int,
     try:
         with (
             peak_memory(device) as memory,
-            prepared_unet(backbone, hyperparameters),
+            prepared_denoiser(backbone, hyperparameters),
             explained(out_of_memory(hyperparameters)),
         ):
             runs = [blank_run(backbone, method, hyperparameters, clip_s, index) for index in range(concepts)]
@@ -155,7 +150,7 @@ def _row(backbone, method: str, hyperparameters: Hyperparameters, concepts: int,
     except OutOfMemory as error:
         return {**row, "status": str(error)}
     latents, peak = (row["latents"], *backbone.latent_shape(clip_s)), _peak(device, hyperparameters.precision)
-    flops = training_flops(backbone.unet, latents, trained=method == "DB")
+    flops = training_flops(backbone.denoiser, latents, trained=method == "DB")
     rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peak}
     return {**row, "seconds": seconds, "seconds_per_concept": seconds / concepts, **rates, **memory, "status": "ok"}
 

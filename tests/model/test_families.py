@@ -1,0 +1,174 @@
+"""Every family gives what its pipeline gives, and says what it cannot do."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from diffusers import EDMDPMSolverMultistepScheduler
+from families import DURATION_S, FAMILIES, load_tiny, predicted, with_word
+from tiny_pipelines import tiny_pipeline
+
+from tmp_utils.inputs.audio import RATE_HZ, resampled
+from tmp_utils.model.backbone import unit_noise
+from tmp_utils.model.families import backbone_of, families
+from tmp_utils.model.generate import generate
+from tmp_utils.model.process import Continuous, continuous_levels
+from tmp_utils.model.transfer import round_trip, transfer
+
+PROMPT = "a recording of a guitar"
+SAMPLING = {"steps": 3, "guidance_scale": 2.0, "progress": False}
+
+
+class CosineScheduler(EDMDPMSolverMultistepScheduler):
+    """The solver without random numbers, told the times that Stable Audio Open's own scheduler tells."""
+
+    def precondition_noise(self, sigma):
+        return torch.as_tensor(sigma).atan() * 2 / math.pi
+
+
+def of_pipeline(name, backbone, noise):
+    """The latents that a pipeline makes of noise, its `__call__` as a whole."""
+    pipe, options = backbone.pipe, {"num_inference_steps": 3, "guidance_scale": 3.0, "output_type": "latent"}
+    if name == "audioldm2":
+        return pipe(PROMPT, audio_length_in_s=DURATION_S, latents=noise, **{**options, "guidance_scale": 1.0}).audios
+    if name == "stable_audio_open":
+        before, config = pipe.scheduler, {**pipe.scheduler.config, "solver_order": 1}
+        pipe.scheduler = CosineScheduler.from_config(config)
+        try:
+            return pipe(PROMPT, audio_end_in_s=DURATION_S, latents=noise, **options).audios
+        finally:
+            pipe.scheduler = before
+    if name == "stable_audio_3":
+        return pipe(PROMPT, duration=DURATION_S, latents=noise, **options).audios
+    options |= {"lyrics": "[Instrumental]", "audio_duration": DURATION_S}
+    return pipe(PROMPT, latents=noise.transpose(1, 2), **options).audios.transpose(1, 2)
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def tiny(request, tiny_backbones):
+    return request.param, tiny_backbones(request.param)
+
+
+def test_the_reverse_process_is_the_pipelines(tiny):
+    name, backbone = tiny
+    noise, guidance = unit_noise([3], backbone.latent_shape(DURATION_S)), 1.0 if name == "audioldm2" else 3.0
+    ours = backbone.denoise(noise, backbone.embed_prompts([PROMPT]), steps=3, guidance_scale=guidance)
+    torch.testing.assert_close(ours, of_pipeline(name, backbone, noise), atol=2e-5, rtol=1e-4)
+
+
+def test_a_new_word_is_a_row_of_the_text_encoders_lookups(tiny):
+    """Against a copy whose vocabulary really has it; output and gradient."""
+    name, backbone = tiny
+    vectors = torch.stack([backbone.mean_word("guitar"), backbone.mean_word("drums") + 0.1]).requires_grad_()
+    noised = unit_noise([1, 2], backbone.latent_shape(DURATION_S))
+    times = torch.tensor([7, 900]) if name == "audioldm2" else torch.tensor([0.2, 0.9])
+    ids, mask = backbone.tokenise(["a recording of <x>"] * 2, {"<x>": 2})
+    ours = backbone.predict(noised, times, backbone.encode(ids, mask, vectors))
+    pipe, leaves = with_word(backbone.pipe, "<x>", vectors.detach())
+    theirs = predicted(name, pipe, "a recording of <x> <x>_1", noised, times)
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    ours.square().sum().backward()
+    theirs.square().sum().backward()
+    expected = torch.cat([table.grad[rows] for table, rows in leaves], 1)
+    assert expected.abs().min(0).values.count_nonzero() > expected.shape[1] // 2
+    torch.testing.assert_close(vectors.grad, expected, atol=1e-5 * float(expected.abs().max()), rtol=1e-3)
+
+
+def test_prompts_of_different_lengths_do_not_touch_each_other(tiny):
+    _, backbone = tiny
+    prompts = [PROMPT, "drums in a jazz song"]
+    ids, mask = backbone.tokenise(prompts)
+    together, noised = backbone.encode(ids, mask), unit_noise([1, 2], backbone.latent_shape(DURATION_S))
+    times = backbone.draw_times(2, noised.shape[1:], torch.Generator().manual_seed(0))
+    both = backbone.predict(noised, times, together)
+    for k, prompt in enumerate(prompts):
+        alone = backbone.embed_prompts([prompt])
+        torch.testing.assert_close(together[k : k + 1], alone, atol=1e-5, rtol=1e-4)
+        one = backbone.predict(noised[k : k + 1], times[k : k + 1], alone)
+        torch.testing.assert_close(both[k : k + 1], one, atol=1e-5, rtol=1e-4)
+
+
+def test_only_cross_attention_sees_the_condition(tiny):
+    _, backbone = tiny
+    weights = {name: backbone.parameter(name).clone().zero_() for name in backbone.conditioned_parameters()}
+    noise = unit_noise([1], backbone.latent_shape(DURATION_S))
+    times = backbone.draw_times(1, noise.shape[1:], torch.Generator().manual_seed(0))
+    one, other = (backbone.embed_prompts([prompt]) for prompt in (PROMPT, "drums"))
+    assert not torch.allclose(backbone.predict(noise, times, one), backbone.predict(noise, times, other), atol=1e-6)
+    with backbone.swapped(weights):
+        torch.testing.assert_close(backbone.predict(noise, times, one), backbone.predict(noise, times, other))
+
+
+def test_moments_are_the_vaes_and_a_clip_comes_back_at_its_length(tiny):
+    _, backbone = tiny
+    clip = (0.3 * np.sin(np.arange(round(DURATION_S * RATE_HZ)) / 20)).astype(np.float32)
+    own = resampled(clip, RATE_HZ, backbone.rate_hz)
+    mean, std = backbone.moments([own, own])
+    assert mean.shape == std.shape == (2, *backbone.latent_shape(DURATION_S)) and torch.equal(mean[0], mean[1])
+    (made,) = transfer(backbone, clip, [0.0], prompt=PROMPT, steps=3, guidance_scale=2.0)
+    assert len(made) == len(clip) and np.array_equal(made, round_trip(backbone, clip))
+    decoded = backbone.decode(mean[:1] * backbone.latent_scale)[0][: len(own)]
+    assert np.array_equal(made, resampled(decoded, backbone.rate_hz, RATE_HZ)[: len(clip)])
+
+
+def test_strength_runs_from_the_round_trip_to_generation(tiny):
+    name, backbone = tiny
+    clip = (0.3 * np.sin(np.arange(round(DURATION_S * RATE_HZ)) / 20)).astype(np.float32)
+    strengths = [0.0, 0.3, 1.0]
+    clips = transfer(backbone, clip, strengths, prompt=PROMPT, seed=5, steps=3, guidance_scale=2.0)
+    (made,) = generate(backbone, [PROMPT], [5], clip_s=DURATION_S, batch_size=1, **SAMPLING)
+    assert np.abs(clips[2] - made).max() < 1e-6
+    assert np.abs(clips[1] - clips[0]).max() > 1e-4
+    if name != "audioldm2":
+        assert backbone.times_of(0.3, 3)[0] == 0.3
+        with pytest.raises(ValueError, match="ddpm-inversion needs the random steps"):
+            transfer(backbone, clip, [0.5], prompt=PROMPT, method="ddpm-inversion", steps=3, guidance_scale=2.0)
+
+
+@pytest.mark.parametrize("prediction", ["flow", "v_prediction"])
+def test_a_step_keeps_the_clean_latents_and_the_noise_that_the_output_implies(prediction):
+    clean, noise = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(0))
+    process = Continuous([1.0, 0.6, 0.25], prediction, torch.device("cpu"))
+    for i in range(process.steps):
+        signal, sigma = continuous_levels(process.times[i], prediction)
+        output = noise - clean if prediction == "flow" else signal * noise - sigma * clean
+        after = process.step(output, i, process.add_noise(clean, noise, i))
+        expected = process.add_noise(clean, noise, i + 1) if i + 1 < process.steps else clean
+        torch.testing.assert_close(after, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_times_are_drawn_as_in_pre_training(tiny_backbones):
+    """Each family's distribution by its own formula, at five quantiles of 20,000 draws."""
+    part = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
+    normal = torch.special.ndtri(part)
+    shift = math.exp(0.5 + 0.65 * (1000 - 256) / (4096 - 256))
+    expected = {
+        "audioldm2": 1000 * part,
+        "stable_audio_open": part,
+        "stable_audio_3": shift * part / (1 + (shift - 1) * part),
+        "ace_step": 1 / (1 + torch.exp(0.4 - normal)),
+    }
+    for name, quantiles in expected.items():
+        drawn = tiny_backbones(name).draw_times(20_000, (4, 1000), torch.Generator().manual_seed(0)).float()
+        assert torch.quantile(drawn, part) == pytest.approx(quantiles, rel=0.05)
+    turbo = backbone_of(tiny_pipeline("ace_step", turbo=True), "turbo")
+    drawn = turbo.draw_times(1000, (4, 40), torch.Generator().manual_seed(0)).unique()
+    assert drawn.flip(0) == pytest.approx([1.0, 0.9545, 0.9, 0.8333, 0.75, 0.6429, 0.5, 0.3], abs=1e-4)
+
+
+def test_what_a_family_cannot_do_is_refused(tiny_backbones, tmp_path):
+    backbone = tiny_backbones("stable_audio_open")
+    with pytest.raises(ValueError, match=r"tokens; .* reads at most 64\. Shorten the prompt"):
+        backbone.embed_prompts(["a " * 70])
+    with pytest.raises(ValueError, match=r"a clip of 30 s; .* makes 1\.5 s at most"):
+        backbone.latent_shape(30.0)
+    with pytest.raises(ValueError, match=r'takes first-order steps only\. Set scheduler = "DDIM"'):
+        backbone.choose_scheduler("DPMSolverMultistep")
+    with pytest.raises(ValueError, match=r"a distilled checkpoint.*Learn on the base"):
+        load_tiny("stable_audio_3", tmp_path / "distilled", distilled=True)
+
+
+def test_every_pipeline_class_has_one_family():
+    known = [pipeline for kind in families() for pipeline in kind.pipelines]
+    assert len(known) == len(set(known)) == 6

@@ -1,0 +1,144 @@
+"""Every family learns with every method, on the same loop."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from families import DURATION_S, FAMILIES, noised_and_target, predicted
+from training_runs import learn, same, with_hyperparameters
+
+from tmp_utils.inputs import concepts
+from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.profiles import load_profile, load_setup
+from tmp_utils.model.adapter import load_adapter
+from tmp_utils.model.backbone import unit_noise
+from tmp_utils.model.export import export_lora, export_pipeline
+from tmp_utils.model.generate import generate
+from tmp_utils.personalize import examples, loop, prepare, train
+from tmp_utils.personalize.loop import losses
+from tmp_utils.personalize.training import step_generator
+
+SETUPS = (("TI", "MW"), ("DB", "BL"), ("DB", "TE-PP"), ("DB-LoRA", "BL"), ("DB-CD", "BL"), ("DB-SV", "BL"))
+SETUPS += (("TI-DB", "BL"),)
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def tiny(request, tiny_backbones):
+    return request.param, tiny_backbones(request.param)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shorter_clips():
+    with pytest.MonkeyPatch.context() as patch:
+        n = round(DURATION_S * RATE_HZ)
+        patch.setattr(examples, "load_clips", lambda concept, k: [x[:n] for x in concepts.load_clips(concept, k)])
+        yield
+
+
+@pytest.fixture
+def profile():
+    smoke = load_profile("smoke")
+    methods = {name: {**values, "steps": 1, "batch_size": 2} for name, values in smoke.methods.items()}
+    methods = {name: {**values, "prior_clips": 2, "lr": 1e-3} for name, values in methods.items()}
+    methods["TI-DB"] |= {"ti_steps": 1}
+    return replace(smoke, inference_steps=2, clip_s=DURATION_S, methods=methods)
+
+
+def weights_of(backbone):
+    parts = (part for part in backbone.pipe.components.values() if isinstance(part, torch.nn.Module))
+    return [weight.clone() for part in parts for weight in part.state_dict().values()]
+
+
+def clip_of(backbone, adapter, **options):
+    prompt = f"a recording of a {adapter.words}"
+    return generate(
+        backbone, [prompt], [4], adapter=adapter, steps=2, clip_s=DURATION_S, batch_size=1, progress=False, **options
+    )[0]
+
+
+def test_the_loss_is_the_formula_of_the_family(tiny, concept, profile):
+    """The clips, the noise and the times are those of the package; what becomes of them is written out."""
+    name, backbone = tiny
+    training, draw = prepare(backbone, concept, load_setup("DB", "BL"), 0, profile), step_generator(0, 0)
+    torch.randint(1, (2,), generator=draw)
+    latents = training.examples.sample(2, draw)
+    times = backbone.draw_times(2, latents.shape[1:], draw)
+    noise = torch.randn(latents.shape, generator=draw)
+    noised, target = noised_and_target(name, backbone.pipe, latents, noise, times)
+    output = predicted(name, backbone.pipe, training.recipe.prompts[0], noised, times)
+    expected = torch.nn.functional.mse_loss(output, target)
+    (loss,), _ = losses([training], [step_generator(0, 0)])
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_every_setup_learns_and_nothing_but_its_adapter_moves(tiny, concept, profile):
+    _, backbone = tiny
+    before = weights_of(backbone)
+    for method, setup in SETUPS:
+        adapter = learn(backbone, concept, load_setup(method, setup), profile)
+        assert adapter.tensors and adapter.steps == (2 if method == "TI-DB" else 1)
+        assert all(np.isfinite(row["loss"]) for row in adapter.history)
+        with adapter.applied(backbone):
+            changed = sum(not torch.equal(x, y) for x, y in zip(weights_of(backbone), before, strict=True))
+        assert bool(changed) == (method != "TI")
+        assert all(torch.equal(x, y) for x, y in zip(weights_of(backbone), before, strict=True))
+
+
+def test_a_single_batch_is_overfitted(tiny, concept, profile, monkeypatch):
+    _, backbone = tiny
+    monkeypatch.setattr(loop, "step_generator", lambda seed, step: step_generator(seed, 0))
+    profile = with_hyperparameters(profile, "DB", steps=8, lr=1e-2, max_grad_norm=1e3)
+    (adapter,) = train(backbone, [prepare(backbone, concept, load_setup("DB", "BL"), 0, profile)], progress=False)
+    assert adapter.history[-1]["loss"] < 0.9 * adapter.history[0]["loss"]
+
+
+def test_low_rank_updates_are_read_by_programs_that_know_nothing_of_this_one(tiny, concept, profile, tmp_path):
+    """By the code on the card; and by ACE-Step's own loader."""
+    name, backbone = tiny
+    profile = with_hyperparameters(profile, "DB-LoRA", lr=0.1)
+    adapter = learn(backbone, concept, load_setup("DB-LoRA", "BL"), profile)
+    with pytest.raises(ValueError, match="only a pipeline of text_encoder, unet, vae, vocoder is exported whole"):
+        export_pipeline(adapter, backbone, tmp_path / "whole")
+    if name == "audioldm2":
+        return
+    file, noise = (
+        export_lora(adapter, tmp_path / "lora" / "w.safetensors"),
+        unit_noise([1], backbone.latent_shape(0.64)),
+    )
+    asked = "drums", noise, torch.tensor([0.5])
+    with torch.no_grad():
+        unlearned = predicted(name, backbone.pipe, *asked)
+        with adapter.applied(backbone):
+            expected = predicted(name, backbone.pipe, *asked)
+    assert not torch.allclose(expected, unlearned, atol=1e-3)
+    code = (tmp_path / "lora" / "README.md").read_text().split("```python")[1].split("```")[0]
+    names = {}
+    exec(code.replace("w.safetensors", str(file)).replace(backbone.folder.name, str(backbone.folder)), names)
+    pipes = [names["pipe"]]
+    if name == "ace_step":
+        pipes.append(type(backbone.pipe).from_pretrained(backbone.folder))
+        pipes[1].load_lora_weights(file.parent, weight_name=file.name)
+    for pipe in pipes:
+        with torch.no_grad():
+            torch.testing.assert_close(predicted(name, pipe, *asked), expected)
+
+
+def test_an_adapter_comes_back_from_disk_and_an_interrupted_training_continues(tiny, concept, profile, tmp_path):
+    _, backbone = tiny
+    profile, setup = with_hyperparameters(profile, "DB-LoRA", steps=2, checkpoint_every=1), load_setup("DB-LoRA", "BL")
+    whole = learn(backbone, concept, setup, profile)
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "checkpoints", on_checkpoint=stop)
+    resumed = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "checkpoints")
+    assert same(whole, resumed) and resumed.steps == 2
+    loaded = load_adapter(whole.save(tmp_path / "adapter"))
+    learned, unlearned = clip_of(backbone, whole), clip_of(backbone, whole, strength=0.0)
+    assert np.array_equal(clip_of(backbone, loaded), learned) and not np.array_equal(learned, unlearned)
+    noun = f"a recording of a {concept.class_noun}"
+    (plain,) = generate(backbone, [noun], [4], steps=2, clip_s=DURATION_S, batch_size=1, progress=False)
+    assert np.array_equal(unlearned, plain)

@@ -1,0 +1,94 @@
+"""Trainings on several numbers of clips, with a tiny backbone: which clip is for what, and what is measured."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from results_runs import ToneEmbedder
+
+from tmp_utils.files import file_sha256
+from tmp_utils.inputs import concepts
+from tmp_utils.inputs.audio import save_clip
+from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.model.backbone import unit_noise
+from tmp_utils.model.generate import clip_seed
+from tmp_utils.personalize.objective import Draw, squared_errors
+from tmp_utils.runs import how_many
+from tmp_utils.runs.how_many import HowMany, Parts, check_clips
+from tmp_utils.runs.place import Place
+from tmp_utils.runs.protocol import Lab
+
+pytestmark = pytest.mark.usefixtures("short_clips")
+
+
+@pytest.fixture
+def task(backbone, profile, concept, tmp_path, monkeypatch, loaded):
+    """Two clips to learn from, one to validate, two to judge; looks at steps 0, 3 and 6."""
+    sizes = {
+        "N_HELD_OUT": 2,
+        "LOOKS": 2,
+        "JUDGED_CLIPS": 2,
+        "SEEN_CLIPS": 1,
+        "JUDGED_PROMPTS": 1,
+        "VALIDATION_DRAWS": 2,
+    }
+    for name, value in sizes.items():
+        monkeypatch.setattr(how_many, name, value)
+    short = lambda *args: [clip[:20480] for clip in concepts.load_clips(*args)]  # noqa: E731
+    monkeypatch.setattr(how_many, "load_clips", short)
+    lab = Lab(profile, backbone, ToneEmbedder("clap:tones"), Place(tmp_path / "runs", profile.name))
+    return HowMany(lab, concept, seed=0, most=2)
+
+
+def test_the_clips_that_judge_and_validate_are_none_that_is_learned_from(task, concept):
+    assert task.parts.training.clips == concept.clips[:2]
+    ends = [clip for clip in how_many.load_clips(concept)[2:]]
+    for part, clip in zip([task.parts.validation, *task.parts.held_out], ends, strict=True):
+        assert (part == clip).all()
+
+
+def test_too_few_clips_are_refused_with_their_numbers(concept):
+    with pytest.raises(
+        ValueError, match=r"tones: 5 clips in .*, but 26 are needed: 20 to learn from, 1 to validate and 5"
+    ):
+        check_clips(concept, 20)
+    with pytest.raises(ValueError, match="7 are needed"):
+        Parts.of(concept, 1)
+
+
+def test_a_curve_has_every_metric_at_every_look_and_leaves_no_checkpoints(task, tmp_path):
+    table = task.curve(load_setup("DB", "BL"), 1, tmp_path / "work")
+    metrics = {"clap_a", "clap_t", "musicnn_a", "copied", "validation_loss", "drift", "clap_a_training"}
+    assert table.groupby("step")["metric"].agg(set).to_dict() == dict.fromkeys((0, 3, 6), metrics)
+    assert table["value"].notna().all() and set(table["n_clips"]) == {1} and table["identity"].nunique() == 1
+    n = table.drop_duplicates("metric").set_index("metric")["n"]
+    assert (n["clap_a"], n["clap_t"], n["clap_a_training"], n["validation_loss"]) == (2, 1, 1, 2)
+    drift = table[table["metric"] == "drift"].set_index("step")["value"]
+    assert drift[0] == 0 < drift[3] < drift[6]
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
+
+
+def test_the_validation_loss_is_the_training_objective_at_fixed_noise_levels(task, backbone):
+    latents, seeds = backbone.moments([task.parts.validation])[0], [clip_seed(0, "validation", k) for k in range(2)]
+    latents, noise = latents * backbone.latent_scale, unit_noise(seeds, latents.shape[1:])
+    times = backbone.draw_times(2, latents.shape[1:], torch.Generator().manual_seed(seeds[0]))
+    draw = Draw(torch.zeros(2, dtype=int), latents.expand_as(noise), times, noise)
+    with torch.no_grad():
+        errors, _ = squared_errors(backbone, draw, backbone.embed_prompts(["a recording of a guitar"]).expand(2, -1))
+    assert task._untrained.validation_loss == pytest.approx(float(errors.mean()), rel=1e-5)
+
+
+def test_a_training_twice_as_long_has_the_same_beginning(task):
+    longer = how_many.longer_profile(task.lab.profile)
+    assert longer.methods["DB"]["steps"] == 2 * task.lab.profile.methods["DB"]["steps"]
+    usual = {name: values for name, values in task.lab.profile.methods["DB"].items() if name != "steps"}
+    assert usual.items() <= longer.methods["DB"].items()
+
+
+def test_another_number_of_clips_or_another_recording_is_another_training(task, concept, tmp_path):
+    row = load_setup("TI", "BL")
+    assert task.identity(row, 1) != task.identity(row, 2)
+    other = save_clip(tmp_path / "other.wav", how_many.load_clips(concept)[0] / 2)
+    assert file_sha256(other) != file_sha256(concept.clips[0])
+    changed = HowMany(task.lab, replace(concept, clips=(other, *concept.clips[1:])), 0, 2)
+    assert changed.identity(row, 1) != task.identity(row, 1)

@@ -1,0 +1,130 @@
+"""``python -m tmp_utils how-many``: how many clips a concept needs, and how many steps; one table, which grows.
+
+Conventions: a concept needs 26 clips for the default numbers, more than are shipped. They lie in
+``<clips>/<concept>/``: rendered ones come from ``python -m tmp_utils stand-ins --only koto rumba --takes 26 --folder
+runs/more_clips``; of recordings, any 26 clips in a folder of the concept's name. A training with its measurements takes
+three to four minutes at pocket size on one core, a concept with the default numbers about an hour. The table is written
+after each training; what is in it is not made again, and several processes can share the work.
+
+make_curves   : trainings that a table lacks -> the table.
+more_clips_of : a concept's words, with the clips of a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from tmp_utils.commands import Unfinished
+from tmp_utils.files import write_csv
+from tmp_utils.findings.published import how_many_path, read_curves
+from tmp_utils.inputs.concepts import Concept, load_concept
+from tmp_utils.inputs.profiles import Setup, load_setup
+from tmp_utils.inputs.recordings import sound_files
+from tmp_utils.runs.how_many import CLIP_COUNTS, HowMany, check_clips
+from tmp_utils.runs.lab import Lab
+
+METHODS, SETUP = ("TI", "DB", "DB-LoRA"), "BL"
+FOLDER = "how_many"  # of unfinished trainings, in the profile's folder
+KEYS = ["concept", "method", "n_clips", "seed"]
+
+
+def more_clips_of(name: str, folder: Path, most: int) -> Concept:
+    """Return a concept of the catalogue with all the clips in `folder`/`name` in place of its own.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        No such concept or folder, or too few clips to learn from `most` and judge by others.
+    """
+    concept = load_concept(name)
+    if not (folder / concept.name).is_dir():
+        raise FileNotFoundError(
+            f"{concept.name}: there is no folder {folder / concept.name}. Put its clips there, or render a stand-in's: "
+            f"python -m tmp_utils stand-ins --only {concept.name} --takes 26 --folder {folder.parent}"
+        )
+    concept = replace(concept, clips=sound_files(folder / concept.name))
+    check_clips(concept, most)
+    return concept
+
+
+def make_curves(
+    lab: Lab,
+    concepts: Sequence[Concept],
+    setups: Sequence[Setup],
+    counts: Sequence[int],
+    seeds: Sequence[int],
+    path: Path,
+) -> int:
+    """Add to the table at `path` the trainings that it lacks, one at a time.
+
+    Returns
+    -------
+    How many another process was making meanwhile.
+
+    Raises
+    ------
+    ValueError
+        If the table has one of these trainings, made with other clips, words, models or hyperparameters.
+    """
+    tasks = [HowMany(lab, concept, seed, max(counts)) for concept in concepts for seed in seeds]
+    wanted = [(task, setup, n) for task in tasks for n in counts for setup in setups]
+    table = read_curves(path)
+    for task, setup, n in wanted:
+        _is_made(table, task, setup, n, path)  # a contradiction is an error before anything is trained
+    elsewhere, folder = 0, lab.place.folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for task, setup, n in wanted:
+        name = f"{task.concept.name}, {setup.method}, {n} clips, seed {task.seed}"
+        try:
+            with FileLock(folder / f"{task.identity(setup, n)}.lock", timeout=0):
+                if _is_made(read_curves(path), task, setup, n, path):
+                    continue
+                curve = task.curve(setup, n, folder)
+                with FileLock(folder / "table.lock"):
+                    table = read_curves(path)
+                    write_csv(path, curve if table is None else pd.concat([table, curve], ignore_index=True))
+                print(f"{name}: done", flush=True)
+        except Timeout:
+            elsewhere += 1
+    return elsewhere
+
+
+def _is_made(table: pd.DataFrame | None, task: HowMany, setup: Setup, n_clips: int, path: Path) -> bool:
+    if table is None:
+        return False
+    key = dict(zip(KEYS, (task.concept.name, setup.method, n_clips, task.seed), strict=True))
+    there = set(table.loc[(table[KEYS] == pd.Series(key)).all(axis=1), "identity"])
+    if there - {task.identity(setup, n_clips)}:
+        raise ValueError(
+            f"{path} has {key}, made with other clips, words, models or hyperparameters than now. Delete these rows, "
+            "or name another file with --table."
+        )
+    return bool(there)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what only this command takes."""
+    parser.add_argument("--clips", type=Path, default=Path("runs/more_clips/clips"), help="folder of concepts' folders")
+    parser.add_argument("--methods", nargs="+", default=METHODS, metavar="NAME", help=f"{', '.join(METHODS)} (default)")
+    parser.add_argument("--counts", nargs="+", type=int, default=CLIP_COUNTS, metavar="N", help="numbers of clips")
+    parser.add_argument("--table", type=Path, help="default: data/published/how-many-<profile>.csv")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Make what the table lacks."""
+    if not options.concepts or min(options.counts) < 1:
+        raise ValueError("name concepts with many clips, --concepts koto rumba, and numbers of clips from 1 up.")
+    setups = [load_setup(method, SETUP) for method in options.methods]
+    concepts = [more_clips_of(name, options.clips, max(options.counts)) for name in options.concepts]
+    lab = Lab.load(options.profile, options.runs_dir)
+    path = options.table or how_many_path(lab.profile.name)
+    elsewhere = make_curves(lab, concepts, setups, options.counts, options.seeds or [0], path)
+    print(f"Written: {path}")
+    if elsewhere:
+        raise Unfinished(f"another process is making {elsewhere} of these trainings.")

@@ -1,0 +1,62 @@
+"""Published models, by their ids on the Hugging Face hub: how large they are, and on what terms they may be used.
+
+Conventions: sizes are parameters in millions, as published or counted from the configurations that diffusers has as its
+defaults; a profile's memory and downloads are estimated from them before anything is fetched. None of these
+weights has been run here; AudioLDM-M has, at its size with random values.
+
+PUBLISHED : the models; a row is for every id that begins as it says.
+published : id -> its row.
+terms     : id -> the licence, in one phrase.
+"""
+
+from dataclasses import dataclass
+
+NON_COMMERCIAL = ("cc-by-nc-sa-4.0", "CC BY-NC-SA 4.0", "not for commercial use, share alike")
+STABILITY = ("other", "Stability AI Community License", "commercial use below a yearly revenue of $1 million")
+
+
+@dataclass(frozen=True)
+class Published:
+    """One model.
+
+    Attributes
+    ----------
+    ids : how its ids begin.
+    denoiser, others : parameters in millions: of what predicts, and of text encoders, VAE and vocoder.
+    licence : its name on the hub, in words, and what it asks.
+    needs_consent : whether the hub asks for an account and for consent to the licence first.
+    """
+
+    ids: str
+    denoiser: int
+    others: int
+    licence: tuple[str, str, str] = NON_COMMERCIAL
+    needs_consent: bool = False
+
+
+PUBLISHED = (
+    Published("cvssp/audioldm-s", 185, 250),
+    Published("cvssp/audioldm-l", 739, 250),
+    Published("cvssp/audioldm2-large", 750, 750),
+    Published("cvssp/audioldm2", 350, 750),
+    Published("cvssp/audioldm", 416, 250),
+    Published("ucsd-reach/musicldm", 416, 250),
+    Published("stabilityai/stable-audio-open-1.0", 1057, 265, STABILITY, True),
+    Published("stabilityai/stable-audio-3-medium", 1453, 2000, STABILITY, True),
+    Published("stabilityai/stable-audio-3-small", 433, 560, STABILITY, True),
+    Published("ACE-Step/acestep-v15-xl", 4169, 1370, ("mit", "MIT", "")),
+    Published("ACE-Step/", 1575, 1370, ("mit", "MIT", "")),
+)
+UNKNOWN = Published("", 416, 250, ("other", "not known here", "look it up before you use it"))
+
+
+def terms(name: str) -> str:
+    """A model's licence in one phrase, for messages before a download."""
+    _, licence, asks = published(name).licence
+    consent = ", to be accepted on the hub first" if published(name).needs_consent else ""
+    return f"licence {licence}{f' ({asks})' if asks else ''}{consent}"
+
+
+def published(name: str) -> Published:
+    """The row of an id; for one that is not listed, AudioLDM-M's size and no licence."""
+    return next((row for row in PUBLISHED if name.startswith(row.ids)), UNKNOWN)

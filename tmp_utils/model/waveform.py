@@ -1,0 +1,95 @@
+"""What backbones share whose VAE encodes waveforms and whose denoiser, a transformer, knows a continuous time.
+
+Conventions: latents are (batch, channels, time). Times run from 0 (clean) to 1 (noise), and strength s of a style
+transfer starts at time s. A clip is mono: the VAE, which is stereo, gets it on every channel, and what it makes is
+averaged over them. Generation takes first-order steps (`process.Continuous`), which need no random numbers and no
+history, so that a clip depends on its seed alone.
+
+WaveBackbone : what they share.
+equal_rows   : rows of a batch with as many tokens.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.process import Continuous, continuous_levels
+
+FIRST_ORDER = {"flow": "Euler", "v_prediction": "DDIM"}  # what the step of `Continuous` is called
+
+
+class WaveBackbone(Backbone):
+    """A pipeline over the latents of waveforms, with a transformer that predicts a velocity."""
+
+    denoiser_name = "transformer"
+    text_limit = 256  # tokens of a prompt
+
+    rate_hz = property(lambda self: int(self.vae.config.sampling_rate))
+
+    def grid(self, steps: int) -> list[float]:
+        """Times of the whole process in so many steps, falling."""
+        raise NotImplementedError
+
+    def posterior(self, waves: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and standard deviation (b, c, t) of the VAE's posterior, for waves (b, channels, n)."""
+        posterior = self.vae.encode(waves).latent_dist
+        return posterior.mean, posterior.std
+
+    def n_frames(self, duration_s: float) -> int:
+        """How many frames the latents of a clip have, rounded up."""
+        return math.ceil(round(duration_s * self.rate_hz) / self.grain)
+
+    @torch.no_grad()
+    def moments(self, clips) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = []
+        for clip in clips:  # one at a time: little memory, and bits that do not depend on the other clips
+            wave = torch.as_tensor(np.asarray(clip, dtype=np.float32)).to(self.device)
+            n = self.n_frames(len(wave) / self.rate_hz) * self.grain
+            wave = torch.nn.functional.pad(wave, (0, max(n - len(wave), 0)))[:n]
+            moments = self.posterior(wave.expand(1, self.vae.config.audio_channels, -1))
+            parts.append([moment.float().cpu() for moment in moments])
+        means, stds = zip(*parts, strict=True)
+        return torch.cat(means), torch.cat(stds)
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> np.ndarray:
+        return self.vae.decode(latents.to(self.device)).sample.mean(1).float().cpu().numpy()
+
+    def tokenise(self, prompts: list[str], placeholders: dict[str, int] | None = None):
+        """Ids are padded to the limit, which every prompt must keep to."""
+        return self.limited_ids(self.tokenizer, prompts, placeholders, self.text_limit)
+
+    def levels(self, times: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return continuous_levels(times, self.prediction)
+
+    def choose_scheduler(self, name: str) -> None:
+        if name != FIRST_ORDER[self.prediction]:
+            raise ValueError(
+                f'scheduler "{name}": this backbone takes first-order steps only. Set scheduler = '
+                f'"{FIRST_ORDER[self.prediction]}" in the profile.'
+            )
+
+    def process(self, steps: int, scheduler=None, times: list[float] | None = None) -> Continuous:
+        if not 1 <= steps <= 1000:
+            raise ValueError(f"steps={steps}: expected 1 to 1000.")
+        return Continuous(self.grid(steps) if times is None else times, self.prediction, self.device)
+
+    def times_of(self, strength: float, steps: int) -> list[float]:
+        """The strength itself, then those of the whole process that are lower."""
+        if not 0 <= strength <= 1:
+            raise ValueError(
+                f"strength {strength}: expected a number from 0 (the source) to 1 (generation from noise)."
+            )
+        if strength in (0, 1):
+            return self.grid(steps) if strength else []
+        return [float(strength), *(time for time in self.grid(steps) if time < strength)]
+
+
+def equal_rows(mask: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
+    """Rows of a mask (b, length) that have as many ones: their numbers, and how many ones."""
+    counts = mask.sum(1)
+    for count in counts.unique().tolist():
+        yield torch.nonzero(counts == count)[:, 0], int(count)
