@@ -28,7 +28,7 @@ def tones(*frequencies_hz, n=CLIP_SAMPLES):
 
 @pytest.fixture(scope="module")
 def corpus():
-    return Corpus((tones(220, 700) * 32767).round().short().numpy(), pd.DataFrame({"caption": [""] * 2}), 0, 0)
+    return Corpus((tones(220, 700) * 32767).round().short().numpy(), pd.DataFrame({"caption": [""] * 2}))
 
 
 @pytest.fixture(scope="module")

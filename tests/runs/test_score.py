@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tmp_utils.inputs.audio import overs_counted, save_clip
 from tmp_utils.metrics import similarity as metrics
 from tmp_utils.metrics.embed import Embedder, unit_rows
 from tmp_utils.metrics.table import RESULT_COLUMNS
@@ -81,32 +80,6 @@ def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
         ("fad", "all"): 3,
         ("kad", "all"): 3,
     }
-
-
-def test_a_clip_over_full_scale_is_scored_at_the_level_at_which_it_was_generated(run):
-    (folder := run / "clips" / "loud").mkdir()
-    loud = (3 * np.sin(np.arange(RATE_HZ) / 9)).astype(np.float32)
-    with overs_counted(lambda line: None):
-        save_clip(folder / "loud.flac", loud)
-    row = {"file": "loud/loud.flac", "prompt_id": "rec", "kind": "reconstruction", "duration_s": 1.0}
-    listed = pd.read_csv(run / "clips" / "clips.csv").assign(peak=0.1)
-    pd.concat([listed, pd.DataFrame([row | {"peak": float(np.abs(loud).max())}])]).to_csv(run / "clips" / "clips.csv")
-    clips = read_clips(run)["clip"]
-    assert clips.iloc[-1] == pytest.approx(loud, abs=3 / 2**15) and np.abs(clips.iloc[0]).max() < 0.3
-
-
-def test_codec_clips_keep_their_levels_and_without_their_peaks_they_are_refused(run):
-    (folder := run / "codec").mkdir()
-    (run / "run.json").write_text(json.dumps({"parameters": IDENTITY | {"method": "untrained"}}))
-    quiet, loud = (np.sin(np.arange(RATE_HZ) / 9) * gain for gain in (0.5, 2.0))
-    with overs_counted(lambda line: None):
-        for k, clip in enumerate((quiet, loud)):
-            save_clip(folder / f"{k:02d}.flac", clip)
-    with pytest.raises(ValueError, match=r"peaks\.csv: missing"):
-        score.codec_clips(run)
-    pd.DataFrame({"file": ["00.flac", "01.flac"], "peak": [0.5, 2.0]}).to_csv(folder / "peaks.csv", index=False)
-    for read, clip in zip(score.codec_clips(run), (quiet, loud), strict=True):
-        assert read == pytest.approx(clip, abs=2 / 2**15)
 
 
 def test_the_rows_hold_the_values_of_the_plain_functions(run, training):

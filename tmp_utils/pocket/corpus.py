@@ -173,14 +173,10 @@ class Corpus:
         int16 (n_clips, 163840).
     table : pandas.DataFrame
         One row a clip: caption, context.
-    seed, first : int
-        Of the drawing; clip k of this corpus is clip `first + k` of that seed.
     """
 
     clips: np.memmap
     table: pd.DataFrame
-    seed: int
-    first: int
 
     @classmethod
     def open(cls, folder: Path) -> Corpus:
@@ -190,13 +186,7 @@ class Corpus:
             raise FileNotFoundError(f"No corpus in {folder}: run `make pocket STAGE=corpus` first.")
         table = pd.read_csv(folder / "corpus.csv")
         shape = (len(table), CLIP_SAMPLES)
-        request = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-        clips = np.memmap(folder / "clips.int16", np.int16, "r", shape=shape)
-        return cls(clips, table, request["seed"], request["first"])
-
-    def noun(self, k: int) -> str:
-        """What clip k's caption says that plays: drawn again, as `render_clip` drew it."""
-        return captions.draw_subject(np.random.default_rng([self.seed, self.first + k])).noun
+        return cls(np.memmap(folder / "clips.int16", np.int16, "r", shape=shape), table)
 
     def clip(self, k: int) -> np.ndarray:
         """Clip k as float32 (163840,) in [-1, 1]."""

@@ -2,7 +2,7 @@
 
 Conventions: a run's ``clips/clips.csv`` lists its clips (file, prompt_id, kind, duration_s); clips are at 16 kHz. A
 clip that is missing, damaged, silent, NaN or cut short has a reason and no array; the clips left are never averaged in
-its place. A file whose clip was over full scale is at a lower level; it is read at the level of the clip as generated.
+its place.
 
 read_listing : clips.csv, with a row for each clip that the run should have.
 read_clips   : the listing with each clip's array, or the reason why it cannot be used.
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tmp_utils.files import below
@@ -95,12 +94,7 @@ def _clip(folder: Path, row, written: dict | None) -> tuple:
     seconds, planned_s = len(clip) / RATE_HZ, float(getattr(row, "duration_s", float("nan")))
     if abs(seconds - planned_s) > DURATION_TOLERANCE_S:
         return None, f"{row.file}: cut short, {seconds:.2f} s of {planned_s:.2f} s"
-    return at_level(clip, float(getattr(row, "peak", float("nan")))), ""
-
-
-def at_level(clip: np.ndarray, peak: float) -> np.ndarray:
-    """Return a clip that `save_clip` lowered to full scale at the level it had, from its peak (nan if not known)."""
-    return clip * np.float32(peak) if peak > 1 else clip
+    return clip, ""
 
 
 def failure(table: pd.DataFrame) -> str:

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from tmp_utils.files import write_csv, write_json
@@ -40,7 +39,7 @@ from tmp_utils.runs.disk import expected_bytes
 from tmp_utils.runs.folder import RunFolder, open_run, read_manifest
 from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.place import Place
-from tmp_utils.runs.score import CODEC_CLIPS, PEAKS, score_run
+from tmp_utils.runs.score import CODEC_CLIPS, score_run
 
 METRICS, HISTORY, COST, CHECKPOINTS = "metrics.csv", "history.csv", "cost.json", "checkpoints"
 ADAPTER_FILES = ("adapter.safetensors", "adapter.json")
@@ -231,7 +230,5 @@ def _generate_and_score(lab: Lab, run: RunFolder, adapter: Adapter | None, conce
 def _write_codec_clips(lab: Lab, concept: Concept, folder: Path) -> None:
     """Write the concept's clips after VAE and vocoder: what the codec leaves of a perfect copy."""
     folder.mkdir(exist_ok=True)
-    coded = {f"{k:02d}{CLIP_SUFFIX}": round_trip(lab.backbone, clip) for k, clip in enumerate(load_clips(concept))}
-    for file, clip in coded.items():
-        save_clip(folder / file, clip)
-    write_csv(folder / PEAKS, [{"file": file, "peak": float(np.abs(clip).max())} for file, clip in coded.items()])
+    for k, clip in enumerate(load_clips(concept)):
+        save_clip(folder / f"{k:02d}{CLIP_SUFFIX}", round_trip(lab.backbone, clip))

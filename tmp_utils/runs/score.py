@@ -39,7 +39,7 @@ from tmp_utils.metrics.scores import (
 )
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import COPIED, UNTRAINED, result_row, results_table, score_references
-from tmp_utils.runs.clips import EDITABILITY, RECONSTRUCTION, at_level, failure, read_clips
+from tmp_utils.runs.clips import EDITABILITY, RECONSTRUCTION, failure, read_clips
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN
 from tmp_utils.runs.integrity import check_files
@@ -48,7 +48,6 @@ SECOND_EMBEDDER = "musicnn:MTT"
 OF_SOUND = ("clap_a", "nearest_training", "fad", "kad")  # what every embedder measures
 NAMES = ("concept", "method", "setup", "seed")  # of a run, in its identity and in its rows
 CODEC_CLIPS = "codec"  # folder of the untrained reference: the concept's clips after VAE and vocoder
-PEAKS = "peaks.csv"  # of the same clips: file, peak (before a clip over full scale was saved at a lower level)
 
 
 def study_embedders(embedder: Embedder) -> list[Embedder]:
@@ -110,17 +109,8 @@ def codec_clips(folder: str | Path) -> list[np.ndarray]:
     """
     paths = codec_paths(folder)
     if paths:
-        check_files(paths[0].parents[1], *(f"{CODEC_CLIPS}/{name}" for name in [*(path.name for path in paths), PEAKS]))
-        peaks = _peaks(paths[0].parent / PEAKS)
-    return [at_level(load_clip(path), peaks[path.name]) for path in paths]
-
-
-def _peaks(path: Path) -> pd.Series:
-    if not path.is_file():
-        raise ValueError(
-            f"{path}: missing, so the levels of these clips are not known. Delete the run and make it again."
-        )
-    return pd.read_csv(path, float_precision="round_trip", index_col="file")["peak"]
+        check_files(paths[0].parents[1], *(f"{CODEC_CLIPS}/{path.name}" for path in paths))
+    return [load_clip(path) for path in paths]
 
 
 def codec_paths(folder: str | Path) -> list[Path]:
