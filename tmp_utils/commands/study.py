@@ -34,7 +34,7 @@ from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 STUDY = "0[1-6]_*.ipynb"  # the paper's study
-OTHERS = ("00_*.ipynb", "07_*.ipynb")  # how the pocket model is made; two words from one mixture
+OTHERS = ("00_*.ipynb",)  # how the pocket model is made
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
 HUB_MB = 2  # GitHub shows no larger notebooks
 WITHOUT_EFFECT = {"commands"}  # rooms that no notebook computes with
@@ -158,7 +158,7 @@ def run_study(
     mirror : str or path
         Where checkpoints and finished runs are copied, and restored from; "" for none.
     with_others : bool
-        Also execute notebooks 00 (how the pocket model is made) and 07 (two words from one mixture).
+        Also execute notebook 00, which shows how the pocket model is made.
     force : bool
         Execute also what is done; finished runs are still not repeated.
     """
@@ -191,7 +191,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
     parser.add_argument("--mirror", default="", help="a second folder that keeps copies of the runs, and restores them")
-    parser.add_argument("--with-others", action="store_true", help="also notebooks 00 and 07")
+    parser.add_argument("--with-backbone", dest="with_others", action="store_true", help="also notebook 00")
     parser.add_argument("--force", action="store_true", help="execute notebooks that are done, too")
 
 
