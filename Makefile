@@ -90,7 +90,7 @@ test-slurm: $(INSTALLED) $(GRID_ENGINE)  ## run a small grid on a one-node SLURM
 notebooks-smoke: $(INSTALLED)  ## execute every notebook at smoke size, 00 and 07 too, in a temporary folder
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	  $(PY) -m tmp_utils quickstart --profile smoke --runs-dir "$$folder" && \
-	  $(PY) -m tmp_utils study --profile smoke --with-others --runs-dir "$$folder"
+	  $(PY) -m tmp_utils study --profile smoke --all --runs-dir "$$folder"
 
 readme-figures: $(INSTALLED)  ## make the README's picture and table again from results
 	@$(PY) -m tmp_utils readme --profile $(PROFILE) --runs-dir "$(RUNS)"

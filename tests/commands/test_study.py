@@ -49,7 +49,7 @@ def test_notebooks_beside_the_papers_study_run_only_when_asked_for(tmp_path):
     for name in ["00_pocket.ipynb", "02_b.ipynb", "01_a.ipynb", "07_c.ipynb", "scratch.ipynb"]:
         write_notebook(tmp_path, name, "a: int = 1")
     assert [p.name for p in study.find_notebooks(tmp_path)] == ["01_a.ipynb", "02_b.ipynb"]
-    everything = [p.name for p in study.find_notebooks(tmp_path, with_others=True)]
+    everything = [p.name for p in study.find_notebooks(tmp_path, all_numbered=True)]
     assert everything == ["00_pocket.ipynb", "01_a.ipynb", "02_b.ipynb", "07_c.ipynb"]
 
 

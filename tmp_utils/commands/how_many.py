@@ -2,9 +2,9 @@
 
 Conventions: a concept needs 26 clips for the default numbers, more than are shipped. They lie in
 ``<clips>/<concept>/``: rendered ones come from ``python -m tmp_utils stand-ins --only koto rumba --takes 26 --folder
-runs/more_clips``; of recordings, any 26 clips in a folder of the concept's name. A training with its measurements takes
-three to four minutes at pocket size on one core, a concept with the default numbers about an hour. The table is written
-after each training; what is in it is not made again, and several processes can share the work.
+runs/more_clips``; of recordings, any 26 clips in a folder of the concept's name. With the default numbers a concept has
+eighteen trainings. The table is written after each; what is in it is not made again, and several processes can share
+the work.
 
 make_curves   : trainings that a table lacks -> the table.
 more_clips_of : a concept's words, with the clips of a folder.

@@ -1,8 +1,7 @@
 """All mixtures in all their setups, judged, and their table.
 
 Conventions: `python -m tmp_utils mixtures` runs what is not done yet (`runs.mixtures`) and prints the verdicts.
-`--publish` writes the table of what is done to `data/published/mixtures.csv`. On two cores of a laptop a run of
-Textual Inversion takes about two minutes, one of DreamBooth about three.
+`--publish` writes the table of what is done to `data/published/mixtures.csv`.
 
 chosen_mixtures, chosen_setups : names -> what is run.
 """

@@ -34,7 +34,7 @@ from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 STUDY = "0[1-6]_*.ipynb"  # the paper's study
-OTHERS = ("00_*.ipynb", "07_*.ipynb")  # how the pocket model is made; two words from one mixture
+NUMBERED = "0[0-9]_*.ipynb"  # with 00, how the pocket model is made, and what goes beyond the paper
 HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
 HUB_MB = 2  # GitHub shows no larger notebooks
 WITHOUT_EFFECT = {"commands"}  # rooms that no notebook computes with
@@ -52,7 +52,7 @@ class Execution:
     parameters: dict[str, Any]
 
 
-def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_others: bool = False) -> list[Path]:
+def find_notebooks(folder: Path = NOTEBOOKS_DIR, all_numbered: bool = False) -> list[Path]:
     """Return the study's notebooks in order, or all numbered ones.
 
     Raises
@@ -60,8 +60,7 @@ def find_notebooks(folder: Path = NOTEBOOKS_DIR, with_others: bool = False) -> l
     FileNotFoundError
         If there is none.
     """
-    patterns = (STUDY, *OTHERS) if with_others else (STUDY,)
-    notebooks = sorted(path for pattern in patterns for path in Path(folder).glob(pattern))
+    notebooks = sorted(Path(folder).glob(NUMBERED if all_numbered else STUDY))
     if not notebooks:
         raise FileNotFoundError(f"{folder} holds no notebook named like {STUDY}. Point --notebooks-dir at them.")
     return notebooks
@@ -142,7 +141,7 @@ def run_study(
     runs_dir: str | Path = "runs",
     mirror: str | Path = "",
     notebooks_dir: str | Path = NOTEBOOKS_DIR,
-    with_others: bool = False,
+    all_numbered: bool = False,
     force: bool = False,
 ) -> Path:
     """Execute the study's notebooks in order and write the report, also where one failed; returns the report's path.
@@ -157,14 +156,14 @@ def run_study(
         The notebooks' values if empty.
     mirror : str or path
         Where checkpoints and finished runs are copied, and restored from; "" for none.
-    with_others : bool
-        Also execute notebooks 00 (how the pocket model is made) and 07 (two words from one mixture).
+    all_numbered : bool
+        Also execute 00 and 07, which are not of the paper's study.
     force : bool
         Execute also what is done; finished runs are still not repeated.
     """
     place = Place(runs_dir, profile)
     folder = place.folder / "notebooks"
-    notebooks = find_notebooks(Path(notebooks_dir), with_others)
+    notebooks = find_notebooks(Path(notebooks_dir), all_numbered)
     mirror = str(Path(mirror).expanduser().resolve()) if mirror else ""
     open_mirror(mirror, place)  # fails here, or has the runs that the notebooks are to find
     steps = executions(notebooks, place, [absolute(c) for c in concepts], seeds, mirror)
@@ -191,7 +190,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
     parser.add_argument("--mirror", default="", help="a second folder that keeps copies of the runs, and restores them")
-    parser.add_argument("--with-others", action="store_true", help="also notebooks 00 and 07")
+    parser.add_argument("--all", dest="all_numbered", action="store_true", help="also notebooks 00 and 07")
     parser.add_argument("--force", action="store_true", help="execute notebooks that are done, too")
 
 

@@ -23,16 +23,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tmp_utils.files import explain_os_errors, write_text
-from tmp_utils.findings.published import PUBLISHED_DIR
-from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, Interval, holm, mean_of, p_above
+from tmp_utils.findings.published import PUBLISHED_DIR, write_published
+from tmp_utils.findings.verdicts import ALPHA, NO_DIFFERENCE, SECOND_EMBEDDER, UNDECIDED
+from tmp_utils.metrics.intervals import MIN_UNITS, Interval, holm, mean_of, p_above
+from tmp_utils.metrics.table import read_header
 from tmp_utils.runs.mixtures import COLUMNS
 
-HELPS, HARMS, NO_DIFFERENCE, UNDECIDED = "helps", "harms", "no difference", "undecided"
+HELPS, HARMS = "helps", "harms"
 MARGIN = 0.05  # a twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv
-ALPHA = 1 - LEVEL
 OUTSIDE = ("si_sdr", "mel_l1")  # metrics that no embedder measures
-SECOND_EMBEDDER = "musicnn:"
 
 
 class Comparison(NamedTuple):
@@ -174,8 +173,7 @@ def read_published_mixtures(profile: str) -> pd.DataFrame | None:
     path = published_mixtures_path(profile)
     if not path.is_file():
         return None
-    lines = path.read_text(encoding="utf-8").splitlines()
-    head = dict(line[2:].split(": ", 1) for line in lines if line.startswith("# "))
+    head = read_header(path)
     table = pd.read_csv(path, skiprows=len(head), float_precision="round_trip", keep_default_na=False)
     table.attrs = head
     return table
@@ -190,8 +188,5 @@ def publish_mixtures(table: pd.DataFrame, path: Path, facts: dict[str, str]) -> 
     """Write a table with lines "# key: value" at its head; ValueError where it has no rows."""
     if table.empty:
         raise ValueError("no finished runs of mixtures, so there is nothing to publish.")
-    head = "".join(f"# {key}: {value}\n" for key, value in facts.items())
     ordered = table[COLUMNS].sort_values(["mixture", "method", "setup", "seed", "metric", "embedder", "sound"])
-    with explain_os_errors(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    return write_text(path, head + ordered.to_csv(index=False, lineterminator="\n"))
+    return write_published(path, ordered, facts)

@@ -74,6 +74,7 @@ FIGURES = {
         "db_before_after": "Two clips from the same noise: the class noun before training, the rare word after it.",
         "db_language_drift": "Right of the dotted line, the bare class noun sounds more like the concept than before.",
         "db_learning_path": "Over the steps of a training: how close clips are to the concept and to the prompt.",
+        "how_many": "CLAP-A and CLAP-T over the steps of trainings on 1 to 20 clips, of the published table.",
     },
     "Style transfer (notebook 04)": {
         "transfer_round_trip": "A source, and the same source after the model's codec alone.",

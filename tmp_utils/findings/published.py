@@ -7,6 +7,7 @@ read_results   : the table of a profile.
 write_checked, is_whole : a table with its SHA-256 beside it, and whether it is still as it was written.
 read_published : a published table, or None where there is none.
 publish        : a profile's table to a file, with the commits and the command that made it.
+write_published : any table, with such lines at its head.
 grown          : a table and the runs that only an earlier one has.
 commits        : the commits of the code that made a profile's runs.
 samplers_path, read_samplers : the published comparison of samplers of a profile.
@@ -15,6 +16,7 @@ how_many_path, read_curves   : the published trainings on several numbers of cli
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -94,9 +96,14 @@ def publish(place: Place, path: str | Path, command: str, grow: bool = False) ->
         by_commit |= set(earlier.attrs["commit"].split(", "))
         by_command = list(dict.fromkeys([*earlier.attrs["command"].split(AND), command]))
     facts = {"profile": place.profile, "commit": ", ".join(sorted(by_commit)), "command": AND.join(by_command)}
+    return write_published(Path(path), table, facts)
+
+
+def write_published(path: Path, table: pd.DataFrame, facts: Mapping[str, str]) -> Path:
+    """Write a table with lines "# key: value" at its head, which `metrics.table.read_header` reads."""
     head = "".join(f"# {key}: {value}\n" for key, value in facts.items())
-    with explain_os_errors(Path(path).parent):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with explain_os_errors(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
     return write_text(path, head + table.to_csv(index=False, lineterminator="\n"))
 
 

@@ -192,13 +192,19 @@ def reference_values(results: pd.DataFrame, metric: str) -> dict[str, float]:
     return {name: float(whole[chosen].groupby("concept")["value"].mean().mean()) for name, chosen in rows.items()}
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Return a results table exactly as it was written: empty text stays text, numbers keep every digit."""
+def read_header(path: Path) -> dict[str, str]:
+    """Return the lines "# key: value" that a published table begins with."""
     header: dict[str, str] = {}
     with path.open(encoding="utf-8") as file:
         while (line := file.readline()).startswith("# "):
             key, _, value = line[2:].partition(": ")
             header[key] = value.strip()
+    return header
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a results table exactly as it was written: empty text stays text, numbers keep every digit."""
+    header = read_header(path)
     numbers = {name: [""] for name in NUMBER_COLUMNS}
     text = dict.fromkeys(TEXT_COLUMNS, str)
     table = pd.read_csv(

@@ -31,7 +31,7 @@ ALL = "all"  # the sound of rows about the prompt of all words
 def word_rows(lab: Lab, mixture: Mixture, clips: Mapping[str, Mapping[str, list]]) -> list[dict]:
     """Return closeness, leakage and difference of each sound's clips, by sound and prompt, and weaker of all words'."""
     rows, own_prompt = [], reconstruction_prompt().id
-    for embedder in _ears(lab):
+    for embedder in _embedders(lab):
         parts = [embedder.embed_clips(part) for part in mixture.parts]
         for i, noun in enumerate(mixture.class_nouns):
             generated = embedder.embed_clips(clips[noun][own_prompt])
@@ -59,7 +59,7 @@ def reference_rows(lab: Lab, mixture: Mixture, of_stems: bool) -> list[dict]:
     """Return what the true parts score, with the ideal masks; or else the mixture itself, with no separation."""
     ideal = ideal_masks(mixture)
     rows = separation_rows(mixture, ideal if of_stems else [torch.ones_like(mask) for mask in ideal])
-    for embedder in _ears(lab):
+    for embedder in _embedders(lab):
         parts = [embedder.embed_clips(part) for part in mixture.parts]
         whole = embedder.embed_clips(mixture.clips)
         for i, noun in enumerate(mixture.class_nouns):
@@ -89,7 +89,7 @@ def ideal_masks(mixture: Mixture) -> list[torch.Tensor]:
     return [shares(log_mel(torch.from_numpy(np.stack(parts)))) for parts in zip(*mixture.parts, strict=True)]
 
 
-def _ears(lab: Lab) -> list[Embedder]:
+def _embedders(lab: Lab) -> list[Embedder]:
     """The profile's embedder, and the second."""
     return [lab.embedders[0], lab.embedders[-1]]
 

@@ -65,11 +65,11 @@ COLUMNS = ["mixture", "kind", "method", "setup", "seed", "sound", "metric", "val
 
 @dataclass(frozen=True)
 class Learned:
-    """What the clips of a mixture's words are generated with: the words, and what is applied for each and for all."""
+    """What the clips of a mixture's words are generated with: the words, and what is applied (words do not disturb each
+    other, so that all may be applied at once)."""
 
     words: Sequence[str]
-    each: Sequence[Adapter | Combination | None]
-    together: Adapter | Combination | None
+    adapter: Adapter | Combination | None
 
 
 def run_mixture(
@@ -120,7 +120,7 @@ def run_mixture(
             with run.timed("scoring_s"):
                 rows = text_rows(lab.embedder, mixture, clips)
                 if mixture.parts:
-                    masks = masks_under(lab.backbone, mixture, learned.words, seed, learned.together)
+                    masks = masks_under(lab.backbone, mixture, learned.words, seed, learned.adapter)
                     rows += word_rows(lab, mixture, clips) + separation_rows(mixture, masks)
         write_csv(run.path / METRICS, pd.DataFrame([names | row for row in rows], columns=COLUMNS))
         return run.finish()
@@ -187,11 +187,10 @@ def _learn(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, path:
     """Learn, or take the new words that an interrupted run has kept."""
     nouns = mixture.class_nouns
     if name == FLOOR:
-        return Learned(nouns, [None] * len(nouns), None)
+        return Learned(nouns, None)
     if name in TOGETHER:
         adapters = learn_apart(lab, mixture, name, seed, share)
-        both = combine(*adapters)
-        return Learned([adapter.words for adapter in adapters], [both] * len(adapters), both)
+        return Learned([adapter.words for adapter in adapters], combine(*adapters))
     setup, folders = load_mixture_setup(name), [path / f"word-{k}" for k in range(1, len(nouns) + 1)]
     if all((folder / "adapter.json").is_file() for folder in folders):
         adapters = [load_adapter(folder) for folder in folders]
@@ -200,8 +199,8 @@ def _learn(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, path:
         for adapter, folder in zip(adapters, folders, strict=True):
             if adapter.placeholder:
                 adapter.save(folder)
-    together = combine(*adapters) if adapters[0].placeholder else adapters[0]
-    return Learned([adapter.words for adapter in adapters], adapters, together)
+    applied = combine(*adapters) if adapters[0].placeholder else adapters[0]
+    return Learned([adapter.words for adapter in adapters], applied)
 
 
 def learn_apart(
@@ -227,13 +226,15 @@ def _generate(
     options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
     clips: dict[str, dict[str, list]] = {}
     folder.mkdir(exist_ok=True)
-    sounds = [*zip(mixture.class_nouns, learned.words, learned.each, strict=True)]
-    for sound, words, adapter in [*sounds, (ALL, JOINED.join(learned.words), learned.together)]:
-        planned = [(one, k) for k in range(n_clips)] + ([(prompt, 0) for prompt in edits] if sound != ALL else [])
-        prompts = [fill(prompt.template, words) for prompt, _ in planned]
-        seeds = [clip_seed(seed, prompt.id, k) for prompt, k in planned]
-        made = generate(lab.backbone, prompts, seeds, adapter=adapter, progress=False, **options)
-        for (prompt, k), clip in zip(planned, made, strict=True):
-            path = save_clip(clip_path(folder.parent, sound, prompt.id, k), clip)
-            clips.setdefault(sound, {}).setdefault(prompt.id, []).append(load_clip(path))
+    sounds = [*zip(mixture.class_nouns, learned.words, strict=True)]
+    planned = [
+        (sound, words, one, k) for sound, words in [*sounds, (ALL, JOINED.join(learned.words))] for k in range(n_clips)
+    ]
+    planned += [(sound, words, prompt, 0) for sound, words in sounds for prompt in edits]
+    prompts = [fill(prompt.template, words) for _, words, prompt, _ in planned]
+    seeds = [clip_seed(seed, prompt.id, k) for _, _, prompt, k in planned]
+    made = generate(lab.backbone, prompts, seeds, adapter=learned.adapter, progress=False, **options)
+    for (sound, _, prompt, k), clip in zip(planned, made, strict=True):
+        path = save_clip(clip_path(folder.parent, sound, prompt.id, k), clip)
+        clips.setdefault(sound, {}).setdefault(prompt.id, []).append(load_clip(path))
     return clips
