@@ -1,12 +1,21 @@
 """A backbone with random weights, a concept of rendered tones, and profiles small enough for a test."""
 
 import os
+import shutil
 from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Tests do not outlive a power cut, so nothing waits until the disk has what was written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +90,27 @@ def study(tmp_path, loaded):
     from results_runs import make_study
 
     return make_study(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def scored_once(tmp_path_factory):
+    """A study as `study` makes it, with its scores, and a copy of its folder."""
+    from results_runs import collect, make_study, use_quick_ears, use_tone_embedder
+
+    folder = tmp_path_factory.mktemp("scored")
+    with pytest.MonkeyPatch.context() as patch:
+        use_quick_ears(patch)
+        use_tone_embedder(patch)
+        made = make_study(folder / "study")
+        collect(made)
+    shutil.copytree(folder / "study", folder / "copy")
+    return made
+
+
+@pytest.fixture
+def scored(scored_once, loaded):
+    """The study with its scores as it was made, whatever an earlier test did to it."""
+    folder = scored_once[0].parent
+    shutil.rmtree(folder)
+    shutil.copytree(folder.with_name("copy"), folder)
+    return scored_once

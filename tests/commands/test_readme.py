@@ -115,6 +115,15 @@ def test_the_table_has_our_means_with_intervals_beside_the_papers_numbers():
         readme_figures.markdown_table(results_table([]))
 
 
+def test_setups_with_different_numbers_of_concepts_say_how_many_they_have():
+    whole = table()
+    fewer = whole[(whole["setup"] == "BL") | (whole["concept"] == whole["concept"].iloc[0])]
+    lines = readme_figures.markdown_table(fewer).splitlines()
+    assert lines[-1] == readme_figures.UNEQUAL and len({line.count("|") for line in lines[:-2]}) == 1
+    counts = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in lines[2:-2]}
+    assert counts == {"DB BL": "3", "TI MW": "1", "DB-LoRA BL": "3"}
+
+
 def test_without_one_pair_of_markers_nothing_is_written(tmp_path, drawn):
     readme = tmp_path / "README.md"
     with pytest.raises(FileNotFoundError, match="Write it first"):

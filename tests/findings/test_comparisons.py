@@ -32,27 +32,28 @@ def test_differences_are_paired_and_corrected_over_the_whole_table():
     assert few["p_holm"].isna().all() and few["n_concepts"].tolist() == [2, 2]
 
 
-def test_a_copy_shows_as_excess_over_the_training_clips(study):
-    for folder in study[1]:
+def test_a_copy_shows_as_excess_over_the_training_clips(scored):
+    for folder in scored[1]:
         for file in ("reconstruction-0.wav", "reconstruction-1.wav"):
-            path = clip(study, "TI-BL", file, folder.name)
+            path = clip(scored, "TI-BL", file, folder.name)
             path.write_bytes((folder / "1.wav").read_bytes())
             record(path.parents[1], f"clips/{file}")
-    found = comparisons.memorisation(collect(study)).set_index(["method", "setup"])
+        (path.parents[1] / "metrics.csv").unlink()
+    found = comparisons.memorisation(collect(scored)).set_index(["method", "setup"])
     assert found.loc[("TI", "BL"), "nearest_training"] == pytest.approx(1)
     assert found.loc[("TI", "BL"), "excess"] > 0.05 and found["excess"].idxmax() == ("TI", "BL")
     assert "copied" not in found
 
 
-def test_the_share_of_copies_stands_beside_the_similarities_where_it_was_measured(study):
-    table = collect(study)
+def test_the_share_of_copies_stands_beside_the_similarities_where_it_was_measured(scored):
+    table = collect(scored)
     copied = table[(table["metric"] == "clap_a") & (table["setup"] == "MIX")].assign(metric="copied", value=[0.0, 0.5])
     shares = comparisons.memorisation(pd.concat([table, copied])).set_index(["method", "setup"])["copied"]
     assert shares["DB", "MIX"] == 0.25 and np.isnan(shares["DB", "BL"])
 
 
-def test_tables_stand_side_by_side_with_the_papers_numbers(study):
-    table = comparisons.side_by_side({"ours": collect(study)})
+def test_tables_stand_side_by_side_with_the_papers_numbers(scored):
+    table = comparisons.side_by_side({"ours": collect(scored)})
     assert table.loc[("DB", "TE"), ("clap_a", "paper")] == 0.88 and len(table) == 10
     assert np.isfinite(table.loc[("DB", "MIX"), ("clap_a", "ours")])
     assert np.isnan(table.loc[("DB", "TE"), ("clap_a", "ours")])

@@ -8,20 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
+from results_runs import PROFILE
 
-from tmp_utils.findings import listen, results
+from tmp_utils.findings import listen
 from tmp_utils.findings.page import sound_data
+from tmp_utils.findings.published import read_results
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.runs.place import Place
 
 
 @pytest.fixture
-def study(tmp_path, monkeypatch):
-    use_quick_ears(monkeypatch)
-    use_tone_embedder(monkeypatch)
-    folder, own = make_study(tmp_path, ("lute", "harp"), (("DB", "BL"), ("TI", "BL")))
-    return folder, own, results.collect_results(Place(folder, PROFILE), own, say=lambda line: None)
+def study(scored):
+    return *scored, read_results(Place(scored[0], PROFILE))
 
 
 def sounds(html):
@@ -53,7 +51,7 @@ def test_an_ogg_of_the_right_kind_is_played_as_it_is_and_any_other_file_is_coded
 
 def test_every_clip_of_every_run_is_listed(study):
     clips = listen.run_clips(Place(study[0], PROFILE))
-    assert len(clips) == 2 * 3 * (2 + 2)
+    assert len(clips) == 2 * 4 * (2 + 2)
     assert all(path.is_file() for path in clips["path"])
     with pytest.raises(FileNotFoundError, match=r"no clips in the runs below .*pocket"):
         listen.run_clips(Place(study[0], "pocket"))
@@ -116,7 +114,7 @@ def test_a_damaged_listing_is_refused_by_its_name(study):
 
 def test_the_static_table_has_the_concepts_own_clip_and_one_of_every_setup(study):
     shown = listen.players(listen.run_clips(Place(study[0], PROFILE)), own_concepts=study[1])
-    assert len(sounds(shown.data)) == 2 * (1 + 3)
+    assert len(sounds(shown.data)) == 2 * (1 + 4)
     assert are_clips(sounds(shown.data)[:1], [study[1][1] / "0.wav"])
     with pytest.raises(ValueError, match="no clips of prompt 'x'"):
         listen.players(listen.run_clips(Place(study[0], PROFILE)), "x")

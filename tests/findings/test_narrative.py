@@ -104,6 +104,14 @@ def test_where_not_all_setups_were_run_the_baselines_are_compared():
     assert sentence.startswith("The baselines, over 6 concepts:")
 
 
+def test_where_more_concepts_have_the_baselines_both_comparisons_stand():
+    table = results({"clap_a": 0.2, "clap_t": 0.0})
+    fewer = table[(table["setup"] == "BL") | table["concept"].isin(table["concept"].unique()[:4])]
+    sentence = narrative.comparison(fewer)
+    assert sentence.startswith("The means of five setups each, over 4 concepts:")
+    assert ". The baselines, over 6 concepts:" in sentence
+
+
 def test_the_comparison_on_one_concept_gives_the_numbers_and_no_decision():
     table = results({"clap_a": 0.2, "clap_t": 0.0}, concepts=["sitar"])
     sentence = narrative.comparison(table)

@@ -3,15 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from results_runs import PROFILE
+from results_runs import PROFILE, collect
 
-from tmp_utils.findings import published, results
+from tmp_utils.findings import published
 from tmp_utils.metrics.table import read_table
 from tmp_utils.runs.place import Place
-
-
-def collect(study):
-    return results.collect_results(Place(study[0], PROFILE), study[1], say=lambda line: None)
 
 
 def clap_a(concept: str, seed: int, value: float, **others) -> dict:
@@ -20,29 +16,29 @@ def clap_a(concept: str, seed: int, value: float, **others) -> dict:
     return identity | {"prompt": "all", "metric": "clap_a"} | scores | {"note": ""} | others
 
 
-def test_a_published_table_says_what_made_it_and_reads_back_the_same(study, tmp_path):
-    table = collect(study)
-    path = published.publish(Place(study[0], PROFILE), tmp_path / "data" / "pocket.csv", "make study")
+def test_a_published_table_says_what_made_it_and_reads_back_the_same(scored, tmp_path):
+    table = collect(scored)
+    path = published.publish(Place(scored[0], PROFILE), tmp_path / "data" / "pocket.csv", "make study")
     read = read_table(path)
     assert read.equals(table.reset_index(drop=True))
-    assert read.attrs == {"profile": PROFILE, "commit": ", ".join(published.commits(Place(study[0], PROFILE)))} | {
+    assert read.attrs == {"profile": PROFILE, "commit": ", ".join(published.commits(Place(scored[0], PROFILE)))} | {
         "command": "make study"
     }
 
 
-def test_a_published_table_grows_by_runs_and_keeps_what_made_the_others(study, tmp_path):
-    table, path = collect(study), tmp_path / "pocket.csv"
-    published.publish(Place(study[0], PROFILE), path, "make grid")
+def test_a_published_table_grows_by_runs_and_keeps_what_made_the_others(scored, tmp_path):
+    table, path = collect(scored), tmp_path / "pocket.csv"
+    published.publish(Place(scored[0], PROFILE), path, "make grid")
     earlier = read_table(path)
     other = earlier[earlier["concept"] == "lute"].assign(seed=7)
     lead = f"# profile: {PROFILE}\n# commit: abc, def\n# command: make study\n"
     path.write_text(lead + pd.concat([earlier, other]).to_csv(index=False))
-    grown = read_table(published.publish(Place(study[0], PROFILE), path, "make grid", grow=True))
+    grown = read_table(published.publish(Place(scored[0], PROFILE), path, "make grid", grow=True))
     assert grown[: len(table)].equals(table.reset_index(drop=True))
     assert (grown[len(table) :]["seed"] == 7).all() and len(grown) == len(table) + len(other)
-    assert grown.attrs["commit"].split(", ") == sorted(["abc", "def", *published.commits(Place(study[0], PROFILE))])
+    assert grown.attrs["commit"].split(", ") == sorted(["abc", "def", *published.commits(Place(scored[0], PROFILE))])
     assert grown.attrs["command"] == "make study; make grid"
-    again = published.publish(Place(study[0], PROFILE), path, "make grid", grow=True)
+    again = published.publish(Place(scored[0], PROFILE), path, "make grid", grow=True)
     assert read_table(again).equals(grown) and read_table(again).attrs == grown.attrs
 
 
@@ -51,26 +47,26 @@ def test_pooled_distances_without_their_clips_do_not_stay():
     assert published.grown(pd.DataFrame([clap_a("harp", 0, 0.4)]), earlier)["concept"].tolist() == ["harp", "lute"]
 
 
-def test_a_run_that_scored_otherwise_before_is_refused_and_nothing_is_written(study, tmp_path):
-    collect(study)
-    path = published.publish(Place(study[0], PROFILE), tmp_path / "pocket.csv", "make study")
+def test_a_run_that_scored_otherwise_before_is_refused_and_nothing_is_written(scored, tmp_path):
+    collect(scored)
+    path = published.publish(Place(scored[0], PROFILE), tmp_path / "pocket.csv", "make study")
     earlier = read_table(path)
     first = earlier.index[(earlier["metric"] == "clap_a") & (earlier["concept"] == "lute")][0]
     earlier.loc[first, "value"] += 0.01
     text = f"# profile: {PROFILE}\n# commit: abc\n# command: make study\n" + earlier.to_csv(index=False)
     path.write_text(text)
     with pytest.raises(ValueError, match=r"^1 of \d+ values .* clap_a of lute"):
-        published.publish(Place(study[0], PROFILE), path, "make study", grow=True)
+        published.publish(Place(scored[0], PROFILE), path, "make study", grow=True)
     assert path.read_text() == text
 
 
-def test_only_a_published_table_of_the_same_profile_grows(study, tmp_path):
+def test_only_a_published_table_of_the_same_profile_grows(scored, tmp_path):
     path = tmp_path / "plain.csv"
-    collect(study).to_csv(path, index=False)
+    collect(scored).to_csv(path, index=False)
     with pytest.raises(ValueError, match="published table of the profile smoke"):
-        published.publish(Place(study[0], PROFILE), path, "make study", grow=True)
+        published.publish(Place(scored[0], PROFILE), path, "make study", grow=True)
     with pytest.raises(FileNotFoundError, match=r"none\.csv does not exist"):
-        published.publish(Place(study[0], PROFILE), tmp_path / "none.csv", "make study", grow=True)
+        published.publish(Place(scored[0], PROFILE), tmp_path / "none.csv", "make study", grow=True)
 
 
 def test_a_run_that_failed_before_may_succeed_now_and_another_embedder_may_not_join():

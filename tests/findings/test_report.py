@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import shutil
 from html import unescape
 from html.parser import HTMLParser
 
@@ -20,6 +21,7 @@ from tmp_utils.figures.tables import setup_cells
 from tmp_utils.files import write_csv
 from tmp_utils.findings import narrative, report
 from tmp_utils.findings.claims import beside
+from tmp_utils.findings.published import read_results
 from tmp_utils.findings.verdicts import paper_table, verdicts
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.metrics.table import RESULT_COLUMNS
@@ -56,6 +58,17 @@ def write(study, profile=PROFILE):
     return Page(report.write_report(Place(study[0], profile)))
 
 
+@pytest.fixture(scope="module")
+def whole(scored_once, tmp_path_factory):
+    """A study with its plane, the table of its results, and its page."""
+    folder = tmp_path_factory.mktemp("whole") / "study"
+    shutil.copytree(scored_once[0].parent.with_name("copy"), folder)
+    study = (folder / "runs",)
+    table = read_results(Place(study[0], PROFILE))
+    figures.save_figure(figures.clap_plane(table), study[0] / PROFILE / "figures", "metrics_figure_3")
+    return study, table, write(study)
+
+
 def correlation(sound, path):
     """Return how alike an Ogg's samples and a file's are, from -1 to 1."""
     samples, rate_hz = soundfile.read(io.BytesIO(sound))
@@ -65,10 +78,8 @@ def correlation(sound, path):
     return np.corrcoef(samples[:n], expected[:n])[0, 1]
 
 
-def test_the_page_answers_first_and_shows_before_and_after_with_players_in_that_order(study):
-    table = collect(study)
-    figures.save_figure(figures.clap_plane(table), study[0] / PROFILE / "figures", "metrics_figure_3")
-    page = write(study)
+def test_the_page_answers_first_and_shows_before_and_after_with_players_in_that_order(whole):
+    study, table, page = whole
     order = [narrative.answer(table), "Before training", "After Textual Inversion", "After DreamBooth"]
     order += [narrative.comparison(table), narrative.PLANE, "numbers mean nothing", "The paper's findings", "Table 1"]
     places = [page.text.index(words) for words in order]
@@ -80,9 +91,8 @@ def test_the_page_answers_first_and_shows_before_and_after_with_players_in_that_
     assert {chart["data"][0]["type"] for chart in page.charts[:3]} == {"heatmap"}
 
 
-def test_a_person_without_sight_or_mouse_finds_the_parts(study):
-    collect(study)
-    page = write(study)
+def test_a_person_without_sight_or_mouse_finds_the_parts(whole):
+    page = whole[2]
     headings = [int(tag[1]) for tag in page.tags if re.fullmatch(r"h\d", tag)]
     assert headings[0] == 1 and headings.count(1) == 1 and max(np.diff(headings)) <= 1
     by_tag = [tag for tag, _ in page.attributes]
@@ -95,18 +105,16 @@ def test_a_person_without_sight_or_mouse_finds_the_parts(study):
     assert wide and all(a["tabindex"] == "0" and a["aria-label"] for a in wide)
 
 
-def test_the_report_says_what_failed_and_why_and_nothing_where_none_did(study):
-    collect(study)
-    assert "Failed, and why" not in write(study).text
-    clip(study, file="genre-jazz-0.wav").unlink()
-    collect(study)
-    page = write(study)
+def test_the_report_says_what_failed_and_why_and_nothing_where_none_did(scored, whole):
+    assert "Failed, and why" not in whole[2].text
+    clip(scored, file="genre-jazz-0.wav").unlink()
+    collect(scored)
+    page = write(scored)
     assert "Failed, and why (2 rows)" in page.text and "genre-jazz-0.wav" in page.text
 
 
-def test_the_report_shows_results_and_verdicts_as_tables(study):
-    table = collect(study)
-    page = write(study)
+def test_the_report_shows_results_and_verdicts_as_tables(whole):
+    _, table, page = whole
     value = rows(table, concept="harp", method="DB", setup="MIX", metric="clap_a")["value"].item()
     assert f"<td>{value:.3f} [" in page.html
     cells = beside({"these runs": verdicts(table)}).to_numpy().ravel()
@@ -123,35 +131,32 @@ def test_the_report_shows_results_and_verdicts_as_tables(study):
     assert len(wide) == 2 and all(tables[k - 1] == "<details>" for k in wide)
 
 
-def test_a_clip_that_is_gone_or_damaged_is_named_and_not_played(study):
-    collect(study)
-    n = len(write(study).sounds)
-    clip(study, concept="harp").unlink()
-    damaged = clip(study, "TI-BL", concept="harp")
+def test_a_clip_that_is_gone_or_damaged_is_named_and_not_played(scored, whole):
+    n = len(whole[2].sounds)
+    clip(scored, concept="harp").unlink()
+    damaged = clip(scored, "TI-BL", concept="harp")
     damaged.write_bytes(damaged.read_bytes()[:-20])
-    page = write(study)
+    page = write(scored)
     assert "reconstruction-0.wav is missing" in page.text
     assert re.search(r"reconstruction-0.wav is damaged \(\d+ bytes where \d+ were written\); run the", page.text)
     assert len(page.sounds) == n - 2 * 2  # each is among the first clips and in the list
 
 
-def test_a_damaged_listing_is_named_with_the_remedy_and_the_rest_of_the_page_stays(study):
-    collect(study)
-    listing = clip(study, file="clips.csv")
+def test_a_damaged_listing_is_named_with_the_remedy_and_the_rest_of_the_page_stays(scored):
+    listing = clip(scored, file="clips.csv")
     listing.write_bytes(listing.read_bytes()[:-30])
-    page = write(study)
+    page = write(scored)
     assert "clips.csv: damaged" in page.text and "Run the notebook that made it again" in page.text
     assert "Table 1" in page.text and "undecided (" in page.text and not page.sounds
 
 
-def test_a_damaged_table_of_results_is_refused_by_its_name_and_collecting_again_repairs_it(study):
-    table = collect(study)
-    path = study[0] / PROFILE / "results.csv"
+def test_a_damaged_table_of_results_is_refused_by_its_name_and_collecting_again_repairs_it(scored):
+    table = collect(scored)
+    path = scored[0] / PROFILE / "results.csv"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match=r"results\.csv: damaged .* results --profile smoke"):
-        write(study)
-    assert collect(study).equals(table)
-    write(study)
+        write(scored)
+    assert collect(scored).equals(table) and read_results(Place(scored[0], PROFILE)).equals(table)
 
 
 @pytest.fixture

@@ -22,57 +22,57 @@ def csv(study):
     return (study[0] / PROFILE / "results.csv").read_bytes()
 
 
-def test_the_table_holds_every_run_its_references_and_the_pooled_distances(study):
-    table = collect(study)
+def test_the_table_holds_every_run_its_references_and_the_pooled_distances(scored):
+    table = collect(scored)
     assert list(table.columns) == list(RESULT_COLUMNS)
     whole = rows(table, metric="clap_a", prompt="all")
     assert len(whole) == 2 * 4 and set(whole["status"]) == {"ok"}
     assert set(table["metric"]) >= {"clap_t", "fad", "kad", "level_agreement", "ceiling_a", "floor_t", "pooled_fad"}
     assert len(rows(table, metric="clap_t", concept="lute", method="TI")) == 2 + 1
-    assert published.read_results(Place(study[0], PROFILE)).equals(table.reset_index(drop=True))
+    assert published.read_results(Place(scored[0], PROFILE)).equals(table.reset_index(drop=True))
 
 
-def test_collecting_again_changes_nothing_and_loads_nothing(study, loaded):
-    collect(study)
-    before, loaded[:] = csv(study), []
-    collect(study)
-    assert csv(study) == before and loaded == []
+def test_collecting_again_changes_nothing_and_loads_nothing(scored, loaded):
+    collect(scored)
+    before, loaded[:] = csv(scored), []
+    collect(scored)
+    assert csv(scored) == before and loaded == []
 
 
-def test_rows_that_a_run_has_are_kept_as_they_are(study):
-    folder = clip(study).parents[1]
-    collect(study)
+def test_rows_that_a_run_has_are_kept_as_they_are(scored):
+    folder = clip(scored).parents[1]
+    collect(scored)
     table = read_table(folder / "metrics.csv")
     table.loc[table["metric"] == "clap_a", "value"] += 1
     write_csv(folder / "metrics.csv", table)
     record(folder, "metrics.csv")
-    kept = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
+    kept = rows(collect(scored), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert kept["value"].item() == rows(table, metric="clap_a")["value"].item()
 
 
-@pytest.mark.parametrize("cut", [0, 40, 400, -1, -30])
-def test_a_cut_table_of_scores_is_not_read_but_made_again(study, cut):
-    whole, intact = collect(study), csv(study)
-    path = clip(study).parents[1] / "metrics.csv"
-    path.write_bytes(path.read_bytes()[:cut])
-    pd.testing.assert_frame_equal(collect(study), whole)
-    assert csv(study) == intact
-
-
-@pytest.mark.parametrize("cut", [0, 40, 400])
-def test_where_every_table_of_scores_is_cut_all_are_made_again(study, cut):
-    whole = collect(study)
-    for path in (study[0] / PROFILE).glob("*/*/seed0/metrics.csv"):
+def test_a_cut_table_of_scores_is_not_read_but_made_again(scored):
+    whole, intact = collect(scored), csv(scored)
+    path = clip(scored).parents[1] / "metrics.csv"
+    for cut in (0, 40, 400, -1, -30):
         path.write_bytes(path.read_bytes()[:cut])
-    pd.testing.assert_frame_equal(collect(study), whole)
+        pd.testing.assert_frame_equal(collect(scored), whole)
+        assert csv(scored) == intact
 
 
-def test_a_deleted_clip_fails_its_rows_and_changes_no_others_and_its_return_mends_them(study):
-    before, intact = collect(study), csv(study)
-    lost = clip(study, file="genre-jazz-0.wav")
+@pytest.mark.parametrize("cut", [0, 40])
+def test_where_every_table_of_scores_is_cut_all_are_made_again(scored, cut):
+    whole = collect(scored)
+    for path in (scored[0] / PROFILE).glob("*/*/seed0/metrics.csv"):
+        path.write_bytes(path.read_bytes()[:cut])
+    pd.testing.assert_frame_equal(collect(scored), whole)
+
+
+def test_a_deleted_clip_fails_its_rows_and_changes_no_others_and_its_return_mends_them(scored):
+    before, intact = collect(scored), csv(scored)
+    lost = clip(scored, file="genre-jazz-0.wav")
     content = lost.read_bytes()
     lost.unlink()
-    after = collect(study)
+    after = collect(scored)
     changed = before.compare(after).index
     assert {(r.concept, r.method, r.setup, r.metric) for r in after.loc[changed].itertuples()} == {
         ("lute", "DB", "BL", "clap_t")
@@ -81,16 +81,16 @@ def test_a_deleted_clip_fails_its_rows_and_changes_no_others_and_its_return_mend
     assert set(after.loc[changed, "status"]) == {"failed"}
     assert after.loc[changed, "note"].str.contains("genre-jazz-0.wav: missing").all()
     lost.write_bytes(content)
-    collect(study)
-    assert csv(study) == intact
+    collect(scored)
+    assert csv(scored) == intact
 
 
-def test_a_clip_that_changed_after_its_run_finished_fails_its_rows_and_is_not_scored(study):
-    before = collect(study)
-    path = clip(study, file="genre-jazz-0.wav")
+def test_a_clip_that_changed_after_its_run_finished_fails_its_rows_and_is_not_scored(scored):
+    before = collect(scored)
+    path = clip(scored, file="genre-jazz-0.wav")
     content = path.read_bytes()
     save_clip(path, tone(5000, 3))
-    after = collect(study)
+    after = collect(scored)
     changed = after.loc[before.compare(after).index]
     assert set(changed["prompt"]) == {"all", "genre-jazz"} and set(changed["status"]) == {"failed"}
     assert set(changed["metric"]) == {"clap_t"} and set(changed["concept"]) == {"lute"}
@@ -100,7 +100,7 @@ def test_a_clip_that_changed_after_its_run_finished_fails_its_rows_and_is_not_sc
         .all()
     )
     path.write_bytes(content)
-    pd.testing.assert_frame_equal(collect(study), before)
+    pd.testing.assert_frame_equal(collect(scored), before)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,11 @@ def test_a_clip_that_changed_after_its_run_finished_fails_its_rows_and_is_not_sc
         (tone(500, 0, 0.7), "cut short, 0.70 s of 1.00 s"),
     ],
 )
-def test_a_bad_clip_fails_its_run_with_the_reason_and_is_not_averaged_away(study, content, reason):
-    soundfile.write(clip(study), content, RATE_HZ, subtype="FLOAT")
-    record(clip(study).parents[1], "clips/reconstruction-0.wav")
-    table = collect(study)
+def test_a_bad_clip_fails_its_run_with_the_reason_and_is_not_averaged_away(scored, content, reason):
+    soundfile.write(clip(scored), content, RATE_HZ, subtype="FLOAT")
+    record(clip(scored).parents[1], "clips/reconstruction-0.wav")
+    (clip(scored).parents[1] / "metrics.csv").unlink()
+    table = collect(scored)
     run = rows(table, concept="lute", method="DB", setup="BL", prompt="all")
     failed = run[run["status"] == "failed"]
     assert set(failed["metric"]) >= {"clap_a", "nearest_training", "fad", "kad"}
@@ -125,69 +126,63 @@ def test_a_bad_clip_fails_its_run_with_the_reason_and_is_not_averaged_away(study
     assert comparisons.coverage(table).loc["lute", "DB BL"] == "1 (1 failed)"
 
 
-def test_a_clip_that_the_listing_lost_fails_too(study):
-    listing = clip(study, file="clips.csv")
+def test_a_clip_that_the_listing_lost_fails_too(scored):
+    listing = clip(scored, file="clips.csv")
     pd.read_csv(listing).iloc[1:].to_csv(listing, index=False)
     record(listing.parents[1], "clips/clips.csv")
-    failed = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
+    (listing.parents[1] / "metrics.csv").unlink()
+    failed = rows(collect(scored), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert failed["status"].item() == "failed" and "reconstruction not in clips.csv" in failed["note"].item()
 
 
-def test_tables_scored_before_shares_had_wilsons_interval_get_it_and_keep_all_else(study):
-    before = collect(study)
-    path = clip(study).parents[1] / "metrics.csv"
+def test_tables_scored_before_shares_had_wilsons_interval_get_it_and_keep_all_else(scored):
+    before = collect(scored)
+    path = clip(scored).parents[1] / "metrics.csv"
     table = read_table(path)
     share = table["metric"].str.endswith("_agreement")
     table.loc[share, ["ci_low", "ci_high"]] = [-0.2, 1.1]
     write_csv(path, table)
     record(path.parent, "metrics.csv")
-    pd.testing.assert_frame_equal(collect(study), before)
+    pd.testing.assert_frame_equal(collect(scored), before)
     assert before.loc[before["metric"].str.endswith("_agreement"), ["ci_low", "ci_high"]].stack().between(0, 1).all()
 
 
-def test_a_run_that_cannot_be_scored_fails_in_every_row_it_had(study):
-    before = collect(study)
-    listing = clip(study, file="clips.csv")
+def test_a_run_that_cannot_be_scored_fails_in_every_row_it_had(scored):
+    before = collect(scored)
+    listing = clip(scored, file="clips.csv")
     content = listing.read_bytes()
     listing.unlink()
-    after = collect(study)
+    after = collect(scored)
     mine = (before["concept"] == "lute") & (before["method"] == "DB") & (before["setup"] == "BL")
     assert set(after.loc[mine, "status"]) == {"failed"} and after.loc[mine, "value"].isna().all()
     names = ["concept", "method", "setup", "seed", "prompt", "metric", "embedder"]
     pd.testing.assert_frame_equal(after[names], before[names])
     listing.write_bytes(content)
-    pd.testing.assert_frame_equal(collect(study), before)
+    pd.testing.assert_frame_equal(collect(scored), before)
 
 
-def test_a_listing_that_is_gone_or_empty_fails_the_run(study):
-    clip(study, file="clips.csv").unlink()
-    clip(study, "TI-BL", "clips.csv").write_text("")
-    table = collect(study)
+def test_a_listing_that_is_gone_or_empty_fails_the_run(scored):
+    clip(scored, file="clips.csv").unlink()
+    clip(scored, "TI-BL", "clips.csv").write_text("")
+    table = collect(scored)
     for method in ("DB", "TI"):
         failed = rows(table, concept="lute", method=method, setup="BL")
         assert set(failed["status"]) == {"failed"} and failed["note"].str.len().min() > 5
 
 
-def test_a_concept_that_cannot_be_found_fails_and_says_where_to_name_it(study):
-    table = results.collect_results(Place(study[0], PROFILE), study[1][:1], say=lambda line: None)
-    failed = rows(table, concept="harp")
-    assert set(failed["status"]) == {"failed"} and failed["note"].str.contains("name it in `concepts`").all()
-    assert set(rows(table, concept="lute", metric="clap_a")["status"]) == {"ok"}
-
-
-def test_two_embedders_in_one_table_are_refused_and_naming_one_scores_all_runs_with_it(study):
-    collect(study)
-    path = clip(study).parents[1] / "metrics.csv"
+def test_two_embedders_in_one_table_are_refused_and_naming_one_scores_all_runs_with_it(scored):
+    collect(scored)
+    path = clip(scored).parents[1] / "metrics.csv"
     path.write_text(path.read_text().replace("judge@1", "judge@2"))
     record(path.parent, "metrics.csv")
     with pytest.raises(ValueError, match=r"2 embedders.*judge@1.*judge@2"):
-        collect(study)
+        collect(scored)
     three = {"clap:other@1", "clap:other@1+level", "musicnn:MTT@1"}
-    table = collect(study, embedder="clap:other")
+    table = collect(scored, embedder="clap:other")
     assert set(table[table["metric"] == "clap_a"]["embedder"]) == {"clap:other@1"}
     assert set(table[~table["metric"].str.contains("agreement")]["embedder"]) == three
-    clip(study).unlink()
-    later = collect(study)
+    clip(scored).unlink()
+    later = collect(scored)
     assert set(later[~later["metric"].str.contains("agreement")]["embedder"]) == three
 
 
@@ -206,13 +201,13 @@ def test_a_run_without_scores_is_scored_and_one_that_is_unfinished_is_counted(st
     assert told == ["8 runs, 8 scored again, 1 unfinished and left out, 0 failed rows."]
 
 
-def test_pooled_fad_is_that_of_the_clips_of_all_concepts_at_equal_n(study):
-    table = collect(study)
+def test_pooled_fad_is_that_of_the_clips_of_all_concepts_at_equal_n(scored):
+    table = collect(scored)
     found = rows(table, metric="pooled_fad", method="TI").iloc[0]
-    collection = Collection(Place(study[0], PROFILE), study[1])
+    collection = Collection(Place(scored[0], PROFILE), scored[1])
     embedder = collection.pooled_embedder
     generated = [
-        soundfile.read(clip(study, "TI-BL", f"reconstruction-{k}.wav", concept), dtype="float32")[0]
+        soundfile.read(clip(scored, "TI-BL", f"reconstruction-{k}.wav", concept), dtype="float32")[0]
         for concept in ("harp", "lute")
         for k in range(2)
     ]
@@ -224,16 +219,16 @@ def test_pooled_fad_is_that_of_the_clips_of_all_concepts_at_equal_n(study):
     assert "2 of 2 concepts" in found["note"] and "too small" in found["note"]
 
 
-def test_a_setup_over_fewer_concepts_is_not_compared_with_the_others(study):
-    make_run(study[0], "lute", "DB-LoRA", "BL")
-    table = collect(study)
+def test_a_setup_over_fewer_concepts_is_not_compared_with_the_others(scored):
+    make_run(scored[0], "lute", "DB-LoRA", "BL")
+    table = collect(scored)
     assert "1 of 2 concepts, so not comparable" in rows(table, metric="pooled_kad", method="DB-LoRA")["note"].item()
     assert rows(table, metric="pooled_kad", method="DB-LoRA")["n"].item() == 2
     assert set(rows(table, metric="pooled_kad", method="DB")["n"]) == {4}
 
 
-def test_the_pooled_rows_count_as_no_concept(study):
-    table = collect(study)
+def test_the_pooled_rows_count_as_no_concept(scored):
+    table = collect(scored)
     judged = verdicts(table).set_index("id")
     assert judged.loc["mix_lowers_fad_db", "n_concepts"] == 2
     without = verdicts(table[table["concept"] != "pooled"]).set_index("id")
@@ -242,8 +237,8 @@ def test_the_pooled_rows_count_as_no_concept(study):
     assert sides.loc[("DB", "MIX"), "n FAD pooled"] == 4 and sides.loc[("DB", "MIX"), "n FAD by concept"] == 2
 
 
-def test_a_sweep_whose_clips_are_gone_keeps_no_value(study):
-    folder = Place(study[0], PROFILE).run("lute", "transfer", "TI-MW", 0)
+def test_a_sweep_whose_clips_are_gone_keeps_no_value(scored):
+    folder = Place(scored[0], PROFILE).run("lute", "transfer", "TI-MW", 0)
     (folder / "clips").mkdir(parents=True)
     save_clip(folder / "clips" / "a.wav", tone(500, 0))
     write_csv(folder / "curves.csv", [{"file": "a.wav", "strength": 0.5}])
@@ -251,35 +246,37 @@ def test_a_sweep_whose_clips_are_gone_keeps_no_value(study):
     row |= {"concept": "lute", "method": "TI", "setup": "MW@0.4-0.6", "seed": 0, "prompt": "all"}
     write_csv(folder / "metrics.csv", [row])
     write_json(folder / "run.json", {"parameters": {"seed": 0}, "files": fingerprints(folder, {})})
-    assert rows(collect(study), metric="transfer_balance")["value"].item() == 0.5
+    assert rows(collect(scored), metric="transfer_balance")["value"].item() == 0.5
     (folder / "clips" / "a.wav").unlink()
-    gone = rows(collect(study), metric="transfer_balance")
+    gone = rows(collect(scored), metric="transfer_balance")
     assert gone["status"].item() == "failed" and np.isnan(gone["value"].item())
 
 
-def test_a_concept_that_is_named_the_next_time_is_scored_then_and_so_are_its_pools(study):
-    whole = collect(study)
-    intact = csv(study)
-    for folder in (study[0] / PROFILE).glob("harp/*/seed0"):
+def test_a_concept_that_cannot_be_found_fails_and_is_scored_when_it_is_named_and_so_are_its_pools(scored):
+    whole = collect(scored)
+    intact = csv(scored)
+    for folder in (scored[0] / PROFILE).glob("harp/*/seed0"):
         (folder / "metrics.csv").unlink()
-    without = results.collect_results(Place(study[0], PROFILE), study[1][:1], say=lambda line: None)
-    assert set(rows(without, concept="harp")["status"]) == {"failed"}
+    without = results.collect_results(Place(scored[0], PROFILE), scored[1][:1], say=lambda line: None)
+    failed = rows(without, concept="harp")
+    assert set(failed["status"]) == {"failed"} and failed["note"].str.contains("name it in `concepts`").all()
+    assert set(rows(without, concept="lute", metric="clap_a")["status"]) == {"ok"}
     assert set(rows(without, concept="pooled")["status"]) == {"failed"}
-    pd.testing.assert_frame_equal(collect(study), whole)
-    assert csv(study) == intact
+    pd.testing.assert_frame_equal(collect(scored), whole)
+    assert csv(scored) == intact
 
 
-def test_pooled_distances_that_failed_are_tried_again(study, monkeypatch):
+def test_pooled_distances_that_failed_are_tried_again(scored, monkeypatch):
     def lost(concept, n=None):
         if concept.name == "harp":
             raise FileNotFoundError("fetch them first")
         return load(concept, n)
 
     load = concepts.load_clips
-    whole = collect(study)
-    for path in (study[0] / PROFILE / ".cache").glob("pooled-*.csv"):
+    whole = collect(scored)
+    for path in (scored[0] / PROFILE / ".cache").glob("pooled-*.csv"):
         path.unlink()
     with monkeypatch.context() as patch:
         patch.setattr(concepts, "load_clips", lost)
-        assert set(rows(collect(study), concept="pooled")["status"]) == {"failed"}
-    pd.testing.assert_frame_equal(collect(study), whole)
+        assert set(rows(collect(scored), concept="pooled")["status"]) == {"failed"}
+    pd.testing.assert_frame_equal(collect(scored), whole)

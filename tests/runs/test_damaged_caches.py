@@ -34,26 +34,27 @@ def test_a_run_that_lost_its_manifest_is_left_out_by_name_and_other_folders_do_n
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../clip.wav", "a/../../clip.wav"])
-def test_a_name_that_leads_out_of_its_folder_is_refused_and_fails_the_run(study, name):
+def test_a_name_that_leads_out_of_its_folder_is_refused_and_fails_the_run(scored, name):
     with pytest.raises(ValueError, match="leads out of"):
         below("runs", name)
-    listing = clip(study, file="clips.csv")
+    listing = clip(scored, file="clips.csv")
     listing.write_text(listing.read_text().replace("reconstruction-0.wav", name))
     record(listing.parents[1], "clips/clips.csv")
-    row = rows(collect(study), concept="lute", method="DB", setup="BL", metric="clap_a")
+    (listing.parents[1] / "metrics.csv").unlink()
+    row = rows(collect(scored), concept="lute", method="DB", setup="BL", metric="clap_a")
     assert row["status"].item() == "failed" and "leads out of" in row["note"].item()
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"\xff{}"])
 @pytest.mark.parametrize("pattern", [".cache/pooled-*.csv", ".cache/embeddings/*/*.npy"])
 @pytest.mark.filterwarnings("ignore:.*damaged cached embedding")
-def test_a_damaged_cache_is_made_again_with_the_same_numbers(study, pattern, damage):
-    whole = collect(study)
-    paths = sorted((study[0] / PROFILE).glob(pattern))
+def test_a_damaged_cache_is_made_again_with_the_same_numbers(scored, pattern, damage):
+    whole = collect(scored)
+    paths = sorted((scored[0] / PROFILE).glob(pattern))
     assert paths
     for path in paths:
         path.write_bytes(damage(path.read_bytes()))
     if pattern.endswith("npy"):
-        for path in (study[0] / PROFILE).glob("*/*/seed0/metrics.csv"):
+        for path in (scored[0] / PROFILE).glob("lute/*-BL/seed0/metrics.csv"):
             path.unlink()
-    pd.testing.assert_frame_equal(collect(study), whole)
+    pd.testing.assert_frame_equal(collect(scored), whole)

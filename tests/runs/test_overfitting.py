@@ -83,6 +83,6 @@ def test_a_sentence_says_after_which_trainings_the_class_noun_has_moved():
     drift = pd.DataFrame(rows, index=["value", "ci_low", "ci_high"]).T
     assert drift_in_words(drift) == (
         "CLAP-A of the bare class noun is 0.09 [0.05, 0.13] untrained; it has moved to the concept after DB-BL (0.77 "
-        "[0.70, 0.84]); has moved away from it after DB-TE (0.00 [-1.00, 0.00]); cannot be distinguished from before "
+        "[0.70, 0.84]); has moved away from it after DB-TE (0.00 [-1.00, 0.00]); shows no clear change "
         "after DB-BL-PP (0.10 [0.06, 0.14])."
     )

@@ -30,6 +30,7 @@ import plotly.graph_objects as go
 from tmp_utils import figures
 from tmp_utils.commands.bench.evening import TABLE, gpu_in_words, read_rows
 from tmp_utils.figures.look import setup_label, setups_in_order
+from tmp_utils.figures.study import summary
 from tmp_utils.figures.tables import DASH, setup_cells
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import narrative
@@ -47,6 +48,7 @@ RESULTS, NOTEBOOKS, GPU = "results", "notebooks", "gpu"  # names of the markers
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
+UNEQUAL = "Rows of different concepts do not compare with each other; the differences below are paired by concept."
 WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
 COMMIT_CHARS, LINE_CHARS = 10, 120
 
@@ -133,6 +135,8 @@ def _machine(machine: Mapping) -> str:
 def markdown_table(results: pd.DataFrame) -> str:
     """Return one row for each setup: our means with 95 % intervals, and the paper's numbers.
 
+    Where setups have different numbers of concepts, a column says how many, and a line below what that means.
+
     Raises
     ------
     ValueError
@@ -144,12 +148,16 @@ def markdown_table(results: pd.DataFrame) -> str:
     cells = cells[cells["clap_a"] != DASH]
     cells = cells.set_index(["method", "setup"])
     cells = cells.loc[setups_in_order(cells.index)].reset_index()
-    head = [f"{with_arrow(metric)} | paper" for metric in COLUMNS]
-    lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|---:|" * len(COLUMNS)]
+    of_setups = summary(results, "clap_a", with_references=True).set_index(["method", "setup"])["n_concepts"]
+    unequal = of_setups.nunique() > 1
+    head = ["concepts"] * unequal + [f"{with_arrow(metric)} | paper" for metric in COLUMNS]
+    lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|" * (unequal + 2 * len(COLUMNS))]
     for row in cells.to_dict("records"):
-        shown = [row[name] for metric in COLUMNS for name in (metric, f"{metric}_paper")]
-        lines.append(f"| {setup_label(row['method'], row['setup'])} | {' | '.join(shown)} |")
-    return "\n".join(lines)
+        setup = row["method"], row["setup"]
+        shown = [str(of_setups[setup])] * unequal
+        shown += [row[name] for metric in COLUMNS for name in (metric, f"{metric}_paper")]
+        lines.append(f"| {setup_label(*setup)} | {' | '.join(shown)} |")
+    return "\n".join([*lines, *["", UNEQUAL] * unequal])
 
 
 def write_png(fig: go.Figure, path: Path) -> Path:

@@ -55,13 +55,14 @@ def error_bar(table: pd.DataFrame) -> dict:
 
 def runs_and_bars(table: pd.DataFrame, of_shares: bool = False) -> str:
     """Return the number of concepts and runs in a figure, and what its bars are."""
-    concepts, runs = table["n_concepts"].max(), table["n_runs"].sum()
+    fewest, concepts, runs = table["n_concepts"].min(), table["n_concepts"].max(), table["n_runs"].sum()
     few = "over the clips of a run" if table["n_runs"].max() == 1 else "over the runs of one concept"
     over = "over concepts" if concepts > 1 else few
     if of_shares and concepts < MIN_UNITS:
         over = "over these clips alone"
     bars = f"bars are 95 % intervals {over}" if table["ci_low"].notna().any() else "too few runs for an interval"
-    return f"{concepts} concept{'s' * bool(concepts > 1)}, {runs} runs; {bars}"
+    counts = f"{fewest} to {concepts}" if fewest < concepts else str(concepts)
+    return f"{counts} concept{'s' * bool(concepts > 1)}{' a setup' * bool(fewest < concepts)}, {runs} runs; {bars}"
 
 
 def noted(note: str, about: str) -> str:

@@ -162,14 +162,18 @@ def _level(rows: pd.DataFrame) -> str:
 def comparison(results: pd.DataFrame) -> str:
     """Return how DreamBooth compares with Textual Inversion; empty where one of them has no scores.
 
-    Over three concepts or more it compares the means of each method's five setups (or the baselines, where not all
-    were run) by the verdict on the paired difference over concepts. Over fewer it gives the baselines' numbers of one
-    concept and seed.
+    Over three concepts or more it compares the means of each method's five setups, and the baselines where more
+    concepts have them, by the verdict on the paired difference over concepts. Over fewer it gives the baselines'
+    numbers of one concept and seed.
     """
+    most, sentences = MIN_CONCEPTS - 1, []
     for setups, compared in (("*", "The means of five setups each"), ("BL", "The baselines")):
         judged = _judged(results, setups)
-        if (n := judged["n_concepts"].min()) >= MIN_CONCEPTS:
-            return f"{compared}, over {n} concepts: {'; '.join(map(_difference, judged.itertuples()))}."
+        if (n := judged["n_concepts"].min()) > most:
+            sentences.append(f"{compared}, over {n} concepts: {'; '.join(map(_difference, judged.itertuples()))}.")
+            most = n
+    if sentences:
+        return " ".join(sentences)
     run = _one_run(results)
     if run is None:
         return ""

@@ -125,7 +125,7 @@ def drift_in_words(drift: pd.DataFrame) -> str:
     """Say after which trainings the bare class noun sounds like the concept; `drift` is of `language_drift`."""
     ends = [f"{row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]" for row in drift.itertuples()]
     before = drift.iloc[0]
-    said = {"has moved to the concept": [], "has moved away from it": [], "cannot be distinguished from before": []}
+    said = {"has moved to the concept": [], "has moved away from it": [], "shows no clear change": []}
     for (name, row), level in list(zip(drift.iterrows(), ends, strict=True))[1:]:
         nearer, farther = row["ci_low"] > before["ci_high"], row["ci_high"] < before["ci_low"]
         said[list(said)[0 if nearer else 1 if farther else 2]].append(f"{name} ({level})")
