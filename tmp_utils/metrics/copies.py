@@ -9,9 +9,9 @@ measures. Here the magnitudes of two clips in semitone bands, without what stays
 at every lag up to 3 s, up to 6 semitones apart, and at the speeds that go with 1 and 2 semitones up and down.
 
 Measured over 20 shipped concepts (100 clips) and the pocket's codec, each clip with a threshold from the others: all
-copies are found as they are and 0.3 s later, and 99 % of those transposed by 2 semitones up or down, at their speed or
-played faster and slower; 2 % of other takes are called copies (two taiko clips of one pattern). The cosines of the
-pocket's CLAP with the same rule find 56 % as they are and 2 % of the transposed, and call 22 % of other takes copies.
+copies are found as they are and 0.3 s later, and 98 % of those transposed by 2 semitones up or down (played faster and
+slower); 5 % of other takes are called copies. The cosines of the pocket's CLAP with the same rule find 47 % of the
+copies as they are, and call 22 % of other takes copies.
 
 semitone_bands   : clip -> magnitudes by semitone and time.
 melody_alignment : two clips -> how well they align at best.
