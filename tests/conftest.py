@@ -67,11 +67,9 @@ def profile(blank_folder):
 @pytest.fixture(scope="module")
 def short_clips():
     """Train on 1.28 s: the same code, an eighth of the time."""
-    from tmp_utils.inputs import concepts
-    from tmp_utils.personalize import examples
+    from training_runs import clips_of
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples, "load_clips", lambda concept, n: [x[:20480] for x in concepts.load_clips(concept, n)])
+    with clips_of(1.28):
         yield
 
 

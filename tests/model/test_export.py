@@ -88,11 +88,8 @@ for name, (base, file, prompt) in json.loads((folder / "jobs.json").read_text())
 def by_diffusers(backbone, adapter, prompt, noise):
     """The clip that diffusers' own pipeline makes in this process, of the parts in memory."""
     with adapter.applied(backbone), quiet():
-        tokenizer, text_encoder = with_new_words(backbone)
         parts = {"vae": backbone.vae, "unet": backbone.unet, "vocoder": backbone.vocoder}
-        pipe = AudioLDMPipeline(
-            **parts, tokenizer=tokenizer, text_encoder=text_encoder, scheduler=copy.deepcopy(backbone.scheduler)
-        )
+        pipe = AudioLDMPipeline(**parts, **with_new_words(backbone), scheduler=copy.deepcopy(backbone.scheduler))
         return pipe(prompt, 0.64, num_inference_steps=2, guidance_scale=2.5, latents=noise).audios[0]
 
 

@@ -81,7 +81,7 @@ COMMANDS = {
     "recordings": Command("commands.recordings", "cut the shipped recordings again from their packages, and compare"),
     "musicnn-weights": Command("commands.musicnn", "convert MusiCNN's weights from the package that ships them"),
     "simulate": Command("survey.simulate", "write the listening study's simulated answers"),
-    "fake-backbone": Command("model.blank", "write an AudioLDM-M with random weights"),
+    "fake-backbone": Command("model.blank", "write a model of published size with random weights"),
     "colab": Command("commands.colab", "write the Colab set-up cell into every notebook"),
 }
 
