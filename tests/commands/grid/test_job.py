@@ -52,9 +52,9 @@ def test_a_failed_job_says_why_and_where_and_only_a_lost_one_is_tried_twice(plac
 def test_a_notebook_that_leaves_no_run_has_failed(place):
     cell = cell_of(place, "TI-BL")
     nbformat.write(nbformat.v4.new_notebook(cells=nbformat.read(cell.notebook, 4).cells[:1]), cell.notebook)
-    with pytest.raises(NotebookFailed, match="came to its end and left no finished run"):
+    with pytest.raises(NotebookFailed, match="ran to its end but left no finished run"):
         make(cell)
-    assert "came to its end and left no finished run" in cell.why_not and not cell.done
+    assert "ran to its end but left no finished run" in cell.why_not and not cell.done
 
 
 def test_two_jobs_of_one_cell_take_turns_and_one_that_was_killed_is_gone_on_with(place, monkeypatch):

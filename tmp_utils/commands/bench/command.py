@@ -18,16 +18,19 @@ NO_GPU = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("--backbone", help="another pipeline folder than the profile's")
-    parser.add_argument("--concept", default=CONCEPT, help=f"what is learned (default: {CONCEPT})")
-    parser.add_argument("--gpu", action="store_true", help="training at full size, with random weights")
-    parser.add_argument("--evening", action="store_true", help="the same and more, into data/published/gpu.csv")
+    parser.add_argument("--backbone", help="a pipeline folder, instead of the profile's")
+    parser.add_argument("--concept", default=CONCEPT, help=f"concept to learn (default: {CONCEPT})")
+    parser.add_argument("--gpu", action="store_true", help="time training at full size, with random weights")
+    parser.add_argument("--evening", action="store_true", help="that and more, written to data/published/gpu.csv")
     parser.add_argument("--once", action="store_true", help="a backbone's parts once, into data/published/once.csv")
     parser.add_argument("--minutes", type=float, default=8.5, help="with --evening: how long it may take")
     parser.add_argument("--size", default="audioldm-m", help="with --gpu or --evening: audioldm-m or tiny")
     parser.add_argument("--device", help='with --gpu or --evening: "cuda" (default) or "cpu"')
     parser.add_argument(
-        "--estimate", type=float, metavar="TFLOPS", help="count profile paper's operations; minutes at so many TFLOP/s"
+        "--estimate",
+        type=float,
+        metavar="TFLOPS",
+        help="count the profile paper's operations; print minutes at this rate",
     )
 
 
