@@ -18,6 +18,7 @@ CORES ?=
 THREADS ?= 1
 ENGINE ?=
 REPOSITORY ?=
+FAMILY ?=
 
 # `python3.11` may be a launcher that knows no 3.11, so it is asked for its version.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3 python,\
@@ -33,7 +34,7 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
   $(if $(strip $(N_SEEDS)),--n-seeds $(N_SEEDS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup quickstart study test lint format bench bench-gpu gpu-evening lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-paper-backbone colab clean
+.PHONY: help setup quickstart study test lint format bench bench-gpu gpu-evening lab survey grid test-slurm notebooks-smoke readme-figures pocket clips-paper fake-backbone colab clean
 .DELETE_ON_ERROR:
 
 help:  ## list these commands
@@ -42,6 +43,7 @@ help:  ## list these commands
 	@echo '            RUNS=folder  STAGE=clap  MIRROR=folder (of the study: copies of its runs)'
 	@echo '  Of the quickstart: CONCEPTS=path/to/folder  CLASS_NOUN="drum beat" (what the recordings are)'
 	@echo '  Of the survey: SURVEY="--about my-study.toml --share"  SURVEY="--export answers.csv"  SURVEY=--help'
+	@echo '  Of fake-backbone: FAMILY=audioldm-m|audioldm2|stable-audio-open|stable-audio-3-small|ace-step-1.5'
 	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm  KEEP=clips (no adapters)'
 
 setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
@@ -101,8 +103,8 @@ pocket: $(INSTALLED)  ## make the pocket model again, all of it or STAGE=...; sa
 clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a network and ffmpeg
 	@$(PY) -m tmp_utils clips-paper
 
-fake-paper-backbone: $(INSTALLED)  ## write a random-weight AudioLDM-M, and the profile that runs PROFILE=paper with it
-	@$(PY) -m tmp_utils fake-backbone "$(RUNS)/fake-paper"
+fake-backbone: $(INSTALLED)  ## write a model of published size with random weights, and a profile that runs with it; FAMILY=...
+	@$(PY) -m tmp_utils fake-backbone "$(RUNS)/fake" $(if $(FAMILY),--family $(FAMILY))
 
 colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook; REPOSITORY=https://... says from where
 	@$(PY) -m tmp_utils colab $(if $(REPOSITORY),--repository "$(REPOSITORY)")

@@ -24,7 +24,7 @@ def quick_adapters(backbone, concept) -> dict:
     rng = np.random.default_rng(0)
     clips = [rng.normal(size=10240).astype(np.float32) / 10 for _ in range(5)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples_module, "load_clips", lambda concept, n: clips[:n])
+        patch.setattr(examples_module, "load_clips", lambda concept, n, *_: clips[:n])
         return {s.name: personalise(backbone, concept, s, 0, profile=profile, progress=False) for s in SETUPS}
 
 

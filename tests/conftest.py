@@ -26,14 +26,24 @@ def blank_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def backbone(blank_folder):
+def without_offloading():
+    """Ask the first parameter where a model lies: diffusers looks for offloaded parts, a third of a tiny step."""
+    from diffusers.models import modeling_utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(modeling_utils, "get_parameter_device", lambda module: next(module.parameters()).device)
+        yield
+
+
+@pytest.fixture(scope="session")
+def backbone(blank_folder, without_offloading):
     from tmp_utils.model.backbone import load_backbone
 
     return load_backbone(blank_folder, "cpu")
 
 
 @pytest.fixture(scope="session")
-def tiny_backbones(tmp_path_factory):
+def tiny_backbones(tmp_path_factory, without_offloading):
     """A tiny backbone of a family by its name, loaded once."""
     from functools import cache
 
@@ -67,11 +77,9 @@ def profile(blank_folder):
 @pytest.fixture(scope="module")
 def short_clips():
     """Train on 1.28 s: the same code, an eighth of the time."""
-    from tmp_utils.inputs import concepts
-    from tmp_utils.personalize import examples
+    from training_runs import clips_of
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples, "load_clips", lambda concept, n: [x[:20480] for x in concepts.load_clips(concept, n)])
+    with clips_of(1.28):
         yield
 
 

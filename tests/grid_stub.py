@@ -128,6 +128,13 @@ def run_here(place: Path, chosen: list[tuple[str, list[str]]]) -> None:
     exec(COLLECT, given)
 
 
+def make_here(cell: Cell) -> None:
+    """Make a cell as `run_here` does, with an empty notebook as the executed one."""
+    run_here(cell.place.runs_dir.parent, [(cell.method, [cell.chosen.setup])])
+    cell.output.parent.mkdir(parents=True, exist_ok=True)
+    cell.output.write_text("{}")
+
+
 def _write(path: Path, parameters: str, code: str) -> None:
     cells = [nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]}), nbformat.v4.new_code_cell(code)]
     notebook = nbformat.v4.new_notebook(cells=cells)

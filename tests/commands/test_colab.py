@@ -119,7 +119,7 @@ def test_the_address_is_written_into_pyproject_and_nowhere_twice(tmp_path, monke
         colab.set_repository(address)
         assert colab.repository() == address
     assert colab.PYPROJECT.read_text().count("project.urls") == 1
-    with pytest.raises(ValueError, match="is no git address"):
+    with pytest.raises(ValueError, match="is not a git address"):
         colab.set_repository("x'; rm -r /")
 
 

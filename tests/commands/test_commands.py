@@ -63,7 +63,7 @@ def test_seeds_are_a_list_and_how_many_is_another_word(capsys):
     assert parser.parse_args(["--seeds", "0", "4"]).seeds == [0, 4]
     assert parser.parse_args(["--n-seeds", "2"]).seeds == [0, 1]
     assert parser.parse_args([]).seeds == []
-    for wrong, why in ((["--seeds", "-1"], ""), (["--seeds", "1.5"], "no seed"), (["--n-seeds", "0"], "1 or more")):
+    for wrong, why in ((["--seeds", "-1"], ""), (["--seeds", "1.5"], "not a seed"), (["--n-seeds", "0"], "1 or more")):
         with pytest.raises(SystemExit, match="2"):
             parser.parse_args(wrong)
         assert why in capsys.readouterr().err

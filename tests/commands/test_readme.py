@@ -44,8 +44,9 @@ def readme(tmp_path):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Draw without a browser; returns the figures."""
+    """Draw without a browser; returns the figures. Findings, which take their time, are written where they are read."""
     figures = []
+    monkeypatch.setattr(readme_figures, "_findings", lambda results: "Findings.")
     monkeypatch.setattr(readme_figures, "write_png", lambda fig, path: figures.append(fig) or path)
     return figures
 
@@ -56,7 +57,7 @@ def test_the_block_is_replaced_and_nothing_else(readme, drawn):
     text = readme.read_text()
     rest = f"{END}\n\n{BEGIN_NOTEBOOKS}\nold minutes\n{END_NOTEBOOKS}\n\nafter\n"
     assert text.startswith("# Title\n\nbefore\n\n" + BEGIN) and text.endswith(rest)
-    assert "old\n" not in text and "](data/published/readme.png)" in text
+    assert "old\n" not in text and "\n\nFindings.\n" in text and "](data/published/readme.png)" in text
     readme_figures.make_readme_figures(table(), FACTS, readme, picture)
     assert readme.read_text() == text
 
@@ -71,10 +72,9 @@ def test_profile_n_seeds_commit_and_command_stand_under_the_table(readme, drawn)
     assert "commits 0123456789, fedcba9876, `make study`, `make grid SEEDS=2`*" in readme.read_text()
 
 
-def test_the_findings_under_the_table_are_computed_from_it(readme, drawn):
+def test_the_findings_under_the_table_are_computed_from_it():
     published = read_published("pocket")
-    readme_figures.make_readme_figures(published, published.attrs, readme, readme.parent / "readme.png")
-    text = " ".join(readme.read_text().split())
+    text = " ".join(readme_figures._findings(published).split())
     assert narrative.answer(published) in text and narrative.comparison(published) in text
 
 

@@ -98,6 +98,7 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
         "3",
     ]
     monkeypatch.setattr(study, "HUB_MB", 0)
+    monkeypatch.setattr(study.report, "read_published", lambda profile: None)  # judging it takes seconds
     assert run(arguments) == 0
     executed = tmp_path / "runs/pocket/notebooks/01_first.ipynb"
     printed = nbformat.read(executed, as_version=4).cells[-1].outputs[0].text

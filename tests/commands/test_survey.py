@@ -75,7 +75,7 @@ def test_answers_are_exported_and_withdrawn_by_code(survey, tmp_path, capsys):
     assert other in (tmp_path / "out-participants.csv").read_text()
     assert code not in (tmp_path / "out-participants.csv").read_text()
     assert run_command([*options, "--withdraw", code]) == 2
-    assert "is no participant" in capsys.readouterr().err
+    assert "is not a participant" in capsys.readouterr().err
 
 
 def test_too_few_pairs_say_how_many_can_be_asked_for(survey, capsys):

@@ -82,7 +82,7 @@ def test_the_command_runs_the_references_first_and_knows_its_names():
     assert chosen_setups(["all"])[3:] == [*names, "TI+TI", "TI+DB", "LoRA+LoRA"]
     assert chosen_setups(["TI"])[3:] == names[: len(names) // 2] and chosen_setups([])[0] == "untrained-class-noun"
     assert len(chosen_mixtures([])) >= 14 and chosen_mixtures(["feelings"]) == ["feelings"]
-    with pytest.raises(ValueError, match='"tango" is no mixture'):
+    with pytest.raises(ValueError, match='"tango" is not a mixture'):
         chosen_mixtures(["tango"])
-    with pytest.raises(ValueError, match='"TI-BL" is no setup of mixtures; expected all, '):
+    with pytest.raises(ValueError, match='"TI-BL" is not a setup of mixtures; expected all, '):
         chosen_setups(["TI-BL"])

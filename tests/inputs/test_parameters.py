@@ -12,7 +12,7 @@ def test_lists_are_understood_as_a_command_line_gives_them():
     for empty in ("", "[]", []):
         with pytest.raises(ValueError, match="an empty list: name at least one"):
             listed(empty)
-    with pytest.raises(ValueError, match=r"is no list .* double quotes"):
+    with pytest.raises(ValueError, match=r"is not a list .* double quotes"):
         listed("['BL', 'MW']")
 
 

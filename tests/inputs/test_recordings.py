@@ -9,7 +9,7 @@ import soundfile
 
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, loop_to_length, save_clip
 from tmp_utils.inputs.concepts import list_concepts, load_clips, load_concept
-from tmp_utils.inputs.recordings import load_recording, recordings_table, sound_files
+from tmp_utils.inputs.recordings import at_own_rate, load_recording, recordings_table, sound_files
 
 TONE = (0.3 * np.sin(np.arange(4 * RATE_HZ) / 5)).astype("float32")
 SILENCE = np.zeros(11 * RATE_HZ, "float32")
@@ -169,3 +169,32 @@ def test_spread_takes_parts_from_all_over_long_files_and_each_file_once_before_a
     assert len(load_clips(concept, 2)) == 2
     alone = replace(concept, clips=concept.clips[:1])
     assert list(recordings_table(alone)["start_s"]) == [round(k * CLIP_S, 2) for k in (0, 1, 3, 4, 5)]
+
+
+def test_the_same_part_is_read_in_stereo_at_another_rate(tmp_path):
+    """After 11 s of silence, 20 dB down to full scale, without its offset; the mean of both channels is the clip."""
+    rate_hz, t = 44_100, np.arange(4 * 44_100) / 44_100
+    sides = np.stack([np.sin(2 * np.pi * 330 * t), 0.5 * np.sin(2 * np.pi * 550 * t)], 1)
+    soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros((11 * rate_hz, 2)), 10 * sides]), rate_hz, "FLOAT")
+    found = load_recording(tmp_path / "a.wav")
+    left, right = at_own_rate(found, rate_hz, 2)
+    assert len(left) == len(right) == round(len(found.clip) / RATE_HZ * rate_hz) and found.gain < 0.2
+    assert np.corrcoef(left, sides[: len(left), 0])[0, 1] > 0.999 and np.corrcoef(left, right)[0, 1] < 0.1
+    mono = at_own_rate(found, RATE_HZ, 2).mean(0)
+    np.testing.assert_allclose(mono[100:-100], found.clip[100:-100], atol=1e-3)
+
+
+def test_mono_is_on_both_channels_and_channels_that_cancel_are_one(tmp_path):
+    soundfile.write(tmp_path / "mono.wav", TONE, RATE_HZ, "FLOAT")
+    soundfile.write(tmp_path / "cancels.wav", np.stack([TONE, -TONE], 1), RATE_HZ, "FLOAT")
+    for name in ("mono", "cancels"):
+        both = at_own_rate(load_recording(tmp_path / f"{name}.wav"), RATE_HZ, 2)
+        assert both.shape == (2, len(TONE)) and np.array_equal(both[0], both[1]) and np.array_equal(both[0], TONE)
+
+
+def test_short_stereo_is_repeated_on_both_channels_alike(tmp_path):
+    (tmp_path / "own").mkdir()
+    soundfile.write(tmp_path / "own" / "a.wav", np.stack([TONE, TONE / 2], 1), RATE_HZ, "FLOAT")
+    (clip,) = load_clips(load_concept(tmp_path / "own"), 1, RATE_HZ, 2)
+    assert clip.shape == (2, round(CLIP_S * RATE_HZ)) and np.allclose(clip[0], 2 * clip[1])
+    assert np.allclose(clip.mean(0), loop_to_length(0.75 * TONE, clip.shape[1]))

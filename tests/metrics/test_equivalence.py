@@ -47,7 +47,7 @@ def test_equivalence_is_wrongly_found_in_one_of_twenty_at_the_margin():
 
 
 def test_pairs_and_margins_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="two columns as long"):
+    with pytest.raises(ValueError, match="two columns of one length"):
         paired_equivalence([1, 2], [1], 1)
     with pytest.raises(ValueError, match="NaN or infinite"):
         paired_equivalence([1, np.nan], [1, 2], 1)

@@ -32,8 +32,8 @@ def unchanged(before, backbone):
 
 
 @by_name
-def test_applying_changes_the_sound_and_removing_leaves_no_trace(backbone, adapters, setup):
-    before, plain = snapshot(backbone), clip_of(backbone, None, "guitar")
+def test_applying_changes_the_sound_and_removing_leaves_no_trace(backbone, adapters, learned, setup):
+    before, plain = snapshot(backbone), learned("")
     adapter = adapters[setup.name]
     with adapter.applied(backbone):
         assert not unchanged(before, backbone)
@@ -46,11 +46,11 @@ def test_applying_changes_the_sound_and_removing_leaves_no_trace(backbone, adapt
 
 
 @by_name
-def test_a_saved_adapter_gives_the_same_clips(backbone, adapters, setup, tmp_path):
+def test_a_saved_adapter_gives_the_same_clips(backbone, adapters, learned, setup, tmp_path):
     adapter = adapters[setup.name]
     loaded = load_adapter(adapter.save(tmp_path / "adapter"))
     assert loaded.header() == adapter.header()
-    assert np.array_equal(clip_of(backbone, loaded), clip_of(backbone, adapter))
+    assert np.array_equal(clip_of(backbone, loaded), learned(setup.name))
 
 
 def test_dreambooth_keeps_only_what_changed(backbone, adapters):
@@ -149,12 +149,12 @@ def test_a_tensor_of_a_wrong_shape_or_name_is_refused(adapters, backbone, name):
 
 
 @by_name
-def test_a_halved_adapter_gives_the_same_clips_to_rounding(adapters, backbone, tmp_path, setup):
+def test_a_halved_adapter_gives_the_same_clips_to_rounding(adapters, backbone, learned, tmp_path, setup):
     whole = adapters[setup.name]
     half = load_adapter(whole.halved(backbone).save(tmp_path / "half"))
     exact = setup.method in ("TI", "DB-LoRA", "DB-SV")
     assert half.stored == ("fp32" if exact else "fp16 differences")
-    one, other = clip_of(backbone, whole), clip_of(backbone, half)
+    one, other = learned(setup.name), clip_of(backbone, half)
     assert np.array_equal(one, other) if exact else np.abs(one - other).max() < 0.01 * np.abs(one).max()
     sizes = [sum(t.nbytes for t in adapter.tensors.values()) for adapter in (whole, half)]
     assert exact or sizes[1] < 0.51 * sizes[0]

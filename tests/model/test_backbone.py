@@ -7,10 +7,13 @@ import torch
 
 from tmp_utils.inputs.audio import MEL_FLOOR, RATE_HZ, log_mel
 from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.model import blank
+from tmp_utils.model.architectures import ARCHITECTURES, FULL_SIZE
 from tmp_utils.model.backbone import load_backbone, unit_noise
-from tmp_utils.model.blank import SIZES, blank_pipeline, write_fake_paper
+from tmp_utils.model.blank import write_fake
 from tmp_utils.model.griffin_lim import GriffinLimVocoder
-from tmp_utils.model.pipelines import pipeline_hash
+from tmp_utils.model.pipelines import class_of, pipeline_hash
+from tmp_utils.model.published import published
 from tmp_utils.personalize.dreambooth import rare_word_report
 
 PROMPTS = ["a recording of a guitar", "a jazz song with a zither and a great many drums in a cathedral", ""]
@@ -46,7 +49,7 @@ def test_moments_are_the_vae_s_own_of_the_log_mel(backbone):
 
 def test_decoding_undoes_the_scaling(backbone):
     latents = torch.randn(2, 4, 16, 8, generator=torch.Generator().manual_seed(0))
-    mels = backbone.vae.decode(latents / SIZES["tiny"]["scaling_factor"]).sample[:, 0]
+    mels = backbone.vae.decode(latents / backbone.vae.config.scaling_factor).sample[:, 0]
     expected = backbone.vocoder(mels)[:, : 16 * 8 * 160]
     np.testing.assert_allclose(backbone.decode(latents), expected.numpy(), atol=1e-6)
 
@@ -106,10 +109,14 @@ def test_a_profile_chooses_the_scheduler(profile):
         load_backbone(replace(profile, scheduler="Nonsense"), "cpu")
 
 
-def test_the_paper_s_backbone_has_its_416_million_parameters():
-    with torch.device("meta"):
-        unet = blank_pipeline("audioldm-m").unet
-    assert sum(p.numel() for p in unet.parameters()) == pytest.approx(416e6, rel=0.01)
+def test_architectures_have_the_published_number_of_parameters():
+    for size, profile in FULL_SIZE.items():
+        row, entry = published(load_profile(profile).backbone), ARCHITECTURES[size]
+        kind, numbers = entry.get("unet") or entry["transformer"]
+        with torch.device("meta"):
+            denoiser = class_of(entry["pipeline"], kind)(**numbers)
+        assert round(sum(weight.numel() for weight in denoiser.parameters()) / 1e6) == row.denoiser, size
+        assert entry["pipeline"] == row.pipeline
     assert load_profile("paper").backbone == "cvssp/audioldm-m-full"
 
 
@@ -173,11 +180,21 @@ def test_a_folder_can_choose_griffin_lim(blank_folder, tmp_path):
 
 
 def test_the_fake_paper_profile_loads_its_own_backbone(tmp_path, monkeypatch):
-    path = write_fake_paper(tmp_path / "fake paper", size="tiny")
+    path = write_fake(tmp_path / "fake paper", size="tiny")
     monkeypatch.setenv("TMP_PROFILES", str(path))
     paper = load_profile("paper")
     assert all(values["steps"] == 2 for values in paper.methods.values())
     assert load_backbone(paper, "cpu").id == paper.backbone == str(path.parent / "tiny")
+
+
+def test_a_fake_backbone_that_memory_or_disk_cannot_hold_is_refused_before_it_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(blank, "n_parameters", lambda size: 10**15)
+    with pytest.raises(MemoryError, match=r"4000000\.0 GB in memory; this machine has \d+\.\d GB"):
+        write_fake(tmp_path, "ace-step-1.5")
+    monkeypatch.setattr(blank, "memory_bytes", lambda: 1e16)
+    with pytest.raises(OSError, match=r"2000000\.0 GB on disk.*GB are free for"):
+        write_fake(tmp_path, "ace-step-1.5")
+    assert not any(tmp_path.iterdir())
 
 
 def test_new_words_stand_in_prompts_only_within_their_block(backbone):

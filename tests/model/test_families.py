@@ -152,7 +152,7 @@ def test_times_are_drawn_as_in_pre_training(tiny_backbones):
     for name, quantiles in expected.items():
         drawn = tiny_backbones(name).draw_times(20_000, (4, 1000), torch.Generator().manual_seed(0)).float()
         assert torch.quantile(drawn, part) == pytest.approx(quantiles, rel=0.05)
-    turbo = backbone_of(tiny_pipeline("ace_step", turbo=True), "turbo")
+    turbo = backbone_of(tiny_pipeline("ace_step", transformer={"is_turbo": True}), "turbo")
     drawn = turbo.draw_times(1000, (4, 40), torch.Generator().manual_seed(0)).unique()
     assert drawn.flip(0) == pytest.approx([1.0, 0.9545, 0.9, 0.8333, 0.75, 0.6429, 0.5, 0.3], abs=1e-4)
 
@@ -166,7 +166,7 @@ def test_what_a_family_cannot_do_is_refused(tiny_backbones, tmp_path):
     with pytest.raises(ValueError, match=r'takes first-order steps only\. Set scheduler = "DDIM"'):
         backbone.choose_scheduler("DPMSolverMultistep")
     with pytest.raises(ValueError, match=r"a distilled checkpoint.*Learn on the base"):
-        load_tiny("stable_audio_3", tmp_path / "distilled", distilled=True)
+        load_tiny("stable_audio_3", tmp_path / "distilled", scheduler={"stochastic_sampling": True})
 
 
 def test_every_pipeline_class_has_one_family():

@@ -1,14 +1,16 @@
 """A pipeline whose weights are damaged or not all there is refused, whichever part it is."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.utils import DummyObject
 from safetensors.torch import load_file, save_file
 
 from tmp_utils.model.backbone import load_backbone
-from tmp_utils.model.pipelines import open_pipeline
+from tmp_utils.model.pipelines import WORKS, check_pipeline, check_versions, open_pipeline
 from tmp_utils.runs.folder import open_run, read_manifest
 
 
@@ -83,3 +85,16 @@ def test_a_hub_id_is_downloaded_at_the_commit_it_names_and_the_run_remembers_it(
     assert load_backbone(blank_folder, "cpu").revision is None
     with open_run(tmp_path / "run", {}, backbone, say=lambda line: None) as run:
         assert read_manifest(run.path)["backbone"]["revision"] == "0123abc"
+
+
+def test_a_family_that_the_installed_versions_lack_is_refused_before_a_download(monkeypatch):
+    class AceStepPipeline(metaclass=DummyObject):
+        _backends = ("torch", "transformers")
+
+    monkeypatch.setattr("diffusers.AceStepPipeline", AceStepPipeline)
+    with pytest.raises(ValueError, match=r"AceStepPipeline, which diffusers .* does not have \(torch, transformers\)"):
+        check_pipeline("ACE-Step/acestep-v15-base")
+    with pytest.raises(ValueError, match=rf"no attribute NextPipeline\). It works with diffusers {WORKS['diffusers']}"):
+        check_versions("NextPipeline", "next")
+    lock = Path("requirements.lock").read_text(encoding="utf-8")
+    assert all(f"\n{library}=={version} " in lock for library, version in WORKS.items())

@@ -11,15 +11,13 @@ import torch
 from diffusers import DDIMScheduler
 
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
-from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.generate import generate
 from tmp_utils.model.inversion import INVERSIONS
 from tmp_utils.model.process import timesteps_of
 from tmp_utils.model.transfer import cross_fade, round_trip, transfer, window_starts
-from tmp_utils.personalize import personalise
 
-STEPS, GUIDANCE, PROMPT, GRAIN = 6, 2.5, "a jazz song", 1280
+STEPS, GUIDANCE, PROMPT, GRAIN = 4, 2.5, "a jazz song", 1280
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_style_transfer.ipynb"
 SWEEP_TOLERANCE = 1e-4  # full scale is 1; a batch may round differently from a single clip
 SETTINGS = {"prompt": PROMPT, "steps": STEPS, "guidance_scale": GUIDANCE}
@@ -107,8 +105,8 @@ def test_ddpm_inversion_with_the_sources_own_prompt_changes_nothing_at_any_stren
 
 
 @pytest.mark.parametrize("method", ["TI", "DB"])
-def test_an_adapter_says_the_words_and_leaves_the_backbone_as_it_was(backbone, concept, profile, clip, method):
-    adapter = personalise(backbone, concept, load_setup(method, "BL"), 0, profile=profile, progress=False)
+def test_an_adapter_says_the_words_and_leaves_the_backbone_as_it_was(backbone, adapters, clip, method):
+    adapter = adapters[f"{method}-BL"]
     weights = {name: value.clone() for name, value in backbone.unet.state_dict().items()}
     settings = {"steps": STEPS, "guidance_scale": GUIDANCE, "seed": 5}
     by_default = transfer(backbone, clip, [1.0], adapter=adapter, **settings)[0]
@@ -250,11 +248,11 @@ def test_a_missing_or_silent_file_is_named(backbone, tmp_path):
         transfer(backbone, tmp_path / "still.wav", [0.5], **SETTINGS)
 
 
-def test_notebook_04_transfers_as_the_package_does(either, concept, profile, clip, tmp_path):
+def test_notebook_04_transfers_as_the_package_does(either, adapters, profile, clip, tmp_path):
     """Its cell tagged "from-scratch" is executed as the notebook does, on another clip and backbone."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     (source,) = ["".join(cell["source"]) for cell in cells if "from-scratch" in cell["metadata"].get("tags", [])]
-    adapter = personalise(either, concept, load_setup("TI", "MW"), 0, profile=profile, progress=False)
+    adapter = adapters["TI-BL"]
     path = save_clip(tmp_path / "tone.wav", clip)
     names = {"lab": SimpleNamespace(backbone=either, profile=profile), "adapter": adapter, "sources": {"tone": path}}
     names |= {"seeds": [3], "n_steps": STEPS, "guidance_scale": GUIDANCE}

@@ -18,9 +18,8 @@ def test_mix_makes_other_versions_at_the_asked_ratio(backbone, concept, profile,
 
     noise = np.random.default_rng(0).normal(size=163840).astype(np.float32)
     monkeypatch.setattr(examples_module, "backgrounds", lambda recorded: [noise, noise[::-1]])
-    setup = load_setup("TI", "MIX")
-    versions = examples_module._versions(np.sin(np.arange(20480) / 9).astype(np.float32), setup, 0, 0, recorded=True)
-    clip = np.sin(np.arange(20480) / 9)
+    setup, clip = load_setup("TI", "MIX"), np.sin(np.arange(20480) / 9)
+    versions = examples_module._versions(clip.astype(np.float32), setup, 0, 0, [noise, noise[::-1]], 16_000)
     ratios = [10 * np.log10(np.mean(clip**2) / np.mean((version - clip) ** 2)) for version in versions]
     assert len(ratios) == MIX_VERSIONS and np.allclose(ratios, setup.mix_snr_db, atol=0.1)
     mixed = make_examples(backbone, concept, setup, 0)

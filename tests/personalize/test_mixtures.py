@@ -121,5 +121,5 @@ def test_what_cannot_be_learned_is_refused_before_anything_is_trained(backbone, 
     monkeypatch.setattr(mixtures, "train", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(ValueError, match="its parts are not known, so TI-STEMS has nothing"):
         learn(backbone, profile, "TI-STEMS", replace(MIXTURE, parts=()))
-    with pytest.raises(ValueError, match=r'"TI-MASKS" is no setup of mixtures; .* TI-PROMPT, TI-PRIOR'):
+    with pytest.raises(ValueError, match=r'"TI-MASKS" is not a setup of mixtures; .* TI-PROMPT, TI-PRIOR'):
         load_mixture_setup("TI-MASKS")

@@ -81,5 +81,5 @@ def test_without_parts_words_are_learned_and_only_compared_with_prompts(lab, mix
             run_mixture(lab, own, name, 0)
     with pytest.raises(ValueError, match="its parts are not known, so TI-STEMS has nothing"):
         run_mixture(lab, own, "TI-STEMS", 0)
-    with pytest.raises(ValueError, match='"TI-BL" is no setup of mixtures'):
+    with pytest.raises(ValueError, match='"TI-BL" is not a setup of mixtures'):
         run_mixture(lab, mixture, "TI-BL", 0)

@@ -185,7 +185,7 @@ def test_a_file_outside_the_questionnaire_s_clips_is_refused_also_where_the_vers
     (copy.folder / "clips" / "folder.wav").mkdir()
     for place in ("question", "check", "practice"):
         with pytest.raises(
-            (ValueError, FileNotFoundError), match=r"study.json: .*(leads out of|is no sound file)|no such file"
+            (ValueError, FileNotFoundError), match=r"study.json: .*(leads out of|is not a sound file)|no such file"
         ):
             load_questionnaire(copy(lambda content, place=place: _name_file(content, place, name)))
 

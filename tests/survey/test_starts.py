@@ -91,7 +91,7 @@ def test_a_participant_who_withdraws_is_deleted_and_their_link_is_used_up(sessio
     assert code.encode() not in sessions.store.path.read_bytes()
     with pytest.raises(Refused, match="were deleted"):
         sessions.start(True, name)
-    with pytest.raises(ValueError, match="is no participant"):
+    with pytest.raises(ValueError, match="is not a participant"):
         sessions.store.withdraw(code)
 
 

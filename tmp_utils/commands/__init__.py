@@ -81,7 +81,7 @@ COMMANDS = {
     "recordings": Command("commands.recordings", "cut the shipped recordings again from their packages, and compare"),
     "musicnn-weights": Command("commands.musicnn", "convert MusiCNN's weights from the package that ships them"),
     "simulate": Command("survey.simulate", "write the listening study's simulated answers"),
-    "fake-backbone": Command("model.blank", "write an AudioLDM-M with random weights"),
+    "fake-backbone": Command("model.blank", "write a model of published size with random weights"),
     "colab": Command("commands.colab", "write the Colab set-up cell into every notebook"),
 }
 
@@ -89,14 +89,14 @@ COMMANDS = {
 def first_seeds(n: str) -> list[int]:
     """Return the seeds 0 to n - 1."""
     if not n.isdigit() or not int(n):
-        raise argparse.ArgumentTypeError(f"{n!r} is no number of seeds; expected 1 or more.")
+        raise argparse.ArgumentTypeError(f"{n!r} is not a number of seeds; expected 1 or more.")
     return list(range(int(n)))
 
 
 def seed(word: str) -> int:
     """Return a seed."""
     if not word.isdigit():
-        raise argparse.ArgumentTypeError(f"{word!r} is no seed; expected whole numbers from 0 up, such as 0 1.")
+        raise argparse.ArgumentTypeError(f"{word!r} is not a seed; expected whole numbers from 0 up, such as 0 1.")
     return int(word)
 
 

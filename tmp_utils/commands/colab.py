@@ -45,7 +45,9 @@ def repository() -> str:
 def set_repository(address: str) -> None:
     """Write the project's git address into pyproject.toml."""
     if not re.fullmatch(r"https://[\w./~+-]+", address):
-        raise ValueError(f"{address!r} is no git address; expected one such as https://github.com/someone/something.")
+        raise ValueError(
+            f"{address!r} is not a git address; expected one such as https://github.com/someone/something."
+        )
     text = re.sub(r"\[project\.urls\]\n(\w.*\n)*\n?", "", PYPROJECT.read_text(encoding="utf-8"))
     urls = f'[project.urls]\nRepository = "{address}"\n\n'
     write_text(PYPROJECT, text.replace("[project.optional-dependencies]", urls + "[project.optional-dependencies]"))
@@ -93,7 +95,7 @@ def write_cells(folder: Path = PROJECT_DIR / "notebooks", address: str | None = 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("--repository", help="the project's git address, to be written into pyproject.toml too")
+    parser.add_argument("--repository", help="the project's git address; it is written into pyproject.toml too")
 
 
 def main(options: argparse.Namespace) -> None:

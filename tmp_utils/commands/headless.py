@@ -103,7 +103,7 @@ def execute(
         partial.replace(output)
     except NotebookFailed as error:
         partial.replace(failed)
-        raise NotebookFailed(f"{error}. Executed as far as it came: {failed}") from error
+        raise NotebookFailed(f"{error}. Executed up to the error: {failed}") from error
     finally:
         partial.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)

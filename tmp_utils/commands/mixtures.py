@@ -41,7 +41,7 @@ def chosen_setups(names: Sequence[str]) -> list[str]:
     chosen = list(REFERENCES)
     for name in names:
         if name not in known and name not in groups:
-            raise ValueError(f'"{name}" is no setup of mixtures; expected {", ".join([*groups, *sorted(known)])}.')
+            raise ValueError(f'"{name}" is not a setup of mixtures; expected {", ".join([*groups, *sorted(known)])}.')
         chosen += groups.get(name, [name])
     return list(dict.fromkeys(chosen))
 
@@ -50,13 +50,15 @@ def chosen_mixtures(names: Sequence[str]) -> list[str]:
     """Return names of mixtures, all for none; ValueError where one is not in the table."""
     known = [row.name for row in list_mixtures()]
     if unknown := [name for name in names if name not in known]:
-        raise ValueError(f'"{unknown[0]}" is no mixture; data/mixtures.csv has {", ".join(known)}.')
+        raise ValueError(f'"{unknown[0]}" is not a mixture; data/mixtures.csv has {", ".join(known)}.')
     return list(names) or known
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("--mixtures", nargs="+", default=[], metavar="NAME", help="rows of data/mixtures.csv (all)")
+    parser.add_argument(
+        "--mixtures", nargs="+", default=[], metavar="NAME", help="rows of data/mixtures.csv (default: all)"
+    )
     parser.add_argument(
         "--setups", nargs="+", default=["TI"], metavar="NAME", help="TI (default), DB, all, or names such as TI-PRIOR"
     )

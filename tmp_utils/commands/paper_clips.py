@@ -138,7 +138,7 @@ def _write_manifest(folder: Path, rows: list[dict]) -> None:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("names", nargs="*", help="concepts, e.g. sitar cajon; none means all")
+    parser.add_argument("names", nargs="*", help="concepts, such as sitar cajon (default: all)")
     parser.add_argument("--folder", type=Path, default=PAPER_CLIPS_DIR, help="where they go")
 
 

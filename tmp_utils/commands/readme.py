@@ -217,7 +217,7 @@ def _picture_line(picture: Path, readme: Path) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("--live", action="store_true", help="the runs' own results, also where a table is published")
+    parser.add_argument("--live", action="store_true", help="use the runs' own results even if a table is published")
 
 
 def main(options: argparse.Namespace) -> None:

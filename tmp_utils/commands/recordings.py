@@ -198,12 +198,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--packages",
         type=Path,
-        help="folder with the package files; what it lacks is an error. Without it they are downloaded (apt-get, npm; "
+        help="folder with all the package files. Without it they are downloaded (apt-get, npm; "
         "1.5 GB, most of it 0ad-data, and 4 GB while they are unpacked)",
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="concepts, or recorded for backgrounds")
     parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ are")
-    parser.add_argument("--replace", action="store_true", help="write clips that are there already, too")
+    parser.add_argument("--replace", action="store_true", help="overwrite existing clips")
 
 
 def main(options: argparse.Namespace) -> None:

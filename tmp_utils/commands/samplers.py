@@ -152,7 +152,9 @@ def _row(sampler: tuple[str, int], metric: str, value: float, test: Equivalence)
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("--nouns", nargs="+", default=NOUNS, help=f"class nouns to generate (default: {NOUNS})")
+    parser.add_argument(
+        "--nouns", nargs="+", default=NOUNS, help=f"class nouns to generate (default: {' '.join(NOUNS)})"
+    )
     parser.add_argument("--steps", nargs="+", type=int, default=PUBLISHED_STEPS, help="numbers of denoising steps")
 
 

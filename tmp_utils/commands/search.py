@@ -100,8 +100,12 @@ def with_row(table: pd.DataFrame, row: dict) -> pd.DataFrame:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("--concepts", nargs="+", default=SEARCHED, choices=SEARCHED, help="which to learn (all three)")
-    parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES), help="which (all)")
+    parser.add_argument(
+        "--concepts", nargs="+", default=SEARCHED, choices=SEARCHED, help="concepts to learn (default: all three)"
+    )
+    parser.add_argument(
+        "--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES), help="methods (default: all)"
+    )
 
 
 def main(options: argparse.Namespace) -> None:

@@ -190,8 +190,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
     parser.add_argument("--mirror", default="", help="a second folder that keeps copies of the runs, and restores them")
-    parser.add_argument("--all", dest="all_numbered", action="store_true", help="also notebooks 00 and 07")
-    parser.add_argument("--force", action="store_true", help="execute notebooks that are done, too")
+    parser.add_argument("--all", dest="all_numbered", action="store_true", help="run notebooks 00 and 07 too")
+    parser.add_argument("--force", action="store_true", help="execute finished notebooks again")
 
 
 def main(options: argparse.Namespace) -> None:

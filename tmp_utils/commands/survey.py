@@ -73,23 +73,25 @@ def _positive(word: str) -> int:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--questionnaire", type=Path, help="a questionnaire's folder; by default the profile's newest")
-    parser.add_argument("--build", action="store_true", help="build a questionnaire of the runs as they are now")
-    parser.add_argument("--variants", nargs="+", help=f"what is compared: {' '.join(VARIANTS)}")
-    parser.add_argument("--n-per-kind", type=int, help=f"questions of either kind: {N_PER_KIND}")
-    parser.add_argument("--seed", type=int, help="which pairs are drawn: 0")
+    parser.add_argument("--build", action="store_true", help="build a questionnaire from the present runs")
+    parser.add_argument("--variants", nargs="+", help=f"what to compare (default: {' '.join(VARIANTS)})")
+    parser.add_argument("--n-per-kind", type=int, help=f"questions of each kind (default: {N_PER_KIND})")
+    parser.add_argument("--seed", type=int, help="which pairs are drawn (default: 0)")
     parser.add_argument("--about", type=Path, metavar="TOML", help="who runs the study; see data/survey/about.toml")
-    parser.add_argument("--contact", help="whom participants can write to, in place of the one in --about")
-    parser.add_argument("--participants", type=_positive, metavar="N", help="close after N people answered: 1000")
+    parser.add_argument("--contact", help="whom participants can write to, instead of the contact in --about")
+    parser.add_argument(
+        "--participants", type=_positive, metavar="N", help="close after N people have answered (default: 1000)"
+    )
     parser.add_argument(
         "--invite",
         type=_positive,
         default=0,
         metavar="N",
-        help="write N links; no one else can start, nor anew in another browser after a failed headphone test",
+        help="write N one-time links; nobody can start without one",
     )
     parser.add_argument("--answers", type=Path, help="the database, by default in the questionnaire's folder")
     parser.add_argument("--export", type=Path, metavar="CSV", help="write the answers so far, and end")
     parser.add_argument("--withdraw", metavar="CODE", help="delete a participant's answers, and end")
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in")
-    parser.add_argument("--port", type=int, help="by default the first free one from 7860 on")
+    parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     parser.add_argument("--share", action="store_true", help="a public link, through Gradio")

@@ -46,8 +46,8 @@ OTHERS, PARTS = "Others", "parts"
 MAX_RUNS, CLIPS_PER_RUN = 12, 2
 PUBLISHED, THESE = "published", "these runs"
 STAND_INS = {
-    "pocket": "the pocket model, a small AudioLDM trained from scratch by this project, and not the paper's "
-    "AudioLDM-Medium. Clips of concepts that are called rendered stand-ins are rendered, and not recordings",
+    "pocket": "the pocket model, a small AudioLDM that this project trained from scratch, not the paper's "
+    "AudioLDM-Medium. Rendered stand-ins are concepts whose clips were rendered, not recorded",
     "smoke": "the pocket model and far too few steps and prompts to learn anything. This page only shows "
     "that every part runs; its numbers mean nothing",
 }

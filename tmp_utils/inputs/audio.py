@@ -174,10 +174,10 @@ def fit_length(clip: np.ndarray, n: int, offset: int = 0) -> np.ndarray:
 
     Returns
     -------
-    (n,), of the clip's type.
+    (..., n), of the clip's type.
     """
-    part = np.asarray(clip)[offset : offset + n]
-    return np.pad(part, (0, n - len(part)))
+    part = np.asarray(clip)[..., offset : offset + n]
+    return np.pad(part, [(0, 0)] * (part.ndim - 1) + [(0, n - part.shape[-1])])
 
 
 def loop_to_length(clip: np.ndarray, n: int) -> np.ndarray:
@@ -185,14 +185,16 @@ def loop_to_length(clip: np.ndarray, n: int) -> np.ndarray:
 
     Returns
     -------
-    (n,), of the clip's type. A clip that rises through zero less than twice is repeated whole.
+    (..., n), of the clip's type. A clip (its mean, in stereo) that rises through zero less than twice is repeated
+        whole.
     """
     clip = np.asarray(clip)
-    if len(clip) >= n:
-        return clip[:n]
-    rises = np.flatnonzero((clip[:-1] < 0) & (clip[1:] >= 0)) + 1
-    start, stop = (rises[0], rises[-1]) if len(rises) > 1 else (0, len(clip))
-    return np.concatenate([clip[:stop], np.resize(clip[start:stop], n - stop)])
+    if clip.shape[-1] >= n:
+        return clip[..., :n]
+    mono = clip if clip.ndim == 1 else clip.mean(0)
+    rises = np.flatnonzero((mono[:-1] < 0) & (mono[1:] >= 0)) + 1
+    start, stop = (rises[0], rises[-1]) if len(rises) > 1 else (0, len(mono))
+    return clip[..., np.concatenate([np.arange(stop), np.resize(np.arange(start, stop), n - stop)])]
 
 
 @lru_cache
@@ -241,14 +243,14 @@ def mix_at_snr(signal: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarr
 
     Returns
     -------
-    float32 (n,), as long as `signal`; the signal in it is unchanged.
+    float32 of the signal's shape (..., n); the signal in it is unchanged, and the noise is the same on every channel.
 
     Raises
     ------
     ValueError : the noise is silent.
     """
     signal = np.asarray(signal, dtype=np.float32)
-    noise = np.resize(np.asarray(noise, dtype=np.float32), signal.shape)
+    noise = np.broadcast_to(np.resize(np.asarray(noise, dtype=np.float32), signal.shape[-1]), signal.shape)
     noise_power = np.mean(noise.astype(np.float64) ** 2)
     if noise_power == 0:
         raise ValueError("mix_at_snr: the background is silent, so no gain gives it a level. Choose another.")

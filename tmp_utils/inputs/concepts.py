@@ -33,7 +33,7 @@ from pydantic import BaseModel, Field
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, loop_to_length
 from tmp_utils.inputs.containers import label
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.inputs.recordings import chosen_files, load_recordings, sound_files
+from tmp_utils.inputs.recordings import at_own_rate, chosen_files, load_recordings, sound_files
 from tmp_utils.inputs.tables import Words, read_rows, read_toml, validate
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
@@ -225,12 +225,12 @@ def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9_-]+", "_", ascii_name.lower()).strip("_") or "concept"
 
 
-def load_clips(concept: Concept, n: int | None = None) -> list[np.ndarray]:
+def load_clips(concept: Concept, n: int | None = None, rate_hz: int = RATE_HZ, channels: int = 1) -> list[np.ndarray]:
     """Read the first `n` clips of a concept (all for None), each as long as `CLIP_S`.
 
     Returns
     -------
-    list of float32 (163840,) at 16 kHz.
+    list of float32 (163840,) at 16 kHz; at another rate or in stereo (channels, n), the same parts of the files.
 
     Raises
     ------
@@ -251,7 +251,10 @@ def load_clips(concept: Concept, n: int | None = None) -> list[np.ndarray]:
         if recording.notes:
             warnings.warn(f"{label(recording.path)}: {'; '.join(recording.notes)}.", stacklevel=2)
     fit = loop_to_length if concept.short == "loop" else fit_length
-    return [fit(recording.clip, round(CLIP_S * RATE_HZ)) for recording in recordings]
+    if (rate_hz, channels) == (RATE_HZ, 1):
+        return [fit(recording.clip, round(CLIP_S * RATE_HZ)) for recording in recordings]
+    clips = (at_own_rate(recording, rate_hz, channels) for recording in recordings)
+    return [fit(clip, round(CLIP_S * rate_hz)) for clip in clips]
 
 
 def clips_hash(concept: Concept) -> str:

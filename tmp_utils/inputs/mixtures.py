@@ -123,7 +123,7 @@ def load_mixture_setup(name: str) -> MixtureSetup:
     """The setup of a name such as "TI-PRIOR"; ValueError lists the valid ones."""
     setups = {setup.name: setup for setup in list_mixture_setups()}
     if name not in setups:
-        raise ValueError(f'"{name}" is no setup of mixtures; data/mixture_setups.csv has {", ".join(setups)}.')
+        raise ValueError(f'"{name}" is not a setup of mixtures; data/mixture_setups.csv has {", ".join(setups)}.')
     return setups[name]
 
 
@@ -142,7 +142,7 @@ def load_mixture(name: str) -> Mixture:
     """
     rows = {row.name: row for row in list_mixtures()}
     if name not in rows:
-        raise ValueError(f'"{name}" is no mixture; data/mixtures.csv has {", ".join(rows)}.')
+        raise ValueError(f'"{name}" is not a mixture; data/mixtures.csv has {", ".join(rows)}.')
     row = rows[name]
     if row.first == row.second:
         raise ValueError(f"{name}: {row.first} with itself is one concept. Name two.")

@@ -19,7 +19,7 @@ def listed(value: list | str | float, may_be_empty: bool = False) -> list:
         try:
             value = json.loads(value)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{value} is no list ({error}); write it with double quotes: '[\"BL\", 2]'.") from error
+            raise ValueError(f"{value} is not a list ({error}); write it with double quotes: '[\"BL\", 2]'.") from error
     elif isinstance(value, str):
         value = [value] if value else []
     elif not hasattr(value, "__iter__"):

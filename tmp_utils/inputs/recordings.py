@@ -9,6 +9,7 @@ sound_files      : folder -> its sound files; a warning names those left out.
 chosen_files     : the files of a folder that are used; a warning names the rest.
 load_recording   : file -> Recording, or an error that names the file, the fault and the remedy.
 load_recordings  : Concept -> the recordings that are learned from and compared with.
+at_own_rate      : Recording -> the same part at another rate, in stereo where the file is.
 recordings_table : Concept -> file, seconds used, level, and what was done to it.
 """
 
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 
-from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, loudness_lufs, refuse_unusable
+from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, fit_length, loudness_lufs, refuse_unusable
 from tmp_utils.inputs.containers import label
 from tmp_utils.inputs.sounds import LIBSNDFILE_SUFFIXES, SUFFIXES, Sound, mix_down, read_sound, refuse_irregular
 
@@ -54,6 +55,7 @@ class Recording:
     clip : float32 (n,) at 16 kHz, `CLIP_S` at most.
     start_s : where in the file it begins.
     level_lufs : its integrated loudness.
+    gain, centred : what the file's samples were multiplied with, and whether their mean was taken off first.
     notes : what was done to it beyond averaging channels and resampling.
     """
 
@@ -62,6 +64,8 @@ class Recording:
     start_s: float
     level_lufs: float
     notes: tuple[str, ...]
+    gain: float = 1.0
+    centred: bool = False
 
 
 def sound_files(folder: Path) -> tuple[Path, ...]:
@@ -120,11 +124,11 @@ def load_recording(path: Path) -> Recording:
     ValueError : it cannot be read whole, or its loudest part is silent for more than a fifth, too faint, or too short.
     """
     sound = read_sound(path, duration_s=CLIP_S)
-    clip, level_lufs, notes = _clip_of(path, sound)
+    clip, level_lufs, notes, *change = _clip_of(path, sound)
     start, first_fault = 0, _fault(clip, level_lufs)
     if first_fault:
         sound = read_sound(path, duration_s=SEARCH_S)
-        clip, _, notes = _clip_of(path, sound)
+        clip, _, notes, *change = _clip_of(path, sound)
         start, end = _loudest_part(clip)
         clip = clip[start:end]
         level_lufs = loudness_lufs(clip)
@@ -139,7 +143,21 @@ def load_recording(path: Path) -> Recording:
     hole_s = _longest_hole(sound.frames[first:last]) / sound.rate_hz
     if hole_s > HOP_S:
         notes += (f"{hole_s:.2f} s of it are zeros, which may be a hole in the file",)
-    return Recording(path, clip, start / RATE_HZ, level_lufs, sound.notes + notes)
+    return Recording(path, clip, start / RATE_HZ, level_lufs, sound.notes + notes, *change)
+
+
+def at_own_rate(recording: Recording, rate_hz: int, channels: int) -> np.ndarray:
+    """The same part of the file, float32 (channels, n), at another rate and with the same change of level.
+
+    A file of as many channels keeps them, unless they cancel each other; the mean of any other's is on every channel.
+    """
+    sound = read_sound(recording.path, recording.start_s, len(recording.clip) / RATE_HZ)
+    mono, notes = mix_down(sound)
+    frames = sound.frames if sound.frames.shape[1] == channels and not notes else np.repeat(mono[:, None], channels, 1)
+    if recording.centred:
+        frames = frames - frames.mean(0)
+    own = soxr.resample(frames * np.float32(recording.gain), sound.rate_hz, rate_hz).astype(np.float32, copy=False)
+    return fit_length(own.T, round(len(recording.clip) / RATE_HZ * rate_hz))
 
 
 def load_recordings(concept: "Concept", n: int | None = None) -> list[Recording]:
@@ -157,13 +175,13 @@ def load_recordings(concept: "Concept", n: int | None = None) -> list[Recording]
 def _parts(path: Path) -> list[Recording]:
     """The usable windows of `CLIP_S` in the first ten minutes of a file; what is used of a shorter one."""
     sound = read_sound(path, duration_s=SEARCH_S)
-    clip, _, notes = _clip_of(path, sound)
+    clip, _, notes, *change = _clip_of(path, sound)
     window, parts = round(CLIP_S * RATE_HZ), []
     for start in range(0, len(clip) - window + 1, window):
         part, start_s = clip[start : start + window], start / RATE_HZ
         level_lufs = loudness_lufs(part)
         if not _fault(part, level_lufs):
-            parts.append(Recording(path, part, start_s, level_lufs, sound.notes + notes))
+            parts.append(Recording(path, part, start_s, level_lufs, sound.notes + notes, *change))
     return parts or [load_recording(path)]
 
 
@@ -177,17 +195,17 @@ def _spread(files: list[list[Recording]]) -> list[Recording]:
     return [parts[int((k + 0.5) * len(parts) / count)] for parts, count in chosen for k in range(count)]
 
 
-def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ...]]:
-    """Mono at 16 kHz, on the scale of 1.0 and around zero; its level in LUFS; notes."""
+def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ...], float, bool]:
+    """Mono at 16 kHz, on the scale of 1.0 and around zero; its level in LUFS; notes; gain, and whether centred."""
     refuse_unusable(label(path), sound.frames, sound.duration_s)
     mono, notes = mix_down(sound)
-    peak = float(np.abs(mono).max())
+    peak, gain = float(np.abs(mono).max()), 1.0
     if peak > OTHER_SCALE_PEAK:
         scale = next((scale for scale in INTEGER_SCALES if peak <= 2 * scale), peak)
-        mono = mono / np.float32(scale)
+        mono, gain = mono / np.float32(scale), 1 / scale
         notes += (f"divided by {scale:.0f}, since its peak was {peak:.0f} and full scale is 1",)
     offset = float(mono.mean(dtype=np.float64))
-    if abs(offset) > max(OFFSET * float(mono.std()), 1e-4):
+    if centred := abs(offset) > max(OFFSET * float(mono.std()), 1e-4):
         mono = mono - np.float32(offset)
         notes += (f"a constant offset of {offset:.3f} was removed",)
     clip = soxr.resample(mono, sound.rate_hz, RATE_HZ).astype(np.float32, copy=False)
@@ -197,7 +215,8 @@ def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ..
         clip = clip * np.float32(10 ** (-fall_db / 20))
         notes += (f"turned down by {fall_db:.1f} dB, since its level was {level_lufs:.1f} LUFS",)
         level_lufs -= fall_db
-    return clip, level_lufs, notes
+        gain *= 10 ** (-fall_db / 20)
+    return clip, level_lufs, notes, gain, centred
 
 
 def _longest_hole(frames: np.ndarray) -> int:

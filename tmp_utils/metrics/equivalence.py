@@ -44,7 +44,7 @@ class Equivalence:
 def _pairs(a: Sequence[float], b: Sequence[float], margin: float) -> np.ndarray:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
-        raise ValueError(f"shapes {a.shape} and {b.shape}; pairs need two columns as long, of two values at least.")
+        raise ValueError(f"shapes {a.shape} and {b.shape}; pairs need two columns of one length, 2 or more.")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("a value is NaN or infinite; leave the pairs of failed clips out by name, and count them.")
     _check_margin(margin)

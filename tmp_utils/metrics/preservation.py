@@ -45,7 +45,7 @@ def _pair(clip: np.ndarray, source: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     clip, source = np.asarray(clip), np.asarray(source)
     if clip.ndim != 1 or clip.shape != source.shape:
         raise ValueError(
-            f"shapes {clip.shape} and {source.shape} arrived; expected a clip (n,) and a source as long. Crop the "
+            f"shapes {clip.shape} and {source.shape} arrived; expected clip and source (n,) of one length. Crop the "
             "longer with audio.fit_length."
         )
     if not (np.isfinite(clip).all() and np.isfinite(source).all()):

@@ -31,7 +31,7 @@ def si_sdr(estimate: np.ndarray, target: np.ndarray) -> float:
     """
     estimate, target = (np.asarray(x, dtype=np.float64) for x in (estimate, target))
     if estimate.shape != target.shape:
-        raise ValueError(f"shapes {estimate.shape} and {target.shape}; expected two clips (n,) as long.")
+        raise ValueError(f"shapes {estimate.shape} and {target.shape}; expected two clips (n,) of one length.")
     estimate, target = estimate - estimate.mean(), target - target.mean()
     if not (np.any(estimate) and np.any(target)):
         raise ValueError("a clip is silent, so there is no ratio to it. Leave it out.")

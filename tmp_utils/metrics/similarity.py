@@ -42,7 +42,7 @@ def clap_text_similarity(generated: np.ndarray, prompts: np.ndarray) -> float:
     """
     generated, prompts = _rows(generated, "clips"), _rows(prompts, "prompts")
     if len(prompts) not in (1, len(generated)):
-        raise ValueError(f"{len(generated)} clips and {len(prompts)} prompts; expected one prompt a clip.")
+        raise ValueError(f"{len(generated)} clips and {len(prompts)} prompts; expected one prompt for each clip.")
     return float((generated * prompts).sum(1).mean())
 
 

@@ -18,5 +18,6 @@ export     : adapters for other programs.
 griffin_lim : clips from log-mel spectrograms, without trained weights.
 spectrum   : clips from latents: a small network estimates magnitudes, Griffin-Lim finds their phases.
 device     : number formats, and out-of-memory errors.
+architectures : the sizes of published pipelines' parts.
 blank      : pipelines with random weights, for tests and timing.
 """

@@ -217,7 +217,7 @@ def load_adapter(folder: str | Path) -> Adapter:
     except (SafetensorError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{damaged} ({error}).") from error
     if not isinstance(header, dict):
-        raise ValueError(f"{damaged} ({HEADER_FILE} is no table).")
+        raise ValueError(f"{damaged} ({HEADER_FILE} is not a JSON object).")
     if header.get("format") == 1:
         header |= {"format": FORMAT, "hyperparameters": header.pop("settings", None)}
     if header.get("format") != FORMAT:

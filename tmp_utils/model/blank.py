@@ -1,185 +1,141 @@
-"""AudioLDM folders with random weights: the right shapes without a download.
+"""Pipelines with random weights: the right shapes without a download.
 
-Conventions: what is written is what `AudioLDMPipeline.from_pretrained` and `backbone.load_backbone` load.
-Nothing here has learned anything; it is for tests, for timing, and for measuring memory. `python -m tmp_utils
-fake-backbone runs/fake-paper` writes one of the paper's size with a profile that names it: `profile=paper` runs end to
-end, and only the sound is missing.
+Conventions: what is written is what diffusers and `backbone.load_backbone` load. Nothing here has learned anything; it
+is for tests, for timing, and for measuring memory. `make fake-backbone FAMILY=ace-step-1.5` writes one of published
+size with a profile that names it: `make study` runs end to end, and only the sound is missing.
 
-SIZES           : "tiny" (tests, a fraction of a second on a CPU) and "audioldm-m" (the size of
-    cvssp/audioldm-m-full).
-blank_pipeline  : size and seed -> AudioLDMPipeline.
-write_blank     : the same, saved as a folder.
-write_fake_paper : such a folder at AudioLDM-M's size, and the profile that runs the study with it.
-blank_tokenizer : a RoBERTa tokenizer of bytes and a few words.
+blank_pipeline  : name and seed -> a pipeline of `architectures.ARCHITECTURES`.
+built           : an entry of that table -> pipeline.
+without_zeros   : a pipeline in which every part matters.
+write_blank     : name -> a folder.
+write_fake      : name -> a folder of published size, and the profile that runs the study with it.
+check_room      : whether memory and disk suffice for it.
+TOKENIZERS      : tokenizers of a few words, letters and bytes, by kind; `blank_tokenizer` is RoBERTa's.
 """
 
 import argparse
+import json
+import os
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from tmp_utils.files import write_text
+from tmp_utils.files import whole_folder, write_text
 from tmp_utils.inputs.profiles import load_profile
-from tmp_utils.model.pipelines import quiet
+from tmp_utils.model.architectures import ARCHITECTURES, FULL_SIZE
+from tmp_utils.model.pipelines import class_of, quiet
 
-WORDS = (
-    "a",
-    "recording",
-    "of",
-    "the",
-    "sound",
-    "guitar",
-    "drums",
-    "string",
-    "instrument",
-    "in",
-    "jazz",
-    "song",
-)
+WORDS = ("a", "recording", "of", "the", "sound", "guitar", "drums", "string", "instrument", "in", "jazz", "song")
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-
-# Numbers of cvssp/audioldm-m-full's own configuration files (https://huggingface.co/cvssp/audioldm-m-full).
-SIZES = {
-    "tiny": {
-        "unet": {
-            "block_out_channels": (8, 16),
-            "cross_attention_dim": (8, 16),
-            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
-            "layers_per_block": 1,
-            "attention_head_dim": 2,
-            "norm_num_groups": 4,
-            "sample_size": 128,
-        },
-        "vae": {
-            "block_out_channels": (4, 4, 4, 8),
-            "latent_channels": 4,
-            "norm_num_groups": 2,
-            "layers_per_block": 1,
-        },
-        "scaling_factor": 0.9,
-        "text": {
-            "vocab_size": 400,
-            "hidden_size": 16,
-            "num_hidden_layers": 1,
-            "num_attention_heads": 2,
-            "intermediate_size": 32,
-            "projection_dim": 12,
-            "max_position_embeddings": 66,
-            "initializer_factor": 5.0,
-        },
-        "vocoder": {
-            "upsample_initial_channel": 32,
-            "resblock_kernel_sizes": [3],
-            "resblock_dilation_sizes": [[1]],
-            "initializer_range": 0.15,
-        },
-    },
-    "audioldm-m": {
-        "unet": {
-            "block_out_channels": (192, 384, 576, 960),
-            "cross_attention_dim": (192, 384, 576, 960),
-            "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
-            "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
-            "layers_per_block": 2,
-            "attention_head_dim": 8,
-            "sample_size": 128,
-        },
-        "vae": {"block_out_channels": (128, 256, 512), "latent_channels": 8, "layers_per_block": 2},
-        "scaling_factor": 0.9138255715370178,
-        "text": {"projection_dim": 512},
-        "vocoder": {
-            "upsample_initial_channel": 1024,
-            "resblock_kernel_sizes": [3, 7, 11],
-            "resblock_dilation_sizes": [[1, 3, 5]] * 3,
-        },
-    },
-}
+LETTERS = [chr(code) for code in range(33, 127)]
+SINGLE_BELOW = 4e9  # bytes of weights that are written in single precision; more are written in bf16
 
 
-def blank_tokenizer(model_max_length: int = 512):
+def blank_tokenizer(limit: int = 512):
     """A RoBERTa tokenizer whose vocabulary is the 256 bytes, RoBERTa's special tokens, and `WORDS`."""
-    from tokenizers import ByteLevelBPETokenizer
     from tokenizers.processors import RobertaProcessing
     from transformers import RobertaTokenizerFast
 
+    bpe = _byte_pairs([f" {word}" for word in WORDS], 380, SPECIALS)
+    bpe.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return RobertaTokenizerFast(tokenizer_object=bpe, model_max_length=limit)
+
+
+def _byte_pairs(texts: list[str], size: int, specials: list[str]):
+    from tokenizers import ByteLevelBPETokenizer
+
     bpe = ByteLevelBPETokenizer()
-    words = [f" {word}" for word in WORDS] * 2
-    bpe.train_from_iterator(words, vocab_size=380, special_tokens=SPECIALS, show_progress=False)
-    bpe._tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    return RobertaTokenizerFast(tokenizer_object=bpe._tokenizer, model_max_length=model_max_length)
+    bpe.train_from_iterator(texts * 2, vocab_size=size, special_tokens=specials, show_progress=False)
+    return bpe._tokenizer
+
+
+def _t5_tokenizer(limit: int):
+    from transformers import T5Tokenizer
+
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
+    pieces += [(f"▁{word}", -2.0) for word in WORDS] + [(letter, -5.0) for letter in LETTERS]
+    return T5Tokenizer(vocab=pieces, extra_ids=0, model_max_length=limit)
+
+
+def _gemma_tokenizer():
+    from transformers import GemmaTokenizer
+
+    names = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS]
+    return GemmaTokenizer(vocab={name: k for k, name in enumerate(names)}, merges=[])
+
+
+def _qwen_tokenizer():
+    from diffusers import AceStepPipeline
+    from transformers import Qwen2Tokenizer
+
+    form = AceStepPipeline._format_prompt(AceStepPipeline, " ".join(WORDS))
+    model = json.loads(_byte_pairs(list(form), 340, ["<|endoftext|>"]).to_str())["model"]
+    return Qwen2Tokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
+
+
+TOKENIZERS = {"roberta": blank_tokenizer, "t5": _t5_tokenizer, "gemma": _gemma_tokenizer, "qwen": _qwen_tokenizer}
 
 
 def blank_pipeline(size: str = "tiny", seed: int = 0, prediction_type: str = "epsilon"):
-    """An `AudioLDMPipeline` with random weights.
+    """A pipeline with random weights.
 
     Parameters
     ----------
-    size : a key of `SIZES`.
-    prediction_type : what the UNet is taken to predict: "epsilon" as AudioLDM does, "v_prediction" or
-        "sample".
+    size : a key of `ARCHITECTURES`.
+    prediction_type : what a UNet is taken to predict: "epsilon" as AudioLDM does, "v_prediction" or "sample"; other
+        families know by themselves.
 
     Raises
     ------
     ValueError : no such size.
     """
-    if size not in SIZES:
-        raise ValueError(f'size "{size}": expected one of {", ".join(SIZES)}.')
+    entry = dict(_entry(size))
+    kind, numbers = entry["scheduler"]
+    if kind == "DDIMScheduler":
+        entry["scheduler"] = kind, {**numbers, "prediction_type": prediction_type}
+    return built(entry, seed)
+
+
+def _entry(size: str) -> dict:
+    if size not in ARCHITECTURES:
+        raise ValueError(f'size "{size}": expected one of {", ".join(ARCHITECTURES)}.')
+    return ARCHITECTURES[size]
+
+
+def built(entry: dict, seed: int = 0):
+    """The pipeline of an entry; the same seed gives the same weights."""
+    import diffusers
+
+    pipeline, parts = entry["pipeline"], {part: of for part, of in entry.items() if part != "pipeline"}
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return _build(SIZES[size], prediction_type)
+        made = {part: _made(pipeline, kind, numbers) for part, (kind, numbers) in parts.items()}
+        return getattr(diffusers, pipeline)(**made)
 
 
-def _build(numbers: dict, prediction_type: str):
-    from diffusers import AudioLDMPipeline, AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-    from transformers import (
-        ClapTextConfig,
-        ClapTextModelWithProjection,
-        SpeechT5HifiGan,
-        SpeechT5HifiGanConfig,
-    )
+def _made(pipeline: str, kind: str, numbers: dict):
+    if kind in TOKENIZERS:
+        return TOKENIZERS[kind](**numbers)
+    made = class_of(pipeline, kind)
+    if config := getattr(made, "config_class", None):  # of transformers' models
+        return made(config(**numbers))
+    if issubclass(made, torch.nn.Module):
+        return made(**numbers)
+    with torch.device("cpu"):  # a scheduler needs its numbers, also where weights are on "meta"
+        return made(**numbers)
 
-    text = ClapTextConfig(**numbers["text"])
-    channels, levels = numbers["vae"]["latent_channels"], len(numbers["vae"]["block_out_channels"])
-    return AudioLDMPipeline(
-        vae=AutoencoderKL(
-            in_channels=1,
-            out_channels=1,
-            down_block_types=("DownEncoderBlock2D",) * levels,
-            up_block_types=("UpDecoderBlock2D",) * levels,
-            scaling_factor=numbers["scaling_factor"],
-            **numbers["vae"],
-        ),
-        text_encoder=ClapTextModelWithProjection(text),
-        tokenizer=blank_tokenizer(text.max_position_embeddings - 2),
-        unet=UNet2DConditionModel(
-            in_channels=channels,
-            out_channels=channels,
-            class_embed_type="simple_projection",
-            projection_class_embeddings_input_dim=text.projection_dim,
-            class_embeddings_concat=True,
-            **numbers["unet"],
-        ),
-        scheduler=DDIMScheduler(
-            beta_start=0.0015,
-            beta_end=0.0195,
-            beta_schedule="scaled_linear",
-            steps_offset=1,
-            clip_sample=False,
-            set_alpha_to_one=False,
-            prediction_type=prediction_type,
-        ),
-        vocoder=SpeechT5HifiGan(
-            SpeechT5HifiGanConfig(
-                model_in_dim=64,
-                sampling_rate=16_000,
-                upsample_rates=[5, 4, 2, 2, 2],
-                upsample_kernel_sizes=[16, 16, 8, 4, 4],
-                normalize_before=False,
-                **numbers["vocoder"],
-            )
-        ),
-    )
+
+@torch.no_grad()
+def without_zeros(pipe):
+    """The pipeline, with small random numbers for every parameter and buffer that is zero before it has learned."""
+    for part in pipe.components.values():
+        if isinstance(part, torch.nn.Module):
+            for weight in (*part.parameters(), *part.buffers()):
+                if weight.is_floating_point() and not weight.any():
+                    weight.normal_(0, 0.1)
+    return pipe
 
 
 def write_blank(folder: str | Path, size: str = "tiny", seed: int = 0, prediction_type: str = "epsilon") -> Path:
@@ -191,46 +147,101 @@ def write_blank(folder: str | Path, size: str = "tiny", seed: int = 0, predictio
 
 
 AUDIBLE = 1000.0
-FAKE_PAPER = """# AudioLDM-M's size with random weights: profile "paper" but for its sound, its steps and its judge.
-# TMP_PROFILES={path} make study PROFILE=paper
-[paper]
+FAKE = """# {size} with random weights: profile "{profile}" but for its sound, its steps and its judge.
+# TMP_PROFILES={path} make study PROFILE={profile}
+[{table}]
 backbone = "{backbone}"
+device = "cpu"
 embedder = "clap:pocket/judge"
 inference_steps = 2
 reconstruction_clips = 2
 clips_per_prompt = 1
 n_editability_prompts = 2
 
-[paper.methods]
+[{table}.methods]
 """
 
 
-def write_fake_paper(folder: Path, size: str = "audioldm-m") -> Path:
+def n_parameters(size: str) -> int:
+    """How many parameters a blank pipeline has; none is made."""
+    with torch.device("meta"):
+        parts = blank_pipeline(size).components.values()
+    return sum(weight.numel() for part in parts if isinstance(part, torch.nn.Module) for weight in part.parameters())
+
+
+def memory_bytes() -> float:
+    """The machine's memory; infinite where the system does not say (Windows)."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else float("inf")
+
+
+def check_room(size: str, folder: Path) -> torch.dtype:
+    """What number format a blank pipeline is written in.
+
+    Raises
+    ------
+    MemoryError, OSError : the machine's memory does not hold it in single precision, or the folder's disk has no room.
+    """
+    n = n_parameters(size)
+    dtype = torch.float32 if 4 * n < SINGLE_BELOW else torch.bfloat16
+    memory = memory_bytes()
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
+    needs = (
+        f"{size}: {n / 1e6:.0f} M parameters, {n * dtype.itemsize / 1e9:.1f} GB on disk, {4 * n / 1e9:.1f} GB in memory"
+    )
+    print(f"{needs}, without what a step or a clip takes.", flush=True)
+    if memory < 4 * n:
+        raise MemoryError(f"{needs}; this machine has {memory / 1e9:.1f} GB of memory. Choose a smaller one.")
+    if free < n * dtype.itemsize:
+        raise OSError(f"{needs}; {free / 1e9:.1f} GB are free for {folder}. Free some space, or name another disk.")
+    return dtype
+
+
+@contextmanager
+def _made_in(dtype: torch.dtype):
+    """Let new parameters be of a type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def write_fake(folder: Path, size: str = "audioldm-m") -> Path:
     """Write `folder/<size>` and `folder/profiles.toml`; returns the latter, for `TMP_PROFILES`.
 
     The profile trains every method for two steps of one clip, so that a CPU can run it.
+
+    Raises
+    ------
+    MemoryError, OSError : as `check_room`.
     """
     folder = Path(folder).resolve()
-    backbone = folder / size
+    backbone, profile = folder / size, FULL_SIZE.get(size, "paper")
     if not (backbone / "model_index.json").exists():
-        pipe = blank_pipeline(size)
-        pipe.vocoder.conv_post.weight.data.mul_(AUDIBLE)  # random weights are all but silent, and silence is an error
-        with quiet():
-            pipe.save_pretrained(backbone, safe_serialization=True)
+        with _made_in(check_room(size, folder)):
+            pipe = without_zeros(blank_pipeline(size))
+        if hasattr(pipe, "vocoder"):
+            pipe.vocoder.conv_post.weight.data.mul_(AUDIBLE)  # it is all but silent, and silence is an error
+        with quiet(), whole_folder(backbone) as part:
+            pipe.save_pretrained(part)
     path = folder / "profiles.toml"
-    methods = "".join(
-        f"{name} = {{ steps = 2, batch_size = 1 }}\n" for name in load_profile("paper").methods if name != "TI-DB"
-    )
-    methods += "TI-DB = { steps = 2, batch_size = 1, ti_steps = 2 }\n"
-    return write_text(path, FAKE_PAPER.format(path=path, backbone=backbone.as_posix()) + methods)
+    steps = "steps = 2, batch_size = 1, accumulation = 1"
+    methods = "".join(f"{name} = {{ {steps} }}\n" for name in load_profile(profile).methods if name != "TI-DB")
+    methods += f"TI-DB = {{ {steps}, ti_steps = 2 }}\n"
+    table = json.dumps(profile)
+    head = FAKE.format(size=size, profile=profile, table=table, path=path, backbone=backbone.as_posix())
+    return write_text(path, head + methods)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("folder", type=Path, help="where the backbone and its profiles.toml go")
+    parser.add_argument("--family", choices=FULL_SIZE, default="audioldm-m", help="which one (default: audioldm-m)")
 
 
 def main(options: argparse.Namespace) -> None:
     """Write the fake backbone."""
-    written = write_fake_paper(options.folder)
-    print(f"Written. Now: TMP_PROFILES={written} make study PROFILE=paper RUNS={written.parent / 'runs'}")
+    written = write_fake(options.folder / options.family, options.family)
+    profile = FULL_SIZE[options.family]
+    print(f"Written. Now: TMP_PROFILES={written} make study PROFILE={profile} RUNS={written.parent / 'runs'}")

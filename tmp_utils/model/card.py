@@ -68,10 +68,10 @@ inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=sorte
 set_peft_model_state_dict(pipe.transformer, tensors)
 """,
     "pipeline": """
-from diffusers import AudioLDMPipeline
+from diffusers import DiffusionPipeline
 
-pipe = AudioLDMPipeline.from_pretrained("this/folder")
-audio = pipe("{spelt}", audio_length_in_s=10.24).audios[0]
+pipe = DiffusionPipeline.from_pretrained("this/folder")
+audio = pipe("{spelt}").audios[0]
 """,
 }
 

@@ -7,7 +7,7 @@ would spell it out.
 export_textual_inversion : adapter -> diffusers' textual-inversion safetensors.
 export_lora              : adapter -> the weights that peft, `load_lora_adapter` and `load_lora_weights` read.
 export_pipeline          : adapter + backbone -> a whole pipeline folder.
-with_new_words           : a tokenizer and a text encoder that know the applied adapter's words.
+with_new_words           : tokenizers and text encoders that know the applied adapter's words.
 """
 
 import copy
@@ -19,11 +19,9 @@ import torch
 from tmp_utils.files import whole_folder, write_tensors
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, placeholder_tokens
-from tmp_utils.model.card import check_card, write_card
-from tmp_utils.model.pipelines import VOCODER_CHOICE, quiet, weighty_parts
+from tmp_utils.model.card import CARD, check_card, write_card
+from tmp_utils.model.pipelines import quiet
 from tmp_utils.model.tensors import EMBEDDING, LORA_A, LORA_B
-
-WHOLE = ("text_encoder", "unet", "vae", "vocoder")  # parts with weights
 
 
 def export_textual_inversion(adapter: Adapter, path: str | Path, clip: str | Path | None = None) -> Path:
@@ -52,7 +50,6 @@ def export_lora(adapter: Adapter, path: str | Path, clip: str | Path | None = No
     The card says how to load them: by the UNet's own loader, or by peft into a transformer. A pipeline with
     `load_lora_weights`, such as ACE-Step's, takes the file as it is.
 
-
     Raises
     ------
     ValueError : the adapter is not low-rank.
@@ -74,46 +71,36 @@ def _write_file(adapter: Adapter, path: str | Path, tensors: dict, kind: str, cl
 
 
 def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path, clip: str | Path | None = None) -> Path:
-    """Write a folder that `AudioLDMPipeline.from_pretrained` loads and that sounds like the adapter.
+    """Write a folder that `DiffusionPipeline.from_pretrained` loads and that sounds like the adapter.
 
-    The vocoder, and the choice of it, are copied from the backbone's folder.
-
-    Raises
-    ------
-    ValueError : a pipeline of other parts.
+    What an adapter cannot change is copied from the backbone's folder.
     """
-    folder, parts = Path(folder), tuple(weighty_parts(backbone.folder))
-    if parts != WHOLE:
-        raise ValueError(
-            f"{backbone.id} has the parts {', '.join(parts)}; only a pipeline of {', '.join(WHOLE)} is exported whole. "
-            "Use export_lora for low-rank updates, or the adapter's own folder."
-        )
+    folder, kept = Path(folder), [backbone.denoiser_name, *(name for both in backbone.vocabularies for name in both)]
     with whole_folder(folder) as part, adapter.applied(backbone), quiet():
-        backbone.unet.save_pretrained(part / "unet")
-        backbone.vae.save_pretrained(part / "vae")
-        backbone.scheduler.save_pretrained(part / "scheduler")
-        tokenizer, text_encoder = with_new_words(backbone)
-        tokenizer.save_pretrained(part / "tokenizer")
-        text_encoder.save_pretrained(part / "text_encoder")
-        shutil.copytree(backbone.folder / "vocoder", part / "vocoder")
-        for name in ("model_index.json", VOCODER_CHOICE):
-            if (backbone.folder / name).is_file():
-                shutil.copy(backbone.folder / name, part / name)
+        shutil.copytree(backbone.folder, part, dirs_exist_ok=True, ignore=lambda _, names: {*names} & {*kept, CARD})
+        for name, of in {backbone.denoiser_name: backbone.denoiser, **with_new_words(backbone)}.items():
+            of.save_pretrained(part / name)
         write_card(adapter, part, "pipeline", clip=clip)
     return folder
 
 
-def with_new_words(backbone: Backbone):
-    """Tokenizer and text encoder, in copies that know the placeholders, if any."""
-    if not backbone.overrides:
-        return backbone.tokenizer, backbone.text_encoder
+def with_new_words(backbone: Backbone) -> dict[str, object]:
+    """The pipeline's tokenizers and text encoders by name, in copies that know the placeholders, if any."""
+    vectors = torch.cat(list(backbone.overrides.values())) if backbone.overrides else None
     sizes = {placeholder: len(rows) for placeholder, rows in backbone.overrides.items()}
-    tokenizer, text_encoder = backbone.tokenizer_with(sizes), copy.deepcopy(backbone.text_encoder)
-    words = text_encoder.get_input_embeddings().weight
-    if len(tokenizer) > len(words):
-        text_encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    for placeholder, rows in backbone.overrides.items():
-        ids = tokenizer.convert_tokens_to_ids(placeholder_tokens(placeholder, len(rows)))
-        with torch.no_grad():
-            text_encoder.get_input_embeddings().weight[ids] = rows.to(words)
-    return tokenizer, text_encoder
+    parts, first = {}, 0
+    for names in backbone.vocabularies:
+        tokenizer, encoder = (getattr(backbone.pipe, name) for name in names)
+        if vectors is not None:
+            tokenizer, encoder = backbone.tokenizer_with(sizes, tokenizer), copy.deepcopy(encoder)
+            inner = getattr(encoder, "text_model", encoder)
+            if len(tokenizer) > len(inner.get_input_embeddings().weight):
+                inner.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+            table = inner.get_input_embeddings().weight
+            words = [word for placeholder, n in sizes.items() for word in placeholder_tokens(placeholder, n)]
+            with torch.no_grad():
+                columns = slice(first, first + table.shape[1])
+                table[tokenizer.convert_tokens_to_ids(words)] = vectors[:, columns].to(table)
+            first += table.shape[1]
+        parts |= dict(zip(names, (tokenizer, encoder), strict=True))
+    return parts

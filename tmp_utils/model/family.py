@@ -24,17 +24,21 @@ class Family:
     ----------
     pipelines : the diffusers classes of the family.
     denoiser_name : the pipeline's component that predicts.
+    vocabularies : its tokenizers that a new word is added to, each with its text encoder, by their names.
     attention, conditioned : how the names of its modules end that are an attention's matrices (for low-rank updates),
         and of those that alone see the condition (for Custom Diffusion).
-    rate_hz, grain : samples a second of its clips, and in one frame of latents.
+    rate_hz, channels, grain : samples a second of its clips, how many channels it learns from, and samples in one
+        frame of latents.
     prediction : of the denoiser: "epsilon", "v_prediction", "sample" or "flow" (noise - latents).
     """
 
     pipelines: ClassVar[tuple[str, ...]] = ()
     denoiser_name: ClassVar[str] = "transformer"
+    vocabularies: ClassVar[tuple[tuple[str, str], ...]] = (("tokenizer", "text_encoder"),)
     attention: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")
     conditioned: ClassVar[tuple[str, ...]] = ()
     rate_hz: ClassVar[int]
+    channels: ClassVar[int] = 1
     grain: ClassVar[int]
     prediction: ClassVar[str]
 
@@ -45,7 +49,8 @@ class Family:
 
         Parameters
         ----------
-        clips : (b, n), or a list of (n,), all as long; n a multiple of `grain` or the last frame is not whole.
+        clips : (b, n), or a list of (n,) or (channels, n), all as long; n a multiple of `grain` or the last frame is
+            not whole.
         """
         raise NotImplementedError
 
@@ -142,7 +147,7 @@ class Family:
     @property
     def tokenizers(self) -> tuple:
         """The tokenizers that a new word is added to."""
-        return (self.tokenizer,)
+        return tuple(getattr(self.pipe, name) for name, _ in self.vocabularies)
 
     def null_of(self, condition: torch.Tensor) -> torch.Tensor:
         """The other end of classifier-free guidance, in the shape of a condition (b, ...)."""

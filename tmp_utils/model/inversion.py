@@ -156,7 +156,7 @@ def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor
     ValueError : fewer draws than steps.
     """
     if len(noise) < denoiser.steps:
-        raise ValueError(f"{len(noise)} draws of noise for {denoiser.steps} steps; one a step is needed.")
+        raise ValueError(f"{len(noise)} draws of noise for {denoiser.steps} steps; give one for each step.")
     draws = noise[: denoiser.steps].flip(0)
     latents = [*(denoiser.process.add_noise(source, draws[i], i) for i in range(denoiser.steps)), source]
     residuals = []

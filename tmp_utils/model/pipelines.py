@@ -5,6 +5,7 @@ bin).
 
 locate_pipeline : folder or Hugging Face id -> folder.
 check_pipeline  : whether it is there, or can be downloaded and used here.
+check_versions  : whether the installed libraries have a pipeline's class.
 download_bytes  : how much of it is to be downloaded.
 pipeline_class  : folder -> the name of its diffusers class.
 open_pipeline   : folder -> pipeline.
@@ -35,6 +36,7 @@ DENOISERS = ("unet", "transformer")  # names of the part that predicts
 MODEL_CONFIG = "config.json"  # in the folder of a part that has weights
 VOCODERS = ("hifigan", "griffin-lim", "spectrum")
 VOCODER_CHOICE = "vocoder_choice.json"
+WORKS = {"diffusers": "0.42.1", "transformers": "5.23.0"}  # what every family was tried with: those of the lock
 BYTES = 4_000_000  # of a million parameters in single precision
 
 
@@ -77,6 +79,7 @@ def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
     Raises
     ------
     FileNotFoundError : neither a folder nor an id.
+    ValueError : as `check_versions`.
     RuntimeError : a GPU was expected and there is none.
     OSError : the disk of the Hugging Face cache has no room for a model that is not yet there.
     """
@@ -89,6 +92,8 @@ def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
             f'backbone "{name}": no model_index.json there, nor in {DATA_DIR / given}. Give the folder of a '
             "diffusers pipeline, or a Hugging Face id such as cvssp/audioldm-m-full."
         )
+    if known := published(name).pipeline:
+        check_versions(known, name)
     if gpu_expected and not torch.cuda.is_available():
         raise RuntimeError(
             f'backbone "{name}" is made for a GPU, and this machine has none that torch can use. Nothing was '
@@ -105,6 +110,24 @@ def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
                 "Nothing was downloaded. Free some space, or set HF_HOME to a folder on another disk."
             )
     return None
+
+
+def check_versions(pipeline: str, name: str) -> None:
+    """Raise ValueError where the installed diffusers or transformers has no such pipeline, saying which have it."""
+    import diffusers
+    import transformers
+
+    try:
+        kind = getattr(diffusers, pipeline)
+        lacks = ", ".join(getattr(kind, "_backends", ())) if type(kind).__name__ == "DummyObject" else None
+    except (AttributeError, ImportError, RuntimeError) as error:  # RuntimeError: a class that transformers lacks
+        lacks = str(error).strip().splitlines()[-1]
+    if lacks:
+        raise ValueError(
+            f'backbone "{name}": a {pipeline}, which diffusers {diffusers.__version__} with transformers '
+            f"{transformers.__version__} does not have ({lacks}). It works with diffusers {WORKS['diffusers']} and "
+            f"transformers {WORKS['transformers']}; install these. Nothing was downloaded."
+        )
 
 
 def download_bytes(name: str) -> int:
@@ -157,7 +180,8 @@ def open_pipeline(folder: Path, own: dict | None = None):
     import diffusers
 
     kind = pipeline_class(folder)
-    parts = {part: _class_of(kind, *of) for part, of in weighty_parts(folder).items()}
+    check_versions(kind, folder.name)
+    parts = {part: class_of(kind, of[1]) for part, of in weighty_parts(folder).items()}
     with quiet():
         parts = {part: load_whole(of, folder / part, part, local_files_only=True) for part, of in parts.items()}
         with readable(folder, "tokenizer or scheduler"):
@@ -172,13 +196,16 @@ def weighty_parts(folder: Path) -> dict[str, tuple[str, str]]:
     return {part: tuple(of) for part, of in entries.items() if (folder / part / MODEL_CONFIG).is_file()}
 
 
-def _class_of(pipeline: str, library: str, name: str) -> type:
-    """A part's class; diffusers' index names the module of a class that one pipeline alone has."""
+def class_of(pipeline: str, name: str) -> type:
+    """A part's class: of diffusers, of transformers, or of the module of the one pipeline that has it."""
     import diffusers
+    import transformers
 
-    if library in ("diffusers", "transformers"):
-        return getattr(importlib.import_module(library), name)
-    return getattr(importlib.import_module(getattr(diffusers, pipeline).__module__.rpartition(".")[0]), name)
+    own = importlib.import_module(getattr(diffusers, pipeline).__module__.rpartition(".")[0])
+    found = [getattr(library, name) for library in (diffusers, transformers, own) if hasattr(library, name)]
+    if not found:
+        raise ValueError(f"{pipeline}: no class {name} in diffusers {diffusers.__version__} or its transformers.")
+    return found[0]
 
 
 def make_scheduler(name: str, current):

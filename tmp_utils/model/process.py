@@ -53,7 +53,7 @@ class Process:
     def ancestral_mean(self, output: torch.Tensor, i: int, latents: torch.Tensor) -> torch.Tensor:
         """The mean of DDPM's step `i`; ValueError where the process has no such steps."""
         raise ValueError(
-            'ddpm-inversion needs the random steps of a DDPM, which this model\'s process has not. Use "noising" or '
+            'ddpm-inversion needs the random steps of a DDPM, which this model does not have. Use "noising" or '
             '"ddim-inversion".'
         )
 

@@ -22,12 +22,14 @@ class Published:
     Attributes
     ----------
     ids : how its ids begin.
+    pipeline : its diffusers class.
     denoiser, others : parameters in millions: of what predicts, and of text encoders, VAE and vocoder.
     licence : its name on the hub, in words, and what it asks.
     needs_consent : whether the hub asks for an account and for consent to the licence first.
     """
 
     ids: str
+    pipeline: str
     denoiser: int
     others: int
     licence: tuple[str, str, str] = NON_COMMERCIAL
@@ -35,19 +37,19 @@ class Published:
 
 
 PUBLISHED = (
-    Published("cvssp/audioldm-s", 185, 250),
-    Published("cvssp/audioldm-l", 739, 250),
-    Published("cvssp/audioldm2-large", 750, 750),
-    Published("cvssp/audioldm2", 350, 750),
-    Published("cvssp/audioldm", 416, 250),
-    Published("ucsd-reach/musicldm", 416, 250),
-    Published("stabilityai/stable-audio-open-1.0", 1057, 265, STABILITY, True),
-    Published("stabilityai/stable-audio-3-medium", 1453, 2000, STABILITY, True),
-    Published("stabilityai/stable-audio-3-small", 433, 560, STABILITY, True),
-    Published("ACE-Step/acestep-v15-xl", 4169, 1370, ("mit", "MIT", "")),
-    Published("ACE-Step/", 1575, 1370, ("mit", "MIT", "")),
+    Published("cvssp/audioldm-s", "AudioLDMPipeline", 185, 250),
+    Published("cvssp/audioldm-l", "AudioLDMPipeline", 739, 250),
+    Published("cvssp/audioldm2-large", "AudioLDM2Pipeline", 750, 750),
+    Published("cvssp/audioldm2", "AudioLDM2Pipeline", 347, 731),
+    Published("cvssp/audioldm", "AudioLDMPipeline", 416, 236),
+    Published("ucsd-reach/musicldm", "MusicLDMPipeline", 416, 250),
+    Published("stabilityai/stable-audio-open-1.0", "StableAudioPipeline", 1057, 266, STABILITY, True),
+    Published("stabilityai/stable-audio-3-medium", "StableAudio3Pipeline", 1453, 2000, STABILITY, True),
+    Published("stabilityai/stable-audio-3-small", "StableAudio3Pipeline", 459, 389, STABILITY, True),
+    Published("ACE-Step/acestep-v15-xl", "AceStepPipeline", 4169, 1373, ("mit", "MIT", "")),
+    Published("ACE-Step/", "AceStepPipeline", 1575, 1373, ("mit", "MIT", "")),
 )
-UNKNOWN = Published("", 416, 250, ("other", "not known here", "look it up before you use it"))
+UNKNOWN = Published("", "", 416, 250, ("other", "not known here", "look it up before you use it"))
 
 
 def terms(name: str) -> str:

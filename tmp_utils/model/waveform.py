@@ -1,9 +1,9 @@
 """What backbones share whose VAE encodes waveforms and whose denoiser, a transformer, knows a continuous time.
 
 Conventions: latents are (batch, channels, time). Times run from 0 (clean) to 1 (noise), and strength s of a style
-transfer starts at time s. A clip is mono: the VAE, which is stereo, gets it on every channel, and what it makes is
-averaged over them. Generation takes first-order steps (`process.Continuous`), which need no random numbers and no
-history, so that a clip depends on its seed alone.
+transfer starts at time s. The VAE is stereo: it encodes a stereo clip (2, n) as it is and a mono one (n,) on both
+channels, and what it decodes is averaged over them. Generation takes first-order steps (`process.Continuous`), which
+need no random numbers and no history, so that a clip depends on its seed alone.
 
 WaveBackbone : what they share.
 equal_rows   : rows of a batch with as many tokens.
@@ -28,6 +28,7 @@ class WaveBackbone(Backbone):
     text_limit = 256  # tokens of a prompt
 
     rate_hz = property(lambda self: int(self.vae.config.sampling_rate))
+    channels = property(lambda self: self.vae.config.audio_channels)
 
     def grid(self, steps: int) -> list[float]:
         """Times of the whole process in so many steps, falling."""
@@ -47,9 +48,9 @@ class WaveBackbone(Backbone):
         parts = []
         for clip in clips:  # one at a time: little memory, and bits that do not depend on the other clips
             wave = torch.as_tensor(np.asarray(clip, dtype=np.float32)).to(self.device)
-            n = self.n_frames(len(wave) / self.rate_hz) * self.grain
-            wave = torch.nn.functional.pad(wave, (0, max(n - len(wave), 0)))[:n]
-            moments = self.posterior(wave.expand(1, self.vae.config.audio_channels, -1))
+            n = self.n_frames(wave.shape[-1] / self.rate_hz) * self.grain
+            wave = torch.nn.functional.pad(wave, (0, max(n - wave.shape[-1], 0)))[..., :n]
+            moments = self.posterior(wave.expand(1, self.channels, -1))
             parts.append([moment.float().cpu() for moment in moments])
         means, stds = zip(*parts, strict=True)
         return torch.cat(means), torch.cat(stds)

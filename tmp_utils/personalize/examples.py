@@ -68,22 +68,22 @@ def make_examples(backbone: Backbone, concept: Concept, setup: Setup, seed: int)
     ------
     ValueError : fewer clips than the setup asks for, or MIX with no backgrounds.
     """
-    clips = load_clips(concept, setup.n_clips)
+    clips = load_clips(concept, setup.n_clips, backbone.rate_hz, backbone.channels)
     if len(clips) < setup.n_clips:
         raise ValueError(
             f"{concept.name}: {len(clips)} clips, but {setup.name} learns from {setup.n_clips}. "
             "Add recordings to the concept, or choose a setup of fewer clips (1-AC, 3-AC)."
         )
-    versions = [_versions(clip, setup, seed, index, recorded=not concept.stand_in) for index, clip in enumerate(clips)]
-    moments = [
-        backbone.moments([resampled(clip, RATE_HZ, backbone.rate_hz) for clip in of_clip]) for of_clip in versions
-    ]
-    means, stds = zip(*moments, strict=True)
+    sounds = backgrounds(recorded=not concept.stand_in) if setup.mix_snr_db is not None else []
+    versions = [_versions(clip, setup, seed, k, sounds, backbone.rate_hz) for k, clip in enumerate(clips)]
+    means, stds = zip(*map(backbone.moments, versions), strict=True)
     digest = hashlib.sha256(np.asarray(versions, dtype=np.float32).tobytes()).hexdigest()
     return Examples(torch.stack(means), torch.stack(stds), backbone.latent_scale, digest)
 
 
-def _versions(clip: np.ndarray, setup: Setup, seed: int, index: int, recorded: bool) -> list[np.ndarray]:
+def _versions(
+    clip: np.ndarray, setup: Setup, seed: int, index: int, sounds: list[np.ndarray], rate_hz: int
+) -> list[np.ndarray]:
     """The clip, or with MIX `MIX_VERSIONS` of it: each another background, from another point on.
 
     Rendered concepts get rendered backgrounds and recordings get recorded ones, so that a background does not differ
@@ -91,13 +91,12 @@ def _versions(clip: np.ndarray, setup: Setup, seed: int, index: int, recorded: b
     """
     if setup.mix_snr_db is None:
         return [clip]
-    sounds = backgrounds(recorded)
     if not sounds:
         raise ValueError(f"setup {setup.name} mixes in backgrounds, but data/backgrounds is empty. Restore it.")
     rng = np.random.default_rng((seed, index))
     order = np.resize(rng.permutation(len(sounds)), MIX_VERSIONS)
     rolled = [np.roll(sounds[k], rng.integers(len(sounds[k]))) for k in order]
-    return [mix_at_snr(clip, sound, setup.mix_snr_db) for sound in rolled]
+    return [mix_at_snr(clip, resampled(sound, RATE_HZ, rate_hz), setup.mix_snr_db) for sound in rolled]
 
 
 def prior_latents(

@@ -13,7 +13,7 @@ from tmp_utils.pocket.stages import STAGES, Budget
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(STAGES)}; none means all")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)} (default: all)")
     parser.add_argument("--build", type=Path, default=Path("runs/pocket-build"), help="where the parts are made")
 
 

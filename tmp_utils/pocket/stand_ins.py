@@ -176,9 +176,9 @@ def write_backgrounds(folder: Path, seed: int = 0) -> list[Path]:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this command."""
     parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ go")
-    parser.add_argument("--seed", type=int, default=0, help="of the rendering (default: 0)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these concepts, and no backgrounds")
-    parser.add_argument("--takes", type=int, default=N_TAKES, help=f"of each concept (default: {N_TAKES})")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the rendering (default: 0)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="only these concepts, and no backgrounds")
+    parser.add_argument("--takes", type=int, default=N_TAKES, help=f"clips of each concept (default: {N_TAKES})")
 
 
 def main(options: argparse.Namespace) -> None:

@@ -128,7 +128,7 @@ class Questionnaire:
         clips = self.folder / "clips"
         path = below(clips, file)
         if path.suffix not in SOUNDS or not path.resolve().is_relative_to(clips.resolve()):
-            raise ValueError(f"{file!r} is no sound file in {clips}. A questionnaire plays only its own clips.")
+            raise ValueError(f"{file!r} is not a sound file in {clips}. A questionnaire plays only its own clips.")
         return path
 
 

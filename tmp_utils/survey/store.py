@@ -211,7 +211,7 @@ class Store:
             n = database.execute("DELETE FROM answers WHERE participant = ?", [code]).rowcount
             database.execute("DELETE FROM details WHERE participant = ?", [code])
             if not database.execute("DELETE FROM participants WHERE participant = ?", [code]).rowcount:
-                raise ValueError(f"{code!r} is no participant in {self.path}. A code reads like K7QF3-MX2AB.")
+                raise ValueError(f"{code!r} is not a participant of {self.path}. A code reads like K7QF3-MX2AB.")
         with self._open() as database:
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return n

@@ -63,8 +63,8 @@ def test_the_readme_shows_times_memory_what_is_finite_and_what_did_not_fit(quick
     assert text.startswith("On H200, ") and "| TI step | fp32 | 1 | 0.500 | 2.0 |" in text
     assert "| DB step | bf16, compiled | 1 |" in text and "TI step, fp32, 3 words: GPU memory is not enough" in text
     assert "In bf16, all intermediate results of every part are finite." in text
-    rows.loc[rows["what"] == "vocoder, each intermediate", "status"] = "not finite from conv_pre on"
-    assert "In bf16, vocoder: not finite from conv_pre on." in evenings.gpu_in_words(rows)
+    rows.loc[rows["what"] == "VAE decoder, each intermediate", "status"] = "not finite from vocoder.conv_pre on"
+    assert "In bf16, VAE decoder: not finite from vocoder.conv_pre on." in evenings.gpu_in_words(rows)
 
 
 def test_the_first_module_whose_result_is_not_finite_is_named():
@@ -73,7 +73,9 @@ def test_the_first_module_whose_result_is_not_finite_is_named():
     assert [row["status"] for row in rows] == ["ok"] * len(PARTS) and all(row["largest"] > 0 for row in rows)
     with torch.no_grad():
         backbone.unet.mid_block.resnets[0].conv1.bias.fill_(float("inf"))
-    assert finite_row(backbone, "denoiser", "bf16", 0.64)["status"] == "not finite from mid_block.resnets.0.conv1 on"
+    assert (
+        finite_row(backbone, "denoiser", "bf16", 0.64)["status"] == "not finite from unet.mid_block.resnets.0.conv1 on"
+    )
 
 
 def test_without_a_gpu_an_evening_says_where_to_run_it(monkeypatch, capsys):

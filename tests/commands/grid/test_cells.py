@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from grid_stub import cell_of, stub_place
+from grid_stub import cell_of, make_here, stub_place
 
 from tmp_utils.commands.grid.cells import NOTEBOOK_05, REFERENCE, Cell, cells, choose_setups
-from tmp_utils.commands.grid.job import make
 from tmp_utils.files import write_json
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import list_setups
@@ -70,7 +69,9 @@ def test_two_folders_that_would_be_one_concept_are_refused(place):
 
 def test_a_finished_run_of_other_settings_is_not_taken_for_the_cells_own(place):
     cell = cell_of(place, "TI-BL")
-    assert not cell.done and make(cell) and cell.done
+    assert not cell.done
+    make_here(cell)
+    assert cell.done
     manifest = read_manifest(cell.run)
     other = cell.identity["hyperparameters"] | {"lr": 999.0}
     for parameters, done in ((cell.identity, True), (cell.identity | {"hyperparameters": other}, False)):

@@ -10,6 +10,7 @@ import pytest
 from grid_stub import STEPS, cell_of, hold, steps, stub_place, wait_for
 
 from tmp_utils.commands import run
+from tmp_utils.commands.grid import job
 from tmp_utils.commands.grid.job import make
 from tmp_utils.commands.headless import NotebookFailed
 
@@ -22,11 +23,6 @@ def place(tmp_path):
 def words(place) -> list[str]:
     where = ["--runs-dir", str(place / "runs"), "--notebooks-dir", str(place / "notebooks")]
     return ["grid-job", "TI-BL", "--concept", "sitar", *where]
-
-
-def start(place, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "tmp_utils", *words(place)]
-    return subprocess.Popen(command, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_job_leaves_one_executed_notebook_and_then_has_nothing_to_do(place, capsys):
@@ -56,23 +52,28 @@ def test_a_failed_job_says_why_and_where_and_only_a_lost_one_is_tried_twice(plac
 def test_a_notebook_that_leaves_no_run_has_failed(place):
     cell = cell_of(place, "TI-BL")
     nbformat.write(nbformat.v4.new_notebook(cells=nbformat.read(cell.notebook, 4).cells[:1]), cell.notebook)
-    with pytest.raises(NotebookFailed, match="came to its end and left no finished run"):
+    with pytest.raises(NotebookFailed, match="ran to its end but left no finished run"):
         make(cell)
-    assert "came to its end and left no finished run" in cell.why_not and not cell.done
+    assert "ran to its end but left no finished run" in cell.why_not and not cell.done
 
 
-def test_two_jobs_of_one_cell_take_turns_and_one_that_was_killed_is_gone_on_with(place):
+def test_two_jobs_of_one_cell_take_turns_and_one_that_was_killed_is_gone_on_with(place, monkeypatch):
     cell = cell_of(place, "TI-BL")
-    held = hold(place, 3)
-    killed = start(place, GRID_HOLD=str(held))
+    monkeypatch.setenv("GRID_HOLD", str(hold(place, 3)))
+    killed = subprocess.Popen([sys.executable, "-m", "tmp_utils", *words(place)], stdout=subprocess.DEVNULL)
     kernel = steps(wait_for(cell.run.parent, ".seed0.*.partial/trace.csv", lines=3)).process[0]
-    waits = start(place, GRID_HOLD=str(held))
-    assert "another process is making it; waiting for it" in waits.stdout.readline()
-    for process in (killed.pid, kernel):
-        os.kill(process, signal.SIGKILL)
-    killed.communicate()
-    hold(place, STEPS)
-    assert waits.wait(timeout=90) == 0 and cell.done
+    said = []
+
+    def say(line, **_):
+        said.append(line)
+        if "another process is making it; waiting for it" in line:
+            for process in (killed.pid, kernel):
+                os.kill(process, signal.SIGKILL)
+            killed.communicate()
+            hold(place, STEPS)
+
+    monkeypatch.setattr(job, "print", say, raising=False)
+    assert make(cell) and cell.done and "waiting for it" in said[0] and len(said) == 2
     trace = steps(cell.run / "trace.csv")
     assert list(trace.step) == list(range(STEPS)) and trace.process.nunique() == 2
     assert list(cell.output.parent.glob(".*.partial.ipynb")) == []

@@ -18,15 +18,19 @@ NO_GPU = (
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
-    parser.add_argument("--backbone", help="another pipeline folder than the profile's")
-    parser.add_argument("--concept", default=CONCEPT, help=f"what is learned (default: {CONCEPT})")
-    parser.add_argument("--gpu", action="store_true", help="training at full size, with random weights")
-    parser.add_argument("--evening", action="store_true", help="the same and more, into data/published/gpu.csv")
+    parser.add_argument("--backbone", help="a pipeline folder, instead of the profile's")
+    parser.add_argument("--concept", default=CONCEPT, help=f"concept to learn (default: {CONCEPT})")
+    parser.add_argument("--gpu", action="store_true", help="time training at full size, with random weights")
+    parser.add_argument("--evening", action="store_true", help="that and more, written to data/published/gpu.csv")
+    parser.add_argument("--once", action="store_true", help="a backbone's parts once, into data/published/once.csv")
     parser.add_argument("--minutes", type=float, default=8.5, help="with --evening: how long it may take")
     parser.add_argument("--size", default="audioldm-m", help="with --gpu or --evening: audioldm-m or tiny")
     parser.add_argument("--device", help='with --gpu or --evening: "cuda" (default) or "cpu"')
     parser.add_argument(
-        "--estimate", type=float, metavar="TFLOPS", help="count profile paper's operations; minutes at so many TFLOP/s"
+        "--estimate",
+        type=float,
+        metavar="TFLOPS",
+        help="count the profile paper's operations; print minutes at this rate",
     )
 
 
@@ -34,6 +38,8 @@ def main(options: argparse.Namespace) -> None:
     """Print each row as soon as it is measured, and write them all as JSON."""
     if options.estimate is not None:
         _estimate(options)
+    elif options.once:
+        _once(options)
     elif options.evening:
         _evening(options)
     elif options.gpu:
@@ -97,6 +103,17 @@ def _evening(options: argparse.Namespace) -> None:
         print(full_size_line(row), flush=True)
         left += row["status"] == LATE
     print(f"{path}: {f'{left} measurements are missing; run the same command again.' if left else 'complete.'}")
+
+
+def _once(options: argparse.Namespace) -> None:
+    if not options.backbone:
+        raise ValueError("--once needs --backbone, a pipeline's folder; `make fake-backbone` writes one.")
+    from tmp_utils.commands.bench.once import TABLE, once
+
+    for row in once(Path(options.backbone)):
+        memory = f"{row['peak_memory_gb']:6.1f} GB" if row["peak_memory_gb"] else ""
+        print(f"{row['what']:20s} {row['seconds']:8.1f} s {memory}".rstrip(), flush=True)
+    print(TABLE)
 
 
 def _full_size(options: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ from tmp_utils.model.device import PRECISIONS
 
 INFINITE = float("inf")
 PROMPT = "a jazz song"
-PARTS = ("text encoder", "denoiser", "VAE encoder", "VAE decoder", "vocoder")
+PARTS = ("text encoder", "denoiser", "VAE encoder", "VAE decoder")  # what follows the decoder is looked at with it
 
 
 @torch.no_grad()
@@ -27,8 +27,8 @@ def finite_row(backbone: Backbone, part: str, precision: str, clip_s: float = CL
 
     The status is "ok", or which module is the first whose result is not finite.
     """
-    module, action = _work(backbone, part, clip_s)
-    with _watched(module) as seen, torch.autocast(backbone.device.type, PRECISIONS[precision]):
+    action = _work(backbone, part, clip_s)
+    with _watched(backbone.pipe) as seen, torch.autocast(backbone.device.type, PRECISIONS[precision]):
         action()
     wrong = [name for name, largest in seen if largest == INFINITE]
     status = f"not finite from {wrong[0] or part} on" if wrong else "ok"
@@ -37,28 +37,23 @@ def finite_row(backbone: Backbone, part: str, precision: str, clip_s: float = CL
     return {**row, "latents": 1, "largest": largest, "status": status}
 
 
-def _work(backbone: Backbone, part: str, clip_s: float) -> tuple[torch.nn.Module, Callable[[], object]]:
-    """A part's module, and a pass through it."""
-    noise, device = torch.Generator().manual_seed(0), backbone.device
-    latents = torch.randn(1, *backbone.latent_shape(clip_s), generator=noise).to(device)
-    frames = latents.shape[2] * backbone.pipe.vae_scale_factor
-    mel = torch.randn(1, frames, backbone.vocoder.config.model_in_dim, generator=noise).to(device)
-    step = torch.tensor([999], device=device)
+def _work(backbone: Backbone, part: str, clip_s: float) -> Callable[[], object]:
+    """A pass through a part."""
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(1, *backbone.latent_shape(clip_s), generator=generator).to(backbone.device)
+    clip = 0.1 * torch.randn(round(clip_s * backbone.rate_hz), generator=generator).numpy()
+    first = backbone.process(1).times[:1]
     return {
-        "text encoder": (backbone.text_encoder, lambda: backbone.embed_prompts([PROMPT])),
-        "denoiser": (
-            backbone.unet,
-            lambda: backbone.unet(latents, step, None, class_labels=backbone.embed_prompts([PROMPT])),
-        ),
-        "VAE encoder": (backbone.vae, lambda: backbone.vae.encode(mel[:, None])),
-        "VAE decoder": (backbone.vae, lambda: backbone.vae.decode(latents)),
-        "vocoder": (backbone.vocoder, lambda: backbone.vocoder(mel)),
+        "text encoder": lambda: backbone.embed_prompts([PROMPT]),
+        "denoiser": lambda: backbone.predict(latents, first, backbone.embed_prompts([PROMPT])),
+        "VAE encoder": lambda: backbone.moments([clip]),
+        "VAE decoder": lambda: backbone.decode(latents),
     }[part]
 
 
 @contextmanager
-def _watched(module: torch.nn.Module) -> Iterator[list[tuple[str, float]]]:
-    """Collect the name and the largest magnitude of every result within a module; infinite where one is not finite."""
+def _watched(pipe) -> Iterator[list[tuple[str, float]]]:
+    """Collect the name and the largest magnitude of every result in a pipeline; infinite where one is not finite."""
     seen: list[tuple[str, float]] = []
 
     def look(name: str) -> Callable:
@@ -69,6 +64,7 @@ def _watched(module: torch.nn.Module) -> Iterator[list[tuple[str, float]]]:
         return hook
 
     with ExitStack() as stack:
-        for name, inner in module.named_modules():
-            stack.callback(inner.register_forward_hook(look(name)).remove)
+        for part, module in pipe.components.items():
+            for name, inner in module.named_modules(prefix=part) if isinstance(module, torch.nn.Module) else ():
+                stack.callback(inner.register_forward_hook(look(name)).remove)
         yield seen

@@ -22,12 +22,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(concepts=["all"], seeds=[0])
     parser.add_argument("--setups", nargs="+", default=["all"], help="all, paper, methods (TI) or names (TI-BL)")
     parser.add_argument("--notebooks-dir", type=Path, default=NOTEBOOKS_DIR, help="where the notebooks are")
-    parser.add_argument("--keep", choices=KEEP, default="all", help="clips: no adapter once its clips are scored (all)")
+    parser.add_argument(
+        "--keep", choices=KEEP, default="all", help="clips: delete adapters once their clips are scored"
+    )
     parser.add_argument("--cluster", help="slurm, or a folder with a Snakemake profile; else this machine's cores")
-    parser.add_argument("--cores", type=int, help="how many cores to use here (all)")
-    parser.add_argument("--threads", type=int, default=1, help="how many for each job (1)")
-    parser.add_argument("--no-notebooks", action="store_true", help="make the runs in this process; see in_process.py")
-    parser.add_argument("--engine-options", default="", type=shlex.split, help="for Snakemake, in one string")
+    parser.add_argument("--cores", type=int, help="cores to use on this machine (default: all)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each job (default: 1)")
+    parser.add_argument(
+        "--no-notebooks", action="store_true", help="make all runs in one process, which loads the models once"
+    )
+    parser.add_argument("--engine-options", default="", type=shlex.split, help="options for Snakemake, in one string")
 
 
 def main(options: argparse.Namespace) -> int | None:

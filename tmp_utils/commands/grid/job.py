@@ -65,7 +65,7 @@ def _execute(cell: Cell) -> None:
         failed = cell.output.with_name(f"{cell.output.stem}-failed.ipynb")
         cell.output.replace(failed)
         raise headless.NotebookFailed(
-            f"{cell.notebook.name} came to its end and left no finished run in {cell.run}. Executed: {failed}"
+            f"{cell.notebook.name} ran to its end but left no finished run in {cell.run}. Executed: {failed}"
         )
 
 
@@ -92,7 +92,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--concept", default="", help="a name in data/concepts.csv, or a folder")
     parser.add_argument("--seed", type=int, default=0, help="which seed")
     parser.add_argument("--notebooks-dir", type=Path, default=NOTEBOOKS_DIR, help="where the notebooks are")
-    parser.add_argument("--keep", choices=KEEP, default="all", help="clips: delete the adapter at the end (all)")
+    parser.add_argument(
+        "--keep", choices=KEEP, default="all", help="clips: delete the adapter at the end (default: all)"
+    )
     parser.add_argument("--attempt", type=int, default=1, help="which attempt this is, from 1")
 
 

@@ -15,7 +15,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
 from tmp_utils.model.backbone import spliced
 from tmp_utils.model.waveform import WaveBackbone, equal_rows
@@ -77,6 +76,8 @@ class AceStep(WaveBackbone):
     def guidance(self, scale: float):
         if self.is_turbo:
             return lambda without, with_text: with_text
+        from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
+
         buffer = MomentumBuffer(momentum=MOMENTUM)
         options = {"eta": 0.0, "norm_threshold": NORM_LIMIT, "use_original_formulation": True, "norm_dim": (2,)}
         return lambda without, with_text: normalized_guidance(with_text, without, scale - 1, buffer, **options)

@@ -26,10 +26,10 @@ class AudioLDM2(MelBackbone):
     """The family."""
 
     pipelines = ("AudioLDM2Pipeline",)
+    vocabularies = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
     conditioned = ("attn2.to_k", "attn2.to_v")  # of three in a row, the first attends to the sound again
 
     t5 = property(lambda self: self.pipe.text_encoder_2)
-    tokenizers = property(lambda self: (self.pipe.tokenizer, self.pipe.tokenizer_2))
 
     @classmethod
     def prepare(cls, pipe, folder: Path) -> None:

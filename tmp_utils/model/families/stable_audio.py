@@ -16,11 +16,13 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import EDMDPMSolverMultistepScheduler
 from diffusers.models.embeddings import get_1d_rotary_pos_embed
 
+from tmp_utils.inputs.audio import fit_length
 from tmp_utils.model.backbone import spliced
 from tmp_utils.model.waveform import WaveBackbone
 
@@ -46,7 +48,6 @@ class StableAudioOpen(WaveBackbone):
         return {"scheduler": EDMDPMSolverMultistepScheduler.from_config(config)}
 
     grain = property(lambda self: self.vae.hop_length)
-    channels = property(lambda self: self.denoiser.config.in_channels)
 
     def latent_shape(self, duration_s: float) -> tuple[int, int]:
         longest = self.denoiser.config.sample_size
@@ -54,12 +55,11 @@ class StableAudioOpen(WaveBackbone):
             raise ValueError(
                 f"a clip of {duration_s:g} s; {self.id} makes {longest * self.grain / self.rate_hz:.1f} s at most."
             )
-        return self.channels, longest
+        return self.denoiser.config.in_channels, longest
 
     def moments(self, clips) -> tuple[torch.Tensor, torch.Tensor]:
-        longest = self.latent_shape(len(clips[0]) / self.rate_hz)[1] * self.grain
-        waves = (torch.as_tensor(clip, dtype=torch.float32) for clip in clips)
-        return super().moments([F.pad(wave, (0, longest - len(wave))).numpy() for wave in waves])
+        longest = self.latent_shape(np.shape(clips[0])[-1] / self.rate_hz)[1] * self.grain
+        return super().moments([fit_length(clip, longest) for clip in clips])
 
     def encode(self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
         hidden = self.text_encoder(
