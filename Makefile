@@ -40,13 +40,13 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
-	@echo '            RUNS=folder  STAGE=clap  MIRROR=folder (of the study: copies of its runs)'
-	@echo '  Of the quickstart: CONCEPTS=path/to/folder  CLASS_NOUN="drum beat" (what the recordings are)'
-	@echo '  Of the survey: SURVEY="--about my-study.toml --share"  SURVEY="--export answers.csv"  SURVEY=--help'
-	@echo '  Of fake-backbone: FAMILY=audioldm-m|audioldm2|stable-audio-open|stable-audio-3-small|ace-step-1.5'
-	@echo '  Of the grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm  KEEP=clips (no adapters)'
+	@echo '            RUNS=folder  STAGE=clap  MIRROR=folder (study: keeps copies of its runs)'
+	@echo '  Quickstart: CONCEPTS=path/to/folder  CLASS_NOUN="drum beat" (what the recordings are)'
+	@echo '  Survey: SURVEY="--about my-study.toml --share"  SURVEY="--export answers.csv"  SURVEY=--help'
+	@echo '  fake-backbone: FAMILY=audioldm-m|audioldm2|stable-audio-open|stable-audio-3-small|ace-step-1.5'
+	@echo '  Grid: SETUPS="TI-BL DB-BL"  CORES=2  THREADS=1  CLUSTER=slurm  KEEP=clips (no adapters)'
 
-setup: $(INSTALLED)  ## create .venv and install the lock; the other commands do it by themselves
+setup: $(INSTALLED)  ## create .venv and install the locked packages; the other commands do so themselves
 
 quickstart: $(INSTALLED)  ## learn one concept in a minute and write runs/<profile>/quickstart.html, a page to listen to
 	@$(PY) -m tmp_utils quickstart $(OPTIONS) $(if $(CLASS_NOUN),--class-noun "$(CLASS_NOUN)")
@@ -62,27 +62,27 @@ lint: $(INSTALLED)  ## check style, format and that notebooks have no outputs
 	@$(PY) -m ruff format --check $(CHECKED)
 	@$(PY) -m nbstripout --verify $(wildcard notebooks/*.ipynb) </dev/null
 
-format: $(INSTALLED)  ## mend style and format, and strip the notebooks' outputs
+format: $(INSTALLED)  ## fix style and format, and strip the notebooks' outputs
 	@$(PY) -m ruff check --fix $(CHECKED)
 	@$(PY) -m ruff format $(CHECKED)
 	@$(PY) -m nbstripout $(wildcard notebooks/*.ipynb) </dev/null
 
-bench: $(INSTALLED)  ## time ours beside what users do today, on the same weights; says where a step's time goes
+bench: $(INSTALLED)  ## time our steps beside the paper's public code, on the same weights
 	@$(PY) -m tmp_utils bench --profile $(PROFILE) --runs-dir "$(RUNS)"
 
 bench-gpu: $(INSTALLED)  ## the same at AudioLDM-M's size with random weights; needs a CUDA GPU
 	@$(PY) -m tmp_utils bench --gpu --runs-dir "$(RUNS)"
 
-gpu-evening: $(INSTALLED)  ## all that needs a GPU, in under 9 minutes, into data/published/gpu.csv; continues if it was cut short
+gpu-evening: $(INSTALLED)  ## measure what needs a GPU, in under 9 minutes, into data/published/gpu.csv; continues if interrupted
 	@$(PY) -m tmp_utils bench --evening --runs-dir "$(RUNS)"
 
 lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
-survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; QUESTIONNAIRE=folder for one that is built
+survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; QUESTIONNAIRE=folder serves an existing one
 	@$(PY) -m tmp_utils survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(QUESTIONNAIRE),--questionnaire "$(QUESTIONNAIRE)") $(SURVEY)
 
-grid: $(INSTALLED) $(GRID_ENGINE)  ## run many: CONCEPTS=all SETUPS=all N_SEEDS=2, on CORES=n or with CLUSTER=slurm
+grid: $(INSTALLED) $(GRID_ENGINE)  ## make many runs: CONCEPTS=all SETUPS=all N_SEEDS=2, on CORES=n or with CLUSTER=slurm
 	@$(PY) -m tmp_utils grid $(OPTIONS) --setups $(SETUPS) --threads $(THREADS) --keep $(KEEP) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \
 	  $(if $(ENGINE),--engine-options='$(ENGINE)')
 
@@ -97,7 +97,7 @@ notebooks-smoke: $(INSTALLED)  ## execute every notebook at smoke size, 00 and 0
 readme-figures: $(INSTALLED)  ## make the README's picture and table again from results
 	@$(PY) -m tmp_utils readme --profile $(PROFILE) --runs-dir "$(RUNS)"
 
-pocket: $(INSTALLED)  ## make the pocket model again, all of it or STAGE=...; says what it will cost
+pocket: $(INSTALLED)  ## train the pocket model again, all of it or STAGE=...; estimates its time first
 	@$(PY) -m tmp_utils pocket $(STAGE)
 
 clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a network and ffmpeg
@@ -106,7 +106,7 @@ clips-paper: $(INSTALLED)  ## fetch the paper's own clips into runs/; needs a ne
 fake-backbone: $(INSTALLED)  ## write a model of published size with random weights, and a profile that runs with it; FAMILY=...
 	@$(PY) -m tmp_utils fake-backbone "$(RUNS)/fake" $(if $(FAMILY),--family $(FAMILY))
 
-colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook; REPOSITORY=https://... says from where
+colab: $(INSTALLED)  ## write the Colab set-up cell into every notebook; REPOSITORY=https://... is the project's address
 	@$(PY) -m tmp_utils colab $(if $(REPOSITORY),--repository "$(REPOSITORY)")
 
 clean:  ## delete caches; .venv and runs/ stay (delete them by hand)

@@ -105,7 +105,7 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     assert printed == f"{sys.executable} 1\n"
     assert Place(tmp_path / "runs", "pocket").runs() == [tmp_path / "runs/pocket/a/TI-BL/seed3"]
     told = capsys.readouterr().out
-    assert "[1/1] 01_first: done in" in told and "has 0.0 MB, too many for a hub to show it" in told
+    assert "[1/1] 01_first: done in" in told and "has 0.0 MB, too large for a hub to show" in told
     assert "less than the 250 MB that this study may leave" in told
     assert sorted(p.name for p in executed.parent.iterdir()) == ["01_first.ipynb", "01_first.json"]
 

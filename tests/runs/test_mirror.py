@@ -106,7 +106,7 @@ def test_a_damaged_manifest_in_the_mirror_is_named_and_the_run_begins_anew(tmp_p
     (tmp_path / "mirror" / RUN / "run.json").write_text('{"status": "compl')
     said = []
     _, again = opened(tmp_path, "second", said.append)
-    assert not again.done and not again.resumed and "damaged and not taken" in said[0]
+    assert not again.done and not again.resumed and "damaged and not restored" in said[0]
 
 
 def test_names_in_a_mirror_that_lead_out_of_the_run_are_not_followed(tmp_path):
@@ -129,7 +129,7 @@ def test_a_mirror_that_vanishes_is_told_once_and_is_not_made_on_the_local_disk(t
     for step in (2, 3):
         write_checkpoint(run, step)
     folder = run.finish()
-    assert folder.is_dir() and len(said) == 1 and f"{MARK} is not there" in said[0] and "Runs go on" in said[0]
+    assert folder.is_dir() and len(said) == 1 and f"{MARK} is not there" in said[0] and "Runs continue" in said[0]
     assert not (tmp_path / "mirror").exists() or not list((tmp_path / "mirror").iterdir())
     shutil.rmtree(tmp_path / "mirror", ignore_errors=True)
     (tmp_path / "away").rename(tmp_path / "mirror")

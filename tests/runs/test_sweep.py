@@ -141,7 +141,7 @@ def test_an_adapter_is_learned_once_and_then_found(lab, concept):
     first = find_adapter(lab, concept, "TI", "MW", 0, said.append)
     again = find_adapter(lab, concept, "TI", "MW", 0, said.append)
     assert torch.equal(first.tensors["embedding"], again.tensors["embedding"])
-    assert "it is learned now" in said[0]
+    assert "it is trained now" in said[0]
     assert said[1].startswith("tones TI-MW, seed 0: taken from smoke/tones/transfer-TI-MW/adapter0-")
 
 

@@ -129,7 +129,7 @@ def execute(execution: Execution, place: Place, before: Sequence[str], label: st
     }
     write_json(output.with_suffix(".json"), {**made_from, **provenance()})
     megabytes = output.stat().st_size / 1e6
-    large = f"; the executed copy has {megabytes:.1f} MB, too many for a hub to show it" if megabytes > HUB_MB else ""
+    large = f"; the executed copy has {megabytes:.1f} MB, too large for a hub to show" if megabytes > HUB_MB else ""
     print(f"{label}: done in {elapsed_s:.0f} s{large}", flush=True)
     return print_hash
 

@@ -46,8 +46,8 @@ COMPARISONS = (
     Comparison("PRIOR", "PROMPT", "separation by the frozen model"),
     Comparison("JOINT", "PROMPT", "separation by the words themselves, as a regulariser"),
     Comparison("ANCHOR", "PROMPT", "separation by words and class nouns, as a regulariser"),
-    Comparison("JOINT", "PRIOR", "making the masks anew from the words"),
-    Comparison("ANCHOR", "PRIOR", "making the masks anew from words and class nouns"),
+    Comparison("JOINT", "PRIOR", "computing the masks again from the words"),
+    Comparison("ANCHOR", "PRIOR", "computing the masks again from words and class nouns"),
     Comparison("STEMS", "PRIOR", "having the true parts"),
 )
 

@@ -157,7 +157,7 @@ def _text(adapter: Adapter, kind: str, file: str, clip: str | None) -> str:
     lines += [f"In prompts, `{adapter.words}` stands for the sound that was learned: `{prompt}`.", ""]
     lines += [f"[A clip of that prompt]({clip})", ""] if clip else []
     lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items()), ""]
-    lines += ["The recordings that it learned from have terms of their own.", "", "## How to load it", ""]
+    lines += ["The recordings that it learned from have licences of their own.", "", "## How to load it", ""]
     if kind == "lora" and all(name.startswith("transformer.") for name in adapter.tensors):
         kind = "lora of a transformer"
     code = LOADING[kind].format(source=source, base=base, file=file, prompt=prompt, spelt=spelt)

@@ -85,7 +85,7 @@ class Mirror:
         except OSError as error:
             reason = error.strerror if error.__cause__ is None else error.__cause__.strerror  # not the runs' remedy
             if not self.failed:
-                self.say(f"mirror {self.folder}: {reason or error}. Runs go on; until it works, they are here alone.")
+                self.say(f"mirror {self.folder}: {reason or error}. Runs continue, without copies until it works.")
             self.failed = True
 
     def copy(self, run: Path, may_wait: bool = False) -> None:
@@ -142,7 +142,7 @@ class Mirror:
                     write_json(part / MANIFEST, manifest)
                 return True
             except (ValueError, LookupError, TypeError) as error:
-                self.say(f"mirror: {source} is damaged and not taken ({error}).")
+                self.say(f"mirror: {source} is damaged and not restored ({error}).")
         return False
 
 

@@ -86,7 +86,7 @@ def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int,
         adapter = load_adapter(folder)
         say(f"{adapter.name}: taken from {folder.relative_to(lab.place.runs_dir)}.")
         return adapter
-    say(f"{concept.name} {method}-{setup}, seed {seed}: no finished run has it, so it is learned now.")
+    say(f"{concept.name} {method}-{setup}, seed {seed}: not learned yet, so it is trained now.")
     adapter = personalise(lab.backbone, concept, row, seed, profile=lab.profile)
     adapter.save(beside)
     return adapter

@@ -144,7 +144,7 @@ def serve(
     print(f"Listening study {questionnaire.version}: {page.url}", flush=True)
     if links := [{"link": f"{page.url}?invitation={name}", "state": state} for name, state in store.invitations()]:
         path = write_csv(store.path.with_name("invitations.csv"), links)
-        print(f"By invitation: {len(links)} links, one a participant, are in {path}.", flush=True)
+        print(f"By invitation: {len(links)} links, one for each participant, are in {path}.", flush=True)
     print(f"Answers go to {store.path}. Ctrl-C ends the page.", flush=True)
     if block:
         page.wait()

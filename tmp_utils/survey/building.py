@@ -100,7 +100,7 @@ def build_questionnaire(
     (final / STUDY_FILE).touch()  # the one that was built last is the newest, also if it was there before
     if questionnaire.left_out:
         warnings.warn(
-            f"{len(questionnaire.left_out)} pairs were left out because a clip of theirs cannot be played: "
+            f"{len(questionnaire.left_out)} pairs were left out because one of their clips cannot be played: "
             + "; ".join(questionnaire.left_out),
             stacklevel=2,
         )
