@@ -153,7 +153,7 @@ class Training:
         return self.adapter
 
     def learned(self) -> dict[str, torch.Tensor]:
-        """The adapter's tensors, without parameters that are what they were."""
+        """The adapter's tensors, without unchanged parameters."""
         return {
             name: tensor.detach().cpu()
             for name, tensor in self.tensors.items()
