@@ -55,7 +55,7 @@ study: $(INSTALLED)  ## run the notebooks and write runs/<profile>/report/index.
 	@$(PY) -m tmp_utils study $(OPTIONS) $(if $(MIRROR),--mirror "$(MIRROR)")
 
 test: $(INSTALLED)  ## run the tests
-	@$(PY) -m pytest -q --numprocesses=auto --dist=loadfile
+	@$(PY) -m pytest -q --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)  ## check style, format and that notebooks have no outputs
 	@$(PY) -m ruff check $(CHECKED)

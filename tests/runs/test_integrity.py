@@ -51,10 +51,13 @@ FILES = (
     "clips/clips.csv",
     "clips/SHA256SUMS",
 )
+# Of each file, that it is gone and that only its content tells; of three kinds of file, that it is shorter or empty.
+CASES = [(file, damage) for file in FILES for damage in ("zeroed", "removed")]
+CASES += [("clips/reconstruction-0.flac", damage) for damage in (*DAMAGES, "removed")]
+CASES += [("adapter.safetensors", "cut"), ("metrics.csv", "emptied")]
 
 
-@pytest.mark.parametrize("damage", [*DAMAGES, "removed"])
-@pytest.mark.parametrize("file", [*FILES, "clips/reconstruction-0.flac"])
+@pytest.mark.parametrize(("file", "damage"), CASES)
 def test_a_damaged_file_of_a_finished_run_is_named_and_made_again(finished, file, damage):
     folder, messages = finished()
     whole = {

@@ -124,6 +124,16 @@ def test_the_rows_hold_the_values_of_the_plain_functions(run, training):
     assert "too small for a covariance" in table.loc[("fad", "all"), "note"]
 
 
+def test_rows_of_clips_at_another_rate_say_at_which_they_were_scored(run, training):
+    table = scored(run, training)
+    assert score._with_rate(table, read_clips(run), run) is table
+    path = run / "clips" / "rain_0.wav"
+    soundfile.write(path, np.repeat(soundfile.read(path)[0], 3), 3 * RATE_HZ)
+    noted = score._with_rate(scored(run, training), read_clips(run), run)
+    assert noted["note"].str.endswith("scored as 16 kHz mono, made at 16 and 48 kHz").all()
+    assert "too small for a covariance" in noted.set_index("metric").loc["fad", "note"]
+
+
 def test_scoring_again_changes_nothing(run, training):
     pd.testing.assert_frame_equal(scored(run, training), scored(run, training))
 

@@ -22,6 +22,7 @@ from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
 from tmp_utils.runs.sweep import SOURCES, balance_rows, find_adapter, label_of, measure, read_curves, run_sweep
 
+pytestmark = pytest.mark.usefixtures("short_clips")
 STRENGTHS = [0.0, 0.5, 1.0]
 IDENTITY = {"profile": "smoke", "concept": "tones", "method": "TI", "seed": 0}
 

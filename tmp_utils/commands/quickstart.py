@@ -1,7 +1,7 @@
 """The quickstart notebook, executed headless, and the page that it leaves.
 
 Conventions: the page is `<runs_dir>/<profile>/quickstart.html`; of several concepts, `quickstart-<concept>.html` each.
-It holds all that it shows and loads nothing. The notebook is executed anew each time; it takes about a minute.
+It holds all that it shows and loads nothing. The notebook is executed each time; it takes about a minute.
 
 run_quickstart : concepts -> pages.
 page           : executed notebook -> HTML, with the code folded.

@@ -28,7 +28,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils import figures
-from tmp_utils.commands.bench.evening import TABLE, gpu_in_words, read_rows
+from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.study import summary
 from tmp_utils.figures.tables import DASH, setup_cells
@@ -44,7 +44,7 @@ from tmp_utils.runs.provenance import PROJECT_DIR
 from tmp_utils.runs.session import COLUMNS as MINUTES_COLUMNS
 from tmp_utils.runs.session import MINUTES, in_words, read_minutes
 
-RESULTS, NOTEBOOKS, GPU = "results", "notebooks", "gpu"  # names of the markers
+RESULTS, NOTEBOOKS, GPU, ONCE = "results", "notebooks", "gpu", "once"  # names of the markers
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
@@ -231,8 +231,10 @@ def main(options: argparse.Namespace) -> None:
         facts = {"commit": ", ".join(commits(place)), "command": "make study"}
     make_readme_figures(results, facts, README, PICTURE)
     print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
-    if len(rows := read_rows(PUBLISHED_DIR / TABLE.name)):
-        write_text(README, replace_block(_read(README), GPU, gpu_in_words(rows)))
+    if len(rows := evening.read_rows(PUBLISHED_DIR / evening.TABLE.name)):
+        write_text(README, replace_block(_read(README), GPU, evening.gpu_in_words(rows)))
+    if len(rows := once.read_rows(PUBLISHED_DIR / once.TABLE.name)):
+        write_text(README, replace_block(_read(README), ONCE, once.once_in_words(rows)))
     if not (records := place.executions()):
         print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")
         return

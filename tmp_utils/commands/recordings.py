@@ -221,7 +221,7 @@ def main(options: argparse.Namespace) -> None:
     if differing:
         raise Unfinished(
             f"{len(differing)} clips differ from what is cut now: {', '.join(differing)}. Their encoder may have been "
-            f"another (here {soundfile.__libsndfile_version__}); --replace writes them anew."
+            f"another (here {soundfile.__libsndfile_version__}); --replace overwrites them."
         )
 
 

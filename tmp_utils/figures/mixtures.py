@@ -1,4 +1,4 @@
-"""Pictures of mixtures: whose each bin is, and what the words of a mixture are close to.
+"""Pictures of mixtures: which sound each bin belongs to, and which sounds the words are close to.
 
 Conventions: masks are (frames, 64) in [0, 1], 10 ms a frame; tables have the columns of `runs.mixtures.COLUMNS`, of one
 embedder.

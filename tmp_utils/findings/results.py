@@ -152,7 +152,7 @@ def _clips_of(folder: Path) -> dict:
 
 
 def _cached(path: Path) -> pd.DataFrame:
-    """Return the pooled distances of the last time; none where their file is missing or not as it was written."""
+    """Return the cached pooled distances; none if their file is missing or damaged."""
     if not path.is_file():
         return results_table([])
     if not is_whole(path):

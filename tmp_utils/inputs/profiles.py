@@ -67,7 +67,7 @@ class Hyperparameters:
 
     @classmethod
     def of(cls, values: dict[str, Any], place: str) -> "Hyperparameters":
-        """Those of a profile's table; ValueError names `place`, the field, its value and what is allowed."""
+        """A profile's hyperparameters; ValueError names `place`, the field, its value and what is allowed."""
         return validate(cls, values, place)
 
 

@@ -116,7 +116,7 @@ def chosen_files(folder: Path, files: tuple[Path, ...], how: str) -> tuple[Path,
 
 
 def load_recording(path: Path) -> Recording:
-    """Read what is learned from a sound file.
+    """Read the part of a sound file that is used.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def load_recordings(concept: "Concept", n: int | None = None) -> list[Recording]
 
 
 def _parts(path: Path) -> list[Recording]:
-    """The usable windows of `CLIP_S` in the first ten minutes of a file; what is used of a shorter one."""
+    """The usable windows of `CLIP_S` in the first ten minutes of a file; of a shorter one, its used part."""
     sound = read_sound(path, duration_s=SEARCH_S)
     clip, _, notes, *change = _clip_of(path, sound)
     window, parts = round(CLIP_S * RATE_HZ), []

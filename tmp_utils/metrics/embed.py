@@ -89,7 +89,7 @@ class Embedder:
 
     @staticmethod
     def check(source: str) -> None:
-        """Raise what would keep it from loading and can be known at once; see `check_embedder`."""
+        """Raise the errors of loading that can be known at once; see `check_embedder`."""
 
     def embed_clips(self, clips: Sequence[np.ndarray]) -> np.ndarray:
         """Return one unit row a clip (n, d): the mean over its windows, made unit-norm again."""

@@ -148,7 +148,7 @@ class MusicTarget:
     """The readings of a concept's training clips together.
 
     ``tempo_bpm`` is the mean reading (the paper's rule) and ``tempo_median_bpm`` a middle one, for the
-    octave-tolerant rule: loops often read at 1/2 or 2/3 of their tempo, and the mean of such readings is no clip's.
+    octave-tolerant rule: loops often read at 1/2 or 2/3 of their tempo, and the mean of such readings fits no clip.
     """
 
     tempo_bpm: float

@@ -208,7 +208,7 @@ def load_adapter(folder: str | Path) -> Adapter:
         if not (folder / name).is_file():
             raise FileNotFoundError(
                 f"{folder}: no {name}; expected a folder that Adapter.save wrote. A grid with "
-                "KEEP=clips deletes it; delete the run's folder and run again to train it anew."
+                "KEEP=clips deletes it; delete the run's folder and run again to train it."
             )
     damaged = f"{folder}: a damaged adapter. Train it again, or copy the folder afresh"
     try:

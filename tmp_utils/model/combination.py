@@ -27,7 +27,7 @@ class Combination:
 
     @property
     def name(self) -> str:
-        """For messages."""
+        """The adapters' names, for messages."""
         return " and ".join(adapter.name for adapter in self.adapters)
 
     def with_nouns(self, prompts: list[str]) -> list[str]:

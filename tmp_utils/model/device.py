@@ -22,7 +22,7 @@ class OutOfMemory(RuntimeError):
 
 
 def check_memory(needed_bytes: float, what: str, remedy: str) -> None:
-    """Check that the GPU, if there is one, can hold some work at all; what other programs hold is not looked at.
+    """Check that the GPU, if there is one, can hold some work at all; memory that other programs hold is ignored.
 
     Raises
     ------

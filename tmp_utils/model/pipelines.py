@@ -70,7 +70,7 @@ def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
 
 
 def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
-    """Return a pipeline's folder; of a Hugging Face id, check what its download needs, and return None.
+    """Return a pipeline's folder; for a Hugging Face id, check what its download needs, and return None.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def check_versions(pipeline: str, name: str) -> None:
 
 
 def download_bytes(name: str) -> int:
-    """Return about how much of a pipeline is to be downloaded; 0 of a folder, and of what is in the cache."""
+    """Return about how many bytes of a pipeline must be downloaded; 0 for a folder or a cached one."""
     given = Path(name).expanduser()
     return 0 if given.is_dir() or (DATA_DIR / given).is_dir() else _bytes_not_in_cache(name)
 

@@ -140,7 +140,7 @@ def losses(trainings: Sequence[Training], generators: Sequence[torch.Generator])
 
 
 def _shared_hyperparameters(trainings: Sequence[Training], together: int) -> Hyperparameters:
-    """Those of all trainings; ValueError where they cannot be trained side by side."""
+    """The hyperparameters of all trainings; ValueError where they cannot be trained side by side."""
     if not trainings or together < 1:
         raise ValueError(
             f"{len(trainings)} trainings, together={together}; give at least one training, and together=1 or more."

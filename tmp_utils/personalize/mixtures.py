@@ -10,7 +10,7 @@ and they differ in the parts and in the weight w of the parts:
 
     PROMPT  w = 0. Nothing says which word is which sound, but that each starts from its class noun.
     PRIOR   w = 1. Parts by the masks of `separation`, under the class nouns: found once, by the frozen model.
-    JOINT   w rises over the training. Parts by the same masks under the words as they are now, found anew
+    JOINT   w rises over the training. Parts by the same masks under the words as they are now, computed
             `RENEWALS` times: each word explains its part, and the parts sum to the mixture. This alternates between the
             hidden parts (given the words) and the words (given the parts), as expectation-maximisation does; no
             gradient passes through the masks.
@@ -211,7 +211,7 @@ class _Schedule:
 
     @cached_property
     def noun_mels(self) -> list[torch.Tensor]:
-        """Those of the backbone as it is, which stay what they are."""
+        """The mels predicted under the class nouns, by the untrained backbone."""
         prompts = [fill(reconstruction_prompt().template, noun) for noun in self.mixture.class_nouns]
         return _mels(self.backbone, self.mixture, self.backbone.embed_prompts(prompts), self.seed)
 

@@ -62,5 +62,5 @@ class Recipe:
         return max(phase.stop for phase in self.phases)
 
     def active(self, step: int) -> list[str]:
-        """Names of what trains in a step."""
+        """Names of the tensors that are trained in a step."""
         return [name for phase in self.phases if phase.start <= step < phase.stop for name in phase.names]

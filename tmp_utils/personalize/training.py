@@ -89,7 +89,7 @@ class Training:
         return self.diverged is not None or self.adapter.steps >= self.recipe.steps
 
     def require_gradients(self) -> None:
-        """Ask autograd for the gradients of what trains in the next step."""
+        """Ask autograd for the gradients of the tensors trained in the next step."""
         active = set(self.recipe.active(self.adapter.steps))
         for name, tensor in self.tensors.items():
             tensor.requires_grad_(name in active)
@@ -153,7 +153,7 @@ class Training:
         return self.adapter
 
     def learned(self) -> dict[str, torch.Tensor]:
-        """The adapter's tensors, without parameters that are what they were."""
+        """The adapter's tensors, without unchanged parameters."""
         return {
             name: tensor.detach().cpu()
             for name, tensor in self.tensors.items()

@@ -80,8 +80,8 @@ def check_files(folder: Path, *names: str) -> None:
     """
     for name, reason in damages(folder, recorded(folder), names).items():
         raise ValueError(
-            f"{folder / name}: damaged ({reason}). Run the notebook that made it again: what is damaged is made anew "
-            "and the rest is kept."
+            f"{folder / name}: damaged ({reason}). Run the notebook that made it again: only what is "
+            "damaged is made again."
         )
 
 

@@ -1,11 +1,11 @@
 """From the clips of a run to its rows in the results table.
 
-Conventions: clips are at 16 kHz. Every run is scored by three embedders: the profile's CLAP, the same on clips brought
-to one level, and MusiCNN, which was trained on other music; each has keys of its own (`metrics.names`). MusiCNN hears
-the codec more than the concept, so it also compares with the concept's clips after the codec (keys in "_coded"), which
-the concept's untrained reference holds; the copy test needs them, too. A clip that
-cannot be used makes its prompt's row and the run's rows "failed", with the reason; the rest is not averaged in its
-place. Generating the clip again mends these rows and changes no others.
+Conventions: clips are scored at 16 kHz; the note of a row says so where the model makes them at another rate. Every run
+is scored by three embedders: the profile's CLAP, the same on clips brought to one level, and MusiCNN, which was trained
+on other music; each has keys of its own (`metrics.names`). MusiCNN hears the codec more than the concept, so it also
+compares with the concept's clips after the codec (keys in "_coded"), which the concept's untrained reference holds; the
+copy test needs them, too. A clip that cannot be used makes its prompt's row and the run's rows "failed", with the
+reason; the rest is not averaged in its place. Generating the clip again mends these rows and changes no others.
 
 study_embedders : the three embedders.
 score_run       : a run's folder -> all its rows.
@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import soundfile
 
 from tmp_utils.inputs import concepts
-from tmp_utils.inputs.audio import load_clip
+from tmp_utils.inputs.audio import RATE_HZ, load_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.prompts import editability_prompts, fill
 from tmp_utils.metrics import embed
@@ -39,7 +40,7 @@ from tmp_utils.metrics.scores import (
 )
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import COPIED, UNTRAINED, result_row, results_table, score_references
-from tmp_utils.runs.clips import EDITABILITY, RECONSTRUCTION, at_level, failure, read_clips
+from tmp_utils.runs.clips import CLIPS, EDITABILITY, RECONSTRUCTION, at_level, failure, read_clips
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN
 from tmp_utils.runs.integrity import check_files
@@ -85,8 +86,8 @@ def score_run(folder: str | Path, concept: Concept, embedders: Sequence[Embedder
     prompts = editability_prompts(parameters["n_editability_prompts"])
     texts = {prompt.id: fill(prompt.template, concept.class_noun) for prompt in prompts}
     rules = {"tempo": bool(concept.tempo_constant), "harmony": bool(concept.harmonic), "seed": parameters["seed"]}
-    coded = codec_clips(folder)
-    rows = score_clips(read_clips(folder), training, embedders, texts, names, coded=coded, **rules)
+    coded, clips = codec_clips(folder), read_clips(folder)
+    rows = _with_rate(score_clips(clips, training, embedders, texts, names, coded=coded, **rules), clips, folder)
     if parameters["method"] != UNTRAINED:
         return rows
     tables = [rows]
@@ -98,6 +99,17 @@ def score_run(folder: str | Path, concept: Concept, embedders: Sequence[Embedder
         tables.append(codec_rows(coded, training, embedders, names, **rules))
         tables.append(score_references(second.embed_clips(coded), None, names, second.name, coded=True))
     return pd.concat(tables, ignore_index=True)
+
+
+def _with_rate(rows: pd.DataFrame, clips: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return the rows; where the files have another rate than clips are scored at, the good ones' notes say so."""
+    rates = {soundfile.info(folder / CLIPS / file).samplerate for file in clips.loc[clips["reason"] == "", "file"]}
+    if rates <= {RATE_HZ}:
+        return rows
+    made = " and ".join(f"{rate / 1000:g}" for rate in sorted(rates))
+    told = f"scored as {RATE_HZ / 1000:g} kHz mono, made at {made} kHz"
+    notes = [f"{note}; {told}" if note else told for note in rows["note"]]
+    return rows.assign(note=rows["note"].where(rows["status"] != "ok", pd.Series(notes, index=rows.index)))
 
 
 def codec_clips(folder: str | Path) -> list[np.ndarray]:

@@ -149,7 +149,7 @@ class ClipResponse(Response):
 
 
 def _range(header: str, size: int) -> tuple[int, int, int]:
-    """Start, stop and HTTP status of a Range header; several ranges, and what is no range, give the whole clip."""
+    """Start, stop and HTTP status of a Range header; the whole clip for several ranges or an unreadable one."""
     match = re.fullmatch(r"\s*bytes\s*=\s*(\d{0,12})\s*-\s*(\d{0,12})\s*", header)
     if match is None or match.groups() == ("", ""):
         return 0, size, 200

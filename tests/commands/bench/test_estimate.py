@@ -58,7 +58,7 @@ def test_an_estimate_of_training_is_that_of_the_methods_own_step(profile, blank,
         assert step == pytest.approx(_step_flops(run), rel=0.02), method
 
 
-def test_the_command_estimates_and_refuses_a_rate_of_nothing(capsys):
+def test_the_command_estimates_and_refuses_a_rate_of_nothing(short, capsys):
     assert command(["bench", "--estimate", "2", "--size", "tiny"]) == 0
     assert "minutes at 2 TFLOP/s, not timed" in capsys.readouterr().out
     assert command(["bench", "--estimate", "0", "--size", "tiny"]) == 2

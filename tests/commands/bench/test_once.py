@@ -17,7 +17,7 @@ def test_every_part_is_measured_once_and_a_models_new_rows_replace_its_old_ones(
     assert sys.platform != "linux" or all(0.1 < row["peak_memory_gb"] < 20 for row in rows)
     assert list(module.read_rows(path)["model"]) == ["other", *[blank_folder.name] * 5]
     words = module.once_in_words(module.read_rows(path).iloc[1:])
-    assert words.startswith("| model | load |") and "| `audioldm` | " in words
+    assert words.startswith("| random weights | load |") and "| `audioldm` | " in words
 
 
 def test_without_a_backbone_the_command_says_how_to_get_one(capsys):

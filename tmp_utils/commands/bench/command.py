@@ -24,7 +24,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evening", action="store_true", help="that and more, written to data/published/gpu.csv")
     parser.add_argument("--once", action="store_true", help="a backbone's parts once, into data/published/once.csv")
     parser.add_argument("--minutes", type=float, default=8.5, help="with --evening: how long it may take")
-    parser.add_argument("--size", default="audioldm-m", help="with --gpu or --evening: audioldm-m or tiny")
+    parser.add_argument("--size", default="audioldm-m", choices=("audioldm-m", "tiny"), help="of --gpu and --evening")
     parser.add_argument("--device", help='with --gpu or --evening: "cuda" (default) or "cpu"')
     parser.add_argument(
         "--estimate",

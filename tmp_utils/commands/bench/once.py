@@ -11,6 +11,8 @@ once    : backbone folder -> rows, each as soon as it is known.
 once_in_words : once.csv for the README.
 """
 
+import gc
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -38,7 +40,7 @@ PEAK, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def once(folder: Path, path: Path = TABLE, clip_s: float = CLIP_S, device: str = "cpu") -> Iterator[dict]:
-    """Load, encode, take a step of each method of `STEPS`, generate; write all rows at the end.
+    """Load, encode, take a step of each method of `STEPS`, generate; each row is written as soon as it is known.
 
     Returns
     -------
@@ -51,22 +53,20 @@ def once(folder: Path, path: Path = TABLE, clip_s: float = CLIP_S, device: str =
     made = provenance()
     facts = {"processor": made["machine"]["processor"], "threads": torch.get_num_threads(), "commit": made["commit"]}
     facts = {"model": folder.name, **facts, "date": datetime.now(UTC).date().isoformat()}
-    rows, loaded = [], []
-    yield from _kept(rows, facts, "load", lambda: loaded.append(load_backbone(folder, device)))
-    for what, action in _parts(loaded[0], clip_s):
-        yield from _kept(rows, facts, what, action)
-    before = read_rows(path)
-    write_csv(path, pd.concat([before[before["model"] != folder.name], pd.DataFrame(rows)], ignore_index=True)[COLUMNS])
-
-
-def _kept(rows: list[dict], facts: dict, what: str, action: Callable[[], object]) -> Iterator[dict]:
-    if RESET.exists():
-        RESET.write_text("5")  # the peak begins again
-    before = time.process_time()
-    action()
-    row = {"what": what, "seconds": round(time.process_time() - before, 1), "peak_memory_gb": _peak_gb()}
-    rows.append({**facts, **row})
-    yield rows[-1]
+    rows, loaded = read_rows(path), []
+    rows = rows[rows["model"] != folder.name]
+    load = [("load", lambda: loaded.append(load_backbone(folder, device)))]
+    for what, action in itertools.chain(load, _parts(loaded, clip_s)):
+        gc.collect()
+        if RESET.exists():
+            RESET.write_text("5")  # the peak begins again
+        before = time.process_time()
+        action()
+        row = {"what": what, "seconds": round(time.process_time() - before, 1), "peak_memory_gb": _peak_gb()}
+        row = {name: {**facts, **row}[name] for name in COLUMNS}
+        rows = pd.concat([rows, pd.DataFrame([row])], ignore_index=True)
+        write_csv(path, rows)
+        yield row
 
 
 def _peak_gb() -> float | None:
@@ -76,8 +76,9 @@ def _peak_gb() -> float | None:
     return round(int(kilobytes) * 1024 / 1e9, 1)
 
 
-def _parts(backbone: Backbone, clip_s: float) -> Iterator[tuple[str, Callable[[], object]]]:
-    """What is measured, and how it is done."""
+def _parts(loaded: list[Backbone], clip_s: float) -> Iterator[tuple[str, Callable[[], object]]]:
+    """What is measured after loading, and how it is done."""
+    (backbone,) = loaded
     noise = np.random.default_rng(0).normal(0, 0.1, round(clip_s * backbone.rate_hz)).astype(np.float32)
     yield "a clip to latents", lambda: _finite(backbone.moments([noise])[0])
     for method in STEPS:
@@ -107,9 +108,11 @@ def read_rows(path: Path = TABLE) -> pd.DataFrame:
 
 
 def once_in_words(rows: pd.DataFrame) -> str:
-    """Return the table as the README shows it: a row a model, seconds and GB of each part."""
-    lines = [f"| model | {' | '.join(rows['what'].unique())} |", f"|---|{'---:|' * rows['what'].nunique()}"]
+    """Return the table as the README shows it: a row a model, seconds and GB of each part; then where it was made."""
+    lines = [f"| random weights | {' | '.join(rows['what'].unique())} |", f"|---|{'---:|' * rows['what'].nunique()}"]
     for model, of in rows.groupby("model", sort=False):
         cells = (f"{row.seconds:.0f} s, {row.peak_memory_gb:.1f} GB" for row in of.itertuples())
         lines.append(f"| `{model}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    where = rows[["processor", "threads", "commit", "date"]].drop_duplicates().itertuples()
+    made = (f"{row.processor}, {row.threads} thread, commit {str(row.commit)[:10]}, {row.date}" for row in where)
+    return "\n".join([*lines, "", f"*Seconds of the processor and highest memory: {'; '.join(made)}.*"])

@@ -72,7 +72,7 @@ def alternating(actions: Mapping[str, Callable[[], object]], repeats: int = REPE
 
 
 def step_of(run: Training, number: int) -> None:
-    """Take the step of a number, counted from 0, again if it was taken before."""
+    """Train step `number`, from 0; a step may be trained again."""
     run.adapter.steps = number
     loop.step([run])
 

@@ -77,7 +77,7 @@ def _reference(cell: Cell) -> None:
 
 
 def _turn(path: Path) -> FileLock:
-    """Return the lock of what a job makes, taken; says so when it has to wait for another grid's job."""
+    """Take and return the lock of a job's output; print a line if another grid's job holds it."""
     lock = FileLock(path.with_name(f".{path.name}.turn"), poll_interval=LOOK_S)
     try:
         return lock.acquire(timeout=0)
