@@ -31,12 +31,10 @@ from tmp_utils import figures
 from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.study import summary
-from tmp_utils.figures.tables import DASH, setup_cells
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import narrative
-from tmp_utils.findings.comparisons import caption, has_values, plural
+from tmp_utils.findings.comparisons import DASH, caption, has_values, plural, setup_cells
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
-from tmp_utils.findings.verdicts import paper_table
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.place import Place
@@ -144,7 +142,7 @@ def markdown_table(results: pd.DataFrame) -> str:
     """
     if not has_values(results, "clap_a"):
         raise ValueError("no setup has a clap_a in this table; run `make study` first.")
-    cells = setup_cells(results, paper_table("table1"), DIGITS)
+    cells = setup_cells(results, DIGITS)
     cells = cells[cells["clap_a"] != DASH]
     cells = cells.set_index(["method", "setup"])
     cells = cells.loc[setups_in_order(cells.index)].reset_index()
