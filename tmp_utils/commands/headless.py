@@ -47,8 +47,7 @@ def declared_parameters(notebook: str | Path) -> dict[str, str]:
 
     Raises
     ------
-    ValueError
-        If it has no cell, or more than one, tagged "parameters".
+    ValueError : it has no cell, or more than one, tagged "parameters".
     """
     import nbformat
     import papermill
@@ -77,15 +76,12 @@ def execute(
 
     Parameters
     ----------
-    label : str
-        What the progress line begins with.
-    environment : mapping, optional
-        Environment variables for the kernel, beside the present ones.
+    label : what the progress line begins with.
+    environment : environment variables for the kernel, beside the present ones.
 
     Raises
     ------
-    NotebookFailed
-        If a cell raised or the kernel died; the message says where the executed part is.
+    NotebookFailed : a cell raised or the kernel died; the message says where the executed part is.
     """
     output = Path(output)
     failed = output.with_name(f"{output.stem}-failed.ipynb")

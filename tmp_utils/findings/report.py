@@ -59,8 +59,7 @@ def write_report(place: Place) -> Path:
 
     Raises
     ------
-    FileNotFoundError
-        If there is nothing under `<runs_dir>/<profile>`.
+    FileNotFoundError : there is nothing under `<runs_dir>/<profile>`.
     """
     folder, profile = place.folder, place.profile
     if not folder.is_dir():

@@ -45,24 +45,18 @@ def collect_results(
 
     Parameters
     ----------
-    place : Place
-        Where the runs are.
-    recordings : names or folders
-        Where the recordings of concepts outside the catalogue are, if not where the runs found them.
-    embedder : str
-        Score every run that was scored with another embedder again, with this one; "" scores only what has to be
+    place : where the runs are.
+    recordings : names or folders; where the recordings of concepts outside the catalogue are, if not where the runs
+        found them.
+    embedder : score every run that was scored with another embedder again, with this one; "" scores only what has to be
         scored again, with the embedder of the others.
-    pooled_embedder : str
-        For the pooled distances alone: "vggish" for the paper's FAD.
-    say : callable
-        Prints one line: how many runs there are, were scored again, are unfinished.
+    pooled_embedder : for the pooled distances alone: "vggish" for the paper's FAD.
+    say : prints one line: how many runs there are, were scored again, are unfinished.
 
     Raises
     ------
-    FileNotFoundError
-        If no run of a setup is finished; the message names what to run.
-    ValueError
-        If one metric was measured with two embedders.
+    FileNotFoundError : no run of a setup is finished; the message names what to run.
+    ValueError : one metric was measured with two embedders.
     """
     collection = Collection(place, recordings, embedder, pooled_embedder)
     tables, n_scored = [], 0

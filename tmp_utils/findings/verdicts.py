@@ -204,20 +204,17 @@ def verdicts(
 
     Parameters
     ----------
-    results : pandas.DataFrame
-        A results table (`metrics.RESULT_COLUMNS`) of one profile.
-    findings, table1 : pandas.DataFrame, optional
-        The claims and the paper's Table 1; by default those under ``data/paper``.
+    results : a results table (`metrics.RESULT_COLUMNS`) of one profile.
+    findings, table1 : the claims and the paper's Table 1; by default those under ``data/paper``.
 
     Returns
     -------
-    pandas.DataFrame
-        id, claim, source, metric, a, b, direction, pair, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
-        difference, ci_low, ci_high, margin, p_holm, p_equal (of the equivalence test, corrected), n_concepts, n_runs,
-        embedder, verdict; then difference, ci_low, ci_high, n_concepts and verdict by the second embedder (ending in
-        "_second"), and note. Failed rows are left out and counted in the note. ``paper_agrees``: whether the paper's
-        Table 1 agrees with its text; ``against``: the rival that decides. With fewer than ``MIN_CONCEPTS`` concepts
-        there is a difference, but neither an interval nor a p-value.
+    id, claim, source, metric, a, b, direction, pair, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
+    difference, ci_low, ci_high, margin, p_holm, p_equal (of the equivalence test, corrected), n_concepts, n_runs,
+    embedder, verdict; then difference, ci_low, ci_high, n_concepts and verdict by the second embedder (ending in
+    "_second"), and note. Failed rows are left out and counted in the note. ``paper_agrees``: whether the paper's Table
+    1 agrees with its text; ``against``: the rival that decides. With fewer than ``MIN_CONCEPTS`` concepts there is a
+    difference, but neither an interval nor a p-value.
 
     Notes
     -----
@@ -226,8 +223,7 @@ def verdicts(
 
     Raises
     ------
-    ValueError
-        If the table mixes embedders or profiles, or a claim has an unknown direction.
+    ValueError : the table mixes embedders or profiles, or a claim has an unknown direction.
     """
     findings = paper_table("findings") if findings is None else findings
     table1 = paper_table("table1") if table1 is None else table1

@@ -136,8 +136,7 @@ class CopyTest:
 
         Raises
         ------
-        ValueError
-            If there are fewer than three clips, or not as many coded ones.
+        ValueError : there are fewer than three clips, or not as many coded ones.
         """
         _check_sets(training, coded)
         return cls(tuple(training), *_threshold(_alignments(coded, training)))
@@ -170,16 +169,13 @@ def planted_copies(
 
     Parameters
     ----------
-    training : sequence of numpy.ndarray
-        A concept's clips.
-    codec : callable
-        clip (n,) -> clip (n,), by VAE and vocoder.
+    training : a concept's clips.
+    codec : clip (n,) -> clip (n,), by VAE and vocoder.
 
     Returns
     -------
-    dict
-        Name -> clips in the order of the training clips: as they are, 0.3 s later (what runs over comes first), and
-        played 2 semitones higher or lower (faster or slower, repeated or cut to their length).
+    Name -> clips in the order of the training clips: as they are, 0.3 s later (what runs over comes first), and played
+    2 semitones higher or lower (faster or slower, repeated or cut to their length).
     """
 
     def played(clip: np.ndarray, semitones: float) -> np.ndarray:
@@ -207,10 +203,9 @@ def copy_test_power(
 
     Returns
     -------
-    pandas.DataFrame
-        Index kind, last "other takes"; n, called, share, ci_low, ci_high (Wilson). Each clip is tested with a threshold
-        from the others. Beside them its coded self is another take (whose share is the rate of false alarms), beside
-        all of them its planted copies are copies (whose shares are the power).
+    Index kind, last "other takes"; n, called, share, ci_low, ci_high (Wilson). Each clip is tested with a threshold
+    from the others. Beside them its coded self is another take (whose share is the rate of false alarms), beside all of
+    them its planted copies are copies (whose shares are the power).
     """
     counts: dict[str, list[bool]] = {}
     for training, coded, planted in concepts:

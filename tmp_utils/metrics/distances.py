@@ -92,8 +92,7 @@ def median_distance(rows: np.ndarray) -> float:
 
     Raises
     ------
-    ValueError
-        If it is 0: most rows are copies of each other and the kernel has no width.
+    ValueError : it is 0: most rows are copies of each other and the kernel has no width.
     """
     rows = np.asarray(rows, dtype=np.float64)
     squares = _squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
@@ -108,12 +107,10 @@ def kernel_audio_distance(reference: np.ndarray, generated: np.ndarray, bandwidt
 
     Parameters
     ----------
-    reference, generated : numpy.ndarray
-        Embeddings (n, d) and (m, d).
-    bandwidth : float, optional
-        The kernel is exp(-|x - y|^2 / (2 bandwidth^2)); by default the median distance within the
-        reference, so that all setups of a concept share one ruler. The toolkit kadtk takes the median of
-        its second set: ``bandwidth=median_distance(generated)`` gives its number.
+    reference, generated : embeddings (n, d) and (m, d).
+    bandwidth : the kernel is exp(-|x - y|^2 / (2 bandwidth^2)); by default the median distance within the reference, so
+        that all setups of a concept share one ruler. The toolkit kadtk takes the median of its second set:
+        ``bandwidth=median_distance(generated)`` gives its number.
     """
     reference, generated = _two_sets(reference, generated)
     width = median_distance(reference) if bandwidth is None else float(bandwidth)

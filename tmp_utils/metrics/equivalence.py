@@ -119,8 +119,7 @@ def fewest_steps(table: pd.DataFrame) -> dict[str, int | None]:
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        scheduler, steps, metric, equivalent.
+    table : scheduler, steps, metric, equivalent.
     """
     fewest: dict[str, int | None] = {}
     for scheduler, rows in table.groupby("scheduler", sort=False):

@@ -67,8 +67,7 @@ def mean_of(
     ----------
     values : (n,)
     over : what a value is of, in the plural: "clips".
-    bounds : (float, float), optional
-        The least and greatest possible mean: (0, 1) for a share. The interval's ends do not leave them.
+    bounds : the least and greatest possible mean: (0, 1) for a share. The interval's ends do not leave them.
 
     Notes
     -----
@@ -210,12 +209,9 @@ def mean_over_units(
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        One row a value (a run, say).
-    levels : sequence of str
-        Columns from the outermost in. The rows within the last are the innermost level.
-    bounds : (float, float), optional
-        The least and greatest possible mean: (0, 1) for a share.
+    table : one row a value (a run, say).
+    levels : columns from the outermost in. The rows within the last are the innermost level.
+    bounds : the least and greatest possible mean: (0, 1) for a share.
 
     Notes
     -----
@@ -271,15 +267,12 @@ def paired_difference(
 
     Parameters
     ----------
-    on : sequence of str
-        Columns that make a unit (concept, seed, prompt, ...); rows of a unit are averaged before pairing.
-    levels : sequence of str
-        The nesting of the differences, as in `mean_over_units`; columns that are not in ``on`` are left out.
+    on : columns that make a unit (concept, seed, prompt, ...); rows of a unit are averaged before pairing.
+    levels : the nesting of the differences, as in `mean_over_units`; columns that are not in ``on`` are left out.
 
     Raises
     ------
-    ValueError
-        If A and B share no unit.
+    ValueError : A and B share no unit.
     """
     means = [table.groupby(list(on), sort=True, observed=True)[value].mean() for table in (a, b)]
     difference = (means[0] - means[1]).dropna().rename("difference").reset_index()

@@ -101,8 +101,7 @@ def mean_curve(curves: pd.DataFrame, column: str) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
-        strength, value, ci_low, ci_high (nan where there is a single row), n (sources).
+    strength, value, ci_low, ci_high (nan where there is a single row), n (sources).
     """
     rows = []
     for strength, group in curves.groupby("strength", sort=True):
@@ -116,16 +115,13 @@ def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3) -> pd.DataFrame:
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        transfer, source, seed, strength, source_similarity, target_similarity; one row a clip.
+    curves : transfer, source, seed, strength, source_similarity, target_similarity; one row a clip.
     n_levels : number of similarities to the source, spread over those that every method reaches on average.
 
     Returns
     -------
-    pandas.DataFrame
-        source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that reach it). A path is a
-        source and seed from strength 0 to 1, its points joined by straight lines; where it turns back, the first
-        crossing counts.
+    source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that reach it). A path is a source and
+    seed from strength 0 to 1, its points joined by straight lines; where it turns back, the first crossing counts.
     """
     means = curves.groupby(["transfer", "strength"])["source_similarity"].mean().groupby("transfer")
     low, high = means.min().max(), means.max().min()
@@ -164,8 +160,7 @@ def crossing_point(strengths: np.ndarray, to_source: np.ndarray, to_target: np.n
 
     Returns
     -------
-    float
-        The first strength at which to_target - to_source is no longer negative; nan if it always is.
+    The first strength at which to_target - to_source is no longer negative; nan if it always is.
     """
     strengths, lead = np.asarray(strengths, float), np.asarray(to_target, float) - np.asarray(to_source, float)
     ahead = np.flatnonzero(lead >= 0)
@@ -224,15 +219,13 @@ def landmarks(curves: pd.DataFrame, seed: int = 0, n_resamples: int = N_RESAMPLE
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        source, seed, strength, source_similarity, target_similarity; every source and seed at every strength.
+    curves : source, seed, strength, source_similarity, target_similarity; every source and seed at every strength.
 
     Returns
     -------
-    pandas.DataFrame
-        Index crossing, best, low, high; columns value, ci_low, ci_high and defined, the share of the resamples
-        in which the point exists. Sources are drawn with replacement, then seeds within each, and the
-        interval is the percentiles of the points that exist; nan with a single source and seed.
+    Index crossing, best, low, high; columns value, ci_low, ci_high and defined, the share of the resamples in which the
+    point exists. Sources are drawn with replacement, then seeds within each, and the interval is the percentiles of the
+    points that exist; nan with a single source and seed.
     """
     wide = curves.pivot_table(index=list(UNITS), columns="strength", values=["source_similarity", "target_similarity"])
     if wide.isna().any(axis=None):
@@ -267,14 +260,12 @@ def transfer_balance(curves: pd.DataFrame) -> pd.Series:
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        strength in [0, 1], source_similarity, target_similarity; one row a clip.
+    curves : strength in [0, 1], source_similarity, target_similarity; one row a clip.
 
     Returns
     -------
-    pandas.Series
-        "0.4-0.6" and "elsewhere": the mean, over strengths, of the smaller of the two similarities, each
-        scaled so that 0 and 1 are its least and greatest mean over strengths.
+    "0.4-0.6" and "elsewhere": the mean, over strengths, of the smaller of the two similarities, each scaled so that 0
+    and 1 are its least and greatest mean over strengths.
     """
     means = curves.groupby("strength")[["source_similarity", "target_similarity"]].mean()
     spans = means.max() - means.min()

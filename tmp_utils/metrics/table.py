@@ -111,8 +111,7 @@ def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
-        If one metric was measured with two embedders: their scores do not compare.
+    ValueError : one metric was measured with two embedders: their scores do not compare.
     """
     of_embedders = results[results["embedder"].astype(str).str.len() > 0]
     for metric, group in of_embedders.groupby("metric"):
@@ -136,15 +135,12 @@ def score_references(
 
     Parameters
     ----------
-    training : numpy.ndarray
-        Embeddings (n, d) of the concept's clips.
-    prompts : numpy.ndarray, optional
-        Embeddings (m, d) of the editability prompts with the class noun; None of an embedder that takes sound only,
-        which has no floor_t.
-    identity : mapping
-        Profile, concept and seed; the method becomes "reference".
-    coded : bool
-        Whether the clips have passed the codec: the ceiling of comparisons with such clips, whose keys end in "_coded".
+    training : embeddings (n, d) of the concept's clips.
+    prompts : embeddings (m, d) of the editability prompts with the class noun; None of an embedder that takes sound
+        only, which has no floor_t.
+    identity : profile, concept and seed; the method becomes "reference".
+    coded : whether the clips have passed the codec: the ceiling of comparisons with such clips, whose keys end in
+        "_coded".
 
     Notes
     -----

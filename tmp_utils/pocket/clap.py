@@ -31,8 +31,7 @@ def features(corpus: Corpus, cache: Path, batch_size: int = 16) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray
-        float16 (n_clips, frames, 64) log-mels in dB, memory-mapped from ``cache``.
+    float16 (n_clips, frames, 64) log-mels in dB, memory-mapped from ``cache``.
     """
     extractor = architecture.build_feature_extractor()
 
@@ -49,12 +48,9 @@ def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, scale: torch.Tenso
 
     Parameters
     ----------
-    audio, text : torch.Tensor
-        Unit rows (n, d).
-    scale : torch.Tensor
-        Inverse temperature.
-    same : torch.Tensor
-        bool (n, n), true where two captions are equal.
+    audio, text : unit rows (n, d).
+    scale : inverse temperature.
+    same : bool (n, n), true where two captions are equal.
     """
     logits = scale * audio @ text.T
     target = same.float() / same.sum(dim=1, keepdim=True)
@@ -67,15 +63,12 @@ def retrieval(audio: torch.Tensor, text: torch.Tensor, captions: list[str], ks=(
 
     Parameters
     ----------
-    audio, text : torch.Tensor
-        Unit rows (n, d), clip i belonging to caption i.
-    captions : list of str
+    audio, text : unit rows (n, d), clip i belonging to caption i.
     ks : tuple of int
 
     Returns
     -------
-    dict
-        ``R@k`` in [0, 1] for each k.
+    ``R@k`` in [0, 1] for each k.
     """
     order = (text @ audio.T).argsort(dim=1, descending=True)
     names = np.array(captions)

@@ -142,10 +142,8 @@ def render_clip(seed: int, k: int, context: str | None = None) -> tuple[np.ndarr
 
     Parameters
     ----------
-    seed, k : int
-        The corpus and the clip within it.
-    context : str, optional
-        The context (the id of an editability prompt); drawn if None.
+    seed, k : the corpus and the clip within it.
+    context : the context (the id of an editability prompt); drawn if None.
 
     Returns
     -------
@@ -169,10 +167,8 @@ class Corpus:
 
     Attributes
     ----------
-    clips : numpy.memmap
-        int16 (n_clips, 163840).
-    table : pandas.DataFrame
-        One row a clip: caption, context.
+    clips : int16 (n_clips, 163840).
+    table : one row a clip: caption, context.
     """
 
     clips: np.memmap

@@ -38,8 +38,7 @@ def find_soundfont() -> Path:
 
     Raises
     ------
-    FileNotFoundError
-        If there is none; the message names the package to install.
+    FileNotFoundError : there is none; the message names the package to install.
     """
     places = [os.environ[SOUNDFONT_VARIABLE]] if os.environ.get(SOUNDFONT_VARIABLE) else SOUNDFONT_PLACES
     for place in map(Path, places):
@@ -90,15 +89,12 @@ def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.
     ----------
     midi : pretty_midi.PrettyMIDI
         At most 16 parts; a drum part's program is its kit.
-    duration_s : float
-        Length of the clip in seconds.
-    rate_hz : int
-        Sample rate of the clip.
+    duration_s : length of the clip in seconds.
+    rate_hz : sample rate of the clip.
 
     Returns
     -------
-    numpy.ndarray
-        Mono float32 (n,), peak at most 0.9; all zeros for an empty score.
+    Mono float32 (n,), peak at most 0.9; all zeros for an empty score.
     """
     n_total, done, chunks = round(duration_s * SYNTH_RATE_HZ), 0, []
     with _synthesizer() as (synth, soundfont_id):

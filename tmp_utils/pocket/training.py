@@ -33,12 +33,8 @@ class Stage(Protocol):
 
     Attributes
     ----------
-    name : str
-    modules : dict of str to torch.nn.Module
-        Their weights are saved in the checkpoint.
-    optimizers : dict of str to (torch.optim.Optimizer, float)
-        Each optimizer with its highest learning rate.
-    validate_every : int
+    modules : their weights are saved in the checkpoint.
+    optimizers : each optimizer with its highest learning rate.
     """
 
     name: str
@@ -103,18 +99,13 @@ def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print
 
     Parameters
     ----------
-    stage : Stage
-    folder : pathlib.Path
-        Holds ``checkpoint.pt`` (at least every minute) and ``curve.csv``.
-    n_steps : int
-    seed : int
+    folder : holds ``checkpoint.pt`` (at least every minute) and ``curve.csv``.
     log : callable
         Called with each line of progress.
 
     Returns
     -------
-    pandas.DataFrame
-        The curve: step, seconds, the values that the steps logged, and ``val_*`` at the steps with a validation.
+    The curve: step, seconds, the values that the steps logged, and ``val_*`` at the steps with a validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first, history = _resume(stage, folder, n_steps)

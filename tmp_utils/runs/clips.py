@@ -33,8 +33,7 @@ def read_listing(folder: str | Path) -> pd.DataFrame:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If clips.csv is missing, not as it was written, empty or without its columns.
+    FileNotFoundError, ValueError : clips.csv is missing, not as it was written, empty or without its columns.
     """
     folder = Path(folder)
     path = folder / LISTING
@@ -68,8 +67,7 @@ def read_clips(folder: str | Path, kind: str | None = None) -> pd.DataFrame:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        As `read_listing`.
+    FileNotFoundError, ValueError : as `read_listing`.
     """
     folder, listing = Path(folder), read_listing(folder)
     if kind is not None:

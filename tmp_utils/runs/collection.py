@@ -34,13 +34,11 @@ class Collection:
 
     Parameters
     ----------
-    place : Place
-        Where they are.
-    recordings : names or folders
-        Where the clips of concepts outside the catalogue are, if not where the runs found them.
-    embedder, pooled_embedder : str
-        Specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if none was), and
-        `embedder`.
+    place : where they are.
+    recordings : names or folders; where the clips of concepts outside the catalogue are, if not where the runs found
+        them.
+    embedder, pooled_embedder : specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if
+        none was), and `embedder`.
     """
 
     def __init__(
@@ -81,8 +79,7 @@ class Collection:
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            If its recordings are gone, or are others than those that the run was made from.
+        FileNotFoundError, ValueError : its recordings are gone, or are others than those that the run was made from.
         """
         name, words = parameters["concept"], {word: parameters[word] for word in ("class_noun", "rare_word")}
         try:
@@ -103,8 +100,7 @@ def user_concepts(place: Place, also: Sequence[str | Path] = ()) -> dict[str, Co
 
     Parameters
     ----------
-    also : names or folders
-        Of concepts whose recordings are elsewhere now; a folder may have another name there.
+    also : names or folders; of concepts whose recordings are elsewhere now; a folder may have another name there.
     """
     return _user_concepts(place.runs(), also)
 

@@ -67,17 +67,13 @@ def score_run(folder: str | Path, concept: Concept, embedders: Sequence[Embedder
 
     Parameters
     ----------
-    folder : path
-        A run's folder with its clips.
-    concept : Concept
-        What the run was made from.
-    embedders : sequence of Embedder
-        From `study_embedders`; the first embeds prompts, too.
+    folder : a run's folder with its clips.
+    concept : what the run was made from.
+    embedders : from `study_embedders`; the first embeds prompts, too.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the run's listing or the concept's clips cannot be used.
+    FileNotFoundError, ValueError : the run's listing or the concept's clips cannot be used.
     """
     folder = Path(folder)
     parameters, names = read_manifest(folder)["parameters"], names_of(folder)
@@ -116,8 +112,7 @@ def codec_clips(folder: str | Path) -> list[np.ndarray]:
 
     Raises
     ------
-    ValueError
-        If one is not as it was written.
+    ValueError : one is not as it was written.
     """
     paths = codec_paths(folder)
     if paths:
@@ -192,26 +187,18 @@ def score_clips(
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        From `read_clips`: prompt_id, kind, clip, reason.
-    training : sequence of numpy.ndarray
-        The concept's clips at 16 kHz.
-    embedders : sequence of Embedder
-        The first embeds prompts, too.
-    texts : mapping
-        Prompt id -> the prompt's text with the class noun in the placeholder's place.
-    identity : mapping
-        profile, concept, method, setup, seed.
-    coded : sequence of numpy.ndarray
-        The concept's clips after the codec, for the copy test and the second embedder.
-    tempo, harmony : bool
-        Whether the concept has a constant tempo, and whether it is harmonic.
+    table : from `read_clips`: prompt_id, kind, clip, reason.
+    training : the concept's clips at 16 kHz.
+    embedders : the first embeds prompts, too.
+    texts : prompt id -> the prompt's text with the class noun in the placeholder's place.
+    identity : profile, concept, method, setup, seed.
+    coded : the concept's clips after the codec, for the copy test and the second embedder.
+    tempo, harmony : whether the concept has a constant tempo, and whether it is harmonic.
 
     Returns
     -------
-    pandas.DataFrame
-        The rows of `metrics.scores` from the reconstruction clips, and clap_t (one row a prompt and one "all") from the
-        editability clips. A row that needs a bad clip is "failed".
+    The rows of `metrics.scores` from the reconstruction clips, and clap_t (one row a prompt and one "all") from the
+    editability clips. A row that needs a bad clip is "failed".
     """
     by_kind = {kind: table[table["kind"] == kind] for kind in (RECONSTRUCTION, EDITABILITY)}
     tables = [results_table([])]
