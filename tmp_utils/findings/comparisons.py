@@ -119,11 +119,11 @@ def memorisation(results: pd.DataFrame) -> pd.DataFrame:
     return means.loc[setups_in_order(means.index)].reset_index()
 
 
-def side_by_side(tables: Mapping[str, pd.DataFrame], metrics: Sequence[str] = TABLE_1) -> pd.DataFrame:
+def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the paper's setups as rows; as columns each metric of each table, by its name, and of the paper."""
     table1 = paper_table("table1").set_index(["method", "setup"])
     columns = {}
-    for metric in metrics:
+    for metric in TABLE_1:
         for name, results in tables.items():
             by_concept = whole_runs(results, metric).groupby(["method", "setup", "concept"])["value"].mean()
             columns[metric, name] = by_concept.groupby(["method", "setup"]).mean().reindex(table1.index)

@@ -197,15 +197,13 @@ def _verdict(judgement: Judgement | None, p_value: float, p_equal: float) -> str
     return NO_DIFFERENCE if p_equal < ALPHA else UNDECIDED
 
 
-def verdicts(
-    results: pd.DataFrame, findings: pd.DataFrame | None = None, table1: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the findings table: for each claim the paper's numbers, ours, the difference and the verdict.
 
     Parameters
     ----------
     results : a results table (`metrics.RESULT_COLUMNS`) of one profile.
-    findings, table1 : the claims and the paper's Table 1; by default those under ``data/paper``.
+    findings : the claims; by default those of ``data/paper/findings.csv``.
 
     Returns
     -------
@@ -226,7 +224,7 @@ def verdicts(
     ValueError : the table mixes embedders or profiles, or a claim has an unknown direction.
     """
     findings = paper_table("findings") if findings is None else findings
-    table1 = paper_table("table1") if table1 is None else table1
+    table1 = paper_table("table1")
     check_one_embedder(results)
     if len(profiles := sorted(results["profile"].unique())) > 1:
         raise ValueError(f"results of the profiles {profiles} arrived; pass the rows of one profile at a time.")

@@ -194,10 +194,10 @@ def balance(to_source: np.ndarray, to_target: np.ndarray) -> np.ndarray:
     return ((both - low) / (high - low)).min(0)
 
 
-def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray, share: float = SHARE) -> SweetSpot:
-    """Return the range of strengths around the greatest `balance` in which it stays above a share of it.
+def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray) -> SweetSpot:
+    """Return the range of strengths around the greatest `balance` in which it stays above `SHARE` of it.
 
-    The curves are joined by straight lines and read at every hundredth. With `SHARE`, 0.8, two straight lines
+    The curves are joined by straight lines and read at every hundredth. With 0.8, two straight lines
     give 0.4 to 0.6, the range that the paper reads off its Figure 4; another range is therefore due to the curves and
     not to this rule. The range is nan where the last clip is not further from the source, or not closer to the target,
     than the first.
@@ -208,13 +208,13 @@ def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarr
     grid = np.linspace(strengths[0], strengths[-1], round(100 * (strengths[-1] - strengths[0])) + 1)
     balances = balance(np.interp(grid, strengths, to_source), np.interp(grid, strengths, to_target))
     best = int(balances.argmax())
-    below = np.flatnonzero(balances < share * balances[best] - 1e-9)
+    below = np.flatnonzero(balances < SHARE * balances[best] - 1e-9)
     low = below[below < best].max(initial=-1) + 1
     high = below[below > best].min(initial=len(grid)) - 1
     return SweetSpot(*(float(grid[k]) for k in (best, low, high)))
 
 
-def landmarks(curves: pd.DataFrame, seed: int = 0, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
+def landmarks(curves: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return the crossing point and the sweet spot of the mean curves, with intervals over sources and seeds.
 
     Parameters
@@ -235,7 +235,7 @@ def landmarks(curves: pd.DataFrame, seed: int = 0, n_resamples: int = N_RESAMPLE
     groups = list(wide.reset_index().groupby("source").indices.values())
     values = _points(strengths, groups, both)
     rng = np.random.default_rng(seed)
-    drawn = [_points(strengths, _drawn(groups, rng), both) for _ in range(n_resamples if len(wide) > 1 else 0)]
+    drawn = [_points(strengths, _drawn(groups, rng), both) for _ in range(N_RESAMPLES if len(wide) > 1 else 0)]
     rows = []
     for k, value in enumerate(values):
         column = np.array([point[k] for point in drawn])

@@ -82,7 +82,7 @@ def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]
     return sorted(events, key=lambda event: event[:2])
 
 
-def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.ndarray:
+def render_midi(midi, duration_s: float = CLIP_S) -> np.ndarray:
     """Play a score and return its first ``duration_s`` seconds.
 
     Parameters
@@ -90,7 +90,6 @@ def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.
     midi : pretty_midi.PrettyMIDI
         At most 16 parts; a drum part's program is its kit.
     duration_s : length of the clip in seconds.
-    rate_hz : sample rate of the clip.
 
     Returns
     -------
@@ -106,6 +105,6 @@ def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.
             action()
         chunks.append(synth.get_samples(n_total - done))
     stereo = np.concatenate(chunks).reshape(-1, 2).astype(np.float32) / 32768.0
-    clip = soxr.resample(stereo.mean(axis=1), SYNTH_RATE_HZ, rate_hz).astype(np.float32)
+    clip = soxr.resample(stereo.mean(axis=1), SYNTH_RATE_HZ, RATE_HZ).astype(np.float32)
     peak = float(np.abs(clip).max(initial=0.0))
     return clip * (PEAK / peak) if peak > PEAK else clip
