@@ -25,7 +25,7 @@ from tmp_utils.findings.published import RESULTS, is_whole, publish, write_check
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.names import CODED, SECOND
-from tmp_utils.metrics.table import check_one_embedder, read_table, results_table, share_rows
+from tmp_utils.metrics.table import check_one_embedder, failed_rows, read_table, results_table, share_rows
 from tmp_utils.runs.clips import BAD_CLIPS, CLIPS
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, embedders_of
 from tmp_utils.runs.folder import read_manifest
@@ -116,10 +116,7 @@ def _failed_sweep(folder: Path, before: pd.DataFrame | None) -> pd.DataFrame:
     """Return a sweep's rows without their values, since its clips are measured where they are made."""
     damage = "; ".join(f"{name}: {reason}" for name, reason in damages(folder, recorded(folder)).items())
     note = f"{damage or METRICS + ': missing'}. Run notebook 04 again: damaged files are made again."
-    if before is None:
-        return results_table([])
-    blank = {"value": float("nan"), "n": 0, "ci_low": float("nan"), "ci_high": float("nan"), "interval_over": ""}
-    return before.assign(**blank, status="failed", note=note)
+    return results_table([]) if before is None else failed_rows(before, note)
 
 
 def _pooled(collection: Collection) -> pd.DataFrame:

@@ -32,6 +32,7 @@ from scipy.signal import correlate
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.metrics.intervals import wilson
+from tmp_utils.metrics.preservation import spectra
 
 N_FFT, HOP = 4096, 800  # 256 ms, 20 frames a second
 LOW_HZ, N_SEMITONES = 220.0, 48  # A3 to A7: four octaves
@@ -59,9 +60,7 @@ def _semitone_bank() -> np.ndarray:
 
 def semitone_bands(clip: np.ndarray) -> np.ndarray:
     """Return log-compressed magnitudes (frames, 48) of a clip relative to its peak, 20 frames a second, A3 to A7."""
-    padded = np.pad(np.asarray(clip, dtype=np.float64), N_FFT // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
-    bands = np.abs(np.fft.rfft(frames * np.hanning(N_FFT), axis=1)) @ _semitone_bank()
+    bands = spectra(clip, N_FFT, HOP) @ _semitone_bank()
     return np.log1p(LOUDNESS_GAIN * bands / max(bands.max(), MIN_ENERGY))
 
 

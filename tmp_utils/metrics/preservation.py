@@ -34,8 +34,8 @@ N_RESAMPLES = 500
 UNITS = ("source", "seed")
 
 
-def _spectra(clip: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
-    """Magnitudes (frames, n_fft / 2 + 1), the clip padded with half a frame of silence at both ends."""
+def spectra(clip: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+    """Return magnitudes (frames, n_fft / 2 + 1), the clip padded with half a frame of silence at both ends."""
     padded = np.pad(np.asarray(clip, dtype=np.float64), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     return np.abs(np.fft.rfft(frames * np.hanning(n_fft), axis=1))
@@ -58,7 +58,7 @@ def chroma(clip: np.ndarray) -> np.ndarray:
     hz = np.fft.rfftfreq(CHROMA_N_FFT, 1 / RATE_HZ)
     inside = (hz >= CHROMA_RANGE_HZ[0]) & (hz <= CHROMA_RANGE_HZ[1])
     pitch_class = (np.round(12 * np.log2(hz[inside] / TUNING_HZ)).astype(int) + 9) % 12
-    return _spectra(clip, CHROMA_N_FFT, CHROMA_HOP)[:, inside] @ np.eye(12)[pitch_class]
+    return spectra(clip, CHROMA_N_FFT, CHROMA_HOP)[:, inside] @ np.eye(12)[pitch_class]
 
 
 def chroma_correlation(clip: np.ndarray, source: np.ndarray) -> float:
@@ -83,7 +83,7 @@ def _row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def onset_envelope(clip: np.ndarray) -> np.ndarray:
     """Return by how much the mel bands grow louder, frame by frame (100 a second), blurred over a tenth of a second."""
-    mel = _spectra(clip, N_FFT, HOP) @ mel_filters().T
+    mel = spectra(clip, N_FFT, HOP) @ mel_filters().T
     peak = mel.max()
     rises = np.diff(np.log1p(ONSET_GAIN * mel / (peak if peak > 0 else 1.0)), axis=0).clip(min=0).mean(1)
     blur = np.hanning(ONSET_BLUR_FRAMES + 2)

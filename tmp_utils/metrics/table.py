@@ -6,6 +6,7 @@ Conventions: the columns are `RESULT_COLUMNS`. The row of a whole run has the pr
 which is too narrow (`intervals`).
 
 result_row, results_table : make rows and tables.
+failed_rows               : rows without their values, and why.
 read_table                : a table from its file, to the last digit.
 is_share, bounds_of       : which metrics are shares of clips, and which values a metric can have.
 share_rows                : a table with the intervals of such rows.
@@ -79,6 +80,12 @@ def result_row(
 def results_table(rows: Sequence[Mapping]) -> pd.DataFrame:
     """Return rows as a results table with its columns in their order."""
     return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
+
+
+def failed_rows(rows: pd.DataFrame, note: str) -> pd.DataFrame:
+    """Return rows as failed ones: without values, with the reason."""
+    blank = {name: float("nan") for name in NUMBER_COLUMNS} | {"n": 0, "interval_over": ""}
+    return rows.assign(**blank, status="failed", note=note)
 
 
 def bounds_of(metric: str) -> tuple[float, float] | None:

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from tmp_utils.pocket import architecture
 from tmp_utils.pocket.arrays import cached_rows
 from tmp_utils.pocket.corpus import Corpus
+from tmp_utils.pocket.training import descend
 
 WINDOW_SAMPLES = architecture.CLAP_WINDOW_S * architecture.RATE_HZ
 BATCH_SIZE, HIGHEST_LR, WEIGHT_DECAY = 48, 1e-3, 0.05
@@ -119,11 +120,7 @@ class ClapStage:
         same = torch.tensor([[a == b for b in texts] for a in texts])
         scale = self.model.logit_scale_a.exp().clamp(max=100)
         loss = contrastive_loss(out.audio_embeds, out.text_embeds, scale, same)
-        optimizer = self.optimizers["clap"][0]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        optimizer.step()
+        descend(self.optimizers["clap"][0], loss)
         return {"loss": loss.item(), "scale": scale.item()}
 
     def validate(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ rise over the first tenth, then a cosine to zero.
 
 Stage     : what each part defines: modules, optimizers, a step, a validation.
 run_stage : the loop.
+descend   : one step of an optimizer.
 ema_update: exponential moving average of weights.
 """
 
@@ -54,6 +55,15 @@ def one_cycle(progress: float) -> float:
     if progress < RISE:
         return progress / RISE
     return 0.5 * (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE)))
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, max_grad_norm: float = 1.0) -> None:
+    """Take one step down the gradient of `loss`, whose norm is cut to `max_grad_norm`."""
+    optimizer.zero_grad()
+    loss.backward()
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    torch.nn.utils.clip_grad_norm_(weights, max_grad_norm)
+    optimizer.step()
 
 
 @torch.no_grad()

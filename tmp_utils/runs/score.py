@@ -39,7 +39,7 @@ from tmp_utils.metrics.scores import (
     music_rows,
 )
 from tmp_utils.metrics.similarity import similarity_matrix
-from tmp_utils.metrics.table import COPIED, UNTRAINED, result_row, results_table, score_references
+from tmp_utils.metrics.table import COPIED, UNTRAINED, failed_rows, result_row, results_table, score_references
 from tmp_utils.runs.clips import CLIPS, EDITABILITY, RECONSTRUCTION, failure, read_clips
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN
@@ -149,20 +149,15 @@ def failed_run(
     identity: Mapping, embedders: Sequence[Embedder], note: str, before: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Return a failed row for each row that the run had before, or else for each metric that every run has."""
-    main, *_ = embedders
-    by_key = {key_of(metric, embedder.name): embedder.name for embedder in embedders for metric in OF_SOUND}
-    keys = {**by_key, "clap_t": main.name}
-    blank = results_table([result_row(identity, key, None, name, note=note) for key, name in keys.items()])
     if before is None or before.empty:
-        return blank
-    empty = {
-        name: blank[name].iloc[0] for name in ("value", "n", "ci_low", "ci_high", "interval_over", "status", "note")
-    }
-    tools = (MUSIC_TOOL, COPY_TOOL)
+        keys = {key_of(metric, embedder.name): embedder.name for embedder in embedders for metric in OF_SOUND}
+        keys["clap_t"] = embedders[0].name
+        return results_table([result_row(identity, key, None, name, note=note) for key, name in keys.items()])
     names = [
-        row.embedder if row.embedder in tools else _embedder_of(row.metric, embedders) for row in before.itertuples()
+        row.embedder if row.embedder in (MUSIC_TOOL, COPY_TOOL) else _embedder_of(row.metric, embedders)
+        for row in before.itertuples()
     ]
-    return before.assign(**empty, embedder=names)
+    return failed_rows(before, note).assign(embedder=names)
 
 
 def _embedder_of(key: str, embedders: Sequence[Embedder]) -> str:
