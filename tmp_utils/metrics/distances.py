@@ -12,26 +12,19 @@ median_distance        : the bandwidth of KAD's kernel.
 equal_n                : as many rows of either set, drawn with a seed.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 KAD_SCALE = 100.0  # kadtk reports 100 times the squared discrepancy
 
 
-@dataclass(frozen=True)
-class Distance:
-    """A distance, with the rows a side and a note where they are too few."""
+class Distance(NamedTuple):
+    """A distance, with the rows of the smaller set and a note where they are too few."""
 
     value: float
-    n_reference: int
-    n_generated: int
+    n: int
     note: str = ""
-
-    @property
-    def n(self) -> int:
-        """Rows of the smaller set."""
-        return min(self.n_reference, self.n_generated)
 
 
 def _two_sets(reference: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +72,7 @@ def frechet_audio_distance(reference: np.ndarray, generated: np.ndarray) -> Dist
         notes.append(f"n = {min(n, m)} is too small for a covariance of {size} dimensions: compare equal n only")
     if n != m:
         notes.append(f"unequal n: {n} reference and {m} generated rows")
-    return Distance(frechet_distance(*statistics), n, m, "; ".join(notes))
+    return Distance(frechet_distance(*statistics), min(n, m), "; ".join(notes))
 
 
 def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -124,7 +117,7 @@ def kernel_audio_distance(reference: np.ndarray, generated: np.ndarray, bandwidt
 
     across = kernel(reference, generated).mean()
     value = mean_of_distinct(reference) + mean_of_distinct(generated) - 2.0 * across
-    return Distance(float(KAD_SCALE * value), len(reference), len(generated))
+    return Distance(float(KAD_SCALE * value), min(len(reference), len(generated)))
 
 
 def equal_n(

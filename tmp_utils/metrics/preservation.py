@@ -14,7 +14,7 @@ landmarks          : the last two with intervals.
 transfer_balance   : the balance at strengths 0.4 to 0.6 and elsewhere.
 """
 
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -173,8 +173,7 @@ def crossing_point(strengths: np.ndarray, to_source: np.ndarray, to_target: np.n
     return float(strengths[k - 1] + step * (strengths[k] - strengths[k - 1]))
 
 
-@dataclass(frozen=True)
-class SweetSpot:
+class SweetSpot(NamedTuple):
     """The strength of the best balance, and the range around it that is nearly as good; nan if there is none."""
 
     best: float
@@ -252,7 +251,7 @@ def _drawn(groups: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarra
 def _points(strengths: np.ndarray, groups: list[np.ndarray], both: np.ndarray) -> tuple[float, ...]:
     """Crossing, best, low and high of the mean over sources of the means over seeds of both (units, 2, n)."""
     to_source, to_target = np.mean([both[group].mean(0) for group in groups], axis=0)
-    return (crossing_point(strengths, to_source, to_target), *astuple(sweet_spot(strengths, to_source, to_target)))
+    return (crossing_point(strengths, to_source, to_target), *sweet_spot(strengths, to_source, to_target))
 
 
 def transfer_balance(curves: pd.DataFrame) -> pd.Series:
