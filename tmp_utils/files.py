@@ -55,8 +55,7 @@ def explain_os_errors(folder: str | Path) -> Iterator[None]:
 
     Raises
     ------
-    OSError
-        The error that came, with a message that names the folder and the next move.
+    OSError : the error that came, with a message that names the folder and the next move.
     """
     try:
         yield
@@ -78,8 +77,7 @@ def plain(value: Any) -> Any:
 
     Raises
     ------
-    TypeError
-        If something in it has no place in JSON.
+    TypeError : something in it has no place in JSON.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -170,8 +168,7 @@ def below(folder: str | Path, name: str) -> Path:
 
     Raises
     ------
-    ValueError
-        If the name is absolute or leads out of the folder.
+    ValueError : the name is absolute or leads out of the folder.
     """
     if Path(name).is_absolute() or ".." in Path(name).parts:
         raise ValueError(f"{name!r} leads out of {folder}. Names in a file must lie below its folder; do not use it.")

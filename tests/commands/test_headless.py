@@ -84,7 +84,7 @@ def test_the_library_of_figures_lies_beside_an_executed_notebook_and_not_in_it(t
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
     nbformat.write(notebook, tmp_path / "executed.ipynb")
-    headless._share_library(tmp_path / "executed.ipynb")
+    headless._make_static(tmp_path / "executed.ipynb")
     (cell,) = nbformat.read(tmp_path / "executed.ipynb", as_version=4).cells
     library, figure = (output.data["text/html"] for output in cell.outputs)
     assert library.startswith('<script src="plotly.min.js"></script>') and len(library) < 300

@@ -7,7 +7,6 @@ import pytest
 from tmp_utils import figures
 from tmp_utils.figures.plane import label_offsets, pareto_front
 from tmp_utils.figures.study import summary
-from tmp_utils.findings.verdicts import paper_table, verdicts
 from tmp_utils.metrics.table import RESULT_COLUMNS
 
 SETUPS = [("TI", "MW"), ("TI", "BL"), ("DB", "TE"), ("DB", "BL")]
@@ -154,36 +153,3 @@ def test_an_interval_of_a_share_neither_leaves_0_to_1_nor_is_a_point(n_concepts,
     same = {"metric": "key_agreement", "method": "DB", "setup": "BL", "prompt": "all", "status": "ok"}
     row = summary(pd.DataFrame(rows).assign(**same), "key_agreement").iloc[0]
     assert 0 <= row["ci_low"] <= row["value"] <= row["ci_high"] <= 1 and row["ci_high"] - row["ci_low"] > 0.02
-
-
-def test_table_1_stands_beside_the_papers_numbers_and_says_what_failed(results):
-    mine = (results["metric"] == "fad") & (results["setup"] == "TE")
-    results.loc[mine, ["status", "value"]] = ["failed", np.nan]
-    one = (results["metric"] == "clap_a") & (results["setup"] == "MW") & (results["concept"] == "a")
-    results.loc[one, ["status", "value"]] = ["failed", np.nan]
-    table = figures.results_table(results, paper_table("table1")).data[0]
-    columns = [list(column) for column in table.cells.values]
-    rows = {pair: i for i, pair in enumerate(zip(columns[0], columns[1], strict=True))}
-    assert len(rows) == 10
-    assert columns[2][rows["DB", "BL"]].startswith("0.500 [")
-    assert columns[3][rows["TI", "MIX"]] == "0.816"
-    assert columns[5][rows["DB", "BL"]] == "12.37"
-    assert columns[4][rows["DB", "TE"]] == "failed"
-    assert columns[2][rows["TI", "MW"]].endswith("(1 failed)")
-    assert columns[2][rows["TI", "1-AC"]] == "–"
-
-
-def test_setups_beyond_the_papers_come_last_with_a_dash(results):
-    results.loc[results["setup"] == "MW", ["method", "setup"]] = ["DB-LoRA", "BL"]
-    table = figures.results_table(results, paper_table("table1")).data[0]
-    assert (table.cells.values[0][-1], table.cells.values[3][-1]) == ("DB-LoRA", "–")
-
-
-def test_the_findings_table_shows_each_verdict_in_its_colour(results):
-    judged = verdicts(results)
-    cells = figures.findings_table(judged, note="pocket").data[0].cells
-    assert len(cells.values[0]) == len(judged)
-    shown = list(cells.values[-1])
-    assert shown == judged["verdict"].tolist()
-    colours = dict(zip(shown, cells.fill.color[-1], strict=True))
-    assert len(set(colours.values())) == len(set(shown))

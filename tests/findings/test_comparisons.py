@@ -59,6 +59,42 @@ def test_tables_stand_side_by_side_with_the_papers_numbers(scored):
     assert np.isnan(table.loc[("DB", "TE"), ("clap_a", "ours")])
 
 
+@pytest.fixture
+def table_1_rows():
+    """Rows of `VALUES` in CLAP-A and FAD, for three concepts."""
+    values = {("TI", "MW"): 0.6, ("TI", "BL"): 0.4, ("DB", "TE"): 0.8, ("DB", "BL"): 0.5}
+    return pd.DataFrame(
+        {**METRIC, "method": method, "setup": setup, "metric": metric, "concept": concept, "value": value + shift}
+        for metric in ("clap_a", "fad")
+        for concept, shift in (("a", -0.1), ("b", 0.0), ("c", 0.1))
+        for (method, setup), value in values.items()
+    )
+
+
+def test_table_1_stands_beside_the_papers_numbers_and_says_what_failed(table_1_rows):
+    rows = table_1_rows
+    rows.loc[(rows["metric"] == "fad") & (rows["setup"] == "TE"), ["status", "value"]] = ["failed", np.nan]
+    one = (rows["metric"] == "clap_a") & (rows["setup"] == "MW") & (rows["concept"] == "a")
+    rows.loc[one, ["status", "value"]] = ["failed", np.nan]
+    cells = comparisons.setup_cells(rows).set_index(["method", "setup"])
+    assert len(cells) == 10 and cells.loc[("DB", "BL"), "clap_a"].startswith("0.500 [")
+    assert cells.loc[("TI", "MIX"), "clap_a_paper"] == "0.816" and cells.loc[("DB", "BL"), "fad_paper"] == "12.37"
+    assert cells.loc[("DB", "TE"), "fad"] == "failed" and cells.loc[("TI", "MW"), "clap_a"].endswith("(1 failed)")
+    assert cells.loc[("TI", "1-AC"), "clap_a"] == "–"
+
+
+def test_setups_beyond_the_papers_come_last_and_then_the_references(table_1_rows):
+    rows = table_1_rows[table_1_rows["setup"] == "BL"]
+    names = {"DB": ("untrained", "class-noun"), "TI": ("reference", "codec")}
+    references = rows.assign(setup=[names[m][1] for m in rows["method"]], method=[names[m][0] for m in rows["method"]])
+    own = rows[rows["method"] == "DB"].assign(method="DB-LoRA")
+    cells = comparisons.setup_cells(pd.concat([references, rows, own]))
+    shown = [("DB-LoRA", "BL"), ("reference", "codec"), ("untrained", "class-noun")]
+    last = list(cells[["method", "setup"]].itertuples(index=False, name=None))[-3:]
+    assert last[0] == shown[0] and set(last) == set(shown)
+    assert set(cells["clap_a_paper"][-3:]) == {"–"} and cells["clap_a"].iloc[-3].startswith("0.500 [")
+
+
 def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds():
     rows = [
         {**METRIC, "setup": "BL", "prompt": "all", "metric": "CLAP-A", "value": 0.5},

@@ -17,12 +17,12 @@ from results_runs import PROFILE, clip, collect, make_run, rows
 from survey_browser import browser
 
 from tmp_utils import figures
-from tmp_utils.figures.tables import setup_cells
 from tmp_utils.files import write_csv
 from tmp_utils.findings import narrative, report
 from tmp_utils.findings.claims import beside
+from tmp_utils.findings.comparisons import setup_cells
 from tmp_utils.findings.published import read_results
-from tmp_utils.findings.verdicts import paper_table, verdicts
+from tmp_utils.findings.verdicts import verdicts
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs.place import Place
@@ -111,7 +111,7 @@ def test_the_report_shows_results_and_verdicts_as_tables(whole):
     assert f"<td>{value:.3f} [" in page.html
     cells = beside({"these runs": verdicts(table)}).to_numpy().ravel()
     assert len(cells) > 40 and all(f"<td>{cell}</td>" in unescape(page.html) for cell in cells)
-    row = setup_cells(table, paper_table("table1")).iloc[0]
+    row = setup_cells(table).iloc[0]
     assert f"<td>{row['clap_a'].partition(' ')[0]} <span>[" in page.html and f"paper {row['clap_a_paper']}" in page.text
     words = narrative.findings_in_words(verdicts(table)).values()
     assert all(line in unescape(page.html) for lines in words for line in lines)

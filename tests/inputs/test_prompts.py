@@ -4,15 +4,17 @@ import pytest
 
 from tmp_utils.inputs import concepts, prompts
 
+FAMILIES = ("genre", "recording", "accompaniment", "background", "mood")
+
 
 def test_there_are_twenty_editability_prompts_in_five_families():
     asked = prompts.editability_prompts()
-    count = {family: sum(p.family == family for p in asked) for family in prompts.FAMILIES}
+    count = {family: sum(p.family == family for p in asked) for family in FAMILIES}
     assert count == {"genre": 5, "recording": 4, "accompaniment": 6, "background": 3, "mood": 2}
 
 
 def test_a_few_prompts_cover_every_family_before_any_twice():
-    assert {p.family for p in prompts.editability_prompts(5)} == set(prompts.FAMILIES)
+    assert {p.family for p in prompts.editability_prompts(5)} == set(FAMILIES)
     assert [p.family for p in prompts.editability_prompts(2)] == ["genre", "recording"]
 
 

@@ -83,6 +83,14 @@ def test_every_setup_learns_and_nothing_but_its_adapter_moves(tiny, concept, pro
         assert all(torch.equal(x, y) for x, y in zip(weights_of(backbone), before, strict=True))
 
 
+def test_gradient_checkpointing_learns_the_same(tiny, concept, profile):
+    _, backbone = tiny
+    profiles = [with_hyperparameters(profile, "DB", gradient_checkpointing=again) for again in (False, True)]
+    with_all, again = (learn(backbone, concept, load_setup("DB", "BL"), each).tensors for each in profiles)
+    assert all(torch.allclose(again[name], tensor, atol=1e-6) for name, tensor in with_all.items())
+    assert with_all.keys() == again.keys()
+
+
 def test_a_single_batch_is_overfitted(tiny, concept, profile, monkeypatch):
     _, backbone = tiny
     monkeypatch.setattr(loop, "step_generator", lambda seed, step: step_generator(seed, 0))

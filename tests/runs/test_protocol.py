@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shutil
 import time
 from dataclasses import replace
 
@@ -29,14 +30,35 @@ def setups_of(method, names):
     return [load_setup(method, name) for name in names]
 
 
+@pytest.fixture(scope="module")
+def references(tmp_path_factory):
+    return tmp_path_factory.mktemp("references")
+
+
 @pytest.fixture
-def lab(backbone, profile, tmp_path, monkeypatch):
+def new_lab(backbone, profile, concept, references, monkeypatch):
+    """Makes labs: a runs folder -> a lab with the reference of seed 0 in it, a copy of one that is made once."""
     use_quick_ears(monkeypatch)
     use_tone_embedder(monkeypatch)  # the second embedder
     methods = {**profile.methods, "TI": {**profile.methods["TI"], "checkpoint_every": 1}}
-    return Lab(
-        replace(profile, methods=methods), backbone, ToneEmbedder("clap:tones"), Place(tmp_path / "runs", profile.name)
-    )
+
+    def without_runs(folder):
+        place = Place(folder, profile.name)
+        return Lab(replace(profile, methods=methods), backbone, ToneEmbedder("clap:tones"), place)
+
+    reference = run_reference(without_runs(references), concept, 0)
+
+    def make(folder):
+        lab = without_runs(folder)
+        shutil.copytree(reference, lab.place.run(concept.name, "untrained", "class-noun", 0))
+        return lab
+
+    return make
+
+
+@pytest.fixture
+def lab(new_lab, tmp_path):
+    return new_lab(tmp_path / "runs")
 
 
 def interrupt(*_args, **_kwargs):
@@ -78,11 +100,10 @@ def test_a_run_interrupted_while_it_generated_keeps_what_it_learned_and_what_tha
     assert seconds_of(folder)["training_s"] == trained_s
 
 
-def test_words_that_learn_together_end_in_the_runs_of_words_that_learn_alone(lab, concept, tmp_path):
+def test_words_that_learn_together_end_in_the_runs_of_words_that_learn_alone(lab, new_lab, concept, tmp_path):
     setups, seeds = ["BL", "1-AC"], [0, 1]
     alone = run_setups(lab, concept, setups_of("TI", setups), seeds)
-    company = replace_runs(lab, tmp_path / "together")
-    run_reference(company, concept, 0)
+    company = new_lab(tmp_path / "together")
     done = run(company, concept)  # one of the four is there already
     before, began = (done / "run.json").read_bytes(), time.monotonic()
     together = run_setups(company, concept, setups_of("TI", setups), seeds, together=3)
@@ -99,10 +120,6 @@ def test_words_that_learn_together_end_in_the_runs_of_words_that_learn_alone(lab
     new = [folder for folder in company.place.runs() if "TI-" in str(folder) and folder != done]
     shares = {seconds_of(folder)["training_s"] for folder in new}
     assert len(new) == 3 and len(shares) == 1 and 0 < 3 * shares.pop() <= took_s
-
-
-def replace_runs(lab, folder):
-    return Lab(lab.profile, lab.backbone, lab.embedder, Place(folder, lab.profile.name))
 
 
 def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, concept, monkeypatch):
@@ -130,10 +147,9 @@ def test_only_new_words_learn_together(lab, concept):
         run_setups(lab, concept, setups_of("DB", ["BL"]), [0], together=2)
 
 
-def test_a_setup_that_is_named_twice_is_run_once(lab, concept):
+def test_a_setup_that_is_named_twice_is_run_once(lab, new_lab, concept, tmp_path):
     once = run_setups(lab, concept, setups_of("TI", ["BL"]), [0])
-    again = Lab(lab.profile, lab.backbone, lab.embedder, Place(lab.place.runs_dir.parent / "again", lab.profile.name))
-    twice = run_setups(again, concept, setups_of("TI", ["BL", "BL"]), [0, 0], together=2)
+    twice = run_setups(new_lab(tmp_path / "again"), concept, setups_of("TI", ["BL", "BL"]), [0, 0], together=2)
     assert len(once) == len(twice)
 
 

@@ -47,8 +47,7 @@ def declared_parameters(notebook: str | Path) -> dict[str, str]:
 
     Raises
     ------
-    ValueError
-        If it has no cell, or more than one, tagged "parameters".
+    ValueError : it has no cell, or more than one, tagged "parameters".
     """
     import nbformat
     import papermill
@@ -77,15 +76,12 @@ def execute(
 
     Parameters
     ----------
-    label : str
-        What the progress line begins with.
-    environment : mapping, optional
-        Environment variables for the kernel, beside the present ones.
+    label : what the progress line begins with.
+    environment : environment variables for the kernel, beside the present ones.
 
     Raises
     ------
-    NotebookFailed
-        If a cell raised or the kernel died; the message says where the executed part is.
+    NotebookFailed : a cell raised or the kernel died; the message says where the executed part is.
     """
     output = Path(output)
     failed = output.with_name(f"{output.stem}-failed.ipynb")
@@ -99,7 +95,6 @@ def execute(
         with private_jupyter(environment or {}) as folder:
             _papermill(Path(notebook), partial, parameters, Progress(label or output.stem), folder)
         _make_static(partial)
-        _share_library(partial)
         partial.replace(output)
     except NotebookFailed as error:
         partial.replace(failed)
@@ -111,15 +106,7 @@ def execute(
 
 
 def _make_static(notebook: Path) -> None:
-    import nbformat
-
-    content = nbformat.read(notebook, as_version=4)
-    if without_widgets(content):
-        write_text(notebook, nbformat.writes(content) + "\n")
-
-
-def _share_library(notebook: Path) -> None:
-    """Put plotly.js beside an executed notebook instead of into it, where it would take 5 MB.
+    """Replace an executed notebook's widgets, and put plotly.js beside it instead of into it, where it would take 5 MB.
 
     Exported to HTML, the notebook loads it from there, or says that it is missing; JupyterLab draws figures by itself.
     Nothing is loaded from a server, MathJax neither, which plotly would load for formulas that no figure has.
@@ -128,6 +115,7 @@ def _share_library(notebook: Path) -> None:
     from plotly.offline import get_plotlyjs
 
     content, source = nbformat.read(notebook, as_version=4), get_plotlyjs()
+    replaced = without_widgets(content)
     tags = (
         f'<script src="{LIBRARY}"></script><script>window.Plotly || document.readyState === "loading" && '
         f'document.write("<p><b>{NO_LIBRARY}</b></p>")</script>'
@@ -139,11 +127,11 @@ def _share_library(notebook: Path) -> None:
             output["data"]["text/html"], shared = tags, True
         elif FOREIGN.search(html):
             output["data"]["text/html"], shared = FOREIGN.sub("", html), True
-    if shared:
+    if replaced or shared:
         write_text(notebook, nbformat.writes(content) + "\n")
-        beside = notebook.with_name(LIBRARY)
-        if not beside.is_file() or beside.stat().st_size != len(source.encode()):
-            write_text(beside, source)
+    beside = notebook.with_name(LIBRARY)
+    if shared and (not beside.is_file() or beside.stat().st_size != len(source.encode())):
+        write_text(beside, source)
 
 
 def _register_engine() -> None:

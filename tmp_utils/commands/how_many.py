@@ -39,8 +39,8 @@ def more_clips_of(name: str, folder: Path, most: int) -> Concept:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        No such concept or folder, or too few clips to learn from `most` and judge by others.
+    FileNotFoundError, ValueError : no such concept or folder, or too few clips to learn from `most` and judge by
+        others.
     """
     concept = load_concept(name)
     if not (folder / concept.name).is_dir():
@@ -69,8 +69,7 @@ def make_curves(
 
     Raises
     ------
-    ValueError
-        If the table has one of these trainings, made with other clips, words, models or hyperparameters.
+    ValueError : the table has one of these trainings, made with other clips, words, models or hyperparameters.
     """
     tasks = [HowMany(lab, concept, seed, max(counts)) for concept in concepts for seed in seeds]
     wanted = [(task, setup, n) for task in tasks for n in counts for setup in setups]

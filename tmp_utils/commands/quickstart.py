@@ -69,10 +69,8 @@ def run_quickstart(
 
     Parameters
     ----------
-    concepts : names or folders
-        The notebook's own value if empty.
-    class_noun : str
-        What the recordings of a folder are; "" leaves it to the catalogue or the folder.
+    concepts : names or folders; the notebook's own value if empty.
+    class_noun : what the recordings of a folder are; "" leaves it to the catalogue or the folder.
     """
     place = Place(runs_dir, profile)
     folder, pages = place.folder / "notebooks", []

@@ -31,12 +31,10 @@ from tmp_utils import figures
 from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.study import summary
-from tmp_utils.figures.tables import DASH, setup_cells
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import narrative
-from tmp_utils.findings.comparisons import caption, has_values, plural
+from tmp_utils.findings.comparisons import DASH, caption, has_values, plural, setup_cells
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
-from tmp_utils.findings.verdicts import paper_table
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.place import Place
@@ -58,17 +56,14 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
 
     Parameters
     ----------
-    results : pandas.DataFrame
-        A results table of one profile and embedder.
-    facts : dict
-        "commit" of the code that made the runs, and where known the "command".
+    results : a results table of one profile and embedder.
+    facts : "commit" of the code that made the runs, and where known the "command".
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no README, or not one pair of markers in it, or nothing to show in the table.
-    RuntimeError
-        If there is no browser to draw with.
+    FileNotFoundError, ValueError : there is no README, or not one pair of markers in it, or nothing to show in the
+        table.
+    RuntimeError : there is no browser to draw with.
     """
     text = _read(readme)
     block = [_picture_line(picture, readme), markdown_table(results), about(results, facts), _findings(results)]
@@ -102,9 +97,8 @@ def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], pro
 
     Parameters
     ----------
-    records : mapping
-        Name of an executed copy -> elapsed_s, commit and machine, as `make study` writes them. Several copies of a
-        notebook (one for each concept or seed) are averaged.
+    records : name of an executed copy -> elapsed_s, commit and machine, as `make study` writes them. Several copies of
+        a notebook (one for each concept or seed) are averaged.
     """
     rows = []
     for path in notebooks:
@@ -139,12 +133,11 @@ def markdown_table(results: pd.DataFrame) -> str:
 
     Raises
     ------
-    ValueError
-        If no setup has a CLAP-A.
+    ValueError : no setup has a CLAP-A.
     """
     if not has_values(results, "clap_a"):
         raise ValueError("no setup has a clap_a in this table; run `make study` first.")
-    cells = setup_cells(results, paper_table("table1"), DIGITS)
+    cells = setup_cells(results, DIGITS)
     cells = cells[cells["clap_a"] != DASH]
     cells = cells.set_index(["method", "setup"])
     cells = cells.loc[setups_in_order(cells.index)].reset_index()
@@ -165,8 +158,7 @@ def write_png(fig: go.Figure, path: Path) -> Path:
 
     Raises
     ------
-    RuntimeError
-        If Chromium or kaleido is not there; the message says how to get it.
+    RuntimeError : Chromium or kaleido is not there; the message says how to get it.
     """
     browser = os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None or not Path(browser).is_file():
@@ -191,8 +183,7 @@ def replace_block(text: str, name: str, block: str) -> str:
 
     Raises
     ------
-    ValueError
-        If there is not exactly one pair of markers, in their order.
+    ValueError : there is not exactly one pair of markers, in their order.
     """
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):

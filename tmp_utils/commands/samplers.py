@@ -4,14 +4,14 @@ Conventions: `python -m tmp_utils samplers --profile pocket` generates the edita
 untrained backbone and each sampler, tests each for equivalence with 50-step DDIM (every row states its margin) and
 writes `data/published/samplers-<profile>.csv`. This takes about ten minutes for the pocket profile on one core.
 
-measure_samplers : profile + nouns -> the table of equivalences, with the backbone and embedder they hold for.
-read_samplers    : the published table of a profile, or None.
+measure_samplers    : profile + nouns -> the table of equivalences, with the backbone and embedder they hold for.
+sampler_equivalence : backbone + embedder + prompts + samplers -> that table.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -21,20 +21,13 @@ from tmp_utils.files import write_csv
 from tmp_utils.findings.published import samplers_path
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.distances import frechet_audio_distance
-from tmp_utils.metrics.equivalence import (
-    FAD_RESAMPLES,
-    Equivalence,
-    distance_equivalence,
-    fewest_steps,
-    paired_equivalence,
-)
+from tmp_utils.metrics.equivalence import distance_equivalence, fewest_steps, paired_equivalence
 from tmp_utils.metrics.similarity import similarity_matrix
 
 NOUNS, PUBLISHED_STEPS, RESAMPLES = ("guitar", "drums"), (10, 15, 20, 25), 200
 SD_SHARE, FAD_SHARE = 0.2, 0.05
 REFERENCE = ("DDIM", 50)
-SCHEDULERS, STEPS = ("DPMSolverMultistep", "UniPCMultistep", "DDIM"), (5, 8, 10, 15, 20, 25)
-CANDIDATES = tuple((scheduler, steps) for scheduler in SCHEDULERS for steps in STEPS)
+SCHEDULERS = ("DPMSolverMultistep", "UniPCMultistep", "DDIM")
 
 
 def measure_samplers(
@@ -49,7 +42,7 @@ def measure_samplers(
 
     Returns
     -------
-    As `equivalence.sampler_equivalence`, with the columns backbone (hash) and embedder.
+    As `sampler_equivalence`, with the columns backbone (hash) and embedder.
     """
     from tmp_utils.inputs.concepts import are_stand_ins, list_concepts, load_clips, load_concept
     from tmp_utils.inputs.prompts import editability_prompts, fill
@@ -64,20 +57,11 @@ def measure_samplers(
     training = [clip for name in rendered for clip in load_clips(load_concept(name), 5)]
     prompts = editability_prompts(settings.n_editability_prompts)
     filled = [(prompt.id, fill(prompt.template, noun)) for noun in nouns for prompt in prompts]
+    seeds = [clip_seed(0, name + text, 0) for name, text in filled]
+    candidates = [(scheduler, n) for n in steps for scheduler in SCHEDULERS]
+    sampling = {"guidance_scale": settings.guidance_scale, "clip_s": settings.clip_s}
     texts = [text for _, text in filled]
-    table = sampler_equivalence(
-        backbone,
-        embedder,
-        texts,
-        texts,
-        [clip_seed(0, name + text, 0) for name, text in filled],
-        training,
-        candidates=[(scheduler, n) for n in steps for scheduler in SCHEDULERS],
-        n_resamples=RESAMPLES,
-        progress=False,
-        guidance_scale=settings.guidance_scale,
-        clip_s=settings.clip_s,
-    )
+    table = sampler_equivalence(backbone, embedder, texts, seeds, training, candidates, **sampling)
     return table.assign(backbone=backbone.hash[:12], embedder=embedder.name)
 
 
@@ -85,26 +69,19 @@ def sampler_equivalence(
     backbone,
     embedder,
     prompts: Sequence[str],
-    texts: Sequence[str],
     seeds: Sequence[int],
     training: Sequence[np.ndarray],
-    *,
-    reference: tuple[str, int] = REFERENCE,
-    candidates: Iterable[tuple[str, int]] = CANDIDATES,
-    margins: dict[str, float] | None = None,
-    n_resamples: int = FAD_RESAMPLES,
-    **numbers,
+    candidates: Sequence[tuple[str, int]],
+    **sampling,
 ) -> pd.DataFrame:
-    """Compare samplers with the paper's, on CLAP-A, CLAP-T and FAD.
+    """Compare samplers with `REFERENCE`, the paper's, on CLAP-A, CLAP-T and FAD.
 
     Parameters
     ----------
-    prompts, texts, seeds : as many of each: what is generated, what its clip is compared with (the class noun in the
-        placeholder's place), and from which noise.
+    prompts, seeds : as many of each: what is generated and compared with, and from which noise.
     training : clips (n,) that CLAP-A and FAD compare with; FAD's bias shrinks with their number.
-    reference, candidates : (scheduler, steps).
-    margins : by metric ("clap_a", "clap_t", "fad"); None is the module's default, from the reference's own clips.
-    numbers : passed on to `generate`: adapter, guidance_scale, clip_s, batch_size, precision.
+    candidates : (scheduler, steps) of each sampler.
+    sampling : guidance_scale and clip_s, for `generate`.
 
     Returns
     -------
@@ -113,29 +90,26 @@ def sampler_equivalence(
     """
     from tmp_utils.model.generate import generate
 
-    wanted, known = embedder.embed_prompts(list(texts)), embedder.embed_clips(list(training))
+    wanted, known = embedder.embed_prompts(list(prompts)), embedder.embed_clips(list(training))
 
-    def embedded(sampler: tuple[str, int]) -> np.ndarray:
-        scheduler, steps = sampler
-        clips = generate(backbone, list(prompts), list(seeds), steps=steps, scheduler=scheduler, **numbers)
-        return embedder.embed_clips(clips)
+    def embedded(scheduler: str, steps: int) -> np.ndarray:
+        numbers = {"steps": steps, "scheduler": scheduler, "progress": False}
+        return embedder.embed_clips(generate(backbone, list(prompts), list(seeds), **numbers, **sampling))
 
-    ours = embedded(reference)
-    scores = _scores(ours, known, wanted)
-    own_fad = frechet_audio_distance(known, ours).value
-    chosen = {**{name: SD_SHARE * float(np.std(v, ddof=1)) for name, v in scores.items()}, "fad": FAD_SHARE * own_fad}
-    chosen |= margins or {}
+    ours = embedded(*REFERENCE)
+    scores, fad = _scores(ours, known, wanted), frechet_audio_distance(known, ours).value
+    margins = {name: SD_SHARE * float(np.std(values, ddof=1)) for name, values in scores.items()}
     rows = []
-    for sampler in candidates:
-        theirs = embedded(sampler)
+    for scheduler, steps in candidates:
+        theirs = embedded(scheduler, steps)
         tests = {
-            name: paired_equivalence(values, scores[name], chosen[name])
+            name: (float(scores[name].mean()), paired_equivalence(values, scores[name], margins[name]))
             for name, values in _scores(theirs, known, wanted).items()
         }
-        tests["fad"] = distance_equivalence(known, theirs, ours, chosen["fad"], n_resamples=n_resamples)
-        for name, test in tests.items():
-            value = own_fad if name == "fad" else float(scores[name].mean())
-            rows.append(_row(sampler, name, value, test))
+        tests["fad"] = (fad, distance_equivalence(known, theirs, ours, FAD_SHARE * fad, n_resamples=RESAMPLES))
+        for metric, (mean, test) in tests.items():
+            names = {"scheduler": scheduler, "steps": steps, "metric": metric, "reference": mean}
+            rows.append({**names, **asdict(test), "equivalent": test.equivalent})
     return pd.DataFrame(rows)
 
 
@@ -143,11 +117,6 @@ def _scores(generated: np.ndarray, training: np.ndarray, wanted: np.ndarray) -> 
     """CLAP-A and CLAP-T (n,), a value a clip."""
     to_training = similarity_matrix(generated, training).mean(1)
     return {"clap_a": to_training, "clap_t": np.diag(similarity_matrix(generated, wanted)).copy()}
-
-
-def _row(sampler: tuple[str, int], metric: str, value: float, test: Equivalence) -> dict:
-    names = {"scheduler": sampler[0], "steps": sampler[1], "metric": metric, "reference": value}
-    return {**names, **asdict(test), "equivalent": test.equivalent}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

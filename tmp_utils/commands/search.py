@@ -47,11 +47,8 @@ def search(lab: Lab, candidates: Mapping[str, Sequence[float]], concepts: Sequen
 
     Parameters
     ----------
-    lab : Lab
-    candidates : mapping
-        Learning rates by method.
-    concepts : sequence of str
-        Names in the catalogue.
+    candidates : learning rates by method.
+    concepts : names in the catalogue.
     """
     for method, rates in candidates.items():
         for lr in rates:

@@ -57,8 +57,7 @@ def find_notebooks(folder: Path = NOTEBOOKS_DIR, all_numbered: bool = False) -> 
 
     Raises
     ------
-    FileNotFoundError
-        If there is none.
+    FileNotFoundError : there is none.
     """
     notebooks = sorted(Path(folder).glob(NUMBERED if all_numbered else STUDY))
     if not notebooks:
@@ -107,8 +106,7 @@ def execute(execution: Execution, place: Place, before: Sequence[str], label: st
 
     Raises
     ------
-    headless.NotebookFailed
-        If it stopped before its end; the message says where the executed part lies.
+    headless.NotebookFailed : it stopped before its end; the message says where the executed part lies.
     """
     print_hash = fingerprint(execution, before)
     output = place.folder / "notebooks" / f"{execution.name}.ipynb"
@@ -148,18 +146,12 @@ def run_study(
 
     Parameters
     ----------
-    profile : str
-        A profile of `data/profiles.toml`: "pocket", "paper" or "smoke".
-    concepts : names or folders
-        The notebooks' values if empty.
-    seeds : whole numbers
-        The notebooks' values if empty.
-    mirror : str or path
-        Where checkpoints and finished runs are copied, and restored from; "" for none.
-    all_numbered : bool
-        Also execute 00 and 07, which are not of the paper's study.
-    force : bool
-        Execute also what is done; finished runs are still not repeated.
+    profile : a profile of `data/profiles.toml`: "pocket", "paper" or "smoke".
+    concepts : names or folders; the notebooks' values if empty.
+    seeds : whole numbers; the notebooks' values if empty.
+    mirror : where checkpoints and finished runs are copied, and restored from; "" for none.
+    all_numbered : also execute 00 and 07, which are not of the paper's study.
+    force : execute also what is done; finished runs are still not repeated.
     """
     place = Place(runs_dir, profile)
     folder = place.folder / "notebooks"

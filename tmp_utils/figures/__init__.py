@@ -7,7 +7,6 @@ look   : colours, template, ``save_figure``.
 sound  : waveform, mel spectrogram.
 study  : setups, music agreement, style transfer.
 plane  : the plane of CLAP-A and CLAP-T.
-tables : Table 1 and the findings.
 learning : what changes during a training.
 mixtures : masks of a mixture, and its words.
 strength : style transfer over strengths.
@@ -22,12 +21,10 @@ from tmp_utils.figures.plane import clap_plane
 from tmp_utils.figures.pocket import prompt_families, stage_curves
 from tmp_utils.figures.sound import mel_spectrogram, spectrogram_pair, waveform
 from tmp_utils.figures.study import music_agreement, setups_dots, summary
-from tmp_utils.figures.tables import findings_table, results_table
 
 __all__ = [
     "METHOD_COLOURS",
     "clap_plane",
-    "findings_table",
     "how_many",
     "language_drift",
     "learning_path",
@@ -37,7 +34,6 @@ __all__ = [
     "mixture_dots",
     "music_agreement",
     "prompt_families",
-    "results_table",
     "save_figure",
     "setups_dots",
     "spectrogram_pair",

@@ -30,8 +30,7 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
 
     Parameters
     ----------
-    path : pandas.DataFrame
-        From ``overfitting.learning_path``.
+    path : from ``overfitting.learning_path``.
     """
     fig = go.Figure()
     for metric, colour in COLOURS.items():
@@ -53,9 +52,8 @@ def how_many(table: pd.DataFrame, title: str = "How many clips, and how many ste
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        Of `runs.how_many`: concept, method, n_clips, step, metric, value, seed. Values are means over concepts; with
-        `MIN_UNITS` concepts or more, bars are 95 % intervals over them.
+    table : of `runs.how_many`: concept, method, n_clips, step, metric, value, seed. Values are means over concepts;
+        with `MIN_UNITS` concepts or more, bars are 95 % intervals over them.
     """
     methods = [method for method in METHOD_ORDER if method in set(table["method"])]
     counts, n = sorted(table["n_clips"].unique()), table["concept"].nunique()
@@ -110,8 +108,7 @@ def strength_path(
 
     Parameters
     ----------
-    path : pandas.DataFrame
-        From ``strengths.strength_path``.
+    path : from ``strengths.strength_path``.
     """
     wide = path.pivot(index="strength", columns="metric", values="value").sort_index()
     fig = go.Figure()
@@ -141,9 +138,8 @@ def what_moves(moves: pd.DataFrame, title: str = "What moves while the loss does
 
     Parameters
     ----------
-    moves : pandas.DataFrame
-        step; clap_a (cosine), drift (1 - cosine between the vector and where it started) and loss, each nan at steps
-        where it was not measured.
+    moves : step; clap_a (cosine), drift (1 - cosine between the vector and where it started) and loss, each nan at
+        steps where it was not measured.
     """
     if missing := {"step", *PANELS} - set(moves.columns):
         raise ValueError(f"columns {list(moves.columns)} arrived; {sorted(missing)} missing.")
@@ -165,9 +161,8 @@ def language_drift(
 
     Parameters
     ----------
-    drift : pandas.DataFrame
-        From ``overfitting.language_drift``: value, ci_low, ci_high, n. The first row is the untrained model; its value
-        is a dotted line.
+    drift : from ``overfitting.language_drift``: value, ci_low, ci_high, n. The first row is the untrained model; its
+        value is a dotted line.
     """
     colours = [GREY if name == drift.index[0] else method_colour(name.rsplit("-", 1)[0]) for name in drift.index]
     dots = {"mode": "markers", "marker": {"size": 11, "color": colours}, "showlegend": False}

@@ -86,7 +86,7 @@ def faded(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420, width: int | None = None) -> go.Figure:
+def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420) -> go.Figure:
     """Give a figure its title, a smaller note under it, and the common look."""
     lines = note.count("<br>") + 1 if note else 0
     text = title + (f"<br><span style='font-size:13px;color:#5B616A'>{note}</span>" if note else "")
@@ -96,7 +96,6 @@ def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420, wid
         title={"text": text, "y": 1 - 18 / height},
         margin={"l": 70, "r": 30, "t": top, "b": 60},
         height=height,
-        width=width,
     )
     return fig
 

@@ -97,11 +97,9 @@ def label_offsets(
 
     Parameters
     ----------
-    points : numpy.ndarray
-        (n, 2), in pixels, y upwards.
+    points : (n, 2), in pixels, y upwards.
     labels : sequence of str
-    area_px : (float, float), optional
-        The size of the plot.
+    area_px : the size of the plot.
     occupied : boxes (lowest corner, highest corner) that are in use already.
     """
     taken = [*((point - POINT_PX, point + POINT_PX) for point in points), *occupied]

@@ -23,8 +23,7 @@ def stage_curves(curves: pd.DataFrame, title: str = "Training", note: str = "") 
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        Columns stage, step, measure, value.
+    curves : columns stage, step, measure, value.
     """
     stages = list(dict.fromkeys(curves["stage"]))
     fig = make_subplots(1, len(stages), subplot_titles=stages, horizontal_spacing=0.06)
@@ -44,8 +43,7 @@ def prompt_families(proof: pd.DataFrame, title: str = "Does it follow the prompt
 
     Parameters
     ----------
-    proof : pandas.DataFrame
-        From ``pocket.proof.prove``.
+    proof : from ``pocket.proof.prove``.
     """
     families = proof[proof["family"] != "all"]
     order = list(dict.fromkeys(families["family"]))[::-1]

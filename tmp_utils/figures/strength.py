@@ -41,8 +41,7 @@ def strength_curves(
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        curve, strength, value, ci_low, ci_high; with a column measure, each pair of curve and measure is a line.
+    table : curve, strength, value, ci_low, ci_high; with a column measure, each pair of curve and measure is a line.
     """
     if missing := {"curve", "strength", "value", "ci_low", "ci_high"} - set(table.columns):
         raise ValueError(f"columns {sorted(missing)} are missing; the table has {list(table.columns)}.")
@@ -73,8 +72,7 @@ def mark_landmarks(fig: go.Figure, landmarks: pd.DataFrame) -> go.Figure:
 
     Parameters
     ----------
-    landmarks : pandas.DataFrame
-        Of `preservation.landmarks`: index crossing, best, low, high; column value.
+    landmarks : of `preservation.landmarks`: index crossing, best, low, high; column value.
     """
     value = landmarks["value"]
     ranges = [
@@ -102,8 +100,7 @@ def trade_off(curves: pd.DataFrame, title: str, note: str = "") -> go.Figure:
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        transfer, strength, source_similarity, target_similarity; one row a clip. Further up and to the right is
+    curves : transfer, strength, source_similarity, target_similarity; one row a clip. Further up and to the right is
         better: closer to the concept at equal similarity to the source.
     """
     means = curves.groupby(["transfer", "strength"], sort=False)[["source_similarity", "target_similarity"]].mean()

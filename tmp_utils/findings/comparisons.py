@@ -10,6 +10,7 @@ failures      : the failed rows with their reasons.
 differences   : every setup against its method's baseline, and the baselines against each other.
 memorisation  : similarity to the nearest training clip, and of training clips to each other.
 caption       : profile, concepts, seeds and clips in a line.
+setup_cells   : Table 1 as text, our numbers beside the paper's.
 every_metric  : one row for each concept, metric and embedder, one column for each setup, as text.
 side_by_side  : ours, a published table's and the paper's means of the same setups.
 """
@@ -22,14 +23,16 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.figures.look import setup_label, setups_in_order
+from tmp_utils.figures.study import summary
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.intervals import holm, paired_difference
-from tmp_utils.metrics.names import TABLE_1
-from tmp_utils.metrics.table import COPIED, REFERENCE, UNTRAINED, WHOLE_RUN
+from tmp_utils.metrics.names import TABLE_1, digits_of
+from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN
 
 BASELINE = "BL"
 SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
+DASH = "–"  # for a number that there is none of
 
 
 def whole_runs(results: pd.DataFrame, *metrics: str, references: bool = False) -> pd.DataFrame:
@@ -70,9 +73,8 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1) -> pd.D
 
     Returns
     -------
-    pandas.DataFrame
-        metric, a, b, difference, ci_low, ci_high, p_holm, n_concepts, n_runs. Under `findings.MIN_CONCEPTS`
-        concepts there is a difference, but neither an interval nor a p-value.
+    metric, a, b, difference, ci_low, ci_high, p_holm, n_concepts, n_runs. Under `findings.MIN_CONCEPTS` concepts there
+    is a difference, but neither an interval nor a p-value.
     """
     table = []
     for metric in metrics:
@@ -117,16 +119,58 @@ def memorisation(results: pd.DataFrame) -> pd.DataFrame:
     return means.loc[setups_in_order(means.index)].reset_index()
 
 
-def side_by_side(tables: Mapping[str, pd.DataFrame], metrics: Sequence[str] = TABLE_1) -> pd.DataFrame:
+def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the paper's setups as rows; as columns each metric of each table, by its name, and of the paper."""
     table1 = paper_table("table1").set_index(["method", "setup"])
     columns = {}
-    for metric in metrics:
+    for metric in TABLE_1:
         for name, results in tables.items():
             by_concept = whole_runs(results, metric).groupby(["method", "setup", "concept"])["value"].mean()
             columns[metric, name] = by_concept.groupby(["method", "setup"]).mean().reindex(table1.index)
         columns[metric, "paper"] = table1[metric]
     return pd.DataFrame(columns)
+
+
+def setup_cells(results: pd.DataFrame, digits: int | None = None) -> pd.DataFrame:
+    """Return Table 1 as text: method, setup, and for each metric our mean with its interval and the paper's number.
+
+    Columns are `TABLE_1`'s metrics and "<metric>_paper". Setups that the paper does not have come last, and then the
+    untrained model and the codec. A number that there is none of is a dash, a failed one the word "failed".
+
+    Parameters
+    ----------
+    digits : decimals of our numbers; by default as many as are worth reading (`names.digits_of`).
+    """
+    table1 = paper_table("table1")
+    known = results["metric"].isin(TABLE_1) & ((results["method"] != REFERENCE) | (results["setup"] == CODEC))
+    setups = results.loc[known, ["method", "setup"]]
+    setups = setups.sort_values("method", key=lambda names: names.isin([REFERENCE, UNTRAINED]), kind="stable")
+    setups = pd.concat([table1[["method", "setup"]], setups]).drop_duplicates(ignore_index=True)
+    paper, cells = setups.merge(table1, on=["method", "setup"], how="left"), setups.copy()
+    for metric in TABLE_1:
+        cells[metric] = _our_cells(results, metric, setups, digits or digits_of(metric))
+        cells[f"{metric}_paper"] = [_number(value, 2 + (round(value, 2) != value)) for value in paper[metric]]
+    return cells
+
+
+def _our_cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits: int) -> list[str]:
+    """Return our cell of each setup: mean and interval, and the number of failed runs."""
+    rows, cells = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN)], []
+    good = summary(rows, metric, with_references=True) if (rows["status"] == "ok").any() else None
+    for method, setup in setups.itertuples(index=False, name=None):
+        runs = rows[(rows["method"] == method) & (rows["setup"] == setup)]
+        failed, cell = int((runs["status"] == "failed").sum()), DASH
+        if good is not None and len(mean := good[(good["method"] == method) & (good["setup"] == setup)]):
+            value, low, high = (_number(number, digits) for number in mean[["value", "ci_low", "ci_high"]].iloc[0])
+            cell = value if low == DASH else f"{value} [{low}, {high}]"
+        if failed:
+            cell = "failed" if failed == len(runs) else f"{cell} ({failed} failed)"
+        cells.append(cell)
+    return cells
+
+
+def _number(value: float, digits: int) -> str:
+    return f"{value:.{digits}f}" if np.isfinite(value) else DASH
 
 
 def plural(n: int, noun: str) -> str:
@@ -158,14 +202,12 @@ def every_metric(results: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    results : pandas.DataFrame
-        A results table (`metrics.RESULT_COLUMNS`).
+    results : a results table (`metrics.RESULT_COLUMNS`).
 
     Returns
     -------
-    pandas.DataFrame
-        Text: the value of the whole run, or the mean over prompts where there is none; the mean over seeds; the
-        interval where there is one value, since intervals cannot be averaged.
+    Text: the value of the whole run, or the mean over prompts where there is none; the mean over seeds; the interval
+    where there is one value, since intervals cannot be averaged.
     """
     keys, cells = ["concept", "metric", "embedder"], {}
     for (*row, method, setup), group in results.groupby([*keys, "method", "setup"], sort=False):

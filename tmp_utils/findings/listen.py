@@ -46,15 +46,12 @@ def run_clips(place: Place) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
-        concept, method, setup, seed, prompt_id, kind, prompt, index, path, damage: what is wrong with the file, or "".
+    concept, method, setup, seed, prompt_id, kind, prompt, index, path, damage: what is wrong with the file, or "".
 
     Raises
     ------
-    FileNotFoundError
-        If no finished run lists a clip.
-    ValueError
-        If a run's clips.csv is not as it was written.
+    FileNotFoundError : no finished run lists a clip.
+    ValueError : a run's clips.csv is not as it was written.
     """
     tables = []
     for folder in place.runs():
@@ -105,8 +102,7 @@ def players(clips: pd.DataFrame, prompt_id: str = RECONSTRUCTION, own_concepts: 
 
     Parameters
     ----------
-    clips : pandas.DataFrame
-        Of `run_clips`, or a part of it.
+    clips : of `run_clips`, or a part of it.
     own_concepts : concepts that are not in the catalogue.
     duration_s : how much of each clip is played; an executed notebook holds them all.
 
@@ -157,8 +153,7 @@ def table_browser(place: Place, results: pd.DataFrame, own_concepts: Recordings 
 
     Parameters
     ----------
-    results : pandas.DataFrame
-        The results table, for the scores beside the players.
+    results : the results table, for the scores beside the players.
 
     Returns
     -------

@@ -110,8 +110,7 @@ def answer(results: pd.DataFrame) -> str:
 
     Parameters
     ----------
-    results : pandas.DataFrame
-        A results table (`metrics.RESULT_COLUMNS`) of one profile.
+    results : a results table (`metrics.RESULT_COLUMNS`) of one profile.
     """
     clap_a = whole_runs(results, "clap_a", references=True)
     untrained = clap_a[clap_a["method"] == UNTRAINED]

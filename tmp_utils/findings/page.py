@@ -74,8 +74,7 @@ def sound_data(sound: str | Path | np.ndarray, duration_s: float = CLIP_S) -> st
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no such file, or it cannot be used; the message names it.
+    FileNotFoundError, ValueError : there is no such file, or it cannot be used; the message names it.
     """
     path = None if isinstance(sound, np.ndarray) else Path(sound)
     clip = sound[: round(duration_s * RATE_HZ)] if path is None else load_clip(path, duration_s=duration_s)

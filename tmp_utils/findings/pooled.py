@@ -11,7 +11,7 @@ distance_table   : pooled and single-concept distances side by side, with their 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,14 +121,14 @@ def _generated(pool: Pool) -> list[np.ndarray]:
     return [clip for _, folder in sorted(pool.folders.items()) for clip in read_clips(folder, RECONSTRUCTION)["clip"]]
 
 
-def distance_table(results: pd.DataFrame, metrics: Sequence[str] = DISTANCES) -> pd.DataFrame:
+def distance_table(results: pd.DataFrame) -> pd.DataFrame:
     """Return method, setup and, for each distance, its mean over concepts and its pooled value, each with its n.
 
     The mean is over concepts and seeds, the pooled value over seeds; n is the number of embedded windows on each side.
     """
     rows = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     columns = {}
-    for name in metrics:
+    for name in DISTANCES:
         for metric, label in ((name, "by concept"), (f"pooled_{name}", "pooled")):
             groups = rows[rows["metric"] == metric].groupby(["method", "setup"], sort=False)
             columns[f"{short_name(name)} {label}"] = groups["value"].mean()

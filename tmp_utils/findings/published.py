@@ -40,10 +40,8 @@ def read_results(place: Place) -> pd.DataFrame:
 
     Raises
     ------
-    FileNotFoundError
-        If it was not collected yet.
-    ValueError
-        If it is not as it was written.
+    FileNotFoundError : it was not collected yet.
+    ValueError : it is not as it was written.
     """
     path = place.folder / RESULTS
     if not path.is_file():
@@ -114,8 +112,8 @@ def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
-        If a run in both has values that differ by more than `AGREE`, lost a score, or was scored by another embedder.
+    ValueError : a run in both has values that differ by more than `AGREE`, lost a score, or was scored by another
+        embedder.
     """
     earlier = earlier[earlier["concept"] != POOLED]
     keys = [*IDENTITY, "prompt", "metric"]

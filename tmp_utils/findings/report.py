@@ -22,16 +22,16 @@ import plotly.io
 
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.sound import mel_spectrogram, peak_db
-from tmp_utils.figures.tables import COLUMNS, setup_cells
 from tmp_utils.files import write_text
 from tmp_utils.findings import listen, narrative
 from tmp_utils.findings.claims import beside, both_ways, claims, compared, in_counts
-from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, every_metric, failures
+from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, every_metric, failures, setup_cells
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
-from tmp_utils.findings.verdicts import paper_table, verdicts
+from tmp_utils.findings.verdicts import verdicts
 from tmp_utils.inputs.audio import CLIP_S, load_clip
 from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.metrics.names import TABLE_1, with_arrow
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.folder import read_manifest
@@ -41,7 +41,8 @@ from tmp_utils.runs.provenance import provenance
 HERE = Path(__file__).parent
 PLANES = ("metrics_figure_3", "db_clap_plane")  # the first one available is shown beside the comparison
 PLANE_HEIGHT_PX, SPECTROGRAM_HEIGHT_PX = 430, 190
-TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}  # figures that the page has as text
+# Figures of earlier versions, which the page has as text.
+TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}
 OTHERS, PARTS = "Others", "parts"
 MAX_RUNS, CLIPS_PER_RUN = 12, 2
 PUBLISHED, THESE = "published", "these runs"
@@ -58,8 +59,7 @@ def write_report(place: Place) -> Path:
 
     Raises
     ------
-    FileNotFoundError
-        If there is nothing under `<runs_dir>/<profile>`.
+    FileNotFoundError : there is nothing under `<runs_dir>/<profile>`.
     """
     folder, profile = place.folder, place.profile
     if not folder.is_dir():
@@ -94,7 +94,7 @@ def write_report(place: Place) -> Path:
         published=published is not None and _published(published),
         examples=_examples(clips, recordings),
         plane=plane and _chart(plane, PLANE_HEIGHT_PX),
-        columns=COLUMNS,
+        columns=[with_arrow(metric) for metric in TABLE_1],
         setups=results is not None and _setups(results),
         failed=results is not None and _table(failures(results)),
         source="the runs' metrics.csv" if results is None else RESULTS,
@@ -211,8 +211,8 @@ def _table(frame: pd.DataFrame) -> dict:
 def _setups(results: pd.DataFrame) -> list[dict]:
     """Return Table 1's rows: setup, and for each metric our value, its interval and the paper's number."""
     rows = []
-    for row in setup_cells(results, paper_table("table1")).to_dict("records"):
-        cells = [(*row[metric].partition(" ")[::2], row[f"{metric}_paper"]) for metric in COLUMNS]
+    for row in setup_cells(results).to_dict("records"):
+        cells = [(*row[metric].partition(" ")[::2], row[f"{metric}_paper"]) for metric in TABLE_1]
         rows.append({"setup": setup_label(row["method"], row["setup"]), "cells": cells})
     return rows
 

@@ -25,7 +25,7 @@ from tmp_utils.findings.published import RESULTS, is_whole, publish, write_check
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.names import CODED, SECOND
-from tmp_utils.metrics.table import check_one_embedder, read_table, results_table, share_rows
+from tmp_utils.metrics.table import check_one_embedder, failed_rows, read_table, results_table, share_rows
 from tmp_utils.runs.clips import BAD_CLIPS, CLIPS
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, embedders_of
 from tmp_utils.runs.folder import read_manifest
@@ -45,24 +45,18 @@ def collect_results(
 
     Parameters
     ----------
-    place : Place
-        Where the runs are.
-    recordings : names or folders
-        Where the recordings of concepts outside the catalogue are, if not where the runs found them.
-    embedder : str
-        Score every run that was scored with another embedder again, with this one; "" scores only what has to be
+    place : where the runs are.
+    recordings : names or folders; where the recordings of concepts outside the catalogue are, if not where the runs
+        found them.
+    embedder : score every run that was scored with another embedder again, with this one; "" scores only what has to be
         scored again, with the embedder of the others.
-    pooled_embedder : str
-        For the pooled distances alone: "vggish" for the paper's FAD.
-    say : callable
-        Prints one line: how many runs there are, were scored again, are unfinished.
+    pooled_embedder : for the pooled distances alone: "vggish" for the paper's FAD.
+    say : prints one line: how many runs there are, were scored again, are unfinished.
 
     Raises
     ------
-    FileNotFoundError
-        If no run of a setup is finished; the message names what to run.
-    ValueError
-        If one metric was measured with two embedders.
+    FileNotFoundError : no run of a setup is finished; the message names what to run.
+    ValueError : one metric was measured with two embedders.
     """
     collection = Collection(place, recordings, embedder, pooled_embedder)
     tables, n_scored = [], 0
@@ -122,10 +116,7 @@ def _failed_sweep(folder: Path, before: pd.DataFrame | None) -> pd.DataFrame:
     """Return a sweep's rows without their values, since its clips are measured where they are made."""
     damage = "; ".join(f"{name}: {reason}" for name, reason in damages(folder, recorded(folder)).items())
     note = f"{damage or METRICS + ': missing'}. Run notebook 04 again: damaged files are made again."
-    if before is None:
-        return results_table([])
-    blank = {"value": float("nan"), "n": 0, "ci_low": float("nan"), "ci_high": float("nan"), "interval_over": ""}
-    return before.assign(**blank, status="failed", note=note)
+    return results_table([]) if before is None else failed_rows(before, note)
 
 
 def _pooled(collection: Collection) -> pd.DataFrame:

@@ -87,8 +87,7 @@ def curves_of(table: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
 
     Raises
     ------
-    ValueError
-        If a curve has not every metric at every step.
+    ValueError : a curve has not every metric at every step.
     """
     curves = {}
     for key, rows in table.groupby(list(KEYS), sort=True):

@@ -197,27 +197,22 @@ def _verdict(judgement: Judgement | None, p_value: float, p_equal: float) -> str
     return NO_DIFFERENCE if p_equal < ALPHA else UNDECIDED
 
 
-def verdicts(
-    results: pd.DataFrame, findings: pd.DataFrame | None = None, table1: pd.DataFrame | None = None
-) -> pd.DataFrame:
+def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the findings table: for each claim the paper's numbers, ours, the difference and the verdict.
 
     Parameters
     ----------
-    results : pandas.DataFrame
-        A results table (`metrics.RESULT_COLUMNS`) of one profile.
-    findings, table1 : pandas.DataFrame, optional
-        The claims and the paper's Table 1; by default those under ``data/paper``.
+    results : a results table (`metrics.RESULT_COLUMNS`) of one profile.
+    findings : the claims; by default those of ``data/paper/findings.csv``.
 
     Returns
     -------
-    pandas.DataFrame
-        id, claim, source, metric, a, b, direction, pair, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
-        difference, ci_low, ci_high, margin, p_holm, p_equal (of the equivalence test, corrected), n_concepts, n_runs,
-        embedder, verdict; then difference, ci_low, ci_high, n_concepts and verdict by the second embedder (ending in
-        "_second"), and note. Failed rows are left out and counted in the note. ``paper_agrees``: whether the paper's
-        Table 1 agrees with its text; ``against``: the rival that decides. With fewer than ``MIN_CONCEPTS`` concepts
-        there is a difference, but neither an interval nor a p-value.
+    id, claim, source, metric, a, b, direction, pair, paper_a, paper_b, paper_agrees, against, ours_a, ours_b,
+    difference, ci_low, ci_high, margin, p_holm, p_equal (of the equivalence test, corrected), n_concepts, n_runs,
+    embedder, verdict; then difference, ci_low, ci_high, n_concepts and verdict by the second embedder (ending in
+    "_second"), and note. Failed rows are left out and counted in the note. ``paper_agrees``: whether the paper's Table
+    1 agrees with its text; ``against``: the rival that decides. With fewer than ``MIN_CONCEPTS`` concepts there is a
+    difference, but neither an interval nor a p-value.
 
     Notes
     -----
@@ -226,11 +221,10 @@ def verdicts(
 
     Raises
     ------
-    ValueError
-        If the table mixes embedders or profiles, or a claim has an unknown direction.
+    ValueError : the table mixes embedders or profiles, or a claim has an unknown direction.
     """
     findings = paper_table("findings") if findings is None else findings
-    table1 = paper_table("table1") if table1 is None else table1
+    table1 = paper_table("table1")
     check_one_embedder(results)
     if len(profiles := sorted(results["profile"].unique())) > 1:
         raise ValueError(f"results of the profiles {profiles} arrived; pass the rows of one profile at a time.")

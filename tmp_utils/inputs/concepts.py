@@ -10,7 +10,7 @@ load_concept  : name or folder -> Concept.
 load_clips    : Concept -> clips of 10.24 s.
 clips_hash    : Concept -> a hash of its files.
 are_stand_ins : whether concepts are rendered ones.
-list_concepts : the names that `load_concept` takes.
+list_concepts : the names of the shipped ones.
 catalogue     : the table `data/concepts.csv`.
 recordings_folder : the folder of a concept that is not in the catalogue.
 backgrounds   : environmental sounds for the MIX setup.
@@ -122,10 +122,9 @@ def catalogue() -> pd.DataFrame:
     return pd.DataFrame([row.model_dump() for row in rows])
 
 
-def list_concepts(shipped_only: bool = True) -> list[str]:
-    """Names in the catalogue's order: the shipped concepts, or the paper's too."""
-    table = catalogue()
-    return list(table[table["shipped"]]["name"] if shipped_only else table["name"])
+def list_concepts() -> list[str]:
+    """Names of the shipped concepts, in the catalogue's order."""
+    return list(catalogue().query("shipped")["name"])
 
 
 def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare_word: str | None = None) -> Concept:

@@ -218,13 +218,13 @@ def _examine_ogg(path: Path, data: bytes) -> Container:
     return Container(source, 1.0 if ended else inf, notes=notes)
 
 
-def with_stream_number(ogg: bytes, number: int = 0) -> bytes:
-    """The same ogg under another stream number: encoders draw one at random, so that no two of their files agree."""
+def with_stream_number(ogg: bytes) -> bytes:
+    """The same ogg under stream number 0: encoders draw one at random, so that no two of their files agree."""
     pages, place = bytearray(ogg), 0
     while place < len(ogg):
         segments = ogg[place + 26]
         end = place + 27 + segments + sum(ogg[place + 27 : place + 27 + segments])
-        struct.pack_into("<I", pages, place + 14, number)
+        struct.pack_into("<I", pages, place + 14, 0)
         struct.pack_into("<I", pages, place + 22, _ogg_checksum(bytes(pages[place:end])))
         place = end
     return bytes(pages)

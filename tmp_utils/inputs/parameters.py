@@ -12,8 +12,7 @@ def listed(value: list | str | float, may_be_empty: bool = False) -> list:
 
     Raises
     ------
-    ValueError
-        For an empty list that may not be, and for text that looks like a list and is none.
+    ValueError : for an empty list that may not be, and for text that looks like a list and is none.
     """
     if isinstance(value, str) and value.strip().startswith("["):
         try:
@@ -34,8 +33,7 @@ def seeds_of(value: list | str | int) -> list[int]:
 
     Raises
     ------
-    ValueError
-        For anything but whole numbers.
+    ValueError : for anything but whole numbers.
     """
     if isinstance(value, str) and not value.strip().startswith("["):
         value = value.replace(",", " ").split()

@@ -18,8 +18,6 @@ from pydantic.dataclasses import dataclass
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.tables import Name, read_rows, validate
 
-FAMILIES = ("genre", "recording", "accompaniment", "background", "mood")
-
 
 def _template(text: str) -> str:
     fill(text, "")

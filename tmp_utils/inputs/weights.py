@@ -81,8 +81,7 @@ def check_recorded(path: Path) -> str:
 
     Raises
     ------
-    ValueError
-        If it is another than at the first use.
+    ValueError : it is another than at the first use.
     """
     record, digest = path.with_name(f"{path.name}.sha256"), file_sha256(path)
     if not record.exists():

@@ -67,10 +67,8 @@ def check_checkpoint(source: str | Path) -> Path:
 
     Raises
     ------
-    FileNotFoundError
-        If it is in none of them; says how to fetch it.
-    ValueError
-        If it has the name of the paper's checkpoint and another size.
+    FileNotFoundError : it is in none of them; says how to fetch it.
+    ValueError : it has the name of the paper's checkpoint and another size.
     """
     name = Path(source).name
     cached = try_to_load_from_cache(REPOSITORY, name)
@@ -95,8 +93,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], str]:
 
     Raises
     ------
-    ValueError
-        If the file is damaged, has changed since its first use, or is no checkpoint.
+    ValueError : the file is damaged, has changed since its first use, or is no checkpoint.
     """
     digest = check_recorded(path)
     if path.name == CHECKPOINT and path.stat().st_size == CHECKPOINT_BYTES and digest != CHECKPOINT_SHA256:
@@ -124,8 +121,7 @@ def convert(tensors: dict[str, torch.Tensor], path: Path) -> tuple[transformers.
 
     Raises
     ------
-    ValueError
-        If a tensor is missing, has no place or has another shape, as those of another architecture; names them.
+    ValueError : a tensor is missing, has no place or has another shape, as those of another architecture; names them.
     """
     config = transformers.ClapConfig(**CONFIG)
     with torch.device("meta"):

@@ -32,6 +32,7 @@ from scipy.signal import correlate
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.metrics.intervals import wilson
+from tmp_utils.metrics.preservation import spectra
 
 N_FFT, HOP = 4096, 800  # 256 ms, 20 frames a second
 LOW_HZ, N_SEMITONES = 220.0, 48  # A3 to A7: four octaves
@@ -59,9 +60,7 @@ def _semitone_bank() -> np.ndarray:
 
 def semitone_bands(clip: np.ndarray) -> np.ndarray:
     """Return log-compressed magnitudes (frames, 48) of a clip relative to its peak, 20 frames a second, A3 to A7."""
-    padded = np.pad(np.asarray(clip, dtype=np.float64), N_FFT // 2)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP]
-    bands = np.abs(np.fft.rfft(frames * np.hanning(N_FFT), axis=1)) @ _semitone_bank()
+    bands = spectra(clip, N_FFT, HOP) @ _semitone_bank()
     return np.log1p(LOUDNESS_GAIN * bands / max(bands.max(), MIN_ENERGY))
 
 
@@ -136,8 +135,7 @@ class CopyTest:
 
         Raises
         ------
-        ValueError
-            If there are fewer than three clips, or not as many coded ones.
+        ValueError : there are fewer than three clips, or not as many coded ones.
         """
         _check_sets(training, coded)
         return cls(tuple(training), *_threshold(_alignments(coded, training)))
@@ -170,16 +168,13 @@ def planted_copies(
 
     Parameters
     ----------
-    training : sequence of numpy.ndarray
-        A concept's clips.
-    codec : callable
-        clip (n,) -> clip (n,), by VAE and vocoder.
+    training : a concept's clips.
+    codec : clip (n,) -> clip (n,), by VAE and vocoder.
 
     Returns
     -------
-    dict
-        Name -> clips in the order of the training clips: as they are, 0.3 s later (what runs over comes first), and
-        played 2 semitones higher or lower (faster or slower, repeated or cut to their length).
+    Name -> clips in the order of the training clips: as they are, 0.3 s later (what runs over comes first), and played
+    2 semitones higher or lower (faster or slower, repeated or cut to their length).
     """
 
     def played(clip: np.ndarray, semitones: float) -> np.ndarray:
@@ -207,10 +202,9 @@ def copy_test_power(
 
     Returns
     -------
-    pandas.DataFrame
-        Index kind, last "other takes"; n, called, share, ci_low, ci_high (Wilson). Each clip is tested with a threshold
-        from the others. Beside them its coded self is another take (whose share is the rate of false alarms), beside
-        all of them its planted copies are copies (whose shares are the power).
+    Index kind, last "other takes"; n, called, share, ci_low, ci_high (Wilson). Each clip is tested with a threshold
+    from the others. Beside them its coded self is another take (whose share is the rate of false alarms), beside all of
+    them its planted copies are copies (whose shares are the power).
     """
     counts: dict[str, list[bool]] = {}
     for training, coded, planted in concepts:

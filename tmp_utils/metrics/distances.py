@@ -12,26 +12,19 @@ median_distance        : the bandwidth of KAD's kernel.
 equal_n                : as many rows of either set, drawn with a seed.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 KAD_SCALE = 100.0  # kadtk reports 100 times the squared discrepancy
 
 
-@dataclass(frozen=True)
-class Distance:
-    """A distance, with the rows a side and a note where they are too few."""
+class Distance(NamedTuple):
+    """A distance, with the rows of the smaller set and a note where they are too few."""
 
     value: float
-    n_reference: int
-    n_generated: int
+    n: int
     note: str = ""
-
-    @property
-    def n(self) -> int:
-        """Rows of the smaller set."""
-        return min(self.n_reference, self.n_generated)
 
 
 def _two_sets(reference: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,7 +72,7 @@ def frechet_audio_distance(reference: np.ndarray, generated: np.ndarray) -> Dist
         notes.append(f"n = {min(n, m)} is too small for a covariance of {size} dimensions: compare equal n only")
     if n != m:
         notes.append(f"unequal n: {n} reference and {m} generated rows")
-    return Distance(frechet_distance(*statistics), n, m, "; ".join(notes))
+    return Distance(frechet_distance(*statistics), min(n, m), "; ".join(notes))
 
 
 def _squared_distances(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -92,8 +85,7 @@ def median_distance(rows: np.ndarray) -> float:
 
     Raises
     ------
-    ValueError
-        If it is 0: most rows are copies of each other and the kernel has no width.
+    ValueError : it is 0: most rows are copies of each other and the kernel has no width.
     """
     rows = np.asarray(rows, dtype=np.float64)
     squares = _squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
@@ -108,12 +100,10 @@ def kernel_audio_distance(reference: np.ndarray, generated: np.ndarray, bandwidt
 
     Parameters
     ----------
-    reference, generated : numpy.ndarray
-        Embeddings (n, d) and (m, d).
-    bandwidth : float, optional
-        The kernel is exp(-|x - y|^2 / (2 bandwidth^2)); by default the median distance within the
-        reference, so that all setups of a concept share one ruler. The toolkit kadtk takes the median of
-        its second set: ``bandwidth=median_distance(generated)`` gives its number.
+    reference, generated : embeddings (n, d) and (m, d).
+    bandwidth : the kernel is exp(-|x - y|^2 / (2 bandwidth^2)); by default the median distance within the reference, so
+        that all setups of a concept share one ruler. The toolkit kadtk takes the median of its second set:
+        ``bandwidth=median_distance(generated)`` gives its number.
     """
     reference, generated = _two_sets(reference, generated)
     width = median_distance(reference) if bandwidth is None else float(bandwidth)
@@ -127,7 +117,7 @@ def kernel_audio_distance(reference: np.ndarray, generated: np.ndarray, bandwidt
 
     across = kernel(reference, generated).mean()
     value = mean_of_distinct(reference) + mean_of_distinct(generated) - 2.0 * across
-    return Distance(float(KAD_SCALE * value), len(reference), len(generated))
+    return Distance(float(KAD_SCALE * value), min(len(reference), len(generated)))
 
 
 def equal_n(

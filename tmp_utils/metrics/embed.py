@@ -54,8 +54,7 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
     Raises
     ------
-    ValueError
-        If a row is zero or not finite: it has no direction.
+    ValueError : a row is zero or not finite: it has no direction.
     """
     rows = np.atleast_2d(np.asarray(rows, dtype=np.float64))
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -104,8 +103,7 @@ class Embedder:
 
         Raises
         ------
-        ValueError
-            If the embedder takes sound only.
+        ValueError : the embedder takes sound only.
         """
         raise ValueError(
             f"{self.name} embeds sound and no text. Compare clips with prompts by a CLAP such as 'clap:pocket/judge'."
@@ -200,18 +198,15 @@ def load_embedder(spec: str, device: str = "cpu", cache_dir: str | Path | None =
 
     Parameters
     ----------
-    spec : str
-        "clap:<folder or id>" (a relative folder may be under `DATA_DIR`), "clap-checkpoint:<path or name>" (of
+    spec : "clap:<folder or id>" (a relative folder may be under `DATA_DIR`), "clap-checkpoint:<path or name>" (of
         laion-clap's form; a name may be in ``runs/cache`` or the Hugging Face cache), "laion-clap:<the same>",
         "musicnn:MTT" or "vggish:<weights>"; plain "vggish" reads ``runs/cache/vggish-10086976.pth``. With "+level" at
         its end, clips are brought to one loudness before they are embedded.
-    cache_dir : path, optional
-        Where embeddings are cached, by the hash of the samples and the embedder's name.
+    cache_dir : where embeddings are cached, by the hash of the samples and the embedder's name.
 
     Raises
     ------
-    ValueError
-        If the spec names no embedder.
+    ValueError : the spec names no embedder.
     """
     if spec.endswith(LEVEL):
         return LevelMatched(load_embedder(spec.removesuffix(LEVEL), device, cache_dir))
@@ -224,9 +219,8 @@ def check_embedder(spec: str) -> None:
 
     Raises
     ------
-    ValueError, FileNotFoundError, ImportError
-        If the spec names no embedder, the checkpoint that it names is not there or not whole, or its package is not
-        installed.
+    ValueError, FileNotFoundError, ImportError : the spec names no embedder, the checkpoint that it names is not there
+        or not whole, or its package is not installed.
     """
     kind, source = _class_of(spec.removesuffix(LEVEL))
     kind.check(source)

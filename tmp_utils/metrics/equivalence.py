@@ -56,14 +56,13 @@ def _check_margin(margin: float) -> None:
         raise ValueError(f"margin {margin}: expected a positive number in the units of the score.")
 
 
-def paired_equivalence(a: Sequence[float], b: Sequence[float], margin: float, alpha: float = ALPHA) -> Equivalence:
+def paired_equivalence(a: Sequence[float], b: Sequence[float], margin: float) -> Equivalence:
     """Test whether mean(a - b) lies within the margin, by two one-sided paired t-tests.
 
     Parameters
     ----------
     a, b : (n,), value i of both from the same prompt and noise.
     margin : in the units of the values; decide it before looking.
-    alpha : level of each of the two tests.
 
     Raises
     ------
@@ -72,18 +71,12 @@ def paired_equivalence(a: Sequence[float], b: Sequence[float], margin: float, al
     from statsmodels.stats.weightstats import DescrStatsW
 
     differences = _pairs(a, b, margin)
-    low, high = DescrStatsW(differences).tconfint_mean(2 * alpha)
+    low, high = DescrStatsW(differences).tconfint_mean(2 * ALPHA)
     return Equivalence(float(differences.mean()), float(low), float(high), float(margin), len(differences))
 
 
 def distance_equivalence(
-    reference: np.ndarray,
-    a: np.ndarray,
-    b: np.ndarray,
-    margin: float,
-    alpha: float = ALPHA,
-    seed: int = 0,
-    n_resamples: int = FAD_RESAMPLES,
+    reference: np.ndarray, a: np.ndarray, b: np.ndarray, margin: float, seed: int = 0, n_resamples: int = FAD_RESAMPLES
 ) -> Equivalence:
     """Test whether FAD(reference, a) - FAD(reference, b) lies within the margin, by a bootstrap over pairs.
 
@@ -108,7 +101,7 @@ def distance_equivalence(
     n, rng = len(a), np.random.default_rng(seed)
     value = difference(np.arange(n))
     drawn = np.array([difference(rng.integers(0, n, n)) for _ in range(n_resamples)])
-    low, high = np.quantile(value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1)), [alpha, 1 - alpha])
+    low, high = np.quantile(value + (drawn - drawn.mean()) * np.sqrt(n / (n - 1)), [ALPHA, 1 - ALPHA])
     return Equivalence(value, float(low), float(high), float(margin), n)
 
 
@@ -119,8 +112,7 @@ def fewest_steps(table: pd.DataFrame) -> dict[str, int | None]:
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        scheduler, steps, metric, equivalent.
+    table : scheduler, steps, metric, equivalent.
     """
     fewest: dict[str, int | None] = {}
     for scheduler, rows in table.groupby("scheduler", sort=False):

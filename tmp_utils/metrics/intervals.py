@@ -67,8 +67,7 @@ def mean_of(
     ----------
     values : (n,)
     over : what a value is of, in the plural: "clips".
-    bounds : (float, float), optional
-        The least and greatest possible mean: (0, 1) for a share. The interval's ends do not leave them.
+    bounds : the least and greatest possible mean: (0, 1) for a share. The interval's ends do not leave them.
 
     Notes
     -----
@@ -135,7 +134,7 @@ def _of_equals(mean: float, n: int, bounds: tuple[float, float] | None, level: f
     return bounds[0] + span * low, bounds[0] + span * high
 
 
-def mean_between(pairs: np.ndarray, over: tuple[str, str], level: float = LEVEL) -> Interval:
+def mean_between(pairs: np.ndarray, over: tuple[str, str]) -> Interval:
     """Return the mean of a measure over all pairs of two sets, with an interval for other such sets.
 
     Parameters
@@ -157,11 +156,11 @@ def mean_between(pairs: np.ndarray, over: tuple[str, str], level: float = LEVEL)
     if (total := sum(variances)) < NO_SPREAD**2:
         return Interval(value, NAN, NAN, n)
     freedom = total**2 / sum(v**2 / (size - 1) for v, (size, _) in zip(variances, sizes, strict=True))
-    half = _t_quantile(freedom, level) * np.sqrt(total)
+    half = _t_quantile(freedom, LEVEL) * np.sqrt(total)
     return Interval(value, value - half, value + half, n, over=words)
 
 
-def jackknife(statistic: Callable[[np.ndarray], float], n: int, over: str, level: float = LEVEL) -> Interval:
+def jackknife(statistic: Callable[[np.ndarray], float], n: int, over: str) -> Interval:
     """Return a statistic of n items with its interval by leaving out one at a time; none of fewer than three.
 
     Parameters
@@ -173,7 +172,7 @@ def jackknife(statistic: Callable[[np.ndarray], float], n: int, over: str, level
     if n < MIN_UNITS:
         return Interval(value, NAN, NAN, n)
     without = np.array([statistic(np.delete(every, k)) for k in range(n)])
-    spread = mean_of(n * value - (n - 1) * without, over, level=level)  # of Tukey's pseudo-values
+    spread = mean_of(n * value - (n - 1) * without, over)  # of Tukey's pseudo-values
     half = (spread.ci_high - spread.ci_low) / 2
     return Interval(value, value - half, value + half, n, over=spread.over)
 
@@ -203,19 +202,15 @@ def mean_over_units(
     table: pd.DataFrame,
     value: str = "value",
     levels: Sequence[str] = ("concept", "seed"),
-    level: float = LEVEL,
     bounds: tuple[float, float] | None = None,
 ) -> Interval:
     """Return the mean over the outermost level's units, with an interval and p-value that hold for other such units.
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        One row a value (a run, say).
-    levels : sequence of str
-        Columns from the outermost in. The rows within the last are the innermost level.
-    bounds : (float, float), optional
-        The least and greatest possible mean: (0, 1) for a share.
+    table : one row a value (a run, say).
+    levels : columns from the outermost in. The rows within the last are the innermost level.
+    bounds : the least and greatest possible mean: (0, 1) for a share.
 
     Notes
     -----
@@ -228,7 +223,7 @@ def mean_over_units(
     while isinstance(groups, dict) and len(groups) == 1:
         groups, names = next(iter(groups.values())), names[1:]
     units = groups if isinstance(groups, np.ndarray) else [_mean(group) for group in groups.values()]
-    return replace(mean_of(units, f"{names[0]}s", bounds, level), value=mean, n=n)
+    return replace(mean_of(units, f"{names[0]}s", bounds), value=mean, n=n)
 
 
 def within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
@@ -250,12 +245,12 @@ def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
     return float(low) if count else 0.0, float(high) if count < n else 1.0
 
 
-def share_of(values: Sequence[float], level: float = LEVEL) -> Interval:
+def share_of(values: Sequence[float]) -> Interval:
     """Return the share of independent clips (values 0 or 1) that are 1, with Wilson's interval."""
     values = _finite(values)
     if len(values) == 0 or not np.isin(values, SHARE).all():
         raise ValueError(f"{len(values)} values {np.unique(values)[:5]} arrived; a share is of zeros and ones.")
-    ends = wilson(values.sum(), len(values), level)
+    ends = wilson(values.sum(), len(values))
     return Interval(float(values.mean()), *ends, len(values), over=f"{len(values)} clips")
 
 
@@ -271,15 +266,12 @@ def paired_difference(
 
     Parameters
     ----------
-    on : sequence of str
-        Columns that make a unit (concept, seed, prompt, ...); rows of a unit are averaged before pairing.
-    levels : sequence of str
-        The nesting of the differences, as in `mean_over_units`; columns that are not in ``on`` are left out.
+    on : columns that make a unit (concept, seed, prompt, ...); rows of a unit are averaged before pairing.
+    levels : the nesting of the differences, as in `mean_over_units`; columns that are not in ``on`` are left out.
 
     Raises
     ------
-    ValueError
-        If A and B share no unit.
+    ValueError : A and B share no unit.
     """
     means = [table.groupby(list(on), sort=True, observed=True)[value].mean() for table in (a, b)]
     difference = (means[0] - means[1]).dropna().rename("difference").reset_index()

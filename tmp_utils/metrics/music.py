@@ -54,8 +54,7 @@ def for_essentia(clip: np.ndarray, rate_hz: int) -> np.ndarray | None:
 
     Raises
     ------
-    ValueError
-        If the clip is not one channel, or holds NaN or infinite samples.
+    ValueError : the clip is not one channel, or holds NaN or infinite samples.
     """
     clip = np.asarray(clip, dtype=np.float32)
     if clip.ndim != 1:
@@ -192,19 +191,14 @@ def agreement(readings: pd.DataFrame, target: MusicTarget, *, tempo: bool = True
 
     Parameters
     ----------
-    readings : pandas.DataFrame
-        Of the generated clips, from ``read_music``.
-    target : MusicTarget
-        Of the training clips.
-    tempo, harmony : bool
-        Whether the concept has a constant tempo, and whether it is harmonic (the catalogue says which).
+    readings : of the generated clips, from ``read_music``.
+    target : of the training clips.
+    tempo, harmony : whether the concept has a constant tempo, and whether it is harmonic (the catalogue says which).
 
     Returns
     -------
-    pandas.DataFrame
-        Columns level_agreement and, where they make sense, tempo_agreement, tempo_octave_agreement,
-        key_agreement, scale_agreement. An undefined reading does not agree; a column whose target
-        is undefined is nan.
+    Columns level_agreement and, where they make sense, tempo_agreement, tempo_octave_agreement, key_agreement,
+    scale_agreement. An undefined reading does not agree; a column whose target is undefined is nan.
     """
     columns = {"level_agreement": (readings["level_lufs"] - target.level_lufs).abs() <= LEVEL_TOLERANCE_LU}
     defined = {"level_agreement": np.isfinite(target.level_lufs)}

@@ -143,8 +143,8 @@ def load_musicnn(folder: str | Path = WEIGHTS_DIR) -> MusiCNN:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the weights or their SOURCE.toml are missing, or the weights are not the ones that it describes.
+    FileNotFoundError, ValueError : the weights or their SOURCE.toml are missing, or the weights are not the ones that
+        it describes.
     """
     path, source = Path(folder) / WEIGHTS_NAME, Path(folder) / SOURCE_NAME
     if missing := [file for file in (path, source) if not file.is_file()]:

@@ -14,7 +14,7 @@ landmarks          : the last two with intervals.
 transfer_balance   : the balance at strengths 0.4 to 0.6 and elsewhere.
 """
 
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,8 +34,8 @@ N_RESAMPLES = 500
 UNITS = ("source", "seed")
 
 
-def _spectra(clip: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
-    """Magnitudes (frames, n_fft / 2 + 1), the clip padded with half a frame of silence at both ends."""
+def spectra(clip: np.ndarray, n_fft: int, hop: int) -> np.ndarray:
+    """Return magnitudes (frames, n_fft / 2 + 1), the clip padded with half a frame of silence at both ends."""
     padded = np.pad(np.asarray(clip, dtype=np.float64), n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
     return np.abs(np.fft.rfft(frames * np.hanning(n_fft), axis=1))
@@ -58,7 +58,7 @@ def chroma(clip: np.ndarray) -> np.ndarray:
     hz = np.fft.rfftfreq(CHROMA_N_FFT, 1 / RATE_HZ)
     inside = (hz >= CHROMA_RANGE_HZ[0]) & (hz <= CHROMA_RANGE_HZ[1])
     pitch_class = (np.round(12 * np.log2(hz[inside] / TUNING_HZ)).astype(int) + 9) % 12
-    return _spectra(clip, CHROMA_N_FFT, CHROMA_HOP)[:, inside] @ np.eye(12)[pitch_class]
+    return spectra(clip, CHROMA_N_FFT, CHROMA_HOP)[:, inside] @ np.eye(12)[pitch_class]
 
 
 def chroma_correlation(clip: np.ndarray, source: np.ndarray) -> float:
@@ -83,7 +83,7 @@ def _row_correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def onset_envelope(clip: np.ndarray) -> np.ndarray:
     """Return by how much the mel bands grow louder, frame by frame (100 a second), blurred over a tenth of a second."""
-    mel = _spectra(clip, N_FFT, HOP) @ mel_filters().T
+    mel = spectra(clip, N_FFT, HOP) @ mel_filters().T
     peak = mel.max()
     rises = np.diff(np.log1p(ONSET_GAIN * mel / (peak if peak > 0 else 1.0)), axis=0).clip(min=0).mean(1)
     blur = np.hanning(ONSET_BLUR_FRAMES + 2)
@@ -101,8 +101,7 @@ def mean_curve(curves: pd.DataFrame, column: str) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
-        strength, value, ci_low, ci_high (nan where there is a single row), n (sources).
+    strength, value, ci_low, ci_high (nan where there is a single row), n (sources).
     """
     rows = []
     for strength, group in curves.groupby("strength", sort=True):
@@ -116,16 +115,13 @@ def at_equal_likeness(curves: pd.DataFrame, n_levels: int = 3) -> pd.DataFrame:
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        transfer, source, seed, strength, source_similarity, target_similarity; one row a clip.
+    curves : transfer, source, seed, strength, source_similarity, target_similarity; one row a clip.
     n_levels : number of similarities to the source, spread over those that every method reaches on average.
 
     Returns
     -------
-    pandas.DataFrame
-        source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that reach it). A path is a
-        source and seed from strength 0 to 1, its points joined by straight lines; where it turns back, the first
-        crossing counts.
+    source_similarity, transfer, target_similarity, ci_low, ci_high, n (paths that reach it). A path is a source and
+    seed from strength 0 to 1, its points joined by straight lines; where it turns back, the first crossing counts.
     """
     means = curves.groupby(["transfer", "strength"])["source_similarity"].mean().groupby("transfer")
     low, high = means.min().max(), means.max().min()
@@ -164,8 +160,7 @@ def crossing_point(strengths: np.ndarray, to_source: np.ndarray, to_target: np.n
 
     Returns
     -------
-    float
-        The first strength at which to_target - to_source is no longer negative; nan if it always is.
+    The first strength at which to_target - to_source is no longer negative; nan if it always is.
     """
     strengths, lead = np.asarray(strengths, float), np.asarray(to_target, float) - np.asarray(to_source, float)
     ahead = np.flatnonzero(lead >= 0)
@@ -178,8 +173,7 @@ def crossing_point(strengths: np.ndarray, to_source: np.ndarray, to_target: np.n
     return float(strengths[k - 1] + step * (strengths[k] - strengths[k - 1]))
 
 
-@dataclass(frozen=True)
-class SweetSpot:
+class SweetSpot(NamedTuple):
     """The strength of the best balance, and the range around it that is nearly as good; nan if there is none."""
 
     best: float
@@ -199,10 +193,10 @@ def balance(to_source: np.ndarray, to_target: np.ndarray) -> np.ndarray:
     return ((both - low) / (high - low)).min(0)
 
 
-def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray, share: float = SHARE) -> SweetSpot:
-    """Return the range of strengths around the greatest `balance` in which it stays above a share of it.
+def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray) -> SweetSpot:
+    """Return the range of strengths around the greatest `balance` in which it stays above `SHARE` of it.
 
-    The curves are joined by straight lines and read at every hundredth. With `SHARE`, 0.8, two straight lines
+    The curves are joined by straight lines and read at every hundredth. With 0.8, two straight lines
     give 0.4 to 0.6, the range that the paper reads off its Figure 4; another range is therefore due to the curves and
     not to this rule. The range is nan where the last clip is not further from the source, or not closer to the target,
     than the first.
@@ -213,26 +207,24 @@ def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarr
     grid = np.linspace(strengths[0], strengths[-1], round(100 * (strengths[-1] - strengths[0])) + 1)
     balances = balance(np.interp(grid, strengths, to_source), np.interp(grid, strengths, to_target))
     best = int(balances.argmax())
-    below = np.flatnonzero(balances < share * balances[best] - 1e-9)
+    below = np.flatnonzero(balances < SHARE * balances[best] - 1e-9)
     low = below[below < best].max(initial=-1) + 1
     high = below[below > best].min(initial=len(grid)) - 1
     return SweetSpot(*(float(grid[k]) for k in (best, low, high)))
 
 
-def landmarks(curves: pd.DataFrame, seed: int = 0, n_resamples: int = N_RESAMPLES) -> pd.DataFrame:
+def landmarks(curves: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return the crossing point and the sweet spot of the mean curves, with intervals over sources and seeds.
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        source, seed, strength, source_similarity, target_similarity; every source and seed at every strength.
+    curves : source, seed, strength, source_similarity, target_similarity; every source and seed at every strength.
 
     Returns
     -------
-    pandas.DataFrame
-        Index crossing, best, low, high; columns value, ci_low, ci_high and defined, the share of the resamples
-        in which the point exists. Sources are drawn with replacement, then seeds within each, and the
-        interval is the percentiles of the points that exist; nan with a single source and seed.
+    Index crossing, best, low, high; columns value, ci_low, ci_high and defined, the share of the resamples in which the
+    point exists. Sources are drawn with replacement, then seeds within each, and the interval is the percentiles of the
+    points that exist; nan with a single source and seed.
     """
     wide = curves.pivot_table(index=list(UNITS), columns="strength", values=["source_similarity", "target_similarity"])
     if wide.isna().any(axis=None):
@@ -242,7 +234,7 @@ def landmarks(curves: pd.DataFrame, seed: int = 0, n_resamples: int = N_RESAMPLE
     groups = list(wide.reset_index().groupby("source").indices.values())
     values = _points(strengths, groups, both)
     rng = np.random.default_rng(seed)
-    drawn = [_points(strengths, _drawn(groups, rng), both) for _ in range(n_resamples if len(wide) > 1 else 0)]
+    drawn = [_points(strengths, _drawn(groups, rng), both) for _ in range(N_RESAMPLES if len(wide) > 1 else 0)]
     rows = []
     for k, value in enumerate(values):
         column = np.array([point[k] for point in drawn])
@@ -259,7 +251,7 @@ def _drawn(groups: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarra
 def _points(strengths: np.ndarray, groups: list[np.ndarray], both: np.ndarray) -> tuple[float, ...]:
     """Crossing, best, low and high of the mean over sources of the means over seeds of both (units, 2, n)."""
     to_source, to_target = np.mean([both[group].mean(0) for group in groups], axis=0)
-    return (crossing_point(strengths, to_source, to_target), *astuple(sweet_spot(strengths, to_source, to_target)))
+    return (crossing_point(strengths, to_source, to_target), *sweet_spot(strengths, to_source, to_target))
 
 
 def transfer_balance(curves: pd.DataFrame) -> pd.Series:
@@ -267,14 +259,12 @@ def transfer_balance(curves: pd.DataFrame) -> pd.Series:
 
     Parameters
     ----------
-    curves : pandas.DataFrame
-        strength in [0, 1], source_similarity, target_similarity; one row a clip.
+    curves : strength in [0, 1], source_similarity, target_similarity; one row a clip.
 
     Returns
     -------
-    pandas.Series
-        "0.4-0.6" and "elsewhere": the mean, over strengths, of the smaller of the two similarities, each
-        scaled so that 0 and 1 are its least and greatest mean over strengths.
+    "0.4-0.6" and "elsewhere": the mean, over strengths, of the smaller of the two similarities, each scaled so that 0
+    and 1 are its least and greatest mean over strengths.
     """
     means = curves.groupby("strength")[["source_similarity", "target_similarity"]].mean()
     spans = means.max() - means.min()

@@ -136,11 +136,9 @@ def copy_rows(
 
     Parameters
     ----------
-    generated : sequence of numpy.ndarray
-        A run's clips.
-    training, coded : sequence of numpy.ndarray
-        The concept's clips, and the same clips after VAE and vocoder, which calibrate the test. With fewer than three
-        the row is failed.
+    generated : a run's clips.
+    training, coded : the concept's clips, and the same clips after VAE and vocoder, which calibrate the test. With
+        fewer than three the row is failed.
 
     Notes
     -----
@@ -169,20 +167,15 @@ def codec_rows(
 
     Parameters
     ----------
-    coded : sequence of numpy.ndarray
-        The training clips after VAE and vocoder, in the same order.
-    training : sequence of numpy.ndarray
-        The concept's clips.
-    embedders : sequence of Embedder
-        Each gives its rows of `audio_rows`.
-    identity : mapping
-        Profile, concept and seed; the method becomes "reference" and the setup "codec".
+    coded : the training clips after VAE and vocoder, in the same order.
+    training : the concept's clips.
+    embedders : each gives its rows of `audio_rows`.
+    identity : profile, concept and seed; the method becomes "reference" and the setup "codec".
     tempo, harmony : whether the concept has a constant tempo, and whether it is harmonic.
 
     Raises
     ------
-    ValueError
-        If there are not as many coded clips as training clips.
+    ValueError : there are not as many coded clips as training clips.
     """
     if len(coded) != len(training):
         raise ValueError(f"{len(coded)} coded clips of {len(training)} training clips; expected each of them once.")

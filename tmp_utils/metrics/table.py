@@ -6,6 +6,7 @@ Conventions: the columns are `RESULT_COLUMNS`. The row of a whole run has the pr
 which is too narrow (`intervals`).
 
 result_row, results_table : make rows and tables.
+failed_rows               : rows without their values, and why.
 read_table                : a table from its file, to the last digit.
 is_share, bounds_of       : which metrics are shares of clips, and which values a metric can have.
 share_rows                : a table with the intervals of such rows.
@@ -81,6 +82,12 @@ def results_table(rows: Sequence[Mapping]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS))
 
 
+def failed_rows(rows: pd.DataFrame, note: str) -> pd.DataFrame:
+    """Return rows as failed ones: without values, with the reason."""
+    blank = {name: float("nan") for name in NUMBER_COLUMNS} | {"n": 0, "interval_over": ""}
+    return rows.assign(**blank, status="failed", note=note)
+
+
 def bounds_of(metric: str) -> tuple[float, float] | None:
     """Return the least and the greatest value that a metric can have; None where there is no end."""
     if is_share(metric):
@@ -111,8 +118,7 @@ def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
-        If one metric was measured with two embedders: their scores do not compare.
+    ValueError : one metric was measured with two embedders: their scores do not compare.
     """
     of_embedders = results[results["embedder"].astype(str).str.len() > 0]
     for metric, group in of_embedders.groupby("metric"):
@@ -136,15 +142,12 @@ def score_references(
 
     Parameters
     ----------
-    training : numpy.ndarray
-        Embeddings (n, d) of the concept's clips.
-    prompts : numpy.ndarray, optional
-        Embeddings (m, d) of the editability prompts with the class noun; None of an embedder that takes sound only,
-        which has no floor_t.
-    identity : mapping
-        Profile, concept and seed; the method becomes "reference".
-    coded : bool
-        Whether the clips have passed the codec: the ceiling of comparisons with such clips, whose keys end in "_coded".
+    training : embeddings (n, d) of the concept's clips.
+    prompts : embeddings (m, d) of the editability prompts with the class noun; None of an embedder that takes sound
+        only, which has no floor_t.
+    identity : profile, concept and seed; the method becomes "reference".
+    coded : whether the clips have passed the codec: the ceiling of comparisons with such clips, whose keys end in
+        "_coded".
 
     Notes
     -----

@@ -103,15 +103,12 @@ def load_vggish(path: str | Path, sha256: str = WEIGHTS_SHA256, hidden: int = 40
 
     Parameters
     ----------
-    path : path
-        The torch port's ``vggish-10086976.pth``.
-    sha256 : str
-        What the file's SHA-256 has to begin with.
+    path : the torch port's ``vggish-10086976.pth``.
+    sha256 : what the file's SHA-256 has to begin with.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If there is no such file, or its hash is another.
+    FileNotFoundError, ValueError : there is no such file, or its hash is another.
     """
     path = Path(path)
     if not path.is_file():
@@ -131,10 +128,8 @@ def download_vggish(path: str | Path, url: str = WEIGHTS_URL, sha256: str = WEIG
 
     Raises
     ------
-    ConnectionError
-        If the address cannot be reached, in one line that says what to do instead.
-    ValueError
-        If what arrived has another hash.
+    ConnectionError : the address cannot be reached, in one line that says what to do instead.
+    ValueError : what arrived has another hash.
     """
     path = Path(path)
     if path.is_file():

@@ -29,10 +29,12 @@ class Family:
         and of those that alone see the condition (for Custom Diffusion).
     rate_hz, channels, grain : samples a second of its clips, how many channels it learns from, and samples in one
         frame of latents.
+    checkpointed : module and arguments -> its result, computed again in the backward pass; None is diffusers' own.
     prediction : of the denoiser: "epsilon", "v_prediction", "sample" or "flow" (noise - latents).
     """
 
     pipelines: ClassVar[tuple[str, ...]] = ()
+    checkpointed: ClassVar[Callable | None] = None
     denoiser_name: ClassVar[str] = "transformer"
     vocabularies: ClassVar[tuple[tuple[str, str], ...]] = (("tokenizer", "text_encoder"),)
     attention: ClassVar[tuple[str, ...]] = ("to_q", "to_k", "to_v", "to_out.0")

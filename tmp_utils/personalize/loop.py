@@ -160,7 +160,7 @@ def _shared_hyperparameters(trainings: Sequence[Training], together: int) -> Hyp
 def prepared_denoiser(backbone: Backbone, hyperparameters: Hyperparameters) -> Iterator[None]:
     """Let the denoiser recompute its activations in the backward pass, or be compiled, as the hyperparameters say."""
     if hyperparameters.gradient_checkpointing:
-        backbone.denoiser.enable_gradient_checkpointing()
+        backbone.denoiser.enable_gradient_checkpointing(backbone.checkpointed)
     if hyperparameters.compile:
         backbone.denoiser.compile()
     try:

@@ -7,7 +7,6 @@ furnished_room, small_room, cathedral : convolution with a decaying-noise impuls
                             reflections; the small room has bare walls, so it also flutters.
 under_water, gramophone   : filters, modulation, saturation and surface noise.
 rain, footsteps, crowd    : synthesised backgrounds (the sound alone: ``*_sound``), added at a stated level.
-RECORDING, BACKGROUND     : both families, by the prompts' word.
 """
 
 from __future__ import annotations
@@ -151,12 +150,3 @@ def footsteps(clip, rng):
 def crowd(clip, rng):
     """In front of a big crowd, which is 0 to 5 dB below the music."""
     return _behind(clip, crowd_sound(len(clip), rng), rng.uniform(0, 5))
-
-
-RECORDING = {
-    "small room": small_room,
-    "cathedral": cathedral,
-    "under water": under_water,
-    "gramophone": gramophone,
-}
-BACKGROUND = {"rain": rain, "footsteps": footsteps, "crowd": crowd}

@@ -27,8 +27,7 @@ def train_tokenizer(captions: list[str]):
 
     Parameters
     ----------
-    captions : list of str
-        Of the corpus. Any other text can still be tokenised, if need be into bytes.
+    captions : of the corpus. Any other text can still be tokenised, if need be into bytes.
 
     Returns
     -------

@@ -25,17 +25,13 @@ def cached_rows(
 
     Parameters
     ----------
-    folder : pathlib.Path
-        Appears when every row is computed.
-    shape : tuple of int
-        (n_clips, ...).
-    compute : callable
-        Numbers of up to ``batch_size`` clips -> their rows (b, ...).
+    folder : appears when every row is computed.
+    shape : (n_clips, ...).
+    compute : numbers of up to ``batch_size`` clips -> their rows (b, ...).
 
     Returns
     -------
-    numpy.ndarray
-        float16 of that shape, memory-mapped and read-only.
+    float16 of that shape, memory-mapped and read-only.
     """
     if not folder.exists():
         with whole_folder(folder) as part:

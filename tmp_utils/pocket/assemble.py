@@ -35,18 +35,15 @@ def compare_vocoders(vocoders: dict, vae, clips: np.ndarray, judge) -> dict[str,
 
     Parameters
     ----------
-    vocoders : dict of name to callable
-        Unscaled latents (b, 16, t, 8) to waveforms (b, n).
+    vocoders : by name, unscaled latents (b, 16, t, 8) to waveforms (b, n).
     vae : diffusers.AutoencoderKL
-    clips : numpy.ndarray
-        float32 (b, n).
+    clips : float32 (b, n).
     judge : transformers.ClapModel
 
     Returns
     -------
-    dict
-        Means per vocoder: ``similarity`` (cosine of the judge's embeddings), ``chroma`` (correlation) and
-        ``level_difference_lu`` (negative is quieter than the real clips).
+    Means per vocoder: ``similarity`` (cosine of the judge's embeddings), ``chroma`` (correlation) and
+    ``level_difference_lu`` (negative is quieter than the real clips).
     """
     latents = [vae.encode(log_mel(torch.from_numpy(clip)[None])[:, None]).latent_dist.mean for clip in clips]
     real, measured = embed_clips(judge, clips), {}
@@ -100,19 +97,15 @@ def assemble(
 
     Parameters
     ----------
-    target : pathlib.Path
-        Replaced when everything is written.
-    scale : float
-        The latents' ``scaling_factor``.
+    target : replaced when everything is written.
+    scale : the latents' ``scaling_factor``.
     spectrum : model.spectrum.SpectrumNet
         Its weights go into the vocoder's folder, beside the HiFi-GAN's.
-    clips : numpy.ndarray
-        Held-out clips (b, n) on which the vocoders are compared.
+    clips : held-out clips (b, n) on which the vocoders are compared.
 
     Raises
     ------
-    ValueError
-        If the folder is larger than 32 MB.
+    ValueError : the folder is larger than 32 MB.
     """
     from diffusers import AudioLDMPipeline
     from transformers import ClapProcessor, ClapTextModelWithProjection

@@ -55,14 +55,10 @@ class Subject:
 
     Attributes
     ----------
-    noun : str
-        As in the caption, without article.
-    kind : str
-        ``"instrument"``, ``"beat"``, ``"percussion"`` or ``"classical"``.
-    instrument : Instrument or None
-        For kind ``"instrument"``.
-    groove : str or None
-        For kind ``"beat"``.
+    noun : as in the caption, without article.
+    kind : ``"instrument"``, ``"beat"``, ``"percussion"`` or ``"classical"``.
+    instrument : for kind ``"instrument"``.
+    groove : for kind ``"beat"``.
     """
 
     noun: str

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from tmp_utils.pocket import architecture
 from tmp_utils.pocket.arrays import cached_rows
 from tmp_utils.pocket.corpus import Corpus
+from tmp_utils.pocket.training import descend
 
 WINDOW_SAMPLES = architecture.CLAP_WINDOW_S * architecture.RATE_HZ
 BATCH_SIZE, HIGHEST_LR, WEIGHT_DECAY = 48, 1e-3, 0.05
@@ -31,8 +32,7 @@ def features(corpus: Corpus, cache: Path, batch_size: int = 16) -> np.ndarray:
 
     Returns
     -------
-    numpy.ndarray
-        float16 (n_clips, frames, 64) log-mels in dB, memory-mapped from ``cache``.
+    float16 (n_clips, frames, 64) log-mels in dB, memory-mapped from ``cache``.
     """
     extractor = architecture.build_feature_extractor()
 
@@ -49,12 +49,9 @@ def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, scale: torch.Tenso
 
     Parameters
     ----------
-    audio, text : torch.Tensor
-        Unit rows (n, d).
-    scale : torch.Tensor
-        Inverse temperature.
-    same : torch.Tensor
-        bool (n, n), true where two captions are equal.
+    audio, text : unit rows (n, d).
+    scale : inverse temperature.
+    same : bool (n, n), true where two captions are equal.
     """
     logits = scale * audio @ text.T
     target = same.float() / same.sum(dim=1, keepdim=True)
@@ -67,15 +64,12 @@ def retrieval(audio: torch.Tensor, text: torch.Tensor, captions: list[str], ks=(
 
     Parameters
     ----------
-    audio, text : torch.Tensor
-        Unit rows (n, d), clip i belonging to caption i.
-    captions : list of str
+    audio, text : unit rows (n, d), clip i belonging to caption i.
     ks : tuple of int
 
     Returns
     -------
-    dict
-        ``R@k`` in [0, 1] for each k.
+    ``R@k`` in [0, 1] for each k.
     """
     order = (text @ audio.T).argsort(dim=1, descending=True)
     names = np.array(captions)
@@ -126,11 +120,7 @@ class ClapStage:
         same = torch.tensor([[a == b for b in texts] for a in texts])
         scale = self.model.logit_scale_a.exp().clamp(max=100)
         loss = contrastive_loss(out.audio_embeds, out.text_embeds, scale, same)
-        optimizer = self.optimizers["clap"][0]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        optimizer.step()
+        descend(self.optimizers["clap"][0], loss)
         return {"loss": loss.item(), "scale": scale.item()}
 
     def validate(self) -> dict[str, float]:

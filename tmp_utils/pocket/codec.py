@@ -70,18 +70,14 @@ def codec_table(
 
     Parameters
     ----------
-    backbone : Backbone
-        Its VAE and its vocoder are the codec.
-    concepts : sequence of Concept
-        Key and scale are measured on the harmonic ones, tempo on those with a constant tempo.
-    chains : dict of str to callable
-        (backbone, clips (b, n)) -> clips (b, n).
+    backbone : its VAE and its vocoder are the codec.
+    concepts : key and scale are measured on the harmonic ones, tempo on those with a constant tempo.
+    chains : (backbone, clips (b, n)) -> clips (b, n).
 
     Returns
     -------
-    pandas.DataFrame
-        chain, measure, value, n, ci_low, ci_high. The measures are the agreements of `music.agreement`,
-        ``level_difference_lu`` (to the real clip, negative is quieter) and ``spectral_flatness``.
+    chain, measure, value, n, ci_low, ci_high. The measures are the agreements of `music.agreement`,
+    ``level_difference_lu`` (to the real clip, negative is quieter) and ``spectral_flatness``.
     """
     rows = []
     clips = [np.stack(load_clips(concept)).astype(np.float32) for concept in concepts]

@@ -3,7 +3,7 @@
 Conventions: clip k of a corpus depends only on (seed, k), so any clip can be rendered again alone and the number of
 processes does not matter. Clips are ``CLIP_S`` long at ``RATE_HZ``. On disk they are int16, in one memory-mapped array.
 
-render_clip  : (seed, k, context=None) -> clip, caption, context.
+render_clip  : (seed, k) -> clip, caption, context.
 render_corpus: many clips to a folder, in parallel, resumable.
 Corpus       : the clips and captions in such a folder.
 """
@@ -137,15 +137,12 @@ def _microphone(clip, rng) -> np.ndarray:
     return (tilted * (10 ** (-rng.uniform(1, 9) / 20) / max(peak, 1e-6))).astype(np.float32)
 
 
-def render_clip(seed: int, k: int, context: str | None = None) -> tuple[np.ndarray, str, str]:
+def render_clip(seed: int, k: int) -> tuple[np.ndarray, str, str]:
     """Draw and render one clip.
 
     Parameters
     ----------
-    seed, k : int
-        The corpus and the clip within it.
-    context : str, optional
-        The context (the id of an editability prompt); drawn if None.
+    seed, k : the corpus and the clip within it.
 
     Returns
     -------
@@ -154,8 +151,7 @@ def render_clip(seed: int, k: int, context: str | None = None) -> tuple[np.ndarr
     caption, context : str
     """
     rng = np.random.default_rng([seed, k])
-    subject, drawn = captions.draw_subject(rng), captions.draw_context(rng)
-    context = context or drawn
+    subject, context = captions.draw_subject(rng), captions.draw_context(rng)
     text = captions.caption(subject, context, rng)
     clip = render_midi(_score(subject, context, rng))
     if context in EFFECTS:
@@ -169,12 +165,9 @@ class Corpus:
 
     Attributes
     ----------
-    clips : numpy.memmap
-        int16 (n_clips, 163840).
-    table : pandas.DataFrame
-        One row a clip: caption, context.
-    seed, first : int
-        Of the drawing; clip k of this corpus is clip `first + k` of that seed.
+    clips : int16 (n_clips, 163840).
+    table : one row a clip: caption, context.
+    seed, first : of the drawing; clip k of this corpus is clip `first + k` of that seed.
     """
 
     clips: np.memmap

@@ -89,16 +89,12 @@ def drum_part(style: str, tempo_bpm: float, duration_s: float, rng, level: float
 
     Parameters
     ----------
-    style : str
-        A key of ``GROOVES``.
-    tempo_bpm : float
-        Quarter notes per minute.
-    duration_s : float
-        Length in seconds.
+    style : a key of ``GROOVES``.
+    tempo_bpm : quarter notes per minute.
+    duration_s : length in seconds.
     rng : numpy.random.Generator
         Draws variations: dropped and ghost strokes, fills, timing within 6 ms.
-    level : float
-        Scales the velocities, 0 to 1.2.
+    level : scales the velocities, 0 to 1.2.
     """
     part = pretty_midi.Instrument(KITS[style], is_drum=True)
     patterns = dict(GROOVES[style][2])

@@ -18,16 +18,11 @@ class Instrument:
 
     Attributes
     ----------
-    name : str
-        As in captions, without article.
-    nouns : tuple of str
-        Class nouns that captions may use instead.
-    program : int
-        0-based General MIDI program.
-    low, high : int
-        MIDI pitches between which it plays.
-    touch : str
-        ``"sustain"`` (bowed, blown, sung), ``"decay"`` (struck, plucked) or ``"bass"``.
+    name : as in captions, without article.
+    nouns : class nouns that captions may use instead.
+    program : 0-based General MIDI program.
+    low, high : MIDI pitches between which it plays.
+    touch : ``"sustain"`` (bowed, blown, sung), ``"decay"`` (struck, plucked) or ``"bass"``.
     """
 
     name: str

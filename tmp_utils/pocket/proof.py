@@ -140,15 +140,10 @@ def prove(
 
     Parameters
     ----------
-    backbone : Backbone
-    judge : Embedder
-        Not the CLAP that conditions the backbone.
-    held_out : Corpus
-        Clips that no part was trained on.
-    n_subjects : int
-        Subjects per prompt; 20 times as many clips are generated.
-    steps, guidance : int, float
-        Of the generation.
+    judge : not the CLAP that conditions the backbone.
+    held_out : clips that no part was trained on.
+    n_subjects : subjects per prompt; 20 times as many clips are generated.
+    steps, guidance : of the generation.
 
     Returns
     -------
@@ -190,10 +185,8 @@ def proof_report(table: pd.DataFrame, settings: dict) -> str:
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        From ``prove``.
-    settings : dict
-        How the model was made (seed, steps ...); listed at the end.
+    table : from ``prove``.
+    settings : how the model was made (seed, steps ...); listed at the end.
     """
     overall = table[table.family == ALL].set_index("measure")
     lines = [INTRODUCTION, "| measure | value | 95 % interval | n | floor |", "|---|---|---|---|---|"]

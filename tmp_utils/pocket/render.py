@@ -38,8 +38,7 @@ def find_soundfont() -> Path:
 
     Raises
     ------
-    FileNotFoundError
-        If there is none; the message names the package to install.
+    FileNotFoundError : there is none; the message names the package to install.
     """
     places = [os.environ[SOUNDFONT_VARIABLE]] if os.environ.get(SOUNDFONT_VARIABLE) else SOUNDFONT_PLACES
     for place in map(Path, places):
@@ -83,22 +82,18 @@ def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]
     return sorted(events, key=lambda event: event[:2])
 
 
-def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.ndarray:
+def render_midi(midi, duration_s: float = CLIP_S) -> np.ndarray:
     """Play a score and return its first ``duration_s`` seconds.
 
     Parameters
     ----------
     midi : pretty_midi.PrettyMIDI
         At most 16 parts; a drum part's program is its kit.
-    duration_s : float
-        Length of the clip in seconds.
-    rate_hz : int
-        Sample rate of the clip.
+    duration_s : length of the clip in seconds.
 
     Returns
     -------
-    numpy.ndarray
-        Mono float32 (n,), peak at most 0.9; all zeros for an empty score.
+    Mono float32 (n,), peak at most 0.9; all zeros for an empty score.
     """
     n_total, done, chunks = round(duration_s * SYNTH_RATE_HZ), 0, []
     with _synthesizer() as (synth, soundfont_id):
@@ -110,6 +105,6 @@ def render_midi(midi, duration_s: float = CLIP_S, rate_hz: int = RATE_HZ) -> np.
             action()
         chunks.append(synth.get_samples(n_total - done))
     stereo = np.concatenate(chunks).reshape(-1, 2).astype(np.float32) / 32768.0
-    clip = soxr.resample(stereo.mean(axis=1), SYNTH_RATE_HZ, rate_hz).astype(np.float32)
+    clip = soxr.resample(stereo.mean(axis=1), SYNTH_RATE_HZ, RATE_HZ).astype(np.float32)
     peak = float(np.abs(clip).max(initial=0.0))
     return clip * (PEAK / peak) if peak > PEAK else clip

@@ -29,7 +29,7 @@ from tmp_utils.model.spectrum import N_BINS, STRIDE, SpectrumNet, SpectrumVocode
 from tmp_utils.pocket.arrays import cached_rows
 from tmp_utils.pocket.assemble import of_latents
 from tmp_utils.pocket.corpus import CLIP_SAMPLES, Corpus
-from tmp_utils.pocket.training import ema_update
+from tmp_utils.pocket.training import descend, ema_update
 from tmp_utils.pocket.vae import moments
 
 CROP_FRAMES, BATCH_SIZE, HIGHEST_LR, EMA_DECAY = 256, 5, 1e-3, 0.9985
@@ -179,11 +179,7 @@ class SpectrumStage:
         with torch.autocast("cpu", torch.bfloat16):
             hidden = self.net.hidden(latents, whole)
         terms = losses(self.net.head(hidden.float()), real, self.bin_weights)
-        optimizer = self.optimizers["net"][0]
-        optimizer.zero_grad()
-        sum(WEIGHTS[name] * loss for name, loss in terms.items()).backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        optimizer.step()
+        descend(self.optimizers["net"][0], sum(WEIGHTS[name] * loss for name, loss in terms.items()))
         ema_update(self.average, self.net, EMA_DECAY)
         return {name: loss.item() for name, loss in terms.items()}
 

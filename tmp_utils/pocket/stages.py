@@ -38,16 +38,10 @@ class Budget:
 
     Attributes
     ----------
-    seed : int
-    n_clips, n_judge_clips, n_clap_clips, n_held_out : int
-        Clips of 10.24 s in the corpus, for the judge alone, for the conditioning CLAP alone, and held out from all
-        training.
-    n_spectrum_clips : int
-        Clips of the corpus, at random levels and speeds, for the spectrum vocoder.
-    clap_steps, clap_second_steps, judge_steps, judge_second_steps, vae_steps, unet_steps, unet_second_steps,
-    vocoder_steps, spectrum_steps : int
-    n_subjects : int
-        Subjects per prompt in the proof.
+    n_clips, n_judge_clips, n_clap_clips, n_held_out : clips of 10.24 s in the corpus, for the judge alone, for the
+        conditioning CLAP alone, and held out from all training.
+    n_spectrum_clips : clips of the corpus, at random levels and speeds, for the spectrum vocoder.
+    n_subjects : subjects per prompt in the proof.
     """
 
     seed: int = 0

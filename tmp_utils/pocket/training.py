@@ -6,6 +6,7 @@ rise over the first tenth, then a cosine to zero.
 
 Stage     : what each part defines: modules, optimizers, a step, a validation.
 run_stage : the loop.
+descend   : one step of an optimizer.
 ema_update: exponential moving average of weights.
 """
 
@@ -33,12 +34,8 @@ class Stage(Protocol):
 
     Attributes
     ----------
-    name : str
-    modules : dict of str to torch.nn.Module
-        Their weights are saved in the checkpoint.
-    optimizers : dict of str to (torch.optim.Optimizer, float)
-        Each optimizer with its highest learning rate.
-    validate_every : int
+    modules : their weights are saved in the checkpoint.
+    optimizers : each optimizer with its highest learning rate.
     """
 
     name: str
@@ -58,6 +55,15 @@ def one_cycle(progress: float) -> float:
     if progress < RISE:
         return progress / RISE
     return 0.5 * (1 + math.cos(math.pi * (progress - RISE) / (1 - RISE)))
+
+
+def descend(optimizer: torch.optim.Optimizer, loss: torch.Tensor, max_grad_norm: float = 1.0) -> None:
+    """Take one step down the gradient of `loss`, whose norm is cut to `max_grad_norm`."""
+    optimizer.zero_grad()
+    loss.backward()
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    torch.nn.utils.clip_grad_norm_(weights, max_grad_norm)
+    optimizer.step()
 
 
 @torch.no_grad()
@@ -103,18 +109,13 @@ def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print
 
     Parameters
     ----------
-    stage : Stage
-    folder : pathlib.Path
-        Holds ``checkpoint.pt`` (at least every minute) and ``curve.csv``.
-    n_steps : int
-    seed : int
+    folder : holds ``checkpoint.pt`` (at least every minute) and ``curve.csv``.
     log : callable
         Called with each line of progress.
 
     Returns
     -------
-    pandas.DataFrame
-        The curve: step, seconds, the values that the steps logged, and ``val_*`` at the steps with a validation.
+    The curve: step, seconds, the values that the steps logged, and ``val_*`` at the steps with a validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first, history = _resume(stage, folder, n_steps)

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from tmp_utils.pocket import architecture
-from tmp_utils.pocket.training import ema_update
+from tmp_utils.pocket.training import descend, ema_update
 
 CROP_FRAMES, BATCH_SIZE, HIGHEST_LR = 32, 64, 1.5e-3
 SECOND_CROP_FRAMES, SECOND_BATCH_SIZE, SECOND_HIGHEST_LR = 64, 32, 8e-4
@@ -68,11 +68,7 @@ class DenoiserStage:
         crops = np.stack([self.moments[c, s : s + self.crop_frames] for c, s in zip(clips, starts, strict=True)])
         crops = torch.from_numpy(crops.astype(np.float32))
         loss = self._loss(self.unet, crops, self._conditions(clips, generator), generator)
-        optimizer = self.optimizers["unet"][0]
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.unet.parameters(), 1.0)
-        optimizer.step()
+        descend(self.optimizers["unet"][0], loss)
         ema_update(self.average, self.unet, EMA_DECAY)
         return {"loss": loss.item()}
 

@@ -20,6 +20,7 @@ from tmp_utils.inputs.audio import CLIP_FRAMES, N_MELS, log_mel
 from tmp_utils.pocket import architecture
 from tmp_utils.pocket.arrays import cached_rows, random_crops
 from tmp_utils.pocket.corpus import Corpus
+from tmp_utils.pocket.training import descend
 
 CROP_FRAMES, BATCH_SIZE, HIGHEST_LR, KL_WEIGHT = 256, 8, 2e-3, 2e-3
 GAIN_RANGE = 1.5  # natural log units: crops are up to 13 dB louder or softer than their clip
@@ -74,11 +75,7 @@ class VaeStage:
         decoded = self.vae.decode(posterior.mean + posterior.std * noise).sample
         l1 = (decoded - crops).abs().mean()
         kl = posterior.kl().mean() / posterior.mean[0].numel()
-        optimizer = self.optimizers["vae"][0]
-        optimizer.zero_grad()
-        (l1 + KL_WEIGHT * kl).backward()
-        torch.nn.utils.clip_grad_norm_(self.vae.parameters(), 1.0)
-        optimizer.step()
+        descend(self.optimizers["vae"][0], l1 + KL_WEIGHT * kl)
         return {"l1": l1.item(), "kl": kl.item()}
 
     @torch.no_grad()

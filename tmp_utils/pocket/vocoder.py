@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from tmp_utils.inputs.audio import HOP, log_mel
 from tmp_utils.pocket import architecture
 from tmp_utils.pocket.corpus import Corpus
+from tmp_utils.pocket.training import descend
 
 CROP_FRAMES, BATCH_SIZE, HIGHEST_LR, MEL_WEIGHT = 64, 8, 2e-3, 1.0
 RESOLUTIONS = ((512, 128), (1024, 256), (2048, 512))  # FFT length and hop, samples
@@ -63,11 +64,7 @@ class VocoderStage:
     def step(self, generator: torch.Generator) -> dict[str, float]:
         """One batch of crops."""
         spectral, mel = self._losses(self._crops(self.train, BATCH_SIZE, generator))
-        optimizer = self.optimizers["vocoder"][0]
-        optimizer.zero_grad()
-        (spectral + MEL_WEIGHT * mel).backward()
-        torch.nn.utils.clip_grad_norm_(self.vocoder.parameters(), 10.0)
-        optimizer.step()
+        descend(self.optimizers["vocoder"][0], spectral + MEL_WEIGHT * mel, max_grad_norm=10.0)
         return {"stft": spectral.item(), "mel_l1": mel.item()}
 
     @torch.no_grad()

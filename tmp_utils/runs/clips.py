@@ -34,8 +34,7 @@ def read_listing(folder: str | Path) -> pd.DataFrame:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If clips.csv is missing, not as it was written, empty or without its columns.
+    FileNotFoundError, ValueError : clips.csv is missing, not as it was written, empty or without its columns.
     """
     folder = Path(folder)
     path = folder / LISTING
@@ -69,8 +68,7 @@ def read_clips(folder: str | Path, kind: str | None = None) -> pd.DataFrame:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        As `read_listing`.
+    FileNotFoundError, ValueError : as `read_listing`.
     """
     folder, listing = Path(folder), read_listing(folder)
     if kind is not None:

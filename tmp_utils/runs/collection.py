@@ -34,13 +34,11 @@ class Collection:
 
     Parameters
     ----------
-    place : Place
-        Where they are.
-    recordings : names or folders
-        Where the clips of concepts outside the catalogue are, if not where the runs found them.
-    embedder, pooled_embedder : str
-        Specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if none was), and
-        `embedder`.
+    place : where they are.
+    recordings : names or folders; where the clips of concepts outside the catalogue are, if not where the runs found
+        them.
+    embedder, pooled_embedder : specs of `embed.load_embedder`; "" is what the runs were scored with (the profile's, if
+        none was), and `embedder`.
     """
 
     def __init__(
@@ -49,7 +47,7 @@ class Collection:
         self.place, self.folders = place, place.runs()
         self.spec = embedder or _spec_of(self.folders, load_profile(place.profile).embedder)
         self.pooled_spec = pooled_embedder or self.spec
-        self.recordings = _user_concepts(self.folders, recordings)
+        self.recordings = user_concepts(place, recordings)
         if all(folder.parent.name.startswith((SWEEP, f"{UNTRAINED}-")) for folder in self.folders):
             raise FileNotFoundError(
                 f"no finished runs of a setup in {place.folder}: run notebooks/02_textual_inversion.ipynb and "
@@ -81,8 +79,7 @@ class Collection:
 
         Raises
         ------
-        FileNotFoundError, ValueError
-            If its recordings are gone, or are others than those that the run was made from.
+        FileNotFoundError, ValueError : its recordings are gone, or are others than those that the run was made from.
         """
         name, words = parameters["concept"], {word: parameters[word] for word in ("class_noun", "rare_word")}
         try:
@@ -103,20 +100,16 @@ def user_concepts(place: Place, also: Sequence[str | Path] = ()) -> dict[str, Co
 
     Parameters
     ----------
-    also : names or folders
-        Of concepts whose recordings are elsewhere now; a folder may have another name there.
-    """
-    return _user_concepts(place.runs(), also)
+    also : names or folders; of concepts whose recordings are elsewhere now; a folder may have another name there. They
+        come before those that the runs' manifests name.
 
-
-def _user_concepts(runs: Sequence[Path], also: Sequence[str | Path]) -> dict[str, Concept]:
-    """Return the concepts that runs were made from, by name, where some folder still holds their recordings.
-
-    Folders in `also` come before those that the runs' manifests name. A folder is the right one if its recordings have
-    the hash of the run's identity; where the identity holds no hash, if it has the name.
+    Notes
+    -----
+    A folder is the right one if its recordings have the hash of the run's identity; where the identity holds no hash,
+    if it has the name.
     """
     named = {concept.name: concept for concept in map(concepts.load_concept, also)}
-    manifests = [read_manifest(run) for run in runs]
+    manifests = [read_manifest(run) for run in place.runs()]
     folders = dict.fromkeys(manifest["recordings"] for manifest in manifests if manifest.get("recordings"))
     known = [*named.values(), *filter(None, map(_concept_in, folders))]
     by_hash = {concepts.clips_hash(concept): concept for concept in reversed(known)}

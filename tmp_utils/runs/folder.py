@@ -35,8 +35,7 @@ def is_done(folder: str | Path, identity: Mapping[str, Any]) -> bool:
 
     Raises
     ------
-    ValueError
-        If it holds a finished run of another identity; the message names the keys that differ.
+    ValueError : it holds a finished run of another identity; the message names the keys that differ.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -203,32 +202,22 @@ def open_run(
 
     Parameters
     ----------
-    folder : path
-        From `Place.run`.
-    identity : mapping
-        All that decides the result, as JSON values; see `identity`.
-    backbone : object with `id` and `hash`, optional
-        Named in the manifest.
-    say : callable
-        Prints one line: whether the run is done, resumed or damaged.
-    recordings : path, optional
-        The folder of a user's recordings that the run is made from, so that later steps find them again.
-    mirror : Mirror, optional
-        Where the run is copied to.
+    folder : from `Place.run`.
+    identity : all that decides the result, as JSON values; see `identity`.
+    backbone : named in the manifest.
+    say : prints one line: whether the run is done, resumed or damaged.
+    recordings : the folder of a user's recordings that the run is made from, so that later steps find them again.
+    mirror : where the run is copied to.
 
     Returns
     -------
-    RunFolder
-        Look at `done` first; write in `path`; call `finish()`. Works as a context manager, too.
+    Look at `done` first; write in `path`; call `finish()`. Works as a context manager, too.
 
     Raises
     ------
-    ValueError
-        If the folder holds a finished run of another identity.
-    RuntimeError
-        If another process is writing it.
-    OSError
-        If the folder cannot be written; the message says why and what to do.
+    ValueError : the folder holds a finished run of another identity.
+    RuntimeError : another process is writing it.
+    OSError : the folder cannot be written; the message says why and what to do.
     """
     folder, identity = Path(folder), plain(identity)
     made_by = None if backbone is None else {"id": str(backbone.id), "hash": str(backbone.hash)}
@@ -253,8 +242,7 @@ def read_manifest(folder: str | Path) -> dict:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the folder has no manifest, or one that cannot be read.
+    FileNotFoundError, ValueError : the folder has no manifest, or one that cannot be read.
     """
     path = Path(folder) / MANIFEST
     if not path.exists():

@@ -58,8 +58,7 @@ def recorded(folder: Path) -> dict[str, dict]:
 
     Raises
     ------
-    ValueError
-        If the manifest is damaged; the message names it and what to do.
+    ValueError : the manifest is damaged; the message names it and what to do.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -75,8 +74,7 @@ def check_files(folder: Path, *names: str) -> None:
 
     Raises
     ------
-    ValueError
-        If one is not as it was written; the message names it and what to do.
+    ValueError : one is not as it was written; the message names it and what to do.
     """
     for name, reason in damages(folder, recorded(folder), names).items():
         raise ValueError(

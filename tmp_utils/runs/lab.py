@@ -34,14 +34,9 @@ class Lab:
 
     Attributes
     ----------
-    profile : Profile
-    backbone : Backbone
-    embedder : Embedder
-        Scores the clips; never the CLAP that conditions the pocket backbone.
-    place : Place
-        Where the runs are.
-    mirror : Mirror, optional
-        Where they are copied to.
+    embedder : scores the clips; never the CLAP that conditions the pocket backbone.
+    place : where the runs are.
+    mirror : where they are copied to.
     """
 
     profile: Profile
@@ -62,8 +57,8 @@ class Lab:
 
         Raises
         ------
-        RuntimeError, OSError, ValueError, ImportError
-            If the machine or the disk lacks what the profile needs: all of it is named, and nothing was downloaded.
+        RuntimeError, OSError, ValueError, ImportError : the machine or the disk lacks what the profile needs: all of it
+            is named, and nothing was downloaded.
         """
         profile = load_profile(profile) if isinstance(profile, str) else profile
         _check_needs(profile, device)

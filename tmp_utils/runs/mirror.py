@@ -47,8 +47,7 @@ def open_mirror(folder: str | Path, place: Place, say: Callable = print) -> Mirr
 
     Raises
     ------
-    OSError, ValueError
-        If the folder cannot be made, or overlaps with the runs.
+    OSError, ValueError : the folder cannot be made, or overlaps with the runs.
     """
     if not folder:
         return None

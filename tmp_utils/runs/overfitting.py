@@ -47,17 +47,12 @@ def learning_path(
 
     Parameters
     ----------
-    lab, concept, setup, seed
-        As in ``protocol.run_setup``.
-    folder : pathlib.Path
-        Where the path is stored, and checkpoints while it is made; a finished path is read.
-    stops : int
-        How many steps are looked at, evenly spread; step 0, the untrained model, comes first.
+    folder : where the path is stored, and checkpoints while it is made; a finished path is read.
+    stops : how many steps are looked at, evenly spread; step 0, the untrained model, comes first.
 
     Returns
     -------
-    pandas.DataFrame
-        step, metric ("clap_a", "clap_t"), value, ci_low, ci_high, n, embedder.
+    step, metric ("clap_a", "clap_t"), value, ci_low, ci_high, n, embedder.
     """
     steps = lab.profile.method(setup.method)["steps"]
     every = max(1, steps // stops)
@@ -102,13 +97,11 @@ def language_drift(
 
     Parameters
     ----------
-    folders : mapping
-        A name for each finished run.
+    folders : a name for each finished run.
 
     Returns
     -------
-    pandas.DataFrame
-        Index: "untrained" and the names; value, ci_low, ci_high, n, embedder.
+    Index: "untrained" and the names; value, ci_low, ci_high, n, embedder.
     """
     training = lab.embedder.embed_clips(concepts.load_clips(concept))
     prompt = fill(reconstruction_prompt().template, concept.class_noun)

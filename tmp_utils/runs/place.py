@@ -29,10 +29,8 @@ class Place:
 
     Attributes
     ----------
-    runs_dir : path
-        A relative one is taken from the project's folder; kept as an absolute path.
-    profile : str
-        The profile's name.
+    runs_dir : a relative one is taken from the project's folder; kept as an absolute path.
+    profile : the profile's name.
     """
 
     runs_dir: Path
@@ -60,8 +58,7 @@ class Place:
 
         Raises
         ------
-        ValueError
-            If the seed is not a whole number from 0 up.
+        ValueError : the seed is not a whole number from 0 up.
         """
         if int(seed) != seed or seed < 0:
             raise ValueError(f"seed {seed!r} is not a whole number from 0 up. Choose one, such as 0.")
@@ -97,8 +94,7 @@ class Place:
 
         Raises
         ------
-        ValueError
-            If one is not as it was written.
+        ValueError : one is not as it was written.
         """
         import pandas as pd
 

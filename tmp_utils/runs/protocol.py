@@ -52,19 +52,13 @@ def run_setup(lab: Lab, concept: Concept, setup: Setup, seed: int, say: Callable
 
     Parameters
     ----------
-    lab : Lab
-    concept : Concept
-    setup : Setup
-        A row of ``data/setups.csv``.
-    seed : int
-        Of training and of generation.
-    say : callable
-        Prints a line when a run begins, and when it is done already.
+    setup : a row of ``data/setups.csv``.
+    seed : of training and of generation.
+    say : prints a line when a run begins, and when it is done already.
 
     Returns
     -------
-    pathlib.Path
-        The finished run.
+    The finished run.
     """
     with _open(lab, concept, setup, seed, say) as run:
         return _finish(lab, run, concept, setup, seed, say)
@@ -202,9 +196,8 @@ def run_costs(place: Place, concept: str, seed: int) -> pd.DataFrame:
 
     Returns
     -------
-    pandas.DataFrame
-        Index: method-setup; trainable_parameters, adapter_mb, seconds_per_step, peak_memory_mb (None on a CPU),
-        training_s, generation_s, scoring_s.
+    Index: method-setup; trainable_parameters, adapter_mb, seconds_per_step, peak_memory_mb (None on a CPU), training_s,
+    generation_s, scoring_s.
     """
     rows = {}
     for folder in place.runs():

@@ -39,7 +39,7 @@ from tmp_utils.metrics.scores import (
     music_rows,
 )
 from tmp_utils.metrics.similarity import similarity_matrix
-from tmp_utils.metrics.table import COPIED, UNTRAINED, result_row, results_table, score_references
+from tmp_utils.metrics.table import COPIED, UNTRAINED, failed_rows, result_row, results_table, score_references
 from tmp_utils.runs.clips import CLIPS, EDITABILITY, RECONSTRUCTION, at_level, failure, read_clips
 from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN
@@ -68,17 +68,13 @@ def score_run(folder: str | Path, concept: Concept, embedders: Sequence[Embedder
 
     Parameters
     ----------
-    folder : path
-        A run's folder with its clips.
-    concept : Concept
-        What the run was made from.
-    embedders : sequence of Embedder
-        From `study_embedders`; the first embeds prompts, too.
+    folder : a run's folder with its clips.
+    concept : what the run was made from.
+    embedders : from `study_embedders`; the first embeds prompts, too.
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        If the run's listing or the concept's clips cannot be used.
+    FileNotFoundError, ValueError : the run's listing or the concept's clips cannot be used.
     """
     folder = Path(folder)
     parameters, names = read_manifest(folder)["parameters"], names_of(folder)
@@ -117,8 +113,7 @@ def codec_clips(folder: str | Path) -> list[np.ndarray]:
 
     Raises
     ------
-    ValueError
-        If one is not as it was written.
+    ValueError : one is not as it was written.
     """
     paths = codec_paths(folder)
     if paths:
@@ -164,20 +159,15 @@ def failed_run(
     identity: Mapping, embedders: Sequence[Embedder], note: str, before: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Return a failed row for each row that the run had before, or else for each metric that every run has."""
-    main, *_ = embedders
-    by_key = {key_of(metric, embedder.name): embedder.name for embedder in embedders for metric in OF_SOUND}
-    keys = {**by_key, "clap_t": main.name}
-    blank = results_table([result_row(identity, key, None, name, note=note) for key, name in keys.items()])
     if before is None or before.empty:
-        return blank
-    empty = {
-        name: blank[name].iloc[0] for name in ("value", "n", "ci_low", "ci_high", "interval_over", "status", "note")
-    }
-    tools = (MUSIC_TOOL, COPY_TOOL)
+        keys = {key_of(metric, embedder.name): embedder.name for embedder in embedders for metric in OF_SOUND}
+        keys["clap_t"] = embedders[0].name
+        return results_table([result_row(identity, key, None, name, note=note) for key, name in keys.items()])
     names = [
-        row.embedder if row.embedder in tools else _embedder_of(row.metric, embedders) for row in before.itertuples()
+        row.embedder if row.embedder in (MUSIC_TOOL, COPY_TOOL) else _embedder_of(row.metric, embedders)
+        for row in before.itertuples()
     ]
-    return before.assign(**empty, embedder=names)
+    return failed_rows(before, note).assign(embedder=names)
 
 
 def _embedder_of(key: str, embedders: Sequence[Embedder]) -> str:
@@ -202,26 +192,18 @@ def score_clips(
 
     Parameters
     ----------
-    table : pandas.DataFrame
-        From `read_clips`: prompt_id, kind, clip, reason.
-    training : sequence of numpy.ndarray
-        The concept's clips at 16 kHz.
-    embedders : sequence of Embedder
-        The first embeds prompts, too.
-    texts : mapping
-        Prompt id -> the prompt's text with the class noun in the placeholder's place.
-    identity : mapping
-        profile, concept, method, setup, seed.
-    coded : sequence of numpy.ndarray
-        The concept's clips after the codec, for the copy test and the second embedder.
-    tempo, harmony : bool
-        Whether the concept has a constant tempo, and whether it is harmonic.
+    table : from `read_clips`: prompt_id, kind, clip, reason.
+    training : the concept's clips at 16 kHz.
+    embedders : the first embeds prompts, too.
+    texts : prompt id -> the prompt's text with the class noun in the placeholder's place.
+    identity : profile, concept, method, setup, seed.
+    coded : the concept's clips after the codec, for the copy test and the second embedder.
+    tempo, harmony : whether the concept has a constant tempo, and whether it is harmonic.
 
     Returns
     -------
-    pandas.DataFrame
-        The rows of `metrics.scores` from the reconstruction clips, and clap_t (one row a prompt and one "all") from the
-        editability clips. A row that needs a bad clip is "failed".
+    The rows of `metrics.scores` from the reconstruction clips, and clap_t (one row a prompt and one "all") from the
+    editability clips. A row that needs a bad clip is "failed".
     """
     by_kind = {kind: table[table["kind"] == kind] for kind in (RECONSTRUCTION, EDITABILITY)}
     tables = [results_table([])]

@@ -44,8 +44,7 @@ def session_line(profile: str, runs_dir: str | Path, notebook: str) -> str:
 
     Raises
     ------
-    ValueError
-        If there is no such profile; the message lists them.
+    ValueError : there is no such profile; the message lists them.
     """
     chosen, runs_dir = load_profile(profile), Place(runs_dir, profile).runs_dir
     gpu = "no GPU"

@@ -36,8 +36,7 @@ def strength_path(
 
     Returns
     -------
-    pandas.DataFrame
-        strength, metric ("clap_a", "clap_t"), value, ci_low, ci_high, n, embedder.
+    strength, metric ("clap_a", "clap_t"), value, ci_low, ci_high, n, embedder.
     """
     sizes = {"n_clips": PATH_CLIPS, "n_prompts": PATH_PROMPTS}
     return pd.DataFrame(

@@ -72,8 +72,8 @@ def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int,
 
     Raises
     ------
-    ValueError
-        If the finished run is of other clips, words, hyperparameters or another backbone; the message says of which.
+    ValueError : the finished run is of other clips, words, hyperparameters or another backbone; the message says of
+        which.
     """
     row = load_setup(method, setup)
     identity, finished = lab.identity(concept, row, seed), lab.run_folder(concept, row, seed)
@@ -131,20 +131,15 @@ def run_sweep(
 
     Parameters
     ----------
-    sources : mapping
-        Sound files by name; of a long one the first `profile.clip_s` are used.
-    seed : int
-        Of the noise.
-    prompt, guidance_scale, steps
-        As in `transfer.transfer`; None is y = S*, and the profile's guidance and steps.
-    label : str
-        Names a sweep with other sources or settings than the study's: part of the folder's name, and of the setup's
+    sources : sound files by name; of a long one the first `profile.clip_s` are used.
+    seed : of the noise.
+    prompt, guidance_scale, steps : as in `transfer.transfer`; None is y = S*, and the profile's guidance and steps.
+    label : names a sweep with other sources or settings than the study's: part of the folder's name, and of the setup's
         in ``metrics.csv``, so that the paper's claim is judged by the study's sweep alone.
 
     Returns
     -------
-    pathlib.Path
-        The finished run.
+    The finished run.
     """
     profile, setup = lab.profile, "+".join(filter(None, [adapter.setup, label]))
     clips_in = {name: load_clip(path, duration_s=profile.clip_s) for name, path in sources.items()}

@@ -27,6 +27,7 @@ from tmp_utils.metrics.names import key_of, short_name
 from tmp_utils.survey.questions import CHOICES, CORRECT, KINDS, Questionnaire
 
 N_RESAMPLES = 2000
+ENDS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)  # quantiles of an interval
 UNDECIDED = ("None", "Cannot decide")
 SIMULATED = "simulated rater"
 Text = Annotated[str, Field(min_length=1)]
@@ -122,7 +123,7 @@ def exclude(answers: pd.DataFrame, max_failed: int = 0) -> tuple[pd.DataFrame, p
     return answers[answers["participant"].isin(careful) & ~answers["catch"]], report
 
 
-def preference_table(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
+def preference_table(answers: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """The paper's Table 2: shares of each variant, None and Cannot decide, of either kind of question.
 
     Returns
@@ -139,8 +140,8 @@ def preference_table(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL)
             shown = part[(part["first"] == outcome) | (part["second"] == outcome) | (outcome in UNDECIDED)]
             chosen = (shown["preferred"] == outcome).astype(float)
             share = chosen.mean() if len(chosen) else float("nan")
-            low, high = clustered_interval(chosen, shown["participant"], seed, level)
-            ends = [*wilson(chosen.sum(), len(shown), level), low, high]
+            low, high = clustered_interval(chosen, shown["participant"], seed)
+            ends = [*wilson(chosen.sum(), len(shown)), low, high]
             counts = [int(chosen.sum()), len(shown), shown["participant"].nunique()]
             rows.append([kind, outcome, share, *counts, *ends, source_of(answers)])
     ends = ["wilson_low", "wilson_high", "ci_low", "ci_high"]
@@ -149,9 +150,7 @@ def preference_table(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL)
     return table.sort_values("kind", key=lambda kinds: kinds.map(KINDS.index), kind="stable", ignore_index=True)
 
 
-def clustered_interval(
-    values: pd.Series, clusters: pd.Series, seed: int = 0, level: float = LEVEL
-) -> tuple[float, float]:
+def clustered_interval(values: pd.Series, clusters: pd.Series, seed: int = 0) -> tuple[float, float]:
     """Bootstrap interval of a share by drawing whole clusters; (nan, nan) with fewer than two clusters.
 
     Widened by sqrt(n / (n - 1)) about the mean, as in `tmp_utils.metrics.intervals`, and kept within the values'
@@ -163,11 +162,11 @@ def clustered_interval(
     if n < 2:
         return float("nan"), float("nan")
     if values.nunique() == 1 and values.iloc[0] in (0, 1):
-        return wilson(n * values.iloc[0], n, level)
+        return wilson(n * values.iloc[0], n)
     drawn = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=N_RESAMPLES)
     means = (drawn @ sums["sum"].to_numpy()) / (drawn @ sums["count"].to_numpy())
     means = values.mean() + (means - values.mean()) * np.sqrt(n / (n - 1))
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, ENDS)
     return float(max(low, values.min())), float(min(high, values.max()))
 
 
@@ -226,9 +225,7 @@ def pair_scores(questionnaire: Questionnaire, embedder, concepts: dict | None = 
     return pd.DataFrame(rows, columns=["question", "metric", "score_first", "score_second", "embedder"])
 
 
-def agreement(
-    answers: pd.DataFrame, scores: pd.DataFrame, seed: int = 0, level: float = LEVEL
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def agreement(answers: pd.DataFrame, scores: pd.DataFrame, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """How often people's majority and a metric prefer the same clip, and how their strengths go together.
 
     Returns
@@ -247,14 +244,14 @@ def agreement(
         sided = part[(part["share_first"] != 0.5) & (part["score_difference"] != 0)]
         same = (sided["share_first"] > 0.5) == (sided["score_difference"] > 0)
         share = same.mean() if len(same) else float("nan")
-        ranks = _spearman_interval(part[["share_first", "score_difference"]].to_numpy(), seed, level)
-        rows.append([metric, share, len(same), *wilson(same.sum(), len(same), level), *ranks, source_of(answers)])
+        ranks = _spearman_interval(part[["share_first", "score_difference"]].to_numpy(), seed)
+        rows.append([metric, share, len(same), *wilson(same.sum(), len(same)), *ranks, source_of(answers)])
     ends = ["wilson_low", "wilson_high", "spearman", "spearman_low", "spearman_high"]
     columns = ["question", "metric", "share_first", "score_difference", "source"]
     return pd.DataFrame(rows, columns=["metric", "agree", "n", *ends, "source"]), pairs[columns]
 
 
-def _spearman_interval(pairs: np.ndarray, seed: int, level: float) -> Iterable[float]:
+def _spearman_interval(pairs: np.ndarray, seed: int) -> Iterable[float]:
     """Spearman's rank correlation of (n, 2) with a bootstrap interval over rows; nan where undefined."""
 
     def spearman(rows: np.ndarray) -> float:
@@ -265,5 +262,4 @@ def _spearman_interval(pairs: np.ndarray, seed: int, level: float) -> Iterable[f
         return spearman(pairs), float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     drawn = [spearman(pairs[rng.integers(0, len(pairs), len(pairs))]) for _ in range(N_RESAMPLES // 4)]
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    return spearman(pairs), *(np.nanquantile(drawn, ends) if np.isfinite(drawn).any() else (np.nan, np.nan))
+    return spearman(pairs), *(np.nanquantile(drawn, ENDS) if np.isfinite(drawn).any() else (np.nan, np.nan))

@@ -10,14 +10,14 @@ bradley_terry : one ability a variant, where more than two were compared.
 import numpy as np
 import pandas as pd
 
-from tmp_utils.survey.analysis import LEVEL, decided, source_of
+from tmp_utils.survey.analysis import ENDS, decided, source_of
 
 PRIOR_SD = 2.0  # of fixed effects, in log-odds: keeps a unanimous vote finite
 MIN_DECIDED = 10
 N_DRAWS = 400
 
 
-def mixed_model(answers: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
+def mixed_model(answers: pd.DataFrame) -> pd.DataFrame:
     """Fit won ~ kind + side + (1 | participant) + (1 | item) to the decided answers of two variants.
 
     The spreads of participants and items come from statsmodels' variational fit (`BinomialBayesMixedGLM`). Its
@@ -50,7 +50,7 @@ def mixed_model(answers: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
         [*((wins["kind"] == kind) for kind in kinds), np.where(wins["side_a"] == wins["first"], 0.5, -0.5)]
     ).astype(float)
     mean, sd, spreads = _fit(wins, fixed)
-    z = norm.ppf((1 + level) / 2)
+    z = norm.ppf(ENDS[1])
     table = pd.DataFrame({"effect": [*kinds, "side A"], "log_odds": mean, "ci_low": mean - z * sd})
     table = table.assign(ci_high=mean + z * sd, share=expit(mean), decided=[*(fixed[:, :-1].sum(0)), len(wins)])
     spreads = dict(zip(("participant_sd", "item_sd"), spreads, strict=True))
@@ -89,7 +89,7 @@ def _posterior(won: np.ndarray, design: np.ndarray, prior_sd: np.ndarray) -> tup
     return mode, np.linalg.inv(curvature)
 
 
-def bradley_terry(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
+def bradley_terry(answers: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Abilities of variants from their decided comparisons (Bradley and Terry 1952; fitted as in Hunter 2004).
 
     Returns
@@ -121,8 +121,7 @@ def bradley_terry(answers: pd.DataFrame, seed: int = 0, level: float = LEVEL) ->
     rng = np.random.default_rng(seed)
     drawn = [_abilities(counts[rng.integers(0, len(counts), len(counts))].sum(0)) for _ in range(N_DRAWS)]
     finite = np.array([one for one in drawn if one is not None])
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(finite, ends, axis=0) if len(finite) else np.full((2, len(names)), np.nan)
+    low, high = np.quantile(finite, ENDS, axis=0) if len(finite) else np.full((2, len(names)), np.nan)
     total = counts.sum(0)
     table = pd.DataFrame({"variant": names, "ability": ability, "ci_low": low, "ci_high": high})
     table = table.assign(wins=total.sum(1).astype(int), comparisons=(total + total.T).sum(1).astype(int))

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tmp_utils.metrics.intervals import LEVEL, wilson
-from tmp_utils.survey.analysis import decided
+from tmp_utils.metrics.intervals import wilson
+from tmp_utils.survey.analysis import ENDS, decided
 
 POWER = 0.8
 PAPER_PARTICIPANTS, PAPER_QUESTIONS = 34, 10  # section 4: 34 users; half of 20 questions are of one kind
@@ -41,25 +41,21 @@ def effective_n(participants: float, questions: int, icc: float) -> float:
     return participants * questions / (1 + (questions - 1) * icc)
 
 
-def power(
-    first: float, second: float, participants: float, questions: int, icc: float = 0.1, level: float = LEVEL
-) -> float:
+def power(first: float, second: float, participants: float, questions: int, icc: float = 0.1) -> float:
     """The chance that a study shows a true difference between shares `first` and `second`."""
     from scipy.stats import norm
 
     n, share = effective_n(participants, questions, icc) * (first + second), _won(first, second)
     spread = np.sqrt(share * (1 - share))
-    z = norm.ppf((1 + level) / 2)
+    z = norm.ppf(ENDS[1])
     if spread == 0:
         return float(np.sqrt(n) > z)
     ends = [(side * (share - 0.5) * np.sqrt(n) - z / 2) / spread for side in (1, -1)]
     return float(norm.cdf(ends[0]) + norm.cdf(ends[1]))
 
 
-def participants_needed(
-    first: float, second: float, questions: int, icc: float = 0.1, target: float = POWER, level: float = LEVEL
-) -> int:
-    """The smallest number of participants whose study shows the difference with chance `target`.
+def participants_needed(first: float, second: float, questions: int, icc: float = 0.1) -> int:
+    """The smallest number of participants whose study shows the difference with chance `POWER`.
 
     Raises
     ------
@@ -68,12 +64,12 @@ def participants_needed(
     if first == second:
         raise ValueError(f"both shares are {first}: there is no difference to show.")
     high = 1
-    while power(first, second, high, questions, icc, level) < target:
+    while power(first, second, high, questions, icc) < POWER:
         high *= 2
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        enough = power(first, second, middle, questions, icc, level) >= target
+        enough = power(first, second, middle, questions, icc) >= POWER
         low, high = (low, middle) if enough else (middle, high)
     return high
 
@@ -132,7 +128,6 @@ def claims(
     participants: int = PAPER_PARTICIPANTS,
     questions: int = PAPER_QUESTIONS,
     iccs: Sequence[float] = ICCS,
-    level: float = LEVEL,
 ) -> pd.DataFrame:
     """What shares of two variants can claim, by how much one participant's answers resemble each other.
 
@@ -148,11 +143,11 @@ def claims(
     """
     from scipy.stats import norm
 
-    z, rows = norm.ppf((1 + level) / 2), []
+    z, rows = norm.ppf(ENDS[1]), []
     for kind, first, second in table[["kind", "first", "second"]].itertuples(index=False):
         for icc in iccs:
             n, share = effective_n(participants, questions, icc), _won(first, second)
-            ends = [wilson(part * n, n, level) for part in (first, second)]
+            ends = [wilson(part * n, n) for part in (first, second)]
             difference = first - second
             half = z * np.sqrt((first + second - difference**2) / n)
             p_value = 2 * norm.sf(abs(share - 0.5) * 2 * np.sqrt(n * (first + second)))

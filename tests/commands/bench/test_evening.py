@@ -78,7 +78,18 @@ def test_the_first_module_whose_result_is_not_finite_is_named():
     )
 
 
-def test_without_a_gpu_an_evening_says_where_to_run_it(monkeypatch, capsys):
+@pytest.mark.parametrize("option", ["--gpu", "--evening"])
+def test_without_a_gpu_the_command_says_where_to_run_it(option, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert command(["bench", "--evening"]) == 2
+    assert command(["bench", option]) == 2
     assert "no CUDA GPU here" in capsys.readouterr().err
+
+
+def test_only_an_evening_on_a_gpu_is_published(quick, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evenings, "planned", lambda *_: [])
+    monkeypatch.setattr(evenings, "PARTS", ("text encoder",))
+    monkeypatch.setattr(evenings, "TABLE", tmp_path / "published" / "gpu.csv")
+    for option in ("--gpu", "--evening"):
+        assert command(["bench", option, "--size", "tiny", "--device", "cpu", "--runs-dir", str(tmp_path)]) == 0
+    assert len(evenings.read_rows(tmp_path / "gpu.csv")) == 1 and not evenings.TABLE.exists()
+    assert "complete." in capsys.readouterr().out

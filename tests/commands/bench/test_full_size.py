@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from tmp_utils.commands import run as command
 from tmp_utils.commands.bench import command as cli
 from tmp_utils.commands.bench import full_size as module
-from tmp_utils.commands.bench.full_size import blank_backbone, full_size, half_precision
+from tmp_utils.commands.bench.full_size import blank_backbone, half_precision, measured, planned
 from tmp_utils.inputs.profiles import Hyperparameters
 from tmp_utils.model.device import OutOfMemory, explained
 from tmp_utils.personalize import loop
@@ -28,8 +27,9 @@ def quick(quick_peak, monkeypatch):
 
 
 def test_full_size_rows_are_made_at_reduced_width_on_a_cpu(quick):
-    numbers = {"cases": (("fp32", False), ("bf16", False)), "companies": (1, 3), "clip_s": 0.64, "repeats": 1}
-    rows = list(full_size("tiny", "cpu", **numbers))
+    backbone = blank_backbone("tiny", "cpu")
+    cases = (("fp32", False), ("bf16", False))
+    rows = [measured(backbone, each, clip_s=0.64, repeats=1) for each in planned("cpu", cases, companies=(1, 3))]
     assert [row["what"].split()[0] for row in rows] == ["TI", "TI", "DB", "DB", "TI", "clip,", "clip,"]
     assert [row["concepts"] for row in rows[:5]] == [1, 1, 1, 1, 3]
     assert all(row["status"] == "ok" and row["seconds"] > 0 and row["peak_memory_mb"] is None for row in rows)
@@ -47,15 +47,10 @@ def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(quick, monkeypatc
         return step(trainings)
 
     monkeypatch.setattr(loop, "step", full)
-    rows = list(full_size("tiny", "cpu", cases=(("fp32", False),), companies=(), clip_s=0.64, repeats=1))
+    backbone = blank_backbone("tiny", "cpu")
+    rows = [measured(backbone, each, 0.64, 1) for each in planned("cpu", cases=(("fp32", False),), companies=())]
     assert "batch_size=4" in rows[0]["status"] and "accumulation" in cli.full_size_line(rows[0])
     assert [row["status"] for row in rows[1:]] == ["ok", "ok"]
-
-
-def test_without_a_gpu_the_command_says_where_to_run_it(monkeypatch, capsys):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert command(["bench", "--gpu"]) == 2
-    assert "no CUDA GPU here" in capsys.readouterr().err
 
 
 def test_a_compiled_unet_is_let_go_again(backbone):

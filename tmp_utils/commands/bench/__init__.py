@@ -9,7 +9,7 @@ timing    : turns, ratios, and where a step's time goes.
 flops     : operations of a UNet pass, and the machine's matrix-multiplication peak.
 compare   : ours beside the public loop: training steps, generation, metrics.
 estimate  : operations of whole runs at that size, for a GPU that is not at hand.
-full_size : training at AudioLDM-M's size with random weights, with peak memory.
+full_size : one step or clip at AudioLDM-M's size with random weights, with peak memory.
 finite    : whether half precision overflows anywhere.
-evening   : all that a quarter of an hour with a GPU can tell (`make gpu-evening`).
+evening   : both of these on a GPU, into a table (`make bench-gpu`, `make gpu-evening`).
 """

@@ -1,12 +1,13 @@
 """`python -m tmp_utils bench`: the comparison, with --gpu AudioLDM-M's size, with --estimate its operations.
 
-With --evening it is all that a quarter of an hour with a GPU can tell, in steps that another evening continues.
+With --evening the same as with --gpu, within minutes and into the published table; another evening continues it.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from math import inf
 from pathlib import Path
 
 CONCEPT = "sitar"
@@ -21,7 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backbone", help="a pipeline folder, instead of the profile's")
     parser.add_argument("--concept", default=CONCEPT, help=f"concept to learn (default: {CONCEPT})")
     parser.add_argument("--gpu", action="store_true", help="time training at full size, with random weights")
-    parser.add_argument("--evening", action="store_true", help="that and more, written to data/published/gpu.csv")
+    parser.add_argument("--evening", action="store_true", help="the same, written to data/published/gpu.csv")
     parser.add_argument("--once", action="store_true", help="a backbone's parts once, into data/published/once.csv")
     parser.add_argument("--minutes", type=float, default=8.5, help="with --evening: how long it may take")
     parser.add_argument("--size", default="audioldm-m", choices=("audioldm-m", "tiny"), help="of --gpu and --evening")
@@ -40,10 +41,8 @@ def main(options: argparse.Namespace) -> None:
         _estimate(options)
     elif options.once:
         _once(options)
-    elif options.evening:
-        _evening(options)
-    elif options.gpu:
-        _full_size(options)
+    elif options.evening or options.gpu:
+        _gpu(options)
     else:
         _compare(options)
 
@@ -83,21 +82,18 @@ def described(row: dict) -> Iterable[str]:
         )
 
 
-def _device(options: argparse.Namespace) -> str:
-    """The device to measure; RuntimeError where it is a GPU and there is none."""
+def _gpu(options: argparse.Namespace) -> None:
     import torch
 
-    if options.device in (None, "cuda") and not torch.cuda.is_available():
+    device = options.device or "cuda"
+    if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(NO_GPU)
-    return options.device or "cuda"
-
-
-def _evening(options: argparse.Namespace) -> None:
-    device = _device(options)
     from tmp_utils.commands.bench.evening import LATE, TABLE, evening
+    from tmp_utils.runs.place import Place
 
-    path = TABLE if device == "cuda" else Path(options.runs_dir) / TABLE.name  # a try on a CPU is not published
-    rows = evening(options.size, device, path, minutes=options.minutes)
+    published = options.evening and device == "cuda"  # a try on a CPU is not
+    path = TABLE if published else Place(options.runs_dir, options.profile).runs_dir / TABLE.name
+    rows = evening(options.size, device, path, minutes=options.minutes if options.evening else inf)
     left = 0
     for row in rows:
         print(full_size_line(row), flush=True)
@@ -116,17 +112,6 @@ def _once(options: argparse.Namespace) -> None:
     print(TABLE)
 
 
-def _full_size(options: argparse.Namespace) -> None:
-    device = _device(options)
-    from tmp_utils.commands.bench.full_size import full_size
-
-    rows = []
-    for row in full_size(options.size, device):
-        rows.append(row)
-        print(full_size_line(row), flush=True)
-    _write(options, f"bench-{options.size}-{device}", {"size": options.size, "device": device, "rows": rows})
-
-
 def _estimate(options: argparse.Namespace) -> None:
     from tmp_utils.commands.bench.estimate import estimate
     from tmp_utils.inputs.profiles import load_profile
@@ -137,7 +122,7 @@ def _estimate(options: argparse.Namespace) -> None:
 
 
 def full_size_line(row: dict) -> str:
-    """One line that says a row of `full_size`."""
+    """One line that says a row of `evening`."""
     kind = f"{row['what']:16s} {row['precision']}{' compiled' if row['compiled'] else '':9s} K={row['concepts']:<3d}"
     if row["status"] != "ok":
         return f"{kind} {row['status']}"

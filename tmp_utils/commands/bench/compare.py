@@ -13,7 +13,7 @@ compare         : all of it at a profile's size, row by row.
 import itertools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tmp_utils.commands.bench.flops import unet_rate
@@ -24,7 +24,7 @@ from tmp_utils.commands.bench.public_loop import (
     public_generate,
     public_scores,
 )
-from tmp_utils.commands.bench.timing import REPEATS, Ratio, alternating, step_of, step_parts
+from tmp_utils.commands.bench.timing import REPEATS, alternating, ratio_of, step_of, step_parts
 from tmp_utils.inputs.audio import load_clip, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile, load_setup
@@ -85,7 +85,7 @@ def training_row(
         "public": lambda: public.step(draw(next(theirs))),
     }
     times = alternating(actions, repeats)
-    ratio = asdict(Ratio.of(times["ours"], times["public"]))
+    ratio = ratio_of(times["ours"], times["public"])
     parts = step_parts(run, repeats)
     measured = {"parts": parts, "unet": unet_rate(run, parts)}
     return {"what": f"{method} step" + ", front end kept" * keep_front_end, **ratio, **losses, **measured}
@@ -100,7 +100,7 @@ def generation_row(backbone: Backbone, prompts: list[str], profile: Profile, rep
         "public": lambda: public_generate(backbone, prompts, seeds, *numbers),
     }
     times = {name: [s / len(prompts) for s in of] for name, of in alternating(actions, repeats).items()}
-    return {"what": "generation of a clip", **asdict(Ratio.of(times["ours"], times["public"]))}
+    return {"what": "generation of a clip", **ratio_of(times["ours"], times["public"])}
 
 
 def metrics_row(embedder, clips: list, prompts: list[str], concept: Concept, folder: Path) -> dict:
@@ -119,7 +119,7 @@ def metrics_row(embedder, clips: list, prompts: list[str], concept: Concept, fol
 
     actions = {"ours": ours, "public": lambda: public_scores(embedder, files, concept.clips, prompts)}
     times = {name: [s / len(files) for s in of] for name, of in alternating(actions, 3).items()}
-    return {"what": "metrics of a clip", **asdict(Ratio.of(times["ours"], times["public"]))}
+    return {"what": "metrics of a clip", **ratio_of(times["ours"], times["public"])}
 
 
 def compare(backbone: Backbone, concept: Concept, profile: Profile, embedder=None) -> Iterator[dict]:

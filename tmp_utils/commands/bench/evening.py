@@ -1,9 +1,9 @@
-"""A quarter of an hour with a GPU, used well: `make gpu-evening`.
+"""All that a GPU can tell: `make bench-gpu`, and `make gpu-evening` within a quarter of an hour.
 
 Conventions: everything is measured at AudioLDM-M's size with random weights (`full_size`, `finite`). Each row is
-written to `data/published/gpu.csv` as soon as it is known, with device, date and commit; a row that is there already is
-not measured again, so an evening that was cut short is continued by the same command. No measurement begins that would
-not end within the minutes given. `make readme-figures` shows the table in the README.
+written as soon as it is known, with device, date and commit; a row that is there already is not measured again, so what
+was cut short is continued by the same command. No measurement begins that would not end within the minutes given.
+`gpu.csv` is in the runs folder; an evening's is in `data/published`, and `make readme-figures` shows it in the README.
 
 COLUMNS     : of gpu.csv.
 evening     : measure what is missing.
@@ -66,6 +66,7 @@ def evening(
     done = set(rows[KEYS].itertuples(index=False, name=None))
     missing = [each for each in _all(device, cases, companies) if (*facts.values(), *each) not in done]
     backbone, late = blank_backbone(size, device) if missing else None, []
+    path.parent.mkdir(parents=True, exist_ok=True)
     for each in missing:
         if clock() + RESERVED_S[each.compiled] > end:
             late.append({**facts, **each._asdict(), "status": LATE})

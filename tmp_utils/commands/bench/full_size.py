@@ -8,11 +8,9 @@ blank_backbone   : size -> Backbone with random weights, in memory.
 blank_run        : backbone + method + hyperparameters -> a run of the loop on noise.
 planned          : what is measured on a device.
 measured         : one of these -> its row.
-full_size        : all rows, each as soon as it is known.
 """
 
 import statistics
-from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -71,27 +69,6 @@ def blank_run(
     return Training(backbone, recipe, Examples(mean, torch.zeros_like(mean), 1.0, "noise"), hyperparameters, adapter)
 
 
-def full_size(
-    size: str = "audioldm-m",
-    device: str = "cuda",
-    *,
-    cases: tuple = CASES,
-    companies: tuple = COMPANIES,
-    clip_s: float = CLIP_S,
-    repeats: int = 5,
-) -> Iterator[dict]:
-    """Yield the row of each `planned` measurement.
-
-    Returns
-    -------
-    what, precision, compiled, concepts, latents (of a step), seconds (of a step), seconds_per_concept, tflop_per_s,
-    share_of_peak, peak_memory_mb (None off the GPU), status ("ok", or why not).
-    """
-    backbone = blank_backbone(size, device)
-    for each in planned(device, cases, companies):
-        yield measured(backbone, each, clip_s, repeats)
-
-
 def planned(device: str, cases: tuple = CASES, companies: tuple = COMPANIES) -> list[Measurement]:
     """What is measured on a device; what is compiled comes last, since compiling takes longest."""
     half = half_precision(device)
@@ -104,7 +81,13 @@ def planned(device: str, cases: tuple = CASES, companies: tuple = COMPANIES) -> 
 
 
 def measured(backbone: Backbone, each: Measurement, clip_s: float = CLIP_S, repeats: int = 5) -> dict:
-    """Return the row of one measurement."""
+    """Return the row of one measurement.
+
+    Returns
+    -------
+    what, precision, compiled, concepts, latents (of a step), seconds (of a step), seconds_per_concept, tflop_per_s,
+    share_of_peak, peak_memory_mb (None off the GPU), status ("ok", or why not).
+    """
     if each.what == CLIP:
         return _generation_row(backbone, each.precision, clip_s)
     method = each.what.split()[0]

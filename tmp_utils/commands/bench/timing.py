@@ -3,7 +3,7 @@
 Conventions: those of the package. An action is called without arguments.
 
 alternating : seconds of several actions, called in turns.
-Ratio       : theirs over ours, with its range.
+ratio_of    : theirs over ours, with its range.
 step_of     : one step of a training.
 step_parts  : where a training step's time goes.
 """
@@ -12,7 +12,6 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -30,22 +29,11 @@ EVENTS = {  # beginnings of the profiler's names, two of them ours
 PARTS = (*EVENTS.values(), "rest")
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """Median seconds of both, and the median, lowest and highest of the turns' ratios."""
-
-    ours_s: float
-    public_s: float
-    ratio: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, ours_s: list[float], public_s: list[float]) -> "Ratio":
-        """Of as many turns of each."""
-        ratios = [theirs / ours for ours, theirs in zip(ours_s, public_s, strict=True)]
-        middle = [statistics.median(values) for values in (ours_s, public_s, ratios)]
-        return cls(*middle, min(ratios), max(ratios))
+def ratio_of(ours_s: list[float], public_s: list[float]) -> dict[str, float]:
+    """Median seconds of both (ours_s, public_s), and the median (ratio), low and high of the turns' ratios."""
+    ratios = [theirs / ours for ours, theirs in zip(ours_s, public_s, strict=True)]
+    names = {"ours_s": ours_s, "public_s": public_s, "ratio": ratios}
+    return {name: statistics.median(of) for name, of in names.items()} | {"low": min(ratios), "high": max(ratios)}
 
 
 def synchronise() -> None:

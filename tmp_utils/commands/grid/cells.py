@@ -195,8 +195,7 @@ def choose_setups(words: Sequence[str]) -> list[Setup]:
 
     Raises
     ------
-    ValueError
-        If a word is none of these; the message lists them.
+    ValueError : a word is none of these; the message lists them.
     """
     known, chosen = list_setups(), []
     for word in words:

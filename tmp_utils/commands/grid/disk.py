@@ -33,8 +33,7 @@ def check_room(cells: Sequence[Cell], folder: Path, keep: str = "all", n_jobs: i
 
     Raises
     ------
-    OSError
-        If it does not fit.
+    OSError : it does not fit.
     """
     folder, size = next(path for path in (folder, *folder.parents) if path.exists()), to_write(cells, n_jobs)
     size = size if keep == "all" else size._replace(adapters=0)

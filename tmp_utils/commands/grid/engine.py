@@ -40,8 +40,7 @@ def find_engine(cluster: bool = False) -> str:
 
     Raises
     ------
-    FileNotFoundError
-        If there is none, or (for `cluster`) no SLURM.
+    FileNotFoundError : there is none, or (for `cluster`) no SLURM.
     """
     installed = ENGINE_DIR / "bin" / "snakemake"
     engine = str(installed) if installed.exists() else shutil.which("snakemake")
@@ -72,21 +71,15 @@ def run_grid(
 
     Parameters
     ----------
-    cluster : str, optional
-        "slurm", or a folder with a Snakemake profile; this machine's cores if absent.
-    cores, threads : int
-        How many cores to use here, and how many for each job.
-    engine_options : list of str
-        Handed on to Snakemake.
-    keep : str
-        "clips" deletes each adapter once its clips are scored; "all" keeps them.
+    cluster : "slurm", or a folder with a Snakemake profile; this machine's cores if absent.
+    cores, threads : how many cores to use here, and how many for each job.
+    engine_options : handed on to Snakemake.
+    keep : "clips" deletes each adapter once its clips are scored; "all" keeps them.
 
     Raises
     ------
-    OSError
-        If what is to be written does not fit.
-    KeyboardInterrupt
-        If it was interrupted; finished work is kept.
+    OSError : what is to be written does not fit.
+    KeyboardInterrupt : it was interrupted; finished work is kept.
     """
     engine = [find_engine(cluster is not None), *OPTIONS, *_where(cluster, cores), *engine_options]
     metrics = Cell(place, notebooks_dir, NOTEBOOK_05)
@@ -162,8 +155,7 @@ def _follow(command: Sequence[str]) -> None:
 
     Raises
     ------
-    KeyboardInterrupt
-        If it was interrupted.
+    KeyboardInterrupt : it was interrupted.
     """
     with subprocess.Popen(command) as engine:
 

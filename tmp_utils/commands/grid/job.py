@@ -29,10 +29,8 @@ def make(cell: Cell, attempt: int = 1, keep: str = "all") -> bool:
 
     Parameters
     ----------
-    attempt : int
-        From 1. A notebook that raised is not executed again by a later attempt; one whose process was lost is.
-    keep : str
-        "clips" deletes the adapter, unless other cells are shown beside it; the grid does that at its end.
+    attempt : from 1. A notebook that raised is not executed again by a later attempt; one whose process was lost is.
+    keep : "clips" deletes the adapter, unless other cells are shown beside it; the grid does that at its end.
     """
     label = cell.output or cell.run
     label.parent.mkdir(parents=True, exist_ok=True)

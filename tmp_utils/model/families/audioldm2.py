@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from diffusers import Transformer2DModel
+from torch.utils.checkpoint import checkpoint
 
 from tmp_utils.model.backbone import spliced
 from tmp_utils.model.families.audioldm import MelBackbone, clap_text_embedding
@@ -30,6 +32,17 @@ class AudioLDM2(MelBackbone):
     conditioned = ("attn2.to_k", "attn2.to_v")  # of three in a row, the first attends to the sound again
 
     t5 = property(lambda self: self.pipe.text_encoder_2)
+
+    @staticmethod
+    def checkpointed(module: torch.nn.Module, *arguments):
+        """Gradient checkpointing of a module.
+
+        This UNet passes an attention's arguments by position and leaves out the fourth, so that the text's mask would
+        be taken for the sound's (diffusers 0.42.1).
+        """
+        if isinstance(module, Transformer2DModel) and len(arguments) == 7:
+            arguments = (*arguments[:3], None, *arguments[3:])
+        return checkpoint(module, *arguments, use_reentrant=False)
 
     @classmethod
     def prepare(cls, pipe, folder: Path) -> None:
