@@ -111,8 +111,8 @@ def once_in_words(rows: pd.DataFrame) -> str:
     """Return the table as the README shows it: a row a model, seconds and GB of each part; then where it was made."""
     lines = [f"| random weights | {' | '.join(rows['what'].unique())} |", f"|---|{'---:|' * rows['what'].nunique()}"]
     for model, of in rows.groupby("model", sort=False):
-        cells = (f"{row.seconds:.0f} s, {row.peak_memory_gb:.1f} GB" for row in of.itertuples())
-        lines.append(f"| `{model}` | {' | '.join(cells)} |")
+        cells = {row.what: f"{row.seconds:.0f} s, {row.peak_memory_gb:.1f} GB" for row in of.itertuples()}
+        lines.append(f"| `{model}` | {' | '.join(cells.get(what, '–') for what in rows['what'].unique())} |")
     where = rows[["processor", "threads", "commit", "date"]].drop_duplicates().itertuples()
     made = (f"{row.processor}, {row.threads} thread, commit {str(row.commit)[:10]}, {row.date}" for row in where)
     return "\n".join([*lines, "", f"*Seconds of the processor and highest memory: {'; '.join(made)}.*"])
