@@ -30,10 +30,9 @@ import plotly.graph_objects as go
 from tmp_utils import figures
 from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
-from tmp_utils.figures.study import summary
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import narrative
-from tmp_utils.findings.comparisons import DASH, caption, has_values, plural, setup_cells
+from tmp_utils.findings.comparisons import DASH, caption, comparable, has_values, plural, setup_cells
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
@@ -46,13 +45,12 @@ RESULTS, NOTEBOOKS, GPU, ONCE = "results", "notebooks", "gpu", "once"  # names o
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
-UNEQUAL = "Rows of different concepts do not compare with each other; the differences below are paired by concept."
 WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
 COMMIT_CHARS, LINE_CHARS = 10, 120
 
 
 def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Path, picture: Path) -> None:
-    """Draw the picture and write it and the table into the README.
+    """Draw the picture and write it and the table into the README: over the concepts that all setups have.
 
     Parameters
     ----------
@@ -66,10 +64,11 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
     RuntimeError : there is no browser to draw with.
     """
     text = _read(readme)
-    block = [_picture_line(picture, readme), markdown_table(results), about(results, facts), _findings(results)]
+    shown = comparable(results)
+    block = [_picture_line(picture, readme), markdown_table(shown), about(results, facts), _findings(results)]
     text = replace_block(text, RESULTS, "\n\n".join(block))
-    note = caption(results, ", ".join(sorted(results["profile"].unique())))
-    write_png(figures.clap_plane(check_one_embedder(results), references(results), note=note), picture)
+    note = caption(shown, ", ".join(sorted(results["profile"].unique())))
+    write_png(figures.clap_plane(check_one_embedder(shown), references(shown), note=note), picture)
     write_text(readme, text)
 
 
@@ -78,8 +77,11 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     rows = results[(results["metric"] == "clap_a") & (results["status"] == "ok")]
     rows = rows[~rows["method"].isin(["reference", "untrained"])]
     profile = ", ".join(sorted(results["profile"].unique()))
-    size = [(rows["concept"].nunique(), "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
+    common = comparable(rows)["concept"].nunique()
+    size = [(common, "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
     counts = [plural(n, word) for n, word in size]
+    if (n := rows["concept"].nunique()) > common:
+        counts[0] += f" with all setups (of {n}, whose baselines are compared below)"
     shown = [commit[:COMMIT_CHARS] for commit in facts["commit"].split(", ")]
     commands = [f", `{command}`" for command in facts.get("command", "").split(AND) if command]
     made = f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}" + "".join(commands)
@@ -129,8 +131,6 @@ def _machine(machine: Mapping) -> str:
 def markdown_table(results: pd.DataFrame) -> str:
     """Return one row for each setup: our means with 95 % intervals, and the paper's numbers.
 
-    Where setups have different numbers of concepts, a column says how many, and a line below what that means.
-
     Raises
     ------
     ValueError : no setup has a CLAP-A.
@@ -141,16 +141,12 @@ def markdown_table(results: pd.DataFrame) -> str:
     cells = cells[cells["clap_a"] != DASH]
     cells = cells.set_index(["method", "setup"])
     cells = cells.loc[setups_in_order(cells.index)].reset_index()
-    of_setups = summary(results, "clap_a", with_references=True).set_index(["method", "setup"])["n_concepts"]
-    unequal = of_setups.nunique() > 1
-    head = ["concepts"] * unequal + [f"{with_arrow(metric)} | paper" for metric in COLUMNS]
-    lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|" * (unequal + 2 * len(COLUMNS))]
+    head = [f"{with_arrow(metric)} | paper" for metric in COLUMNS]
+    lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|---:|" * len(COLUMNS)]
     for row in cells.to_dict("records"):
-        setup = row["method"], row["setup"]
-        shown = [str(of_setups[setup])] * unequal
-        shown += [row[name] for metric in COLUMNS for name in (metric, f"{metric}_paper")]
-        lines.append(f"| {setup_label(*setup)} | {' | '.join(shown)} |")
-    return "\n".join([*lines, *["", UNEQUAL] * unequal])
+        shown = [row[name] for metric in COLUMNS for name in (metric, f"{metric}_paper")]
+        lines.append(f"| {setup_label(row['method'], row['setup'])} | {' | '.join(shown)} |")
+    return "\n".join(lines)
 
 
 def write_png(fig: go.Figure, path: Path) -> Path:

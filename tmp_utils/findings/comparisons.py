@@ -5,6 +5,7 @@ p-values are corrected over the whole table by Holm's rule. Failed rows are left
 
 whole_runs    : the finished rows of whole runs.
 has_values    : whether a metric has any value.
+comparable    : the rows of the concepts that every setup has.
 coverage      : number of seeds for each concept and setup, and how many failed.
 failures      : the failed rows with their reasons.
 differences   : every setup against its method's baseline, and the baselines against each other.
@@ -44,6 +45,13 @@ def whole_runs(results: pd.DataFrame, *metrics: str, references: bool = False) -
 def has_values(results: pd.DataFrame, *metrics: str) -> bool:
     """Return whether each of these metrics has a finished row of some setup."""
     return set(metrics) <= set(whole_runs(results, *metrics)["metric"])
+
+
+def comparable(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the concepts that every setup has, so that means compare; all rows if no concept has all."""
+    has = whole_runs(results, "clap_a").groupby(["method", "setup"])["concept"].agg(set)
+    common = set.intersection(*has) if len(has) else set()
+    return results[results["concept"].isin(common)] if common else results
 
 
 def coverage(results: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import pandas as pd
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.claims import bracketed, claims, in_counts, second_in_words
-from tmp_utils.findings.comparisons import BASELINE, concepts_in_words, has_values, plural, whole_runs
+from tmp_utils.findings.comparisons import BASELINE, comparable, concepts_in_words, has_values, plural, whole_runs
 from tmp_utils.findings.verdicts import (
     ALPHA,
     CONTRADICTED,
@@ -243,13 +243,15 @@ def in_short(results: pd.DataFrame) -> str:
 
 
 def _highest(results: pd.DataFrame) -> str:
-    """Return the setup with the highest mean of each similarity."""
-    texts = []
-    for metric in filter(lambda metric: has_values(results, metric), AXES):
-        top = summary(results, metric).nlargest(1, "value").iloc[0]
+    """Return the setup with the highest mean of each similarity, over the concepts that all setups have."""
+    texts, common = [], comparable(results)
+    for metric in filter(lambda metric: has_values(common, metric), AXES):
+        top = summary(common, metric).nlargest(1, "value").iloc[0]
         level = bracketed(top["value"], top["ci_low"], top["ci_high"])
         texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")
-    return f"The highest means: {' and '.join(texts)}." if texts else ""
+    n = common["concept"].nunique()
+    of = f", over the {n} concepts that have all setups" if n < results["concept"].nunique() else ""
+    return f"The highest means{of}: {' and '.join(texts)}." if texts else ""
 
 
 def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:

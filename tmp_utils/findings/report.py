@@ -25,7 +25,7 @@ from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.files import write_text
 from tmp_utils.findings import listen, narrative
 from tmp_utils.findings.claims import beside, both_ways, claims, compared, in_counts
-from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, every_metric, failures, setup_cells
+from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, comparable, every_metric, failures, setup_cells
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
 from tmp_utils.findings.verdicts import verdicts
@@ -127,7 +127,7 @@ def _template() -> jinja2.Template:
 
 def _published(table: pd.DataFrame) -> dict:
     texts = {name: getattr(narrative, name)(table) for name in ("answer", "comparison", "conditions")}
-    return texts | {"setups": _setups(table)}
+    return texts | {"setups": _setups(comparable(table))}
 
 
 def _clips(place: Place) -> tuple[pd.DataFrame, str]:
