@@ -115,4 +115,5 @@ def once_in_words(rows: pd.DataFrame) -> str:
         lines.append(f"| `{model}` | {' | '.join(cells.get(what, '–') for what in rows['what'].unique())} |")
     where = rows[["processor", "threads", "commit", "date"]].drop_duplicates().itertuples()
     made = (f"{row.processor}, {row.threads} thread, commit {str(row.commit)[:10]}, {row.date}" for row in where)
+    made = dict.fromkeys(made)  # each once
     return "\n".join([*lines, "", f"*Seconds of the processor and highest memory: {'; '.join(made)}.*"])
