@@ -249,8 +249,8 @@ def _highest(results: pd.DataFrame) -> str:
         top = summary(common, metric).nlargest(1, "value").iloc[0]
         level = bracketed(top["value"], top["ci_low"], top["ci_high"])
         texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")
-    n = common["concept"].nunique()
-    of = f", over the {n} concepts that have all setups" if n < results["concept"].nunique() else ""
+    n, all_concepts = (whole_runs(table, "clap_a")["concept"].nunique() for table in (common, results))
+    of = f", over the {n} concepts that have all setups" if n < all_concepts else ""
     return f"The highest means{of}: {' and '.join(texts)}." if texts else ""
 
 
