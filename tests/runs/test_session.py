@@ -33,7 +33,7 @@ def test_the_line_names_the_gpu_and_what_is_not_in_the_cache(tmp_path, monkeypat
     monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: None)
     line = session_line("paper", tmp_path, "02_textual_inversion")
     assert line.startswith("Tesla T4 with 15.8 GB; ")
-    assert "2.7 GB to download (cvssp/audioldm-m-full, licence CC BY-NC-SA 4.0 (not for commercial use" in line
+    assert "2.6 GB to download (cvssp/audioldm-m-full, licence CC BY-NC-SA 4.0 (not for commercial use" in line
     assert line.endswith("not timed at this profile")
     monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: "model_index.json")
     assert "nothing to download; not timed" in session_line("paper", tmp_path, "01_data")
