@@ -2,6 +2,7 @@ import pandas as pd
 import pytest
 
 from tmp_utils.commands.search import CANDIDATE, CANDIDATES, COLUMNS, SEARCHED, best_rate, with_row
+from tmp_utils.findings.published import read_published
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
 from tmp_utils.personalize import Diverged
 
@@ -42,3 +43,8 @@ def test_the_best_rate_is_the_highest_mean_or_the_papers_where_it_ties():
     table = pd.DataFrame([row(1e-2, value=0.50), row(2e-2, value=0.49), row(5e-2, value=0.40)])
     assert best_rate(table, "TI") == 1e-2 and best_rate(table, "TI", paper_rate=2e-2) == 2e-2
     assert best_rate(table, "TI", paper_rate=5e-2) == 1e-2
+
+
+def test_no_searched_concept_is_in_the_published_table():
+    published = read_published("pocket")
+    assert len(published) and not set(SEARCHED) & set(published["concept"])

@@ -81,9 +81,10 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     size = [(common, "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
     counts = [plural(n, word) for n, word in size]
     if (n := rows["concept"].nunique()) > common:
-        counts[0] += f" with all setups (of {n}, whose baselines are compared below)"
+        counts[0] = f"{common} of {n} concepts, those that have all setups"
     shown = [commit[:COMMIT_CHARS] for commit in facts["commit"].split(", ")]
-    commands = [f", `{command}`" for command in facts.get("command", "").split(AND) if command]
+    whole = [command for command in facts.get("command", "").split(AND) if command]
+    commands = [f", `{textwrap.shorten(command, LINE_CHARS, placeholder=' …')}`" for command in whole]
     made = f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}" + "".join(commands)
     failed = int((results["status"] == "failed").sum())
     left_out = f"; {failed} failed rows left out" if failed else ""

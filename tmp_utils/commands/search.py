@@ -6,7 +6,7 @@ few edits: a method must learn the concept *and* still follow the prompt. `best_
 `data/profiles.toml` has it; the whole table stays in `data/published/search-<profile>.csv`, where a new search takes
 the place of the rows that it made again and leaves the others.
 
-SEARCHED   : the concepts; `published` leaves them out.
+SEARCHED   : the concepts, of which no run is published.
 CANDIDATES : learning rates by method.
 search     : every candidate's scores.
 best_rate  : which of a method's candidates wins.

@@ -202,10 +202,10 @@ def class_of(pipeline: str, name: str) -> type:
     import transformers
 
     own = importlib.import_module(getattr(diffusers, pipeline).__module__.rpartition(".")[0])
-    found = [getattr(library, name) for library in (diffusers, transformers, own) if hasattr(library, name)]
-    if not found:
+    classes = [getattr(library, name) for library in (diffusers, transformers, own) if hasattr(library, name)]
+    if not classes:
         raise ValueError(f"{pipeline}: no class {name} in diffusers {diffusers.__version__} or its transformers.")
-    return found[0]
+    return classes[0]
 
 
 def make_scheduler(name: str, current):

@@ -2,7 +2,7 @@
 
 Conventions: clips are scored at 16 kHz; the note of a row says so where the model makes them at another rate. Every run
 is scored by three embedders: the profile's CLAP, the same on clips brought to one level, and MusiCNN, which was trained
-on other music; each has keys of its own (`metrics.names`). MusiCNN hears the codec more than the concept, so it also
+on other music; each has keys of its own (`metrics.names`). MusiCNN hears the codec, so it also
 compares with the concept's clips after the codec (keys in "_coded"), which the concept's untrained reference holds; the
 copy test needs them, too. A clip that cannot be used makes its prompt's row and the run's rows "failed", with the
 reason; the rest is not averaged in its place. Generating the clip again mends these rows and changes no others.

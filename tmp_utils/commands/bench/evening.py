@@ -112,8 +112,8 @@ def gpu_in_words(rows: pd.DataFrame) -> str:
         finite = of[of["what"].str.endswith("each intermediate")]
         for precision, looked_at in finite.groupby("precision", sort=False):
             wrong = looked_at[looked_at["status"] != "ok"]
-            found = "; ".join(f"{row.what.partition(',')[0]}: {row.status}" for row in wrong.itertuples())
-            lines += ["", f"In {precision}, {found or 'all intermediate results of every part are finite'}."]
+            failures = "; ".join(f"{row.what.partition(',')[0]}: {row.status}" for row in wrong.itertuples())
+            lines += ["", f"In {precision}, {failures or 'all intermediate results of every part are finite'}."]
         failed = of[of["seconds"].isna() & ~of.index.isin(finite.index)]
         lines += [f"\n{row.what}, {row.precision}, {row.concepts} words: {row.status}" for row in failed.itertuples()]
         parts.append("\n".join(lines))

@@ -24,6 +24,7 @@ import torch
 
 from tmp_utils.commands.bench.full_size import blank_run
 from tmp_utils.files import write_csv
+from tmp_utils.findings.comparisons import plural
 from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.profiles import DATA_DIR, Hyperparameters
 from tmp_utils.model.backbone import Backbone, load_backbone
@@ -111,9 +112,10 @@ def once_in_words(rows: pd.DataFrame) -> str:
     """Return the table as the README shows it: a row a model, seconds and GB of each part; then where it was made."""
     lines = [f"| random weights | {' | '.join(rows['what'].unique())} |", f"|---|{'---:|' * rows['what'].nunique()}"]
     for model, of in rows.groupby("model", sort=False):
-        cells = {row.what: f"{row.seconds:.0f} s, {row.peak_memory_gb:.1f} GB" for row in of.itertuples()}
+        known = of.assign(memory=of["peak_memory_gb"].map(lambda gb: f", {gb:.1f} GB" if gb == gb else ""))
+        cells = {row.what: f"{row.seconds:.0f} s{row.memory}" for row in known.itertuples()}
         lines.append(f"| `{model}` | {' | '.join(cells.get(what, '–') for what in rows['what'].unique())} |")
     where = rows[["processor", "threads", "commit", "date"]].drop_duplicates().itertuples()
-    made = (f"{row.processor}, {row.threads} thread, commit {str(row.commit)[:10]}, {row.date}" for row in where)
-    made = dict.fromkeys(made)  # each once
+    machines = ((f"{row.processor}, {plural(row.threads, 'thread')}", row) for row in where)
+    made = dict.fromkeys(f"{machine}, commit {str(row.commit)[:10]}, {row.date}" for machine, row in machines)
     return "\n".join([*lines, "", f"*Seconds of the processor and highest memory: {'; '.join(made)}.*"])
