@@ -46,7 +46,7 @@ def readme(tmp_path):
 def drawn(monkeypatch):
     """Draw without a browser; returns the figures. Findings, which take their time, are written where they are read."""
     figures = []
-    monkeypatch.setattr(readme_figures, "_findings", lambda results: "Findings.")
+    monkeypatch.setattr(readme_figures, "_findings", lambda results: ("Answer.", "- Findings."))
     monkeypatch.setattr(readme_figures, "write_png", lambda fig, path: figures.append(fig) or path)
     return figures
 
@@ -57,7 +57,12 @@ def test_the_block_is_replaced_and_nothing_else(readme, drawn):
     text = readme.read_text()
     rest = f"{END}\n\n{BEGIN_NOTEBOOKS}\nold minutes\n{END_NOTEBOOKS}\n\nafter\n"
     assert text.startswith("# Title\n\nbefore\n\n" + BEGIN) and text.endswith(rest)
-    assert "old\n" not in text and "\n\nFindings.\n" in text and "](data/published/readme.png)" in text
+    assert (
+        "old\n" not in text
+        and "\nAnswer.\n\n![" in text
+        and "\n\n- Findings.\n" in text
+        and "](data/published/readme.png)" in text
+    )
     readme_figures.make_readme_figures(table(), FACTS, readme, picture)
     assert readme.read_text() == text
 
@@ -74,8 +79,10 @@ def test_profile_n_seeds_commit_and_command_stand_under_the_table(readme, drawn)
 
 def test_the_findings_under_the_table_are_computed_from_it():
     published = read_published("pocket")
-    text = " ".join(readme_figures._findings(published).split())
-    assert narrative.answer(published) in text and narrative.comparison(published) in text
+    answer, others = readme_figures._findings(published)
+    assert " ".join(answer.split()) == f"**{narrative.answer(published)}**"
+    items = others.removeprefix("- ").split("\n- ")
+    assert [" ".join(item.split()) for item in items] == narrative.in_short(published)[1:]
 
 
 def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebooks_titles(tmp_path):

@@ -140,7 +140,7 @@ def test_the_comparison_in_the_published_table_is_that_of_its_verdicts():
 
 def test_the_short_version_names_the_decided_claims():
     published = read_published("pocket")
-    judged, text = verdicts(published), narrative.in_short(published)
+    judged, text = verdicts(published), "\n".join(narrative.in_short(published))
     whole = claims(judged)
     decided = whole[whole["verdict"] != "undecided"]
     assert len(decided) and all(claim.partition(" (")[0] in text for claim in decided["claim"])

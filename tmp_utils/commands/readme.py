@@ -22,6 +22,7 @@ import os
 import shutil
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -65,8 +66,9 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
     """
     text = _read(readme)
     shown = comparable(results)
-    block = [_picture_line(picture, readme), markdown_table(shown), about(results, facts), _findings(results)]
-    text = replace_block(text, RESULTS, "\n\n".join(block))
+    answer, findings = _findings(results)
+    block = [answer, _picture_line(picture, readme), findings, markdown_table(shown), about(results, facts)]
+    text = replace_block(text, RESULTS, "\n\n".join(filter(None, block)))
     note = caption(shown, ", ".join(sorted(results["profile"].unique())))
     write_png(figures.clap_plane(check_one_embedder(shown), references(shown), note=note), picture)
     write_text(readme, text)
@@ -91,8 +93,12 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} per run for CLAP-A{left_out}; {made}*"
 
 
-def _findings(results: pd.DataFrame) -> str:
-    return "\n".join(textwrap.wrap(narrative.in_short(results), LINE_CHARS, break_on_hyphens=False))
+def _findings(results: pd.DataFrame) -> tuple[str, str]:
+    """Return the answer, and the list of the other findings, both wrapped."""
+    answer, *others = narrative.in_short(results)
+    wrap = partial(textwrap.wrap, width=LINE_CHARS, break_on_hyphens=False)
+    items = [line for text in others for line in wrap(f"- {text}", subsequent_indent="  ")]
+    return "\n".join(wrap(f"**{answer}**" if answer else "")), "\n".join(items)
 
 
 def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], profile: str) -> pd.DataFrame:

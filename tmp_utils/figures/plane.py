@@ -5,9 +5,9 @@ pareto_front  : the points that no other point exceeds on both axes.
 label_offsets : positions of labels that cover neither points nor each other.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import pairwise, product
+from operator import itemgetter
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,8 @@ POINT_PX, CHARACTER_PX = 8, (7.5, 15)  # half a point, and a character's width a
 NEAR, REACHES = 1.0, (1.0, 2.2, 3.6, 5.0)  # how far from its point a label may be; past NEAR a line leads to it
 DIRECTIONS = [(1, 1), (-1, -1), (1, -1), (-1, 1), (1, 0), (-1, 0), (0, 1), (0, -1)]
 NEAR_SPANS = 0.35  # a reference that is further from the points than this share of their spread gets no line
+CLOSE = 0.2  # lines that are nearer, as a share of the plot's width, share the room above it
+SHARES = {"left": 0, "center": 0.5, "right": 1}  # of a label's width that lie left of its place
 FAR_PX2 = 1  # how much covered area one more step of reach is worth
 
 
@@ -74,7 +76,7 @@ def clap_plane(
     fig.update_yaxes(title=AXES["clap_t"], range=ranges[1])
     about = table.rename(columns={"n_concepts_a": "n_concepts", "n_runs_a": "n_runs", "ci_low_a": "ci_low"})
     fig = styled(fig, title, noted(note, runs_and_bars(about)), height=540)
-    return fig.update_layout(legend={"x": 1.01, "y": 1}, margin_r=130)
+    return fig.update_layout(legend={"x": 1.01, "y": 1}, margin={"r": 130, "t": fig.layout.margin.t + CHARACTER_PX[1]})
 
 
 def pareto_front(x: Sequence[float], y: Sequence[float]) -> list[int]:
@@ -161,36 +163,39 @@ def _offsets(table: pd.DataFrame, references: Mapping, ranges: Sequence, area_px
     boxes = []
     for label in _reference_labels(references, ranges):
         size = np.multiply(CHARACTER_PX, [len(label["text"]), 1])
-        corner = np.array([label["x"], label["y"]]) * area_px + [0, label["up_px"]]
-        corner -= size * [label["xanchor"] == "right", label["yanchor"] == "top"]
+        corner = np.array([label["x"], label["y"]]) * area_px + [0, CHARACTER_PX[1] * label["row"]]
+        corner -= size * [SHARES[label["xanchor"]], label["yanchor"] == "top"]
         boxes.append((corner, corner + size))
     offsets = label_offsets(np.column_stack(scaled), table["label"], area_px, boxes)
     return [(float(right), float(-up), bool(far)) for (right, up), far in offsets]
 
 
 def _reference_labels(references: Mapping[str, float], ranges: Sequence[Sequence[float]]) -> list[dict]:
-    """Return each reference's label: its text, place (shares of the plot), anchors, and px to move it up.
+    """Return each reference's label: its text, place (shares of the plot) and anchors.
 
-    Labels of vertical lines are at the top, those of horizontal ones at the left, and those of references beyond an
-    axis in its corner; labels in one place are stacked.
+    Labels of vertical lines stand above the plot, those of horizontal ones at its left, and those of references beyond
+    an axis in its corner. Above neighbours, the left line's label ends there and the right one's begins there.
     """
-    labels, stacks = [], Counter()
-    for name, value in sorted(references.items(), key=lambda item: -item[1]):
+    labels = []
+    for name, value in references.items():
         vertical = name.endswith("_a")
         low, high = ranges[0 if vertical else 1]
         share, text = (value - low) / (high - low), REFERENCES[name]
-        inside = 0 <= share <= 1
-        if not inside:
+        if inside := 0 <= share <= 1:
+            x, y = (share, 1.0) if vertical else (0.0, share)
+            anchors = ("center" if vertical else "left", "bottom")
+        else:
             text += f" {value:.2f} {('←', '→')[share > 1] if vertical else ('↓', '↑')[share > 1]}"
-            share = float(share > 1)
-        x, y = (share, float(inside)) if vertical else (0.0, share)
-        top = y == 1 if vertical or not inside else False
-        place = ("top",) if vertical and inside else (x, y)
-        step = -CHARACTER_PX[1] if top else CHARACTER_PX[1]
-        labels.append({"name": name, "value": value if inside else None, "vertical": vertical, "text": text, "x": x})
-        labels[-1] |= {"y": y, "xanchor": "right" if x > 0.3 else "left", "yanchor": "top" if top else "bottom"}
-        labels[-1] |= {"up_px": step * stacks[place]}
-        stacks[place] += 1
+            x, y = (float(share > 1), 0.0) if vertical else (0.0, float(share > 1))
+            anchors = ("right" if x else "left", "top" if y else "bottom")
+        label = {"text": text, "x": x, "y": y, "xanchor": anchors[0], "yanchor": anchors[1]}
+        row = sum((other["x"], other["y"]) == (x, y) for other in labels)  # in a corner, one above the other
+        labels.append(label | {"value": value if inside else None, "vertical": vertical, "row": -row if y else row})
+    above = sorted((label for label in labels if label["vertical"] and label["value"] is not None), key=itemgetter("x"))
+    for left, right in pairwise(above):
+        if right["x"] - left["x"] < CLOSE:
+            left["xanchor"] = "right" if left["xanchor"] == "center" else "center"
+            left["row"], right["xanchor"] = int(left["xanchor"] == "center"), "left"
     return labels
 
 
@@ -201,5 +206,7 @@ def _reference_lines(fig: go.Figure, references: Mapping[str, float], ranges: Se
             draw = fig.add_vline if label["vertical"] else fig.add_hline
             draw(label["value"], line=style)
         place = {name: label[name] for name in ("text", "x", "y", "xanchor", "yanchor")}
-        shift = {"xshift": -3 if label["xanchor"] == "right" else 3, "yshift": label["up_px"]}
-        fig.add_annotation(xref="paper", yref="paper", showarrow=False, font=font, **place, **shift)
+        shift = {"xshift": -3 if label["xanchor"] == "right" else 3 * (label["xanchor"] == "left")}
+        shift["yshift"] = CHARACTER_PX[1] * label["row"]
+        paper = {"xref": "paper", "yref": "paper", "bgcolor": "rgba(255,255,255,0.8)", "borderpad": 0}
+        fig.add_annotation(showarrow=False, font=font, **paper, **place, **shift)

@@ -6,7 +6,7 @@ stated only where the verdict on it is decided; fewer than three concepts get th
 answer            : whether the model learned the sound, in one sentence with numbers.
 comparison        : how DreamBooth and Textual Inversion compare.
 conditions        : model, concepts, seeds, clips and embedder behind the numbers.
-in_short          : a paragraph for the README.
+in_short          : the same and the decided claims, in a few lines for the README.
 findings_in_words : a line for each claim of the paper, by verdict.
 FIGURES           : captions of the notebooks' figures, by notebook.
 """
@@ -159,7 +159,12 @@ def _level(rows: pd.DataFrame) -> str:
 
 
 def comparison(results: pd.DataFrame) -> str:
-    """Return how DreamBooth compares with Textual Inversion; empty where one of them has no scores.
+    """Return how DreamBooth compares with Textual Inversion: the sentences of `comparisons`."""
+    return " ".join(comparisons(results))
+
+
+def comparisons(results: pd.DataFrame) -> list[str]:
+    """Return sentences on how DreamBooth compares with Textual Inversion; none where one of them has no scores.
 
     Over three concepts or more it compares the means of each method's five setups, and the baselines where more
     concepts have them, by the verdict on the paired difference over concepts. Over fewer it gives the baselines'
@@ -171,13 +176,11 @@ def comparison(results: pd.DataFrame) -> str:
         if (n := judged["n_concepts"].min()) > most:
             sentences.append(f"{compared}, over {n} concepts: {'; '.join(map(_difference, judged.itertuples()))}.")
             most = n
-    if sentences:
-        return " ".join(sentences)
-    run = _one_run(results)
+    run = None if sentences else _one_run(results)
     if run is None:
-        return ""
+        return sentences
     levels = "; ".join(_levels(run, metric) for metric in AXES)
-    return f"{METHODS['DB']} against {METHODS['TI']}, baselines on this one concept: {levels}. {ONE_CONCEPT}"
+    return [f"{METHODS['DB']} against {METHODS['TI']}, baselines on this one concept: {levels}. {ONE_CONCEPT}"]
 
 
 def _judged(results: pd.DataFrame, setups: str) -> pd.DataFrame:
@@ -230,16 +233,16 @@ def conditions(results: pd.DataFrame) -> str:
     )
 
 
-def in_short(results: pd.DataFrame) -> str:
-    """Return answer, comparison, the best setups and the decided claims as one paragraph."""
+def in_short(results: pd.DataFrame) -> list[str]:
+    """Return the answer (empty where there is none), and lines on both methods, the best setups and the claims."""
     judged = verdicts(results)
     whole = claims(judged)
-    parts = [answer(results), comparison(results), _highest(results)]
-    parts.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}.")
+    lines = [*comparisons(results), _highest(results)]
+    lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}.")
     for verdict in (REPRODUCED, CONTRADICTED, NO_DIFFERENCE):
         names = [claim.partition(" (")[0] for claim in whole.loc[whole["verdict"] == verdict, "claim"]]
-        parts.append(f"{verdict.capitalize()}: {'; '.join(names)}." if names else "")
-    return " ".join(filter(None, parts))
+        lines += [f"{verdict.capitalize()}: {'; '.join(names)}."] if names else []
+    return [answer(results), *filter(None, lines)]
 
 
 def _highest(results: pd.DataFrame) -> str:

@@ -40,9 +40,9 @@ AXES = {
     "clap_t": f"{NAMES['clap_t']}: similarity to the prompt (cosine)",
 }
 REFERENCES = {
-    "ceiling_a": "ceiling ⌈A⌉",
-    "ceiling_t": "ceiling ⌈T⌉",
-    "floor_t": "floor ⌊T⌋",
+    "ceiling_a": "ceiling",
+    "ceiling_t": "ceiling",
+    "floor_t": "floor",
     "untrained_a": "untrained",
     "codec_a": "codec",
 }
