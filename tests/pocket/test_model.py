@@ -14,7 +14,7 @@ from tmp_utils.model.backbone import load_backbone
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import quiet
 from tmp_utils.pocket.assemble import SIZE_LIMIT_BYTES
-from tmp_utils.pocket.proof import FLOORS, INTRODUCTION, _retrieval, proof_report, spectral_flatness
+from tmp_utils.pocket.proof import FLOORS, INTRODUCTION, proof_report, spectral_flatness
 
 POCKET = DATA_DIR / "pocket"
 
@@ -72,12 +72,6 @@ def test_the_judge_scores_a_clip_higher_with_its_own_prompt_than_with_another(ba
     scores = judge.embed_clips(clips) @ judge.embed_prompts(texts).T
     assert scores[0, 0] > scores[0, 1] and scores[1, 1] > scores[1, 0]
     assert all(np.abs(clip).max() > 0.01 for clip in clips)
-
-
-def test_retrieval_of_the_proof_ranks_by_similarity_and_accepts_equal_captions():
-    rows = np.eye(3)
-    assert _retrieval(rows, rows[[1, 0, 2]], ["a", "b", "c"], 1).tolist() == [False, False, True]
-    assert _retrieval(rows, rows[[1, 0, 2]], ["a", "a", "c"], 1).all()
 
 
 def test_flatness_is_low_for_a_tone_and_that_of_exponential_power_for_noise():

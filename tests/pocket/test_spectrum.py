@@ -66,7 +66,7 @@ def test_crops_hold_the_magnitudes_and_latents_of_their_clips(pairs, vae, stage)
     latents, whole, real = stage._crops(pairs, 3, torch.Generator().manual_seed(1))
     assert latents.shape == (3, 16, 32, 8) and whole.shape == (3, 16, 128, 8) and real.shape == (3, 256, N_BINS)
     clips = torch.from_numpy(pairs[0].astype(np.float32))
-    analysed = GriffinLimVocoder()._analyse(clips).abs()
+    analysed = GriffinLimVocoder().analyse(clips).abs()
     encoded = vae.encode(log_mel(clips)[:, None]).latent_dist.mean
     for crop, of_clip, magnitudes in zip(latents, whole, real, strict=True):
         k = int((encoded - of_clip).abs().amax((1, 2, 3)).argmin())
@@ -86,7 +86,7 @@ def test_a_varied_clip_depends_on_its_seed_and_number_alone(corpus):
 
 
 def test_the_losses_of_the_real_magnitudes_are_zero_and_the_energy_error_is_the_gain():
-    real = GriffinLimVocoder()._analyse(tones(300, n=RATE_HZ)).abs()
+    real = GriffinLimVocoder().analyse(tones(300, n=RATE_HZ)).abs()
     weights, log_real = torch.ones(N_BINS), real.clamp(min=1e-9).log()
     for name, loss in losses(log_real, real, weights).items():
         assert loss.item() == pytest.approx(0, abs=1e-4), name
@@ -123,14 +123,14 @@ def test_a_clip_has_the_energy_of_its_magnitudes_and_is_the_same_in_any_batch(st
     clips = vocoder.from_latents(latents, mels)
     assert clips.shape == (2, 12 * 8 * 160)
     magnitudes = vocoder._like_quiet_bands(stage.net(latents).exp(), mels) * np.exp(0.2)
-    energy = vocoder._analyse(clips).abs().square().sum((1, 2))
+    energy = vocoder.analyse(clips).abs().square().sum((1, 2))
     torch.testing.assert_close(energy, magnitudes.square().sum((1, 2)).detach(), rtol=1e-3, atol=0)
     torch.testing.assert_close(vocoder.from_latents(latents[1:], mels[1:])[0], clips[1], rtol=1e-4, atol=1e-5)
 
 
 def test_quiet_bands_have_the_level_of_the_decoded_mel_and_loud_ones_keep_the_networks():
     vocoder, clip = SpectrumVocoder(SpectrumNet()), tones(440, n=RATE_HZ)
-    real, mel = vocoder._analyse(clip).abs(), log_mel(clip)
+    real, mel = vocoder.analyse(clip).abs(), log_mel(clip)
     scaled = vocoder._like_quiet_bands(2 * real, mel)
     loud, quiet = mel > mel.max() - 0.5, (mel < mel.max() - 5) & (mel > mel.max() - 9)
     rise = (scaled @ vocoder.filters.T).log() - (real @ vocoder.filters.T).log()
@@ -142,7 +142,7 @@ def test_quiet_bands_have_the_level_of_the_decoded_mel_and_loud_ones_keep_the_ne
 
 def test_frames_for_which_the_network_extrapolates_are_those_of_the_decoded_mel():
     clips = tones(440, 900)
-    log_real, mel = GriffinLimVocoder()._analyse(clips).abs().clamp(min=1e-9).log(), log_mel(clips)
+    log_real, mel = GriffinLimVocoder().analyse(clips).abs().clamp(min=1e-9).log(), log_mel(clips)
     vocoder = SpectrumVocoder(SpectrumNet())
     as_known = vocoder._magnitude(log_real, mel)
     torch.testing.assert_close(as_known, vocoder._like_quiet_bands(log_real.exp(), mel), atol=0, rtol=0)

@@ -76,7 +76,7 @@ COMMANDS = {
     ),
     "readme": Command("commands.readme", "make the README's picture and table again", "profile runs-dir"),
     "clips-paper": Command("commands.paper_clips", "fetch the paper's clips; needs a network and ffmpeg"),
-    "pocket": Command("pocket.command", "make the pocket model"),
+    "pocket": Command("pocket.stages", "make the pocket model"),
     "stand-ins": Command("pocket.stand_ins", "render the stand-in concepts and backgrounds"),
     "recordings": Command("commands.recordings", "cut the shipped recordings again from their packages, and compare"),
     "musicnn-weights": Command("commands.musicnn", "convert MusiCNN's weights from the package that ships them"),

@@ -5,7 +5,6 @@ Griffin-Lim (Perraudin, Balazs and Sondergaard 2013, https://doi.org/10.1109/WAS
 frames as `log_mel`, reflected edges included, so that log_mel(vocoder(mel)) comes back close to mel.
 
 GriffinLimVocoder : takes the place of a pipeline's HiFi-GAN.
-magnitudes        : log-mel -> an estimate of the STFT magnitudes.
 """
 
 from types import SimpleNamespace
@@ -61,16 +60,27 @@ class GriffinLimVocoder(nn.Module):
         cover = _overlap_add(self.window.square().expand(1, magnitude.shape[1], -1))
         before = None
         for _ in range(self.n_iter):
-            consistent = self._analyse(self._synthesise(spectrum) / cover)
+            consistent = self.analyse(self._synthesise(spectrum) / cover)
             ahead = consistent if before is None else torch.lerp(before, consistent, 1 + MOMENTUM)
             spectrum, before = ahead * (magnitude / ahead.abs().clamp_(min=1e-12)), consistent
         return self._synthesise(spectrum) / cover
 
     def magnitudes(self, mel: torch.Tensor) -> torch.Tensor:
-        """STFT magnitudes (b, frames, 513) of log-mels (b, frames, 64)."""
-        return magnitudes(mel.float(), self.filters)
+        """STFT magnitudes (b, frames, 513) >= 0 whose mel spectrum is nearest to a log-mel (b, frames, 64).
 
-    def _analyse(self, clips: torch.Tensor) -> torch.Tensor:
+        The pseudo-inverse of the filters, clipped at 0, then multiplicative updates, which cannot go below 0 (Lee and
+        Seung 2001). A mel at the clamp floor counts as silence, exactly 0.
+        """
+        target, filters = mel.float().exp(), self.filters
+        target = torch.where(target > MEL_FLOOR * 1.001, target, 0)
+        magnitudes = (target @ torch.linalg.pinv(filters).T).clamp(min=1e-8)
+        pulled = target @ filters
+        for _ in range(N_REFINE):
+            magnitudes = magnitudes * (pulled / (magnitudes @ filters.T @ filters).clamp_(min=1e-12))
+        return magnitudes
+
+    def analyse(self, clips: torch.Tensor) -> torch.Tensor:
+        """The STFT (b, frames, 513), complex, of clips (b, frames * 160)."""
         padded = F.pad(clips[:, None], (EDGE, EDGE), mode="reflect")[:, 0]
         return torch.fft.rfft(padded.unfold(1, N_FFT, HOP) * self.window)
 
@@ -91,18 +101,3 @@ def _overlap_add(frames: torch.Tensor) -> torch.Tensor:
         added[:, k : k + n_frames] += parts[:, :, k]
     n = (n_frames - 1) * HOP + N_FFT
     return added.view(batch, -1)[:, EDGE : n - EDGE]
-
-
-def magnitudes(mel: torch.Tensor, filters: torch.Tensor) -> torch.Tensor:
-    """STFT magnitudes (b, frames, 513) >= 0 whose mel spectrum is nearest to a log-mel (b, frames, 64).
-
-    The pseudo-inverse of the filters, clipped at 0, then multiplicative updates, which cannot go below 0 (Lee and
-    Seung 2001). A mel at the clamp floor counts as silence, exactly 0.
-    """
-    target = mel.exp()
-    target = torch.where(target > MEL_FLOOR * 1.001, target, 0)
-    magnitudes = (target @ torch.linalg.pinv(filters).T).clamp(min=1e-8)
-    pulled = target @ filters
-    for _ in range(N_REFINE):
-        magnitudes = magnitudes * (pulled / (magnitudes @ filters.T @ filters).clamp_(min=1e-12))
-    return magnitudes

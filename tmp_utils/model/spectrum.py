@@ -108,7 +108,7 @@ class SpectrumVocoder(GriffinLimVocoder):
         # Where the pitch of a partial is uncertain, the network returns a broad peak, which would sound like noise.
         peak = F.max_pool1d(magnitude, NEIGHBOURS, 1, NEIGHBOURS // 2)
         clips = self.with_phases(magnitude * (magnitude / peak.clamp(min=1e-12)) ** SHARPENING)
-        energy, made = (x.square().sum((1, 2)) for x in (magnitude, self._analyse(clips).abs()))
+        energy, made = (x.square().sum((1, 2)) for x in (magnitude, self.analyse(clips).abs()))
         return clips * self.net.gain.exp() * (energy / made.clamp(min=1e-12)).sqrt()[:, None]
 
     def _magnitude(self, log_magnitude: torch.Tensor, mel: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """How the pocket model and the rendered clips are made. Nothing imports this room.
 
-command      : `python -m tmp_utils pocket`.
-stages       : the making of the model, stage by stage.
+stages       : the making of the model, stage by stage (`python -m tmp_utils pocket`).
 corpus, captions, scores, grooves, instruments, render, acoustics : the rendered music it is trained on.
 architecture : the shapes of its parts.
 clap, vae, vocoder, spectrum, unet, training : the training of each part.

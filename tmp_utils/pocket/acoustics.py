@@ -9,8 +9,6 @@ under_water, gramophone   : filters, modulation, saturation and surface noise.
 rain, footsteps, crowd    : synthesised backgrounds (the sound alone: ``*_sound``), added at a stated level.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from scipy import signal
 

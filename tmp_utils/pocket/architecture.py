@@ -8,9 +8,8 @@ build_clap      : text and audio towers and the feature extractor (for the condi
 build_vae, build_unet, build_vocoder, build_scheduler.
 """
 
-from __future__ import annotations
-
 from tmp_utils.inputs.audio import F_MAX_HZ, HOP, N_FFT, N_MELS, RATE_HZ
+from tmp_utils.model.architectures import DDIM, HIFIGAN, clap_unet, mel_vae
 
 EMBEDDING_DIM = 128
 TEXT_DIM, TEXT_LAYERS, TEXT_HEADS = 128, 3, 4
@@ -23,16 +22,7 @@ UNET_CHANNELS, UNET_HEADS = (48, 96, 144), 4
 
 
 def train_tokenizer(captions: list[str]):
-    """Train a byte-level BPE on captions and wrap it as RoBERTa's fast tokenizer, lower-casing.
-
-    Parameters
-    ----------
-    captions : of the corpus. Any other text can still be tokenised, if need be into bytes.
-
-    Returns
-    -------
-    transformers.RobertaTokenizerFast
-    """
+    """RoBERTa's fast tokenizer with a byte-level, lower-casing BPE of captions; other text becomes bytes if need be."""
     from tokenizers import ByteLevelBPETokenizer
     from transformers import RobertaTokenizerFast
 
@@ -103,71 +93,38 @@ def build_vae():
     """A 4-level convolutional VAE of log-mels (1, frames, 64) to latents (16, frames/8, 8)."""
     from diffusers import AutoencoderKL
 
-    levels = len(VAE_CHANNELS)
-    return AutoencoderKL(
-        in_channels=1,
-        out_channels=1,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=VAE_CHANNELS,
-        layers_per_block=1,
-        latent_channels=LATENT_CHANNELS,
-        norm_num_groups=8,
-        sample_size=N_MELS,
-        mid_block_add_attention=False,
-    )
+    numbers = {"layers_per_block": 1, "latent_channels": LATENT_CHANNELS, "norm_num_groups": 8, "sample_size": N_MELS}
+    return AutoencoderKL(**mel_vae(VAE_CHANNELS, **numbers, mid_block_add_attention=False)[1])
 
 
 def build_unet():
     """AudioLDM's UNet in small: the condition enters as a class embedding, concatenated to the timestep's."""
     from diffusers import UNet2DConditionModel
 
-    return UNet2DConditionModel(
+    _, numbers = clap_unet(
+        LATENT_CHANNELS,
+        EMBEDDING_DIM,
         sample_size=(128, 8),
-        in_channels=LATENT_CHANNELS,
-        out_channels=LATENT_CHANNELS,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        mid_block_type="UNetMidBlock2DCrossAttn",
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         block_out_channels=UNET_CHANNELS,
         layers_per_block=1,
         cross_attention_dim=UNET_CHANNELS,
         attention_head_dim=UNET_HEADS,
         norm_num_groups=16,
-        class_embed_type="simple_projection",
-        projection_class_embeddings_input_dim=EMBEDDING_DIM,
-        class_embeddings_concat=True,
     )
+    return UNet2DConditionModel(**numbers)
 
 
 def build_vocoder():
-    """SpeechT5's HiFi-GAN with AudioLDM's strides, 48 channels."""
+    """AudioLDM's HiFi-GAN with 128 channels at first, where the large one has 1024."""
     from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-    return SpeechT5HifiGan(
-        SpeechT5HifiGanConfig(
-            model_in_dim=N_MELS,
-            sampling_rate=RATE_HZ,
-            upsample_initial_channel=128,
-            upsample_rates=[5, 4, 2, 2, 2],
-            upsample_kernel_sizes=[16, 16, 8, 4, 4],
-            resblock_kernel_sizes=[3, 7, 11],
-            resblock_dilation_sizes=[[1, 3, 5]] * 3,
-            normalize_before=False,
-        )
-    )
+    return SpeechT5HifiGan(SpeechT5HifiGanConfig(**{**HIFIGAN, "upsample_initial_channel": 128}))
 
 
 def build_scheduler():
     """AudioLDM's DDIM schedule, predicting v: on a small model epsilon never learned to follow the text."""
     from diffusers import DDIMScheduler
 
-    return DDIMScheduler(
-        beta_start=0.0015,
-        beta_end=0.0195,
-        beta_schedule="scaled_linear",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-        prediction_type="v_prediction",
-    )
+    return DDIMScheduler(**DDIM, prediction_type="v_prediction")

@@ -4,8 +4,6 @@ cached_rows : one row a clip, memory-mapped.
 random_crops : random pieces of random rows, as training batches.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,10 +41,9 @@ def cached_rows(
     return np.load(folder / ROWS, mmap_mode="r")
 
 
-def random_crops(array: np.ndarray, n: int, length: int, generator: torch.Generator) -> torch.Tensor:
-    """Return ``n`` crops of ``length`` frames, each from a random place of a random clip: float32 (n, length, ...)."""
+def random_crops(array: np.ndarray, n: int, length: int, generator: torch.Generator) -> tuple[list[int], torch.Tensor]:
+    """Draw ``n`` random clips, and of each a crop of ``length`` frames: their numbers, and float32 (n, length, ...)."""
     clips = torch.randint(len(array), (n,), generator=generator).tolist()
     starts = torch.randint(array.shape[1] - length + 1, (n,), generator=generator).tolist()
-    return torch.from_numpy(
-        np.stack([array[c, s : s + length] for c, s in zip(clips, starts, strict=True)]).astype(np.float32)
-    )
+    crops = np.stack([array[c, s : s + length] for c, s in zip(clips, starts, strict=True)])
+    return clips, torch.from_numpy(crops.astype(np.float32))

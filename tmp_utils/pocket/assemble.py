@@ -7,8 +7,6 @@ assemble : write the folder, with a comparison of the vocoders.
 compare_vocoders : CLAP similarity, chroma correlation and level, for each vocoder.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path
@@ -66,11 +64,6 @@ def of_latents(vocoder, vae):
         return vocoder.from_latents(latents, mels) if isinstance(vocoder, SpectrumVocoder) else vocoder(mels)
 
     return clips
-
-
-def choose_vocoder(measured: dict[str, dict[str, float]]) -> str:
-    """The vocoder with the largest sum of similarity and chroma correlation."""
-    return max(measured, key=lambda name: measured[name]["similarity"] + measured[name]["chroma"])
 
 
 def embed_clips(model, clips: np.ndarray) -> torch.Tensor:
@@ -132,7 +125,8 @@ def assemble(
             "spectrum": SpectrumVocoder(spectrum),
         }
         measured = compare_vocoders({name: of_latents(v, vae) for name, v in vocoders.items()}, vae, clips, judge)
-        choice = {"vocoder": choose_vocoder(measured), "measured": measured, "n_clips": len(clips)}
+        best = max(measured, key=lambda name: measured[name]["similarity"] + measured[name]["chroma"])
+        choice = {"vocoder": best, "measured": measured, "n_clips": len(clips)}
         write_json(part / "vocoder_choice.json", choice)
         size = sum(path.stat().st_size for path in part.rglob("*") if path.is_file())
         if size > SIZE_LIMIT_BYTES:

@@ -9,8 +9,6 @@ draw_subject, draw_context : from the corpus's distribution.
 caption       : a subject and a context as an English sentence.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from tmp_utils.inputs.prompts import editability_prompts, fill, training_templates

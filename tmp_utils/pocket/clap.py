@@ -6,10 +6,8 @@ that clips with equal captions count as positives for each other.
 
 features     : clips to CLAP features, computed once.
 ClapStage    : contrastive training.
-retrieval    : R@1 and R@10 of held-out captions, text to audio.
+retrieved    : which captions find a clip of theirs.
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
@@ -58,23 +56,15 @@ def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, scale: torch.Tenso
     return 0.5 * (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target))
 
 
-@torch.no_grad()
-def retrieval(audio: torch.Tensor, text: torch.Tensor, captions: list[str], ks=(1, 10)) -> dict[str, float]:
-    """Text-to-audio recall: the share of captions for which a clip with that caption is among the first k of all clips.
+def retrieved(audio: np.ndarray, text: np.ndarray, captions: list[str], k: int) -> np.ndarray:
+    """For each caption, whether a clip with this caption is among the first `k` of all clips: bool (n,).
 
     Parameters
     ----------
     audio, text : unit rows (n, d), clip i belonging to caption i.
-    ks : tuple of int
-
-    Returns
-    -------
-    ``R@k`` in [0, 1] for each k.
     """
-    order = (text @ audio.T).argsort(dim=1, descending=True)
-    names = np.array(captions)
-    right = torch.from_numpy(names[order.numpy()] == names[:, None])
-    return {f"R@{k}": right[:, :k].any(dim=1).float().mean().item() for k in ks}
+    first, names = np.argsort(-(text @ audio.T), axis=1)[:, :k], np.array(captions)
+    return (names[first] == names[:, None]).any(axis=1)
 
 
 class ClapStage:
@@ -82,14 +72,8 @@ class ClapStage:
 
     Parameters
     ----------
-    name : str
-    tokenizer : transformers.RobertaTokenizerFast
-    train, held_out : (list of str, numpy.ndarray)
-        Captions, and the features of their clips.
-    seed : int
-    highest_lr : float
-    model : transformers.ClapModel, optional
-        Weights to start from; random ones if None.
+    train, held_out : captions, and the features of their clips.
+    model : transformers.ClapModel to start from; one with random weights if None.
     """
 
     validate_every = 100
@@ -125,8 +109,9 @@ class ClapStage:
 
     def validate(self) -> dict[str, float]:
         """Retrieval over all held-out clips."""
-        audio = embed_features(self.model, self.held_features)
-        return retrieval(audio, embed_captions(self.model, self.tokenizer, self.held_captions), self.held_captions)
+        audio = embed_features(self.model, self.held_features).numpy()
+        text = embed_captions(self.model, self.tokenizer, self.held_captions).numpy()
+        return {f"R@{k}": float(retrieved(audio, text, self.held_captions, k).mean()) for k in (1, 10)}
 
 
 @torch.no_grad()

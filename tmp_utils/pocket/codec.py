@@ -10,8 +10,6 @@ CONCEPTS    : the eight concepts of the published results.
 FLOORS      : values that the whole codec should reach.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -33,21 +31,10 @@ WHOLE = "whole codec"
 Chain = Callable[[Backbone, np.ndarray], np.ndarray]
 
 
-class _TrueMagnitudes(GriffinLimVocoder):
-    """Griffin-Lim from given magnitudes, to measure the phase iteration alone."""
-
-    def __init__(self, magnitude: torch.Tensor):
-        super().__init__()
-        self._given = magnitude
-
-    def magnitudes(self, mel: torch.Tensor) -> torch.Tensor:
-        return self._given
-
-
 def _true_magnitudes(backbone: Backbone, clips: np.ndarray) -> np.ndarray:
-    waves = torch.from_numpy(clips)
-    vocoder = _TrueMagnitudes(GriffinLimVocoder()._analyse(waves).abs())
-    return vocoder(log_mel(waves)).numpy()
+    """Griffin-Lim from the clips' own magnitudes: the phase iteration alone."""
+    vocoder = GriffinLimVocoder()
+    return vocoder.with_phases(vocoder.analyse(torch.from_numpy(clips)).abs()).numpy()
 
 
 def _true_mel(backbone: Backbone, clips: np.ndarray) -> np.ndarray:

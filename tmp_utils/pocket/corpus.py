@@ -8,8 +8,6 @@ render_corpus: many clips to a folder, in parallel, resumable.
 Corpus       : the clips and captions in such a folder.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 from dataclasses import dataclass, replace
@@ -138,18 +136,7 @@ def _microphone(clip, rng) -> np.ndarray:
 
 
 def render_clip(seed: int, k: int) -> tuple[np.ndarray, str, str]:
-    """Draw and render one clip.
-
-    Parameters
-    ----------
-    seed, k : the corpus and the clip within it.
-
-    Returns
-    -------
-    clip : numpy.ndarray
-        Mono float32 (163840,) at 16 kHz.
-    caption, context : str
-    """
+    """Draw and render clip `k` of the corpus of a seed: float32 (163840,), its caption and its context."""
     rng = np.random.default_rng([seed, k])
     subject, context = captions.draw_subject(rng), captions.draw_context(rng)
     text = captions.caption(subject, context, rng)
@@ -176,7 +163,7 @@ class Corpus:
     first: int
 
     @classmethod
-    def open(cls, folder: Path) -> Corpus:
+    def open(cls, folder: Path) -> "Corpus":
         """Open a corpus that ``render_corpus`` has finished; ``FileNotFoundError`` if there is none."""
         folder = Path(folder)
         if not (folder / "corpus.csv").exists():

@@ -10,8 +10,6 @@ tom_part : toms and claps played by hand, the "percussion" of the corpus.
 clap_part: handclaps on the backbeat.
 """
 
-from __future__ import annotations
-
 import pretty_midi
 
 KICK, STICK, SNARE, CLAP, CLOSED, PEDAL, OPEN, CRASH, RIDE = 36, 37, 38, 39, 42, 44, 46, 49, 51
@@ -20,51 +18,27 @@ BEATS_PER_BAR = 4
 
 GROOVES = {
     "rock": (105, 140, {KICK: "x.......x.x.....", SNARE: "....x.......x...", CLOSED: "x.x.x.x.x.x.x.x."}),
-    "jazz": (
-        120,
-        170,
-        {RIDE: "x..x.xx..x.x", PEDAL: "...x.....x..", SNARE: ".....o.....o", KICK: "o.....o....."},
-    ),
+    "jazz": (120, 170, {RIDE: "x..x.xx..x.x", PEDAL: "...x.....x..", SNARE: ".....o.....o", KICK: "o.....o....."}),
     "disco": (
         112,
         126,
-        {
-            KICK: "x...x...x...x...",
-            SNARE: "....x.......x...",
-            OPEN: "..x...x...x...x.",
-            CLOSED: "x...x...x...x...",
-        },
+        {KICK: "x...x...x...x...", SNARE: "....x.......x...", OPEN: "..x...x...x...x.", CLOSED: "x...x...x...x..."},
     ),
     "techno": (
         126,
         140,
-        {
-            KICK: "x...x...x...x...",
-            CLOSED: "xxoxxxoxxxoxxxox",
-            OPEN: "..x...x...x...x.",
-            CLAP: "....x.......x...",
-        },
+        {KICK: "x...x...x...x...", CLOSED: "xxoxxxoxxxoxxxox", OPEN: "..x...x...x...x.", CLAP: "....x.......x..."},
     ),
     "heavy metal": (
         150,
         190,
-        {
-            KICK: "xxx.xxx.xxx.xxx.",
-            SNARE: "....x.......x...",
-            RIDE: "x.x.x.x.x.x.x.x.",
-            CRASH: "x...............",
-        },
+        {KICK: "xxx.xxx.xxx.xxx.", SNARE: "....x.......x...", RIDE: "x.x.x.x.x.x.x.x.", CRASH: "x..............."},
     ),
     "hip hop": (82, 98, {KICK: "x..x...x..x.....", SNARE: "....x.......x...", CLOSED: "x.xox.x.x.xox.xo"}),
     "reggae": (
         68,
         84,
-        {
-            KICK: "........x.......",
-            STICK: "........x.......",
-            CLOSED: "x.x.x.x.x.x.x.x.",
-            SNARE: "..............o.",
-        },
+        {KICK: "........x.......", STICK: "........x.......", CLOSED: "x.x.x.x.x.x.x.x.", SNARE: "..............o."},
     ),
 }
 
@@ -85,17 +59,7 @@ def _hit(part, key, start_s, velocity):
 
 
 def drum_part(style: str, tempo_bpm: float, duration_s: float, rng, level: float = 1.0) -> pretty_midi.Instrument:
-    """Play a groove for ``duration_s`` seconds.
-
-    Parameters
-    ----------
-    style : a key of ``GROOVES``.
-    tempo_bpm : quarter notes per minute.
-    duration_s : length in seconds.
-    rng : numpy.random.Generator
-        Draws variations: dropped and ghost strokes, fills, timing within 6 ms.
-    level : scales the velocities, 0 to 1.2.
-    """
+    """Play the groove of a style with a moved kick, fills and timing within 6 ms; `level` scales its velocities."""
     part = pretty_midi.Instrument(KITS[style], is_drum=True)
     patterns = dict(GROOVES[style][2])
     steps = len(next(iter(patterns.values())))

@@ -7,8 +7,6 @@ INSTRUMENTS : those of the corpus, over 50 programs.
 RESERVED    : programs of the stand-in concepts, which the corpus never uses (a test checks this).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -9,8 +9,6 @@ proof_report : the table as the Markdown of ``data/pocket/README.md``.
 FLOORS       : the values below which the model is not shipped.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 import torch
@@ -22,6 +20,7 @@ from tmp_utils.metrics.intervals import mean_of
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.pocket import captions
+from tmp_utils.pocket.clap import retrieved
 from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus
 
 FLOORS = {"R@10": 0.85, "roundtrip_similarity": 0.85, "right_family_first": 0.70}
@@ -57,12 +56,6 @@ def _row(measure: str, values, judge: str, family: str = ALL) -> dict:
     interval = mean_of(np.asarray(values, np.float64))
     bounds = {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
     return {"measure": measure, "family": family, "value": interval.value, "n": interval.n, **bounds, "judge": judge}
-
-
-def _retrieval(audio: np.ndarray, text: np.ndarray, names: list[str], k: int) -> np.ndarray:
-    """For each caption, whether a clip with this caption is among the first ``k`` of all clips."""
-    first = np.argsort(-(text @ audio.T), axis=1)[:, :k]
-    return (np.array(names)[first] == np.array(names)[:, None]).any(axis=1)
 
 
 def round_trip(backbone: Backbone, clips: list[np.ndarray], batch_size: int = 8) -> list[np.ndarray]:
@@ -135,7 +128,7 @@ def _real_families(held_out: Corpus, audio: np.ndarray, judge: Embedder) -> list
 
 def prove(
     backbone: Backbone, judge: Embedder, held_out: Corpus, *, n_subjects: int, steps: int, guidance: float, log=print
-) -> tuple[pd.DataFrame, list[np.ndarray]]:
+) -> pd.DataFrame:
     """Measure retrieval, the round trip, generated clips and levels.
 
     Parameters
@@ -147,15 +140,12 @@ def prove(
 
     Returns
     -------
-    pandas.DataFrame
-        measure, family, value, n, ci_low, ci_high, judge.
-    list of numpy.ndarray
-        The generated clips, subjects within prompts.
+    measure, family, value, n, ci_low, ci_high, judge.
     """
     clips = [held_out.clip(k) for k in range(len(held_out.table))]
     names = held_out.table.caption.tolist()
     audio, text = judge.embed_clips(clips), judge.embed_prompts(names)
-    rows = [_row(f"R@{k}", _retrieval(audio, text, names, k), judge.name) for k in (1, 10)]
+    rows = [_row(f"R@{k}", retrieved(audio, text, names, k), judge.name) for k in (1, 10)]
     log("retrieval", *(f"{row['measure']} {row['value']:.3f}" for row in rows))
     returned = round_trip(backbone, clips)
     similarity = (judge.embed_clips(returned) * audio).sum(axis=1)
@@ -177,7 +167,7 @@ def prove(
         rows.append(_row(measure, per_family[per_family.measure == measure].value, judge.name))
         log(measure, f"{rows[-1]['value']:.3f}")
     rows += _levels(clips, "real", judge.name) + _levels(generated, "generated", judge.name)
-    return pd.DataFrame(rows), generated
+    return pd.DataFrame(rows)
 
 
 def proof_report(table: pd.DataFrame, settings: dict) -> str:

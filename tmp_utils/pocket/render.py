@@ -9,8 +9,6 @@ find_soundfont : path of the FluidR3 SoundFont (MIT licence, Frank Wen).
 render_midi    : one score to one clip.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from contextlib import contextmanager
@@ -83,17 +81,11 @@ def _events(midi, synth, soundfont_id: int) -> list[tuple[float, int, callable]]
 
 
 def render_midi(midi, duration_s: float = CLIP_S) -> np.ndarray:
-    """Play a score and return its first ``duration_s`` seconds.
-
-    Parameters
-    ----------
-    midi : pretty_midi.PrettyMIDI
-        At most 16 parts; a drum part's program is its kit.
-    duration_s : length of the clip in seconds.
+    """The first ``duration_s`` seconds of a score of at most 16 parts; a drum part's program is its kit.
 
     Returns
     -------
-    Mono float32 (n,), peak at most 0.9; all zeros for an empty score.
+    Mono float32 (n,), peak at most 0.9; an empty score is silence, to the synthesizer's dither.
     """
     n_total, done, chunks = round(duration_s * SYNTH_RATE_HZ), 0, []
     with _synthesizer() as (synth, soundfont_id):

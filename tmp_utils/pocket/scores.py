@@ -10,8 +10,6 @@ arrangement   : the band of a genre around an instrument.
 chorale       : four-part "classical music".
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import pretty_midi
@@ -87,24 +85,12 @@ def _add(part, pitch, start_s, end_s, velocity):
 def melody(instrument, key, tempo_bpm, duration_s, rng, density=1.0, legato=0.95, velocity=100):
     """A random walk over the scale in phrases, which end on a long note and sometimes a rest.
 
-    Parameters
-    ----------
-    density : float
-        Notes per beat, roughly; the rhythm is drawn from quarters, eighths, dotted and held notes.
-    legato : float
-        Sounding share of each note's length, 0 to 1.
+    `density` is roughly the notes per beat; `legato` the share of a note's length that sounds, 0 to 1.
     """
     part, beat_s = _part(instrument), 60 / tempo_bpm
     degrees = key.degrees(instrument.low, instrument.high)
     degree, time_s = int(degrees[len(degrees) // 2]), float(rng.choice([0.0, 0.5])) * beat_s
-    rhythms = (
-        (1, 1, 1, 1),
-        (0.5, 0.5, 1, 0.5, 0.5, 1),
-        (1.5, 0.5, 1, 1),
-        (0.5,) * 8,
-        (0.75, 0.25, 1, 1, 1),
-        (2, 1, 1),
-    )
+    rhythms = ((1, 1, 1, 1), (0.5, 0.5, 1, 0.5, 0.5, 1), (1.5, 0.5, 1, 1), (0.5,) * 8, (0.75, 0.25, 1, 1, 1), (2, 1, 1))
     while time_s < duration_s:
         rhythm = rhythms[int(rng.integers(len(rhythms)))]
         for length in (*rhythm, float(rng.choice([1, 2]))):
@@ -149,13 +135,7 @@ def arpeggio(instrument, key, progression, tempo_bpm, duration_s, rng, velocity=
         root = key.degrees(low, low + 12)[0] + progression[bar % len(progression)]
         for k in range(8):
             start_s = bar_start_s + k * beat_s / 2
-            _add(
-                part,
-                key.pitch(root + int(order[k])),
-                start_s,
-                start_s + beat_s,
-                velocity * rng.uniform(0.85, 1.1),
-            )
+            _add(part, key.pitch(root + int(order[k])), start_s, start_s + beat_s, velocity * rng.uniform(0.85, 1.1))
     return part
 
 

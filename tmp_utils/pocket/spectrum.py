@@ -12,8 +12,6 @@ SpectrumStage  : training.
 calibrate_level : makes the codec as loud as its input.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from pathlib import Path
@@ -37,15 +35,7 @@ GAIN_RANGE, SPEED_RANGE = 1.5, 0.06  # natural log units, 13 dB; one in two clip
 LOW_BINS = 192  # up to 3 kHz
 POOLED_FRAMES = 16
 FLOOR = 1e-3  # magnitude
-WEIGHTS = {
-    "logarithm": 0.7,
-    "relative": 1.0,
-    "frame": 1.5,
-    "contrast": 0.5,
-    "loud": 0.5,
-    "pooled": 0.7,
-    "energy": 0.4,
-}
+WEIGHTS = {"logarithm": 0.7, "relative": 1.0, "frame": 1.5, "contrast": 0.5, "loud": 0.5, "pooled": 0.7, "energy": 0.4}
 
 
 def varied_clip(corpus: Corpus, k: int, seed: int | None) -> np.ndarray:

@@ -1,15 +1,14 @@
-"""The stages that make ``data/pocket``, in order: corpus, clap, judge, vae, unet, vocoder, spectrum, assemble,
-proof, codec.
+"""``python -m tmp_utils pocket STAGE ...``: make the pocket model, or one part of it; without a stage, all in order.
 
 Conventions: each stage writes below one build folder (``runs/pocket-build``); a stage whose results are there is not
-repeated. Docstrings name the stages that must be finished before. Sizes and steps are in ``Budget``.
+repeated, and an interrupted one is resumed. Docstrings name the stages that must be finished before. Sizes and steps
+are in ``Budget``.
 
 Budget  : seed, clips and steps.
 STAGES  : name -> function of (build folder, budget).
 """
 
-from __future__ import annotations
-
+import argparse
 import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -154,11 +153,7 @@ def _embeddings(build: Path, budget: Budget) -> dict[str, torch.Tensor]:
         model, tokenizer = train_clap(build, budget), _tokenizer(build)
         train, held_out = _corpora(build)
         audio = clap.embed_features(model, clap.features(train, build / "features" / "train"))
-        captions = {
-            "text": train.table.caption.tolist(),
-            "null": [""],
-            "held_text": held_out.table.caption.tolist(),
-        }
+        captions = {"text": train.table.caption.tolist(), "null": [""], "held_text": held_out.table.caption.tolist()}
         text = {name: clap.embed_captions(model, tokenizer, texts) for name, texts in captions.items()}
         save_file({"audio": audio, **text}, cache)
     return load_file(cache)
@@ -236,7 +231,7 @@ def write_proof(build: Path, budget: Budget) -> pd.DataFrame:
     folder, profile = DATA_DIR / "pocket", load_profile("pocket")
     options = {"n_subjects": budget.n_subjects, "steps": profile.inference_steps, "guidance": profile.guidance_scale}
     backbone, judge = load_backbone(profile), load_embedder(profile.embedder)
-    table, _ = proof.prove(backbone, judge, _corpora(build)[1], **options, log=functools.partial(print, flush=True))
+    table = proof.prove(backbone, judge, _corpora(build)[1], **options, log=functools.partial(print, flush=True))
     write_csv(folder / "proof.csv", table)
     settings = asdict(budget) | options | {"backbone": backbone.hash[:12], "judge": judge.name}
     write_text(folder / "README.md", proof.proof_report(table, settings))
@@ -264,3 +259,18 @@ STAGES = {
     "proof": write_proof,
     "codec": write_codec,
 }
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)} (default: all)")
+    parser.add_argument("--build", type=Path, default=Path("runs/pocket-build"), help="where the parts are made")
+
+
+def main(options: argparse.Namespace) -> None:
+    """Run the stages that are named."""
+    for name in options.stages or STAGES:
+        if name not in STAGES:
+            raise ValueError(f"unknown stage {name!r}; expected one of {', '.join(STAGES)}.")
+        print(f"== {name}", flush=True)
+        STAGES[name](options.build, Budget())

@@ -10,8 +10,6 @@ descend   : one step of an optimizer.
 ema_update: exponential moving average of weights.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import math
@@ -104,24 +102,19 @@ def _resume(stage: Stage, folder: Path, n_steps: int) -> tuple[int, list[dict]]:
     return state["step"], pd.read_csv(folder / "curve.csv").to_dict("records")
 
 
-def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print) -> pd.DataFrame:
-    """Train a stage, or resume it from its checkpoint.
+def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print) -> None:
+    """Train a stage, or resume it from its checkpoint; `log` is called with each line of progress.
 
     Parameters
     ----------
-    folder : holds ``checkpoint.pt`` (at least every minute) and ``curve.csv``.
-    log : callable
-        Called with each line of progress.
-
-    Returns
-    -------
-    The curve: step, seconds, the values that the steps logged, and ``val_*`` at the steps with a validation.
+    folder : holds ``checkpoint.pt`` (at least every minute) and ``curve.csv``: step, seconds, the values that the steps
+        logged, and ``val_*`` at the steps with a validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
     first, history = _resume(stage, folder, n_steps)
     if first >= n_steps:
         log(f"{stage.name}: all {n_steps} steps are done already ({folder})")
-        return pd.DataFrame(history)
+        return
     started = saved = time.monotonic()
     for step in range(first, n_steps):
         for optimizer, highest in stage.optimizers.values():
@@ -140,4 +133,3 @@ def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print
         if time.monotonic() - saved > CHECKPOINT_EVERY_S or step + 1 == n_steps:
             _save(stage, folder, step + 1, history)
             saved = time.monotonic()
-    return pd.DataFrame(history)

@@ -8,8 +8,6 @@ applied at 10.24 s.
 DenoiserStage : training with an exponential moving average of the weights, which is what is shipped.
 """
 
-from __future__ import annotations
-
 import copy
 
 import numpy as np
@@ -17,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from tmp_utils.pocket import architecture
+from tmp_utils.pocket.arrays import random_crops
 from tmp_utils.pocket.training import descend, ema_update
 
 CROP_FRAMES, BATCH_SIZE, HIGHEST_LR = 32, 64, 1.5e-3
@@ -62,11 +61,7 @@ class DenoiserStage:
 
     def step(self, generator: torch.Generator) -> dict[str, float]:
         """One batch of crops."""
-        clips = torch.randint(len(self.moments), (self.batch_size,), generator=generator).tolist()
-        latest = self.moments.shape[1] - self.crop_frames
-        starts = torch.randint(latest + 1, (self.batch_size,), generator=generator).tolist()
-        crops = np.stack([self.moments[c, s : s + self.crop_frames] for c, s in zip(clips, starts, strict=True)])
-        crops = torch.from_numpy(crops.astype(np.float32))
+        clips, crops = random_crops(self.moments, self.batch_size, self.crop_frames, generator)
         loss = self._loss(self.unet, crops, self._conditions(clips, generator), generator)
         descend(self.optimizers["unet"][0], loss)
         ema_update(self.average, self.unet, EMA_DECAY)

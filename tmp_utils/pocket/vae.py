@@ -9,8 +9,6 @@ latent_scale : 1 / standard deviation of the latents, AudioLDM's ``scaling_facto
 moments      : mean and standard deviation of the latents of every clip, computed once.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -59,15 +57,12 @@ class VaeStage:
         _standardise(self.vae, float(sample.mean()), float(sample.std()))
         self.modules = {"vae": self.vae}
         self.optimizers = {
-            "vae": (
-                torch.optim.AdamW(self.vae.parameters(), weight_decay=1e-4, betas=(0.9, 0.99)),
-                HIGHEST_LR,
-            )
+            "vae": (torch.optim.AdamW(self.vae.parameters(), weight_decay=1e-4, betas=(0.9, 0.99)), HIGHEST_LR)
         }
 
     def step(self, generator: torch.Generator) -> dict[str, float]:
         """One batch of crops, each at a random level."""
-        crops = random_crops(self.train_mels, BATCH_SIZE, CROP_FRAMES, generator)
+        _, crops = random_crops(self.train_mels, BATCH_SIZE, CROP_FRAMES, generator)
         gains = GAIN_RANGE * (2 * torch.rand(BATCH_SIZE, 1, 1, generator=generator) - 1)
         crops = (crops + gains).clamp(min=FLOOR)[:, None]
         posterior = self.vae.encode(crops).latent_dist
@@ -81,7 +76,8 @@ class VaeStage:
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
         """Mean absolute error of held-out crops, through the posterior mean."""
-        crops = random_crops(self.held_mels, 48, CROP_FRAMES, torch.Generator().manual_seed(0))[:, None]
+        _, crops = random_crops(self.held_mels, 48, CROP_FRAMES, torch.Generator().manual_seed(0))
+        crops = crops[:, None]
         decoded = self.vae.decode(self.vae.encode(crops).latent_dist.mean).sample
         return {"l1": (decoded - crops).abs().mean().item()}
 

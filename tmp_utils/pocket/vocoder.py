@@ -8,8 +8,6 @@ VocoderStage : training.
 stft_loss    : spectral convergence and log-magnitude distance over three resolutions.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 import torch.nn.functional as F
