@@ -5,10 +5,6 @@ REPOSITORY=...` writes it there and into the notebooks. The cell is one call of 
 installs what pyproject declares and Colab lacks; what is there and does, pip leaves alone. Without an address the cell
 installs a folder named "project", to be uploaded. What only a machine of one's own needs (JupyterLab, papermill and a
 kernel; Gradio for the listening study's page) is in the extras `lab` and `survey`.
-
-setup_cell  : the text of the cell, the same in every notebook.
-badge       : "Open in Colab", where there is an address on GitHub.
-write_cells : put both into the notebooks (`python -m tmp_utils colab`).
 """
 
 from __future__ import annotations

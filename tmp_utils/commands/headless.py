@@ -4,10 +4,6 @@ Conventions: the kernel is the Python that runs this, whatever kernels are insta
 notebook's folder, as in JupyterLab, with a private runtime folder. The executed copy takes its name when it is
 complete, with plain HTML in place of its widgets; a failed one is `<name>-failed.ipynb`. Profiles whose files are all
 shipped run without a network.
-
-declared_parameters : what a notebook's parameters cell declares.
-execute             : run a notebook with papermill and write the executed copy.
-Progress            : one line on the terminal: how far papermill is, or what the notebook printed last.
 """
 
 from __future__ import annotations

@@ -5,9 +5,6 @@ Conventions: a concept needs 26 clips for the default numbers, more than are shi
 runs/more_clips``; of recordings, any 26 clips in a folder of the concept's name. With the default numbers a concept has
 eighteen trainings. The table is written after each; what is in it is not made again, and several processes can share
 the work.
-
-make_curves   : trainings that a table lacks -> the table.
-more_clips_of : a concept's words, with the clips of a folder.
 """
 
 from __future__ import annotations

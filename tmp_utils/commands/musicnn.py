@@ -3,9 +3,6 @@
 Conventions: a TensorFlow checkpoint's data file holds its tensors in the order of their names, little-endian, with
 nothing between them; the wheel is known by its hash, so names and shapes need not be read from the checkpoint's index.
 Kernels are (frames, bands, channels in, channels out), or (in, out); torch's begin with out and in.
-
-read_weights : data file -> the weights of `metrics.musicnn.MusiCNN`.
-convert      : wheel -> folder.
 """
 
 import argparse

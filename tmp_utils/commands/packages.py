@@ -2,11 +2,6 @@
 
 Conventions: a Debian package is an `ar` archive with a `data.tar`, an npm package a gzipped tar; both are read without
 dpkg or npm. A path inside a package has no leading "./".
-
-find_package  : the package's file in a folder.
-fetch_package : download it with the registry's client.
-unpack        : copy the wanted files of a package into a folder.
-read_rcc      : the files of a Qt resource archive.
 """
 
 import shutil

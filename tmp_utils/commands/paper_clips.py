@@ -5,9 +5,6 @@ them as "paper/<name>". `manifest.csv` beside the folders has a row a clip: name
 note. A status is "fetched", "failed" or "by hand" (recordings without an address). Fetched clips are not fetched again;
 running again tries the rest.
 
-fetch_paper_clips : fetch what is missing, go on after a failure, write the manifest.
-is_online         : whether the videos' site can be reached.
-
 `python -m tmp_utils clips-paper` needs yt-dlp and ffmpeg; its exit code is 1 if no clip could be fetched.
 """
 

@@ -2,9 +2,6 @@
 
 Conventions: the page is `<runs_dir>/<profile>/quickstart.html`; of several concepts, `quickstart-<concept>.html` each.
 It holds all that it shows and loads nothing. The notebook is executed each time; it takes about a minute.
-
-run_quickstart : concepts -> pages.
-page           : executed notebook -> HTML, with the code folded.
 """
 
 from __future__ import annotations

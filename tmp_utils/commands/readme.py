@@ -5,13 +5,6 @@ of `<runs_dir>/<profile>/notebooks`, and are kept in `data/published/minutes.csv
 of markers in README.md, and nothing else in it. The picture is the plane of CLAP-A and CLAP-T as PNG, drawn by a
 headless Chromium through kaleido. Nothing is written if a part cannot be made; without executed notebooks, their table
 stays as it is.
-
-make_readme_figures : results -> picture, and the README's table and findings.
-markdown_table      : results -> one row for each setup, ours with intervals beside the paper's.
-minutes_table       : records of executed notebooks -> minutes.csv.
-notebooks_table     : notebooks and their minutes -> one row for each notebook.
-write_png           : figure -> PNG.
-replace_block       : text between markers -> new text.
 """
 
 from __future__ import annotations

@@ -4,11 +4,6 @@ Conventions: each folder of recordings (`data/clips/<name>/`, `data/backgrounds/
 `SOURCE.toml` that says who made the recording, under which licence, from which package and file, and which seconds each
 clip is. This command reads nothing else, so the credits and the cutting cannot come apart. A clip is mono, 16 kHz,
 `CLIP_S` long.
-
-read_source   : a folder's SOURCE.toml, checked.
-source_folders: all folders with recordings.
-cut           : one clip.
-recut         : all clips of a folder, compared with those that are there.
 """
 
 import argparse

@@ -3,9 +3,6 @@
 Conventions: `python -m tmp_utils samplers --profile pocket` generates the editability prompts of a few nouns with the
 untrained backbone and each sampler, tests each for equivalence with 50-step DDIM (every row states its margin) and
 writes `data/published/samplers-<profile>.csv`. This takes about ten minutes for the pocket profile on one core.
-
-measure_samplers    : profile + nouns -> the table of equivalences, with the backbone and embedder they hold for.
-sampler_equivalence : backbone + embedder + prompts + samplers -> that table.
 """
 
 from __future__ import annotations

@@ -5,11 +5,6 @@ setup (its only setup, for some) with one seed, and is scored by CLAP-A of a few
 few edits: a method must learn the concept *and* still follow the prompt. `best_rate` says what wins, and a test that
 `data/profiles.toml` has it; the whole table stays in `data/published/search-<profile>.csv`, where a new search takes
 the place of the rows that it made again and leaves the others.
-
-SEARCHED   : the concepts, of which no run is published.
-CANDIDATES : learning rates by method.
-search     : every candidate's scores.
-best_rate  : which of a method's candidates wins.
 """
 
 from __future__ import annotations

@@ -4,11 +4,6 @@ Conventions: `python -m tmp_utils study --profile pocket`. Each notebook runs in
 executed copy goes to `<runs_dir>/<profile>/notebooks/`, under a hidden name until it is complete; beside it
 lies `<name>.json`, which says what it was made from. A notebook is skipped when all that it reads is what it
 was: parameters, notebook, package, data, the notebooks before it; and when the runs it left are whole still.
-
-executions  : which executions a profile, concepts and seeds come to.
-fingerprint : what an execution is made from, as one hash.
-execute     : one notebook, or nothing if it is done.
-run_study   : all of them, then the report.
 """
 
 from __future__ import annotations

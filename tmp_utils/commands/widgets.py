@@ -3,8 +3,6 @@
 Conventions: a stand-in is plain HTML with what the widget showed when the notebook was executed: the choice of a menu
 among its options, the players below it. It is part of the notebook, so exporting to HTML needs no network. Progress
 bars of finished work are left out. What a widget captured is in its cell's outputs already.
-
-without_widgets : replace the widgets of a notebook by their stand-ins.
 """
 
 from html import escape

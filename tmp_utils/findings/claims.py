@@ -1,14 +1,6 @@
 """The verdicts as a reader needs them: one for each sentence of the paper, and two tables of results beside each other.
 
 Conventions: a verdicts table is of `findings.verdicts`. Numbers are text with their 95 % intervals in brackets.
-
-claims    : one verdict for each sentence, its parts as one.
-beside    : the verdicts of several tables of results, one column each.
-compared  : the same with the differences that decide, one row for each part.
-in_counts : how many claims have each verdict, in words.
-bracketed : a number with its interval, as text.
-both_ways : a table of results as it is, and with DreamBooth's setups those with prior preservation.
-by_origin : a table of results as two, of recordings and of stand-ins.
 """
 
 from collections.abc import Mapping

@@ -2,18 +2,6 @@
 
 Conventions: differences are A minus B over the concepts and seeds that both have, with `intervals`' intervals;
 p-values are corrected over the whole table by Holm's rule. Failed rows are left out and counted.
-
-whole_runs    : the finished rows of whole runs.
-has_values    : whether a metric has any value.
-comparable    : the rows of the concepts that every setup has.
-coverage      : number of seeds for each concept and setup, and how many failed.
-failures      : the failed rows with their reasons.
-differences   : every setup against its method's baseline, and the baselines against each other.
-memorisation  : similarity to the nearest training clip, and of training clips to each other.
-caption       : profile, concepts, seeds and clips in a line.
-setup_cells   : Table 1 as text, our numbers beside the paper's.
-every_metric  : one row for each concept, metric and embedder, one column for each setup, as text.
-side_by_side  : ours, a published table's and the paper's means of the same setups.
 """
 
 from __future__ import annotations

@@ -3,13 +3,6 @@
 Conventions: a player is an `<audio>` element that holds its clip as Ogg Vorbis, in one HTML widget (or object), so that
 an executed notebook still plays without a kernel. Levels stay as they were generated. A clip that is missing, or not
 as its run recorded it, is named with the remedy instead of played. Works with ipywidgets 7 and 8.
-
-run_clips     : every generated clip of every finished run.
-concept_clips : the paths of a concept's own clips.
-player        : clip -> HTML.
-players       : a static table of chosen clips beside the concept's own.
-table_browser : menus for concept, setup, seed and prompt; below them the clips and their scores.
-clip_browser, strength_browser : menus for a concept's clips, and for a style transfer's strengths.
 """
 
 from __future__ import annotations

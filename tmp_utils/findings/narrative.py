@@ -2,13 +2,6 @@
 
 Conventions: plain text, to be escaped by whoever shows it. Numbers in brackets are 95 % intervals. A difference is
 stated only where the verdict on it is decided; fewer than three concepts get their numbers and no general statement.
-
-answer            : whether the model learned the sound, in one sentence with numbers.
-comparison        : how DreamBooth and Textual Inversion compare.
-conditions        : model, concepts, seeds, clips and embedder behind the numbers.
-in_short          : the same and the decided claims, in a few lines for the README.
-findings_in_words : a line for each claim of the paper, by verdict.
-FIGURES           : captions of the notebooks' figures, by notebook.
 """
 
 from __future__ import annotations

@@ -2,12 +2,6 @@
 
 Conventions: the page draws a chart when it is first seen (`page.js`), from plotly.js and the chart's JSON, both on the
 page. Words leave the plot and become the page's own text. Everything returned is plain text; the template escapes it.
-
-page_figure   : figure + caption -> title, caption, note, height and JSON.
-sound_data    : clip -> a data URI.
-audio_element : clip -> an `<audio>` element.
-play          : clip -> the same, for a notebook to show.
-plotly_source : plotly.js, compressed.
 """
 
 import base64

@@ -3,9 +3,6 @@
 Conventions: the reconstruction clips of all concepts of a setup and seed are compared with the clips of those concepts.
 Setups that cover the same concepts are compared at the same n, which the row gives; a setup that covers fewer concepts
 has a note. A setup fails as a whole if a clip of one of its runs cannot be used.
-
-pooled_distances : runs -> rows with the concept "pooled" and the metrics ``pooled_fad`` and ``pooled_kad``.
-distance_table   : pooled and single-concept distances side by side, with their n.
 """
 
 from __future__ import annotations

@@ -2,16 +2,6 @@
 
 Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begins with lines "# key: value" (profile,
 commit, command) and lies in ``data/published``. Tables are read to the last digit; empty text is no missing value.
-
-read_results   : the table of a profile.
-write_checked, is_whole : a table with its SHA-256 beside it, and whether it is still as it was written.
-read_published : a published table, or None where there is none.
-publish        : a profile's table to a file, with the commits and the command that made it.
-write_published : any table, with such lines at its head.
-grown          : a table and the runs that only an earlier one has.
-commits        : the commits of the code that made a profile's runs.
-samplers_path, read_samplers : the published comparison of samplers of a profile.
-how_many_path, read_curves   : the published trainings on several numbers of clips, and any such table.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@ Ogg Vorbis, and styles; the charts and clips of further concepts are in `report/
 be unfolded, and nothing else is loaded. This module collects what the page shows; `report.html` is its jinja2 template,
 which escapes all text. Missing parts are listed. The answer comes first; wide tables are folded. Clips are chosen by
 rule, none by ear.
-
-write_report : build the page and write it, whole or not at all.
 """
 
 from __future__ import annotations

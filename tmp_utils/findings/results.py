@@ -5,9 +5,6 @@ Conventions: the table (`metrics.table.RESULT_COLUMNS`) is `<runs_dir>/<profile>
 not be used, or when a clip is not as it was written: then the rows that need the clip are "failed" with the reason, and
 no others change. The pooled distances of a setup have the concept "pooled" and metrics of their own,
 ``pooled_fad`` and ``pooled_kad``, so that no mean over concepts includes them.
-
-collect_results : runs -> the table, written whole or not at all.
-read_results    : the table as it was last collected; from `published`.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 Conventions: the player stands in an HTML widget, and what a slider makes is kept in a folder. Without a kernel the
 slider stays where it is, so a notebook also shows players for a few strengths. Works with ipywidgets 7 and 8.
-
-strength_slider : an adapter's strength, from 0 to 1.5.
 """
 
 from collections.abc import Callable, Mapping

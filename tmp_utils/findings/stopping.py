@@ -8,14 +8,6 @@ chance, so every regret is too great by about as much: compare regrets.
 Half of the concepts (every other one by name) choose for each method the rule of the least mean regret, and the fixed
 number of steps of the least. The other half tests them: a rule is worth offering only if its regret is less than that
 of the fixed number, with an interval over these concepts that excludes 0.
-
-StopRule      : a signal, a threshold and a patience -> the step whose adapter is taken.
-curves_of     : a table -> its curves.
-regrets       : rules by method -> the regret of each curve.
-fitted        : the rule of the least mean regret.
-stop_rules    : the fitted rules of a table, and their regrets on the other half.
-stop_verdict  : the rule against the fixed number of steps.
-stop_in_words : the verdict in a sentence.
 """
 
 from __future__ import annotations

@@ -18,9 +18,6 @@ Student's t over concepts gives interval and p-values (`intervals`). Verdicts, w
 Holm's rule corrects either kind of test over all claims, so that the chance of any wrong "reproduced" or "contradicted"
 is at most 5 %, and that of any wrong "no difference", too. Claims with the same ``pair`` are the parts of one sentence
 of the paper, which is judged as a whole (`findings.claims`).
-
-verdicts    : the findings table, one row a claim, by either embedder.
-paper_table : a table of the paper.
 """
 
 from dataclasses import dataclass

@@ -3,10 +3,6 @@
 Conventions: a run's ``clips/clips.csv`` lists its clips (file, prompt_id, kind, duration_s); clips are at 16 kHz. A
 clip that is missing, damaged, silent, NaN or cut short has a reason and no array; the clips left are never averaged in
 its place. A file whose clip was over full scale is at a lower level; it is read at the level of the clip as generated.
-
-read_listing : clips.csv, with a row for each clip that the run should have.
-read_clips   : the listing with each clip's array, or the reason why it cannot be used.
-failure      : what is wrong with a table of clips, in one line.
 """
 
 from __future__ import annotations

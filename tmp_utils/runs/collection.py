@@ -1,10 +1,6 @@
 """A profile's finished runs, their concepts and their embedder, for whoever measures them.
 
 Conventions: an embedder is loaded when the first clip has to be embedded.
-
-Collection    : the runs of a profile.
-user_concepts : the runs' concepts that are a user's recordings, by the runs' names for them.
-embedders_of  : the embedders that a run was scored with.
 """
 
 from __future__ import annotations

@@ -4,10 +4,6 @@ Conventions: bytes. A run is its clips (16 bits a sample; flac makes them smalle
 tables and the executed notebook. An adapter is as large as that of a finished run of its method; before there is one, a
 method that changes the whole denoiser is counted with all its weights in single precision, which is the most it can be.
 While such a run trains, its checkpoint is there too, with the optimiser's two moments.
-
-expected_bytes : methods -> bytes of clips, of adapters, and of checkpoints while they train.
-adapter_sizes  : the largest adapter of each method so far.
-size_in_words  : what a profile's folder takes, beside what a study is to leave at most.
 """
 
 from __future__ import annotations

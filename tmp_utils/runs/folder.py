@@ -4,10 +4,6 @@ Conventions: a run's identity is all that decides its result, as JSON values (`i
 hidden sibling of its folder, `.seed<k>.<hash of the identity>.partial`, and takes its name when complete: a folder
 without a dot is finished. An interrupted run's sibling stays, and the same identity resumes it; another identity
 gets a sibling of its own.
-
-open_run      : the folder, locked and ready to write in, or already done.
-is_done       : whether the run of this identity is finished.
-read_manifest : a finished run's `run.json`.
 """
 
 from __future__ import annotations

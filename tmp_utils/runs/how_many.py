@@ -9,10 +9,6 @@ What judges: clap_a and musicnn_a (against the held-out clips), clap_t, copied (
 What anybody who fine-tunes can see: validation_loss (mean squared error on the clip that validates, at fixed noise
 levels), drift (mean squared difference between the denoiser's predictions there and the untrained model's, relative
 to the mean square of those), clap_a_training (CLAP-A of other generated clips against the n).
-
-Parts          : a concept's clips, parted.
-HowMany        : one concept and seed: its trainings, measured.
-longer_profile : the profile of these trainings.
 """
 
 from __future__ import annotations

@@ -3,12 +3,6 @@
 Conventions: JSON values; two identities are equal in any order of their keys. What needs no loaded model comes from
 `identity_of`, so that a grid can tell without loading any whether a run is finished; `with_models` adds the rest.
 What decides an adapter, within a run or without one, is `Adapter.identity`.
-
-identity_of    : profile + concept + seed, and a setup -> identity of a run.
-sweep_identity : the same for a style-transfer sweep.
-with_models    : identity + embedder + backbone -> the whole identity.
-identity_hash  : identity -> hash.
-differences    : what another identity has otherwise.
 """
 
 from __future__ import annotations

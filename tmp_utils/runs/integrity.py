@@ -3,11 +3,6 @@
 Conventions: a run's `run.json` holds, under "files", the size in bytes, the time of the last change (ns) and the
 SHA-256 of each of its files, named by their path below the run's folder. A file whose size and time are unchanged is
 taken to be whole; otherwise it is hashed. Runs made by earlier versions have no such list and are not checked.
-
-fingerprint : a file -> its size, time and SHA-256.
-damages     : a finished run -> what is wrong with its files.
-check_files : the same as an error, for whoever reads them.
-record      : enter files that were written after the run was finished.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the runs of a profile share.
-
-Lab : backbone, embedder, place and mirror; load it once.
-"""
+"""What the runs of a profile share."""
 
 from __future__ import annotations
 

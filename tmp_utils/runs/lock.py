@@ -1,9 +1,4 @@
-"""What keeps other processes from writing a run.
-
-lock_of    : a run's folder -> its lock.
-take_lock  : the same, taken by this process.
-owner_file : the file that names the process.
-"""
+"""What keeps other processes from writing a run."""
 
 import os
 from pathlib import Path

@@ -5,9 +5,6 @@ mirror, under its path below `runs_dir`. Its `run.json` comes last and lists the
 the run's own list is not complete yet), so that a copy that was cut short is the earlier one, or none. Where copying
 takes seconds, it takes a tenth of the time at most, and only some checkpoints are copied. What goes wrong with a mirror
 is said once. It is tried again at the next copy, and stops no run.
-
-open_mirror : folder -> Mirror, with its runs restored; None for "".
-Mirror      : `copy` a run; `restore` those that the local disk lacks.
 """
 
 from __future__ import annotations

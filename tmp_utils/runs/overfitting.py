@@ -3,12 +3,6 @@
 Conventions: scores are cosines by the study's embedder; every value is a mean over clips with Student's interval over
 the generated clips and n. Clips start from the same noise at every step and for every adapter, so differences are the
 adapters'.
-
-learning_path  : one training stopped at several steps, CLAP-A and CLAP-T at each.
-path_in_words  : what that path shows.
-measure_adapter : CLAP-A and CLAP-T of an adapter, from a few clips.
-language_drift : does the bare class noun sound like the concept afterwards?
-drift_in_words : the answer in a sentence.
 """
 
 from __future__ import annotations

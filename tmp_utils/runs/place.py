@@ -2,8 +2,6 @@
 
 Conventions: everything that a profile writes is below `<runs_dir>/<profile>/`; a run is
 `<concept>/<method>-<setup>/seed<k>/` there. A folder whose name begins with a dot is being written.
-
-Place : runs_dir + profile -> its folders, its finished runs and their tables.
 """
 
 from __future__ import annotations

@@ -5,11 +5,6 @@ Conventions: a run's folder holds the adapter with its card, ``history.csv``, ``
 and its last clip.
 The *reference* of a concept is the untrained backbone with the class noun as its prompt: its CLAP-T is the text
 ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
-
-run_setup     : concept + setup + seed -> finished folder.
-run_reference : concept + seed -> finished folder of the untrained backbone, with the references' rows.
-run_setups    : several setups of one concept, and its reference; their rows in one table.
-run_costs     : what the adapters of a concept's runs cost to train and to store.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
 """What made a result: the code, the packages, the machine.
 
 Conventions: plain JSON values; what is not known is None, never invented. No paths and no people in it.
-
-PROJECT_DIR : the folder of the checkout, which holds `data/` and `notebooks/`.
-provenance  : versions, commit and machine together, as they go into a manifest.
-versions, commit, machine : each of them.
 """
 
 from __future__ import annotations
@@ -17,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROJECT_DIR = Path(__file__).resolve().parents[2]
+PROJECT_DIR = Path(__file__).resolve().parents[2]  # of the checkout, which holds `data/` and `notebooks/`
 RECORDED = (
     "tmp-utils",
     "numpy",

@@ -6,11 +6,6 @@ on other music; each has keys of its own (`metrics.names`). MusiCNN hears the co
 compares with the concept's clips after the codec (keys in "_coded"), which the concept's untrained reference holds; the
 copy test needs them, too. A clip that cannot be used makes its prompt's row and the run's rows "failed", with the
 reason; the rest is not averaged in its place. Generating the clip again mends these rows and changes no others.
-
-study_embedders : the three embedders.
-score_run       : a run's folder -> all its rows.
-failed_run      : the rows of a run that cannot be scored at all.
-score_clips     : clips -> their rows.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,10 +2,6 @@
 
 Conventions: minutes are those of `data/published/minutes.csv`, which `make readme-figures` writes from the records of
 executed notebooks: whole numbers, 0 for under half a minute.
-
-session_line : profile + runs folder + notebook -> the line.
-read_minutes : that table, one row a profile and notebook.
-in_words     : minutes as one says them.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 Conventions: strengths are those of `generate`: 0 is the class noun without the adapter, 1 what was learned. Clips of
 all strengths, and of all rows of a table, start from the same noise. Scores are cosines by the study's embedder.
-
-strength_path : CLAP-A and CLAP-T of an adapter at several strengths.
-two_concepts  : two adapters alone and in one prompt, each clip compared with both concepts.
 """
 
 from __future__ import annotations

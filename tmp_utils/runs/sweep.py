@@ -4,14 +4,6 @@ Conventions: a sweep is a run, `<concept>/transfer-<adapter>/seed<k>/`, where th
 ``clips/`` (ogg, at the level that the model gave them), ``curves.csv`` and ``metrics.csv``. Each source and method is
 stored as soon as it is done; it is measured before its clips are coded. Similarities are CLAP-A; the source is the
 original clip, so the loss of VAE and vocoder shows at strength 0.
-
-COLUMNS          : of ``curves.csv``, one row a clip.
-run_sweep        : sources + adapter + strengths + seed -> finished folder.
-measure          : one sweep's clips -> similarities and correlations.
-label_of         : the name of a sweep with other sources or settings than the study's.
-find_adapter     : a finished run's adapter, or one that is learned now.
-balance_rows     : results rows by which the paper's claim about strengths 0.4-0.6 is judged.
-read_curves      : the curves of several sweeps in one table.
 """
 
 from __future__ import annotations

@@ -1,13 +1,7 @@
 """Ours beside the public loop: a training step, a generated clip, the metrics of a clip.
 
-Conventions: those of the package. Both sides have the same weights, clips, prompts and noise, and the losses of their
+Conventions: Both sides have the same weights, clips, prompts and noise, and the losses of their
 first step are in the row: they must agree for the ratio to mean anything.
-
-training_runs   : method -> our run, and the public loop that starts where it does.
-training_row    : one of them, timed.
-generation_row  : clips of one prompt each.
-metrics_row     : CLAP-A, CLAP-T and FAD of generated clips.
-compare         : all of it at a profile's size, row by row.
 """
 
 import itertools

@@ -3,8 +3,6 @@
 Conventions: PFLOP are 10^15 operations, counted on tensors without data as `flops` does, those that gradient
 checkpointing repeats among them; minutes are those at a rate that the reader assumes. The UNet, the VAE's decoder and
 the vocoder are counted; loading, scoring, the optimiser and the disk are not, so a run takes longer than that.
-
-estimate : profile and rate -> a row a method.
 """
 
 import pandas as pd

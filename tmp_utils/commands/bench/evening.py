@@ -4,11 +4,6 @@ Conventions: everything is measured at AudioLDM-M's size with random weights (`f
 written as soon as it is known, with device, date and commit; a row that is there already is not measured again, so what
 was cut short is continued by the same command. No measurement begins that would not end within the minutes given.
 `gpu.csv` is in the runs folder; an evening's is in `data/published`, and `make readme-figures` shows it in the README.
-
-COLUMNS     : of gpu.csv.
-evening     : measure what is missing.
-read_rows   : gpu.csv.
-gpu_in_words : the table for the README.
 """
 
 import time

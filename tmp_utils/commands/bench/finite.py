@@ -1,10 +1,7 @@
 """Whether half precision overflows: every intermediate result of each part of the pipeline, looked at once.
 
-Conventions: those of the package. Each part runs under autocast, so also those that a study leaves in single precision;
+Conventions: Each part runs under autocast, so also those that a study leaves in single precision;
 the row says whether that is needed. Weights are random here: with trained ones, magnitudes differ.
-
-PARTS      : the measurements, by name.
-finite_row : backbone + part + precision -> the row.
 """
 
 from collections.abc import Callable, Iterator

@@ -2,11 +2,6 @@
 
 Conventions: a multiplication and an addition are two operations (torch.utils.flop_counter's count). GFLOP/s are 10^9 a
 second. The peak is that of torch's matrix product, in the precision that the step computes in.
-
-count_flops    : action -> operations.
-training_flops : UNet -> operations of its part of a step, without running it.
-matmul_peak    : device and precision -> operations a second.
-unet_rate      : run -> achieved operations a second, and their share of the peak.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,13 +1,7 @@
 """Training at full size without the weights: seconds, memory and FLOP/s of an AudioLDM-M with random weights.
 
-Conventions: those of the package. The weights are random and the latents are noise, which changes neither time nor
+Conventions: The weights are random and the latents are noise, which changes neither time nor
 memory. A row that does not fit says so and the next one is tried.
-
-CASES, COMPANIES : methods, precisions and compilation that are timed; how many concepts share a batch.
-blank_backbone   : size -> Backbone with random weights, in memory.
-blank_run        : backbone + method + hyperparameters -> a run of the loop on noise.
-planned          : what is measured on a device.
-measured         : one of these -> its row.
 """
 
 import statistics

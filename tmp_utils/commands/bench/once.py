@@ -5,10 +5,6 @@ and gradient checkpointing, a clip one guided step of the reverse process. Secon
 together, so that what else the machine does is not in them. Memory is the most that the process held, in GB; None
 where the system does not say (only Linux does). Rows go to `data/published/once.csv`, where a model's new rows replace
 its old ones.
-
-COLUMNS : of once.csv.
-once    : backbone folder -> rows, each as soon as it is known.
-once_in_words : once.csv for the README.
 """
 
 import gc

@@ -9,12 +9,6 @@ comes. Textual Inversion's optimiser decays and steps the whole vocabulary, and 
 afterwards; DreamBooth's steps the whole UNet. Generation is a call of the pipeline a prompt. Their faults that change
 the sound and not the time (only the left channel, division by the peak, other padding) are left out: both loops learn
 from the same mels. `keep_front_end=True` builds the front end once, to tell what the rest of a step costs.
-
-PublicTextualInversion, PublicDreamBooth : `.loss(draw)`, `.step(draw)`.
-FrontEnd        : clip -> mel as AudioLDM's code computes it.
-PublicDraw      : what is random in a step; `PublicDraw.of` repeats what `personalize` draws.
-public_generate : prompts and seeds -> clips.
-public_scores   : files and prompts -> CLAP-A, CLAP-T and FAD.
 """
 
 import copy

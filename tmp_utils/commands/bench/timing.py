@@ -1,11 +1,6 @@
 """Seconds: of actions in turns, and of the parts of a training step.
 
-Conventions: those of the package. An action is called without arguments.
-
-alternating : seconds of several actions, called in turns.
-ratio_of    : theirs over ours, with its range.
-step_of     : one step of a training.
-step_parts  : where a training step's time goes.
+Conventions: An action is called without arguments.
 """
 
 import statistics

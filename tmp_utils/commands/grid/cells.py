@@ -5,10 +5,6 @@ The setup `REFERENCE` is the untrained backbone, which needs no notebook and whi
 compared with. Notebook 05, which reads what all cells left, is the cell `NOTEBOOK_05`. A cell is done when its
 executed notebook, `<runs_dir>/<profile>/grid/<concept>/<setup>-seed<k>.ipynb`, and its run are there and nothing failed
 since; beside the notebook, `...-failed.txt` says why it failed.
-
-Cell          : one of them.
-cells         : concepts, setups and seeds -> cells.
-choose_setups : "all", "paper", "TI", "TI-BL" -> setups.
 """
 
 from __future__ import annotations

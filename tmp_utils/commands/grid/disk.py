@@ -1,8 +1,4 @@
-"""Whether a grid fits on the disk, and adapters that it does not keep.
-
-check_room   : says how much a grid will write, and refuses one that does not fit.
-drop_adapter : a finished run's adapter is deleted, and its manifest says so.
-"""
+"""Whether a grid fits on the disk, and adapters that it does not keep."""
 
 from __future__ import annotations
 

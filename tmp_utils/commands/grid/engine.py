@@ -3,9 +3,6 @@
 Conventions: every grid has its own engine folder, `<grid>/.engine-*`, so that two grids share nothing but the
 runs and their locks; it is deleted when all is done. Snakemake lives in its own environment, `.venv-grid`, since its
 pins do not fit beside the study's; `notebooks/grid.lock` holds one resolution. Threads are counted for each job.
-
-run_grid    : cells -> those that are still not done.
-find_engine : the Snakemake to use, or what to do without one.
 """
 
 from __future__ import annotations

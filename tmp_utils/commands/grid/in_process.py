@@ -2,8 +2,6 @@
 
 A job of the grid starts a kernel and loads every model, which is an eighth of the time of a pocket run. Processes that
 share a grid each take whole concepts: who finds one taken comes back to it at the end, and finds it done.
-
-run_in_process : cells -> the reason of each that failed.
 """
 
 from __future__ import annotations

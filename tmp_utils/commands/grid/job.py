@@ -3,8 +3,6 @@
 Conventions: the grid calls `python -m tmp_utils grid-job` with the words that name a cell. Jobs of one cell take turns
 by a lock that the system frees when a process ends, however it ends; whoever waited finds the cell done. A failed job
 leaves `<name>-failed.ipynb`, and `<name>-failed.txt` says why.
-
-make : make a cell, unless it is done.
 """
 
 from __future__ import annotations
