@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from results_runs import use_quick_ears
 
 from tmp_utils.metrics import scores
 from tmp_utils.metrics.distances import equal_n, frechet_audio_distance, kernel_audio_distance
@@ -107,10 +108,11 @@ def test_copies_of_one_window_have_no_kernel_and_their_row_says_so():
     assert rows.loc["kad", "status"] == "failed" and "copies" in rows.loc["kad", "note"]
 
 
-def test_the_codec_is_a_reference_scored_like_generated_clips(training):
+def test_the_codec_is_a_reference_scored_like_generated_clips(training, monkeypatch):
     coded = [0.4 * clip for clip in training]  # 8 LU quieter: what a bad codec may do
     embedders = [ToneEmbedder(CLAP), ToneEmbedder(MUSICNN)]
-    rows = scores.codec_rows(coded, training, embedders, IDENTITY, with_music=False)
+    use_quick_ears(monkeypatch)
+    rows = scores.codec_rows(coded, training, embedders, IDENTITY)
     assert set(rows["method"]) == {"reference"} and set(rows["setup"]) == {"codec"}
     expected = scores.audio_rows(coded, training, embedders[1], IDENTITY).set_index("metric")["value"]
     assert rows.set_index("metric")["value"]["musicnn_a"] == expected["musicnn_a"]

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from tmp_utils.model.backbone import load_backbone
 from tmp_utils.model.pipelines import WORKS, check_pipeline, check_versions, open_pipeline
-from tmp_utils.runs.folder import open_run, read_manifest
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.integrity import read_manifest
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from tmp_utils.findings import results
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.runs.collection import user_concepts
-from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 
 

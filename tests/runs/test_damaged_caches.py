@@ -5,8 +5,7 @@ import pytest
 from results_runs import PROFILE, clip, collect, make_run, rows
 
 from tmp_utils.files import below
-from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.integrity import record, recorded
+from tmp_utils.runs.integrity import read_manifest, record, recorded
 from tmp_utils.runs.place import Place
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from tmp_utils import files
 from tmp_utils.files import slug, write_csv, write_json
-from tmp_utils.runs.folder import is_done, open_run, read_manifest
+from tmp_utils.runs.folder import is_done, open_run
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 
 SETTINGS = {"method": "TI", "steps": 150, "lr": 0.02, "clips": ["a.wav", "b.wav"]}

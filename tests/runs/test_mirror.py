@@ -22,7 +22,7 @@ from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.personalize import loop
 from tmp_utils.runs import mirror as mirrors
 from tmp_utils.runs.folder import open_run
-from tmp_utils.runs.integrity import damages, recorded
+from tmp_utils.runs.integrity import damages
 from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.mirror import MARK, open_mirror
 from tmp_utils.runs.place import Place
@@ -62,7 +62,7 @@ def test_a_finished_run_is_restored_to_the_byte_and_its_unfinished_copy_goes(tmp
     assert contents(tmp_path / "mirror" / RUN) == contents(folder)
     _, again = opened(tmp_path, "second")
     assert again.done and contents(again.folder) == contents(folder)
-    assert damages(again.folder, recorded(again.folder)) == {}
+    assert damages(again.folder) == {}
     stamps = [(each / "metrics.csv").stat().st_mtime_ns for each in (folder, again.folder)]
     assert stamps[0] == stamps[1]  # so that no reader hashes it again
 

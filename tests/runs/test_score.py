@@ -6,30 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from results_runs import ToneEmbedder
 
 from tmp_utils.inputs.audio import overs_counted, save_clip
 from tmp_utils.metrics import similarity as metrics
-from tmp_utils.metrics.embed import Embedder, unit_rows
 from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs import score
 from tmp_utils.runs.clips import read_clips
 
+pytestmark = pytest.mark.usefixtures("loaded")
 RATE_HZ = 16000
 IDENTITY = {"profile": "pocket", "concept": "sitar", "method": "TI", "setup": "BL", "seed": 0}
 TEXTS = {"rec": "a recording of a sitar", "jazz": "a jazz song with a sitar", "rain": "a sitar with rain"}
-
-
-class ToneEmbedder(Embedder):
-    """Hears the share of energy in 16 bands; reads a prompt as a fixed band. Stands in where CLAP is too slow."""
-
-    name, rate_hz, window = "tone@1", RATE_HZ, 10 * RATE_HZ
-
-    def _embed_batch(self, windows):
-        spectra = [np.abs(np.fft.rfft(window)) ** 2 for window in windows]
-        return unit_rows([[band.sum() for band in np.array_split(s, 16)] for s in spectra])
-
-    def embed_prompts(self, prompts):
-        return unit_rows(np.eye(16)[[len(prompt) % 16 for prompt in prompts]])
 
 
 @pytest.fixture
@@ -56,8 +44,7 @@ def training():
 
 
 def scored(run, training, **kwargs):
-    kwargs = {"with_music": False} | kwargs
-    return score.score_clips(read_clips(run), training, [ToneEmbedder()], TEXTS, IDENTITY, **kwargs)
+    return score.score_clips(read_clips(run), training, [ToneEmbedder("tone@1")], TEXTS, IDENTITY, **kwargs)
 
 
 def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
@@ -68,10 +55,11 @@ def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
         "clap_t": ["all", "jazz", "rain"],
         "fad": ["all"],
         "kad": ["all"],
+        "level_agreement": ["all"],
         "nearest_training": ["all"],
     }
     assert set(table["status"]) == {"ok"}
-    assert set(table["embedder"]) == {"tone@1"}
+    assert set(table["embedder"]) == {"tone@1", "essentia"}
     assert table.set_index(["metric", "prompt"])["n"].to_dict() == {
         ("clap_t", "jazz"): 3,
         ("clap_t", "rain"): 3,
@@ -80,6 +68,7 @@ def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
         ("nearest_training", "all"): 3,
         ("fad", "all"): 3,
         ("kad", "all"): 3,
+        ("level_agreement", "all"): 3,
     }
 
 
@@ -111,7 +100,7 @@ def test_codec_clips_keep_their_levels_and_without_their_peaks_they_are_refused(
 
 def test_the_rows_hold_the_values_of_the_plain_functions(run, training):
     table = scored(run, training).set_index(["metric", "prompt"])
-    ear = ToneEmbedder()
+    ear = ToneEmbedder("tone@1")
     embedded = {
         p: ear.embed_clips([soundfile.read(run / "clips" / f"{p}_{k}.wav")[0] for k in range(3)]) for p in TEXTS
     }
@@ -163,7 +152,7 @@ def test_one_bad_clip_fails_its_prompt_and_the_run_and_changes_no_other_row(run,
 
 def test_a_bad_reconstruction_clip_fails_what_is_measured_on_reconstruction(run, training):
     damage(run / "clips" / "rec_0.wav", "missing")
-    table = scored(run, training, with_music=True, tempo=True, harmony=True).set_index(["metric", "prompt"])
+    table = scored(run, training, tempo=True, harmony=True).set_index(["metric", "prompt"])
     of_music = ("level", "tempo", "tempo_octave", "key", "scale")
     assert set(table[table["status"] == "failed"].index.get_level_values("metric")) == {
         *("clap_a", "nearest_training", "fad", "kad", *(f"{name}_agreement" for name in of_music))

@@ -16,8 +16,7 @@ from tmp_utils.inputs.audio import RATE_HZ, load_clip, log_mel, save_clip
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.metrics.embed import Embedder, unit_rows
 from tmp_utils.runs import sweep
-from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.integrity import MANIFEST
+from tmp_utils.runs.integrity import MANIFEST, read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
 from tmp_utils.runs.sweep import SOURCES, balance_rows, find_adapter, label_of, measure, read_curves, run_sweep

@@ -23,8 +23,7 @@ from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import WHOLE_RUN
 from tmp_utils.runs.clips import CLIPS, LISTING, RECONSTRUCTION, read_listing
-from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.integrity import check_files, damages, recorded
+from tmp_utils.runs.integrity import check_files, damages, read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.sweep import MEASURES
 
@@ -51,7 +50,7 @@ def run_clips(place: Place) -> pd.DataFrame:
         if (folder / LISTING).is_file():
             table, parameters = read_listing(folder), read_manifest(folder)["parameters"]
             names = [f"{CLIPS}/{file}" for file in table["file"]]
-            damaged = damages(folder, recorded(folder), names)
+            damaged = damages(folder, *names)
             files = {"path": [below(folder, name) for name in names], "damage": [damaged.get(n, "") for n in names]}
             tables.append(table[LISTED].assign(**{name: parameters[name] for name in RUN}, **files))
     if not tables:

@@ -23,7 +23,7 @@ from tmp_utils.metrics.scores import distance_rows
 from tmp_utils.metrics.table import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
 from tmp_utils.runs.clips import RECONSTRUCTION, failure, read_clips
 from tmp_utils.runs.collection import SWEEP
-from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import read_manifest
 
 if TYPE_CHECKING:
     from tmp_utils.runs.collection import Collection

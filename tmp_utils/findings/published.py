@@ -16,7 +16,7 @@ from tmp_utils.figures.look import setup_label
 from tmp_utils.files import explain_os_errors, file_sha256, write_csv, write_text
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.table import IDENTITY, POOLED, check_one_embedder, read_table
-from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 
 RESULTS = "results.csv"

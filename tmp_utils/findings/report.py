@@ -32,7 +32,7 @@ from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.names import TABLE_1, with_arrow
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.runs.collection import user_concepts
-from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import provenance
 

@@ -25,8 +25,7 @@ from tmp_utils.metrics.names import CODED, SECOND
 from tmp_utils.metrics.table import check_one_embedder, failed_rows, read_table, results_table, share_rows
 from tmp_utils.runs.clips import BAD_CLIPS, CLIPS
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, embedders_of
-from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.integrity import damages, fingerprints, record, recorded
+from tmp_utils.runs.integrity import damages, fingerprints, read_manifest, record, recorded
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.score import codec_paths, failed_run, names_of, score_run
 
@@ -75,7 +74,7 @@ def collect_results(
 
 def _is_current(folder: Path, embedder: str) -> bool:
     """Whether a run's rows were made from its clips as they are (and by `embedder`, if one is named)."""
-    if not (folder / METRICS).is_file() or damages(folder, recorded(folder)):
+    if not (folder / METRICS).is_file() or damages(folder):
         return False
     if _is_sweep(folder):  # its clips are measured where they are made
         return True
@@ -106,12 +105,12 @@ def _scored(collection: Collection, folder: Path) -> pd.DataFrame:
 
 
 def _is_whole(path: Path) -> bool:
-    return path.is_file() and not damages(path.parent, recorded(path.parent), [path.name])
+    return path.is_file() and not damages(path.parent, path.name)
 
 
 def _failed_sweep(folder: Path, before: pd.DataFrame | None) -> pd.DataFrame:
     """Return a sweep's rows without their values, since its clips are measured where they are made."""
-    damage = "; ".join(f"{name}: {reason}" for name, reason in damages(folder, recorded(folder)).items())
+    damage = "; ".join(f"{name}: {reason}" for name, reason in damages(folder).items())
     note = f"{damage or METRICS + ': missing'}. Run notebook 04 again: damaged files are made again."
     return results_table([]) if before is None else failed_rows(before, note)
 
@@ -136,7 +135,7 @@ def _clips_of(folder: Path) -> dict:
     """Return the hashes of a run's clips and listing, and what is damaged."""
     files = fingerprints(folder, recorded(folder))
     clips = {name: file["sha256"] for name, file in files.items() if name.startswith(f"{CLIPS}/")}
-    return clips | damages(folder, recorded(folder))
+    return clips | damages(folder)
 
 
 def _cached(path: Path) -> pd.DataFrame:

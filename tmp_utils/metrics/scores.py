@@ -160,7 +160,6 @@ def codec_rows(
     *,
     tempo: bool = False,
     harmony: bool = False,
-    with_music: bool = True,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return what a perfect copy would score: the concept's own clips after the codec, rated like generated ones.
@@ -181,6 +180,5 @@ def codec_rows(
         raise ValueError(f"{len(coded)} coded clips of {len(training)} training clips; expected each of them once.")
     identity = {**identity, "method": REFERENCE, "setup": CODEC}
     tables = [audio_rows(coded, training, embedder, identity, seed) for embedder in embedders]
-    if with_music:
-        tables.append(music_rows(coded, training, identity, tempo=tempo, harmony=harmony))
-    return pd.concat(tables, ignore_index=True)
+    music = music_rows(coded, training, identity, tempo=tempo, harmony=harmony)
+    return pd.concat([*tables, music], ignore_index=True)

@@ -4,8 +4,7 @@ A run is one concept learned in one setup with one seed.
 
 place       : where the runs of a profile are.
 identity    : all that decides a run's result.
-folder      : a run's folder: opening, resuming and finishing it.
-lock        : what keeps other processes from writing a run.
+folder      : a run's folder: opening, locking, resuming and finishing it.
 mirror      : copies of the runs on another disk.
 integrity   : whether a run's files are still as they were written.
 disk        : how much runs write.

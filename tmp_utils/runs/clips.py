@@ -15,8 +15,7 @@ import pandas as pd
 from tmp_utils.files import below
 from tmp_utils.inputs.audio import RATE_HZ, load_clip
 from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
-from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.integrity import check_files, damage_of, recorded
+from tmp_utils.runs.integrity import check_files, damage_of, read_manifest, recorded
 
 CLIPS = "clips"
 LISTING = f"{CLIPS}/clips.csv"

@@ -15,9 +15,8 @@ from tmp_utils.inputs import concepts
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.table import UNTRAINED, read_table
-from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import TRANSFER
-from tmp_utils.runs.integrity import damages, recorded
+from tmp_utils.runs.integrity import damages, read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import METRICS
 from tmp_utils.runs.score import study_embedders
@@ -138,7 +137,7 @@ def _spec_of(folders: Sequence[Path], usual: str) -> str:
 
 def embedders_of(folder: Path) -> list[str]:
     """Return the embedder of a run's CLAP-A; empty where it has no whole table of scores."""
-    if not (folder / METRICS).is_file() or damages(folder, recorded(folder), [METRICS]):
+    if not (folder / METRICS).is_file() or damages(folder, METRICS):
         return []
     rows = read_table(folder / METRICS)
     return list(rows.loc[rows["metric"] == "clap_a", "embedder"])

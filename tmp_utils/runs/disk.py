@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.profiles import DATA_DIR, Profile
 from tmp_utils.model import pipelines
-from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 
 ADAPTER = "adapter.safetensors"

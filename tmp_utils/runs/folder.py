@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,11 +19,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from tmp_utils.files import EXPLAINED, explain_os_errors, explained, plain, remove_temporary, write_json
 from tmp_utils.runs.identity import HASH_CHARS, differences, identity_hash
-from tmp_utils.runs.integrity import MANIFEST, damages, fingerprint, fingerprints, recorded
-from tmp_utils.runs.lock import owner_file, take_lock
+from tmp_utils.runs.integrity import MANIFEST, damages, fingerprint, fingerprints, read_manifest
 from tmp_utils.runs.provenance import provenance
+
+
+def lock_of(folder: Path) -> FileLock:
+    """Return the lock of a run's folder, not yet taken; the system frees it when its process ends, however it ends."""
+    return FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0, is_singleton=True)
+
+
+def take_lock(folder: Path) -> FileLock:
+    """Lock a run's folder for this process; RuntimeError, which names the process that has it, where it is locked."""
+    lock, owner = lock_of(folder), owner_file(folder)
+    try:
+        lock.acquire()
+    except Timeout:
+        pid = owner.read_text(encoding="utf-8") if owner.exists() else "unknown"
+        raise RuntimeError(
+            f"{folder} is being written by process {pid} on this machine or one that shares the disk. "
+            "Wait until it is done, or stop it; then run again and what it finished is kept."
+        ) from None
+    owner.write_text(str(os.getpid()), encoding="utf-8")
+    return lock
+
+
+def owner_file(folder: Path) -> Path:
+    """Return the file that names the process which writes a run."""
+    return folder.with_name(f".{folder.name}.pid")
 
 
 def is_done(folder: str | Path, identity: Mapping[str, Any]) -> bool:
@@ -145,7 +171,7 @@ class RunFolder:
             try:
                 self.path = self.folder.with_name(name)
                 if is_done(self.folder, self.identity):
-                    if not damages(self.folder, recorded(self.folder)):
+                    if not damages(self.folder):
                         self.close()
                         return False
                     shutil.rmtree(self.path, ignore_errors=True)
@@ -164,7 +190,7 @@ class RunFolder:
         """Continue from what is there; what is damaged goes, so that it is made again."""
         manifest = read_manifest(self.path)
         self.timings, self.files = manifest["timings"], manifest.get("files", {})
-        self.damaged = damages(self.path, self.files)
+        self.damaged = damages(self.path, files=self.files)
         for name in self.damaged:
             del self.files[name]
             (self.path / name).unlink(missing_ok=True)
@@ -221,7 +247,7 @@ def open_run(
         made_by["revision"] = backbone.revision
     run = RunFolder(folder, folder, identity, backbone=made_by, recordings=recordings and str(recordings))
     run.mirror = mirror
-    if (is_done(folder, identity) and not damages(folder, recorded(folder))) or not run._begin():
+    if (is_done(folder, identity) and not damages(folder)) or not run._begin():
         run.done, run.path = True, folder
         run.copy()  # of one that was made without this mirror
         say(f"{_short(folder)}: already done with these settings, nothing to do.")
@@ -231,27 +257,6 @@ def open_run(
     elif run.resumed:
         say(f"{_short(folder)}: interrupted before; continues from what it finished.")
     return run
-
-
-def read_manifest(folder: str | Path) -> dict:
-    """Return a finished run's `run.json`.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError : the folder has no manifest, or one that cannot be read.
-    """
-    path = Path(folder) / MANIFEST
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{folder} has no {MANIFEST}, so it is not a finished run. Move it elsewhere, or choose another runs_dir."
-        )
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise ValueError(f"{path} is not JSON ({error}). Delete the folder it is in, and run it again.") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("parameters"), dict):
-        raise ValueError(f"{path} has no parameters. Delete the folder it is in, and run it again.")
-    return manifest
 
 
 def _short(folder: Path) -> str:

@@ -33,7 +33,7 @@ from tmp_utils.metrics.scores import COPY_TOOL
 from tmp_utils.metrics.similarity import clap_audio_similarity, clap_text_similarity
 from tmp_utils.metrics.table import COPIED
 from tmp_utils.model.backbone import unit_noise
-from tmp_utils.model.generate import clip_seed, generate
+from tmp_utils.model.generate import clip_seed
 from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.personalize.objective import noised_and_target
@@ -189,9 +189,7 @@ class HowMany:
         seeds += [clip_seed(self.seed, prompt.id, 0) for prompt in self._edits]
         prompt = fill(reconstruction_prompt().template, words)
         prompts = [prompt] * (JUDGED_CLIPS + SEEN_CLIPS) + [fill(edit.template, words) for edit in self._edits]
-        options = {"steps": self.profile.inference_steps, "guidance_scale": self.profile.guidance_scale}
-        options |= {"clip_s": self.profile.clip_s, "progress": False}
-        clips = generate(self.lab.backbone, prompts, seeds, adapter=adapter, **options)
+        clips = self.lab.generate(prompts, seeds, adapter)
         embedded, near = self.lab.embedder.embed_clips(clips), clips[:JUDGED_CLIPS]
         texts = [fill(edit.template, self.concept.class_noun) for edit in self._edits]
         predicted = self._predictions(adapter, prompt)

@@ -8,7 +8,7 @@ taken to be whole; otherwise it is hashed. Runs made by earlier versions have no
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from tmp_utils.files import file_sha256, write_json
@@ -41,27 +41,42 @@ def damage_of(path: Path, expected: Mapping) -> str:
     return ""
 
 
-def damages(folder: Path, files: Mapping[str, dict], names: Iterable[str] | None = None) -> dict[str, str]:
-    """Return the damaged files of a run (of `names`, where given) and what is wrong with each."""
-    chosen = files if names is None else {name: files[name] for name in names if name in files}
-    wrong = {name: damage_of(folder / name, expected) for name, expected in chosen.items()}
+def damages(folder: Path, *names: str, files: Mapping[str, dict] | None = None) -> dict[str, str]:
+    """Return the damaged files of a run (of `names`, where given) and what is wrong with each.
+
+    Parameters
+    ----------
+    files : what they should be; by default what the run's manifest lists.
+    """
+    files = recorded(folder) if files is None else files
+    wrong = {name: damage_of(folder / name, expected) for name, expected in files.items() if name in (names or files)}
     return {name: reason for name, reason in wrong.items() if reason}
 
 
-def recorded(folder: Path) -> dict[str, dict]:
-    """Return the files that a run's manifest lists; none without a manifest, as in an adapter's own folder.
+def read_manifest(folder: str | Path) -> dict:
+    """Return a run's `run.json`.
 
     Raises
     ------
-    ValueError : the manifest is damaged; the message names it and what to do.
+    FileNotFoundError, ValueError : the folder has no manifest, or one that cannot be read; says what to do.
     """
-    path = folder / MANIFEST
-    if not path.is_file():
-        return {}
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{folder} has no {MANIFEST}, so it is not a finished run. Move it elsewhere, or choose another runs_dir."
+        )
     try:
-        return json.loads(path.read_text(encoding="utf-8")).get("files", {})
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(manifest.get("parameters"), dict):
+            raise ValueError("it has no parameters")
     except (ValueError, AttributeError) as error:  # not JSON, not UTF-8, or no mapping
         raise ValueError(f"{path} is damaged ({error}). Delete the folder it is in, and run it again.") from error
+    return manifest
+
+
+def recorded(folder: Path) -> dict[str, dict]:
+    """Return the files that a run's manifest lists; none without a manifest, as in an adapter's own folder."""
+    return read_manifest(folder).get("files", {}) if (folder / MANIFEST).is_file() else {}
 
 
 def check_files(folder: Path, *names: str) -> None:
@@ -71,7 +86,7 @@ def check_files(folder: Path, *names: str) -> None:
     ------
     ValueError : one is not as it was written; the message names it and what to do.
     """
-    for name, reason in damages(folder, recorded(folder), names).items():
+    for name, reason in damages(folder, *names).items():
         raise ValueError(
             f"{folder / name}: damaged ({reason}). Run the notebook that made it again: only what is "
             "damaged is made again."
@@ -80,7 +95,7 @@ def check_files(folder: Path, *names: str) -> None:
 
 def record(folder: Path, *names: str) -> None:
     """Enter files that were written into a finished run, such as new scores, into its manifest."""
-    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    manifest = read_manifest(folder)
     if "files" in manifest:
         manifest["files"] |= {name: fingerprint(folder / name) for name in names}
         write_json(folder / MANIFEST, manifest)

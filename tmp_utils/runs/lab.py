@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile, Setup, load_profile
 from tmp_utils.metrics.embed import Embedder, check_embedder, load_embedder
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.device import check_memory
+from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import check_pipeline, other_parts_bytes
 from tmp_utils.runs.disk import WHOLE_DENOISER, denoiser_bytes
 from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
@@ -75,6 +78,12 @@ class Lab:
         if self.backbone.device.type == "cuda" and (whole := sorted(set(methods) & set(WHOLE_DENOISER))):
             remedy = 'Textual Inversion needs less, and the profile "pocket" fits.'
             check_memory(memory_bytes(self.profile, WEIGHT_COPIES), f"training with {', '.join(whole)}", remedy)
+
+    def generate(self, prompts: list[str], seeds: list[int], adapter=None, **options) -> list[np.ndarray]:
+        """Clips (n,) at the profile's steps, guidance and duration; everything else is as in `model.generate`."""
+        options |= {"steps": self.profile.inference_steps, "guidance_scale": self.profile.guidance_scale}
+        options |= {"clip_s": self.profile.clip_s, "progress": False}
+        return generate(self.backbone, prompts, seeds, adapter=adapter, **options)
 
     def run_folder(self, concept: Concept, setup: Setup | None, seed: int) -> Path:
         """The folder of a run; without a setup, of the untrained reference."""

@@ -21,10 +21,9 @@ from pathlib import Path
 from filelock import Timeout
 
 from tmp_utils.files import below, copy_file, whole_folder, write_json, write_text
-from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.folder import lock_of
 from tmp_utils.runs.identity import HASH_CHARS
-from tmp_utils.runs.integrity import MANIFEST, damages, fingerprints
-from tmp_utils.runs.lock import lock_of
+from tmp_utils.runs.integrity import MANIFEST, damages, fingerprints, read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
@@ -157,7 +156,7 @@ def _copy_whole(source: Path, part: Path, files: dict[str, dict]) -> None:
         below(part, name).parent.mkdir(parents=True, exist_ok=True)
         if (source / name).is_file():
             copy_file(source / name, part / name)
-    damaged = damages(part, files).keys()
+    damaged = damages(part, files=files).keys()
     if any(name.startswith(CHECKPOINTS) for name in damaged):
         damaged |= {name for name in files if name.startswith(CHECKPOINTS)}
         shutil.rmtree(part / CHECKPOINTS, ignore_errors=True)

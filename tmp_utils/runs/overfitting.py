@@ -21,7 +21,8 @@ from tmp_utils.inputs.profiles import Setup
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.metrics.intervals import mean_of
 from tmp_utils.metrics.similarity import similarity_matrix
-from tmp_utils.model.generate import clip_seed, generate
+from tmp_utils.metrics.table import UNTRAINED
+from tmp_utils.model.generate import clip_seed
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.runs.identity import HASH_CHARS, identity_hash
 from tmp_utils.runs.integrity import check_files
@@ -31,7 +32,6 @@ STOPS = 5
 PATH_CLIPS = 4
 PATH_PROMPTS = 5
 DRIFT_CLIPS = 8
-UNTRAINED = "untrained"
 
 
 def learning_path(
@@ -103,7 +103,7 @@ def language_drift(
     for folder in folders.values():
         check_files(folder, *ADAPTER_FILES)
     for name, adapter in {UNTRAINED: None, **{k: load_adapter(path) for k, path in folders.items()}}.items():
-        clips = _clips(lab, [prompt] * n_clips, [clip_seed(seed, "drift", k) for k in range(n_clips)], adapter)
+        clips = lab.generate([prompt] * n_clips, [clip_seed(seed, "drift", k) for k in range(n_clips)], adapter)
         rows[name] = _interval(similarity_matrix(lab.embedder.embed_clips(clips), training).mean(1), lab)
     return pd.DataFrame(rows).T.infer_objects()
 
@@ -118,12 +118,6 @@ def drift_in_words(drift: pd.DataFrame) -> str:
         said[list(said)[0 if nearer else 1 if farther else 2]].append(f"{name} ({level})")
     parts = [f"{what} after {', '.join(names)}" for what, names in said.items() if names]
     return f"CLAP-A of the bare class noun is {ends[0]} untrained; it {'; '.join(parts)}."
-
-
-def _clips(lab: Lab, prompts: list[str], seeds: list[int], adapter: Adapter | None, strength: float = 1.0):
-    profile = lab.profile
-    options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
-    return generate(lab.backbone, prompts, seeds, adapter=adapter, strength=strength, progress=False, **options)
 
 
 def _interval(values, lab: Lab) -> dict:
@@ -153,7 +147,7 @@ def measure_adapter(
     edits = editability_prompts(min(n_prompts, lab.profile.n_editability_prompts))
     prompts = [fill(reconstruction_prompt().template, words)] * n_clips + [fill(p.template, words) for p in edits]
     ids = ["reconstruction"] * n_clips + [p.id for p in edits]
-    clips = _clips(lab, prompts, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter, strength)
+    clips = lab.generate(prompts, [clip_seed(seed, name, k) for k, name in enumerate(ids)], adapter, strength=strength)
     embedded = lab.embedder.embed_clips(clips)
     training = lab.embedder.embed_clips(concepts.load_clips(concept))
     texts = lab.embedder.embed_prompts([fill(p.template, concept.class_noun) for p in edits])

@@ -32,7 +32,8 @@ from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
 from tmp_utils.runs.clips import CLIPS, LISTING
 from tmp_utils.runs.disk import expected_bytes
-from tmp_utils.runs.folder import RunFolder, open_run, read_manifest
+from tmp_utils.runs.folder import RunFolder, open_run
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.score import CODEC_CLIPS, PEAKS, score_run

@@ -15,21 +15,8 @@ from pathlib import Path
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]  # of the checkout, which holds `data/` and `notebooks/`
 RECORDED = (
-    "tmp-utils",
-    "numpy",
-    "scipy",
-    "torch",
-    "diffusers",
-    "transformers",
-    "peft",
-    "laion-clap",
-    "essentia",
-    "pyloudnorm",
-    "pandas",
-    "plotly",
-    "jupyterlab",
-    "ipywidgets",
-    "papermill",
+    *("tmp-utils", "numpy", "scipy", "torch", "diffusers", "transformers", "peft", "laion-clap", "essentia"),
+    *("pyloudnorm", "pandas", "plotly", "jupyterlab", "ipywidgets", "papermill"),
 )
 
 

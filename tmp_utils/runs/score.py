@@ -36,9 +36,8 @@ from tmp_utils.metrics.scores import (
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import COPIED, UNTRAINED, failed_rows, result_row, results_table, score_references
 from tmp_utils.runs.clips import CLIPS, EDITABILITY, RECONSTRUCTION, at_level, failure, read_clips
-from tmp_utils.runs.folder import read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN
-from tmp_utils.runs.integrity import check_files
+from tmp_utils.runs.integrity import check_files, read_manifest
 
 SECOND_EMBEDDER = "musicnn:MTT"
 OF_SOUND = ("clap_a", "nearest_training", "fad", "kad")  # what every embedder measures
@@ -180,7 +179,6 @@ def score_clips(
     coded: Sequence[np.ndarray] = (),
     tempo: bool = False,
     harmony: bool = False,
-    with_music: bool = True,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return the rows of a table of clips.
@@ -213,12 +211,12 @@ def score_clips(
             keys = [key_of(metric, embedder.name, of_coded) for metric in OF_SOUND]
             tables.append(results_table([result_row(identity, key, None, embedder.name, note=note) for key in keys]))
         tables += [results_table([result_row(identity, COPIED, None, COPY_TOOL, note=note)])] * bool(coded)
-        tables += [failed_music_rows(identity, note, **rules)] * with_music
+        tables.append(failed_music_rows(identity, note, **rules))
     else:
         generated = list(by_kind[RECONSTRUCTION]["clip"])
         tables += [audio_rows(generated, training, embedder, identity, seed) for embedder in embedders]
         if coded:
             tables.append(audio_rows(generated, coded, embedders[-1], identity, seed, coded=True))
             tables.append(copy_rows(generated, training, coded, identity))
-        tables += [music_rows(generated, training, identity, **rules)] if with_music else []
+        tables.append(music_rows(generated, training, identity, **rules))
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)

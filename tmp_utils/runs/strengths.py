@@ -15,7 +15,7 @@ from tmp_utils.inputs.concepts import Concept, load_clips
 from tmp_utils.inputs.prompts import fill, reconstruction_prompt
 from tmp_utils.metrics.similarity import clap_audio_similarity
 from tmp_utils.model.combination import combine
-from tmp_utils.model.generate import BATCH, clip_seed, generate
+from tmp_utils.model.generate import BATCH, clip_seed
 from tmp_utils.personalize import Adapter
 from tmp_utils.runs.overfitting import measure_adapter
 from tmp_utils.runs.protocol import Lab
@@ -61,12 +61,10 @@ def two_concepts(
     words = [adapter.phrase(concept) for adapter, concept in zip(adapters, concepts, strict=True)]
     sets = dict(zip(words, adapters, strict=True)) | {TOGETHER.format(*words): both}
     references = {concept.name: lab.embedder.embed_clips(load_clips(concept)) for concept in concepts}
-    profile, rows, clips = lab.profile, {}, {}
-    options = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
-    options |= {"batch_size": min(n_clips, BATCH), "progress": False}
+    rows, clips = {}, {}
     for text, adapter in sets.items():
         prompts, seeds = [fill(template, text)] * n_clips, [clip_seed(seed, "pair", k) for k in range(n_clips)]
-        clips[text] = generate(lab.backbone, prompts, seeds, adapter=adapter, **options)
+        clips[text] = lab.generate(prompts, seeds, adapter, batch_size=min(n_clips, BATCH))
         embedded = lab.embedder.embed_clips(clips[text])
         near = {name: clap_audio_similarity(embedded, reference) for name, reference in references.items()}
         rows[text] = {f"CLAP-A to {name}": value for name, value in near.items()} | {"clips": n_clips}

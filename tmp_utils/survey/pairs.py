@@ -13,7 +13,7 @@ import pandas as pd
 
 from tmp_utils.files import below
 from tmp_utils.runs.clips import LISTING, read_listing
-from tmp_utils.runs.folder import read_manifest
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.questions import KINDS
 

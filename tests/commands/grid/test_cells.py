@@ -8,8 +8,7 @@ from tmp_utils.commands.grid.cells import NOTEBOOK_05, REFERENCE, Cell, cells, c
 from tmp_utils.files import write_json
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import list_setups
-from tmp_utils.runs.folder import read_manifest
-from tmp_utils.runs.integrity import MANIFEST
+from tmp_utils.runs.integrity import MANIFEST, read_manifest
 from tmp_utils.runs.place import Place
 
 

@@ -9,7 +9,8 @@ from tmp_utils.commands import run
 from tmp_utils.commands.grid import disk, job
 from tmp_utils.commands.grid.cells import REFERENCE
 from tmp_utils.runs.disk import OTHER_BYTES, SMALL_BYTES
-from tmp_utils.runs.folder import open_run, read_manifest
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 
 

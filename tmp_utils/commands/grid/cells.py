@@ -17,8 +17,8 @@ from pathlib import Path
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
 from tmp_utils.inputs.profiles import Setup, list_setups, load_profile
 from tmp_utils.metrics.table import UNTRAINED
-from tmp_utils.runs.folder import MANIFEST, read_manifest
 from tmp_utils.runs.identity import CLASS_NOUN, differences, identity_of
+from tmp_utils.runs.integrity import MANIFEST, read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 

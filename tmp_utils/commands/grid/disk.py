@@ -11,7 +11,7 @@ from tmp_utils.files import write_json
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.model.card import CARD
 from tmp_utils.runs.disk import ADAPTER, Bytes, expected_bytes
-from tmp_utils.runs.folder import MANIFEST, read_manifest
+from tmp_utils.runs.integrity import MANIFEST, read_manifest
 
 KEEP = ("all", "clips")
 
