@@ -140,9 +140,3 @@ def test_the_command_sums_up_and_fails_only_when_nothing_could_be_fetched(tmp_pa
     online(Downloader(everything))
     assert command(["clips-paper", "oud", "--folder", str(tmp_path)]) == 1
     assert "oud/oud_1.wav: ERROR: Video unavailable" in capsys.readouterr().out
-
-
-def test_a_wrong_name_is_one_line_too(tmp_path, capsys, online):
-    online(Downloader())
-    assert command(["clips-paper", "theremin", "--folder", str(tmp_path)]) == 2
-    assert capsys.readouterr().err.startswith("clips-paper: theremin: cannot be fetched; choose from ")

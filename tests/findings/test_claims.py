@@ -11,7 +11,6 @@ from statsmodels.stats.weightstats import DescrStatsW
 from tmp_utils.findings.claims import beside, claims
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, paper_table, verdicts
-from tmp_utils.metrics.preservation import transfer_balance
 from tmp_utils.runs.sweep import balance_rows
 
 
@@ -45,16 +44,6 @@ def test_the_papers_tables_are_as_printed():
     assert paper_table("table2").set_index("question").loc["reconstruction"].sum() == pytest.approx(1.0)
     with pytest.raises(ValueError, match="table1"):
         paper_table("table9")
-
-
-def test_transfer_is_best_balanced_where_the_curves_cross():
-    strength = np.linspace(0, 1, 11)
-    curves = {"strength": strength, "source_similarity": 1 - 0.6 * strength, "target_similarity": 0.2 + 0.5 * strength}
-    balance = transfer_balance(pd.DataFrame(curves))
-    assert balance["0.4-0.6"] == pytest.approx(np.mean([0.4, 0.5, 0.4]))
-    assert balance["elsewhere"] == pytest.approx(np.mean([0, 0.1, 0.2, 0.3] * 2))
-    with pytest.raises(ValueError, match="2 strengths"):
-        transfer_balance(pd.DataFrame(curves).iloc[[0, 10]])
 
 
 def test_a_sweep_s_rows_are_what_the_claim_on_transfer_reads():

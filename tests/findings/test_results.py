@@ -161,15 +161,6 @@ def test_a_run_that_cannot_be_scored_fails_in_every_row_it_had(scored):
     pd.testing.assert_frame_equal(collect(scored), before)
 
 
-def test_a_listing_that_is_gone_or_empty_fails_the_run(scored):
-    clip(scored, file="clips.csv").unlink()
-    clip(scored, "TI-BL", "clips.csv").write_text("")
-    table = collect(scored)
-    for method in ("DB", "TI"):
-        failed = rows(table, concept="lute", method=method, setup="BL")
-        assert set(failed["status"]) == {"failed"} and failed["note"].str.len().min() > 5
-
-
 def test_two_embedders_in_one_table_are_refused_and_naming_one_scores_all_runs_with_it(scored):
     collect(scored)
     path = clip(scored).parents[1] / "metrics.csv"

@@ -9,16 +9,10 @@ import torch
 from tmp_utils.metrics import vggish
 
 
-def test_ten_seconds_are_ten_patches_of_96_by_64():
-    assert vggish.log_mel_patches(np.zeros(160000)).shape == (10, 96, 64)
-
-
-def test_a_clip_shorter_than_a_patch_is_one_patch():
+def test_ten_seconds_are_ten_patches_of_96_by_64_and_less_than_a_patch_is_one():
+    silence = vggish.log_mel_patches(np.zeros(160000))
+    assert silence.shape == (10, 96, 64) and silence.numpy() == pytest.approx(np.log(0.01))
     assert vggish.log_mel_patches(np.ones(100)).shape == (1, 96, 64)
-
-
-def test_silence_is_the_logarithm_of_the_offset_everywhere():
-    assert vggish.log_mel_patches(np.zeros(16000)).numpy() == pytest.approx(np.log(0.01))
 
 
 @pytest.mark.parametrize("frequency_hz", [300.0, 1000.0, 5000.0])
@@ -27,14 +21,6 @@ def test_a_sine_is_loudest_in_the_mel_band_of_its_frequency(frequency_hz):
     expected = np.abs(edges[1:-1] - 1127 * np.log(1 + frequency_hz / 700)).argmin()
     clip = np.sin(2 * np.pi * frequency_hz * np.arange(16000) / 16000)
     assert abs(int(vggish.log_mel_patches(clip)[0].mean(0).argmax()) - expected) <= 1
-
-
-def test_the_mel_matrix_has_google_s_shape_and_leaves_out_dc():
-    matrix = vggish.mel_matrix()
-    assert matrix.shape == (257, 64)
-    assert matrix[0].sum() == 0
-    hz = np.arange(257) * 31.25
-    assert matrix[(hz <= 125) | (hz >= 7500)].sum() == 0
 
 
 def test_the_mel_matrix_is_that_of_google_s_equations():

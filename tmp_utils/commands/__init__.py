@@ -21,12 +21,11 @@ musicnn   : convert the weights of the second embedder from their package.
 paper_clips, survey : fetch the paper's clips; serve the listening study.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import NamedTuple
 
 DONE, NOT_ALL, CANNOT, INTERRUPTED = 0, 1, 2, 130  # exit codes
@@ -37,53 +36,45 @@ class Unfinished(RuntimeError):
 
 
 class Command(NamedTuple):
-    """A command: the module with its `main`, what it does, and which of the `SHARED` options it takes."""
+    """A command: what it does, which of the `SHARED` options it takes, and the module with its `main`."""
 
-    module: str
     what: str
     shared: str = ""
+    module: str = ""  # by default that of its name in this room
 
 
+ALL_SHARED = "profile runs-dir concepts seeds"
 COMMANDS = {
-    "study": Command(
-        "commands.study", "run the notebooks in order and write the report", "profile runs-dir concepts seeds"
-    ),
-    "quickstart": Command(
-        "commands.quickstart", "learn one concept and write a page to listen to", "profile runs-dir concepts seeds"
-    ),
+    "study": Command("run the notebooks in order and write the report", ALL_SHARED),
+    "quickstart": Command("learn one concept and write a page to listen to", ALL_SHARED),
     "grid": Command(
-        "commands.grid.command",
-        "run many concepts, setups and seeds, on this machine's cores or a cluster",
-        "profile runs-dir concepts seeds",
+        "run many concepts, setups and seeds, on this machine's cores or a cluster", ALL_SHARED, "commands.grid.command"
     ),
-    "grid-job": Command("commands.grid.job", "make one cell of a grid (the grid calls it)", "profile runs-dir"),
+    "grid-job": Command("make one cell of a grid (the grid calls it)", "profile runs-dir", "commands.grid.job"),
     "results": Command(
-        "findings.results", "collect the results table of a profile, and publish it", "profile runs-dir concepts"
+        "collect the results table of a profile, and publish it", "profile runs-dir concepts", "findings.results"
     ),
-    "survey": Command(
-        "commands.survey", "build the listening study from runs and serve it", "profile runs-dir concepts"
-    ),
-    "bench": Command("commands.bench.command", "time the steps on this machine", "profile runs-dir"),
-    "search": Command("commands.search", "search learning rates", "profile"),
-    "mixtures": Command(
-        "commands.mixtures", "learn words from mixtures in all setups, and judge them", "profile runs-dir seeds"
-    ),
-    "samplers": Command("commands.samplers", "test samplers for equivalence with 50 DDIM steps", "profile"),
-    "how-many": Command(
-        "commands.how_many",
-        "train on 1 to 20 clips and measure along the way; about an hour a concept",
-        "profile runs-dir concepts seeds",
-    ),
-    "readme": Command("commands.readme", "make the README's picture and table again", "profile runs-dir"),
-    "clips-paper": Command("commands.paper_clips", "fetch the paper's clips; needs a network and ffmpeg"),
-    "pocket": Command("pocket.stages", "make the pocket model"),
-    "stand-ins": Command("pocket.stand_ins", "render the stand-in concepts and backgrounds"),
-    "recordings": Command("commands.recordings", "cut the shipped recordings again from their packages, and compare"),
-    "musicnn-weights": Command("commands.musicnn", "convert MusiCNN's weights from the package that ships them"),
-    "simulate": Command("survey.simulate", "write the listening study's simulated answers"),
-    "fake-backbone": Command("model.blank", "write a model of published size with random weights"),
-    "colab": Command("commands.colab", "write the Colab set-up cell into every notebook"),
+    "survey": Command("build the listening study from runs and serve it", "profile runs-dir concepts"),
+    "bench": Command("time the steps on this machine", "profile runs-dir", "commands.bench.command"),
+    "search": Command("search learning rates", "profile"),
+    "mixtures": Command("learn words from mixtures in all setups, and judge them", "profile runs-dir seeds"),
+    "samplers": Command("test samplers for equivalence with 50 DDIM steps", "profile"),
+    "how-many": Command("train on 1 to 20 clips and measure along the way; about an hour a concept", ALL_SHARED),
+    "readme": Command("make the README's picture and table again", "profile runs-dir"),
+    "clips-paper": Command("fetch the paper's clips; needs a network and ffmpeg", module="commands.paper_clips"),
+    "pocket": Command("make the pocket model", module="pocket.stages"),
+    "stand-ins": Command("render the stand-in concepts and backgrounds", module="pocket.stand_ins"),
+    "recordings": Command("cut the shipped recordings again from their packages, and compare"),
+    "musicnn-weights": Command("convert MusiCNN's weights from the package that ships them", module="commands.musicnn"),
+    "simulate": Command("write the listening study's simulated answers", module="survey.simulate"),
+    "fake-backbone": Command("write a model of published size with random weights", module="model.blank"),
+    "colab": Command("write the Colab set-up cell into every notebook"),
 }
+
+
+def module_of(name: str) -> ModuleType:
+    """Import and return a command's module."""
+    return importlib.import_module(f"tmp_utils.{COMMANDS[name].module or 'commands.' + name.replace('-', '_')}")
 
 
 def first_seeds(n: str) -> list[int]:
@@ -129,7 +120,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f'There is no command "{name}"; expected one of {", ".join(COMMANDS)}.', file=sys.stderr)
         return CANNOT
     try:
-        module = importlib.import_module(f"tmp_utils.{COMMANDS[name].module}")
+        module = module_of(name)
         return module.main(parser_of(name, module).parse_args(rest)) or DONE
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted. Finished work is kept; run again to continue.", file=sys.stderr)
@@ -141,7 +132,7 @@ def run(arguments: Sequence[str]) -> int:
         return NOT_ALL if isinstance(error, Unfinished) else CANNOT
 
 
-def parser_of(name: str, module) -> argparse.ArgumentParser:
+def parser_of(name: str, module: ModuleType) -> argparse.ArgumentParser:
     """Return a command's parser: the shared options it takes, then its others."""
     what = COMMANDS[name].what
     parser = argparse.ArgumentParser(prog=f"python -m tmp_utils {name}", description=f"{what[0].upper()}{what[1:]}.")

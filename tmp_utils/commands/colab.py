@@ -7,8 +7,6 @@ installs a folder named "project", to be uploaded. What only a machine of one's 
 kernel; Gradio for the listening study's page) is in the extras `lab` and `survey`.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import tomllib

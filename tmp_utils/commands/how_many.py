@@ -7,8 +7,6 @@ eighteen trainings. The table is written after each; what is in it is not made a
 the work.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace

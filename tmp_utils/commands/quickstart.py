@@ -4,10 +4,7 @@ Conventions: the page is `<runs_dir>/<profile>/quickstart.html`; of several conc
 It holds all that it shows and loads nothing. The notebook is executed each time; it takes about a minute.
 """
 
-from __future__ import annotations
-
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from tmp_utils.commands import study
@@ -55,40 +52,20 @@ def page(notebook: Path, title: str) -> str:
     return html
 
 
-def run_quickstart(
-    profile: str = "pocket",
-    concepts: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    runs_dir: str | Path = "runs",
-    class_noun: str = "",
-) -> list[Path]:
-    """Execute the quickstart for each concept and seed and write its page; returns the pages' paths.
-
-    Parameters
-    ----------
-    concepts : names or folders; the notebook's own value if empty.
-    class_noun : what the recordings of a folder are; "" leaves it to the catalogue or the folder.
-    """
-    place = Place(runs_dir, profile)
-    folder, pages = place.folder / "notebooks", []
-    with explain_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    notebook = study.NOTEBOOKS_DIR / "quickstart.ipynb"
-    for execution in study.executions([notebook], place, [study.absolute(c) for c in concepts], seeds):
-        if class_noun:
-            execution.parameters["class_noun"] = class_noun
-        study.execute(execution, place, (), execution.name, force=True)
-        html = page(folder / f"{execution.name}.ipynb", execution.name)
-        pages.append(write_text(place.folder / f"{execution.name}.html", html))
-        print(f"Listen: {pages[-1]}", flush=True)
-    return pages
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--class-noun", default="", help='what the recordings of a folder are, such as "drum beat"')
 
 
 def main(options: argparse.Namespace) -> None:
-    """Learn, and write the page."""
-    run_quickstart(**vars(options))
+    """Execute the notebook for each concept and seed, and write its page."""
+    place = Place(options.runs_dir, options.profile)
+    folder, concepts = place.folder / "notebooks", [study.absolute(concept) for concept in options.concepts]
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for execution in study.executions([study.NOTEBOOKS_DIR / "quickstart.ipynb"], place, concepts, options.seeds):
+        if options.class_noun:
+            execution.parameters["class_noun"] = options.class_noun
+        study.execute(execution, place, (), execution.name, force=True)
+        html = page(folder / f"{execution.name}.ipynb", execution.name)
+        print(f"Listen: {write_text(place.folder / f'{execution.name}.html', html)}", flush=True)

@@ -7,8 +7,6 @@ headless Chromium through kaleido. Nothing is written if a part cannot be made; 
 stays as it is.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
@@ -60,7 +58,9 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
     text = _read(readme)
     shown = comparable(results)
     answer, findings = _findings(results)
-    block = [answer, _picture_line(picture, readme), findings, markdown_table(shown), about(results, facts)]
+    place = picture.relative_to(readme.parent).as_posix()
+    drawn = f"![CLAP-A against CLAP-T: reconstruction against editability of every setup]({place})"
+    block = [answer, drawn, findings, markdown_table(shown), about(results, facts)]
     text = replace_block(text, RESULTS, "\n\n".join(filter(None, block)))
     note = caption(shown, ", ".join(sorted(results["profile"].unique())))
     write_png(figures.clap_plane(check_one_embedder(shown), references(shown), note=note), picture)
@@ -195,11 +195,6 @@ def _read(readme: Path) -> str:
     if not readme.is_file():
         raise FileNotFoundError(f"{readme} does not exist. Write it first, with markers in it.")
     return readme.read_text(encoding="utf-8")
-
-
-def _picture_line(picture: Path, readme: Path) -> str:
-    place = picture.relative_to(readme.parent).as_posix()
-    return f"![CLAP-A against CLAP-T: reconstruction against editability of every setup]({place})"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -5,8 +5,6 @@ untrained backbone and each sampler, tests each for equivalence with 50-step DDI
 writes `data/published/samplers-<profile>.csv`. This takes about ten minutes for the pocket profile on one core.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -7,8 +7,6 @@ few edits: a method must learn the concept *and* still follow the prompt. `best_
 the place of the rows that it made again and leaves the others.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace

@@ -6,8 +6,6 @@ lies `<name>.json`, which says what it was made from. A notebook is skipped when
 was: parameters, notebook, package, data, the notebooks before it; and when the runs it left are whole still.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json
@@ -127,52 +125,6 @@ def execute(execution: Execution, place: Place, before: Sequence[str], label: st
     return print_hash
 
 
-def run_study(
-    profile: str = "pocket",
-    concepts: Sequence[str] = (),
-    seeds: Sequence[int] = (),
-    runs_dir: str | Path = "runs",
-    mirror: str | Path = "",
-    notebooks_dir: str | Path = NOTEBOOKS_DIR,
-    all_numbered: bool = False,
-    force: bool = False,
-) -> Path:
-    """Execute the study's notebooks in order and write the report, also where one failed; returns the report's path.
-
-    Parameters
-    ----------
-    profile : a profile of `data/profiles.toml`: "pocket", "paper" or "smoke".
-    concepts : names or folders; the notebooks' values if empty.
-    seeds : whole numbers; the notebooks' values if empty.
-    mirror : where checkpoints and finished runs are copied, and restored from; "" for none.
-    all_numbered : also execute 00 and 07, which are not of the paper's study.
-    force : execute also what is done; finished runs are still not repeated.
-    """
-    place = Place(runs_dir, profile)
-    folder = place.folder / "notebooks"
-    notebooks = find_notebooks(Path(notebooks_dir), all_numbered)
-    mirror = str(Path(mirror).expanduser().resolve()) if mirror else ""
-    open_mirror(mirror, place)  # fails here, or has the runs that the notebooks are to find
-    steps = executions(notebooks, place, [absolute(c) for c in concepts], seeds, mirror)
-    with explain_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    before: list[str] = []
-    try:
-        for number, execution in enumerate(steps, start=1):
-            label = f"[{number}/{len(steps)}] {execution.name}"
-            before.append(execute(execution, place, before, label, force))
-    except headless.NotebookFailed:
-        try:
-            print(f"Report of what was finished: {report.write_report(place)}", flush=True)
-        except (ValueError, OSError, RuntimeError) as reason:  # report the notebook's failure, not this one
-            print(f"No report of what was finished: {reason}", file=sys.stderr)
-        raise
-    page = report.write_report(place)
-    print(size_in_words(place, max(1, len(concepts)) * max(1, len(seeds))))
-    print(f"Report: {page}", flush=True)
-    return page
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument("--notebooks-dir", default=NOTEBOOKS_DIR, help="where the notebooks are")
@@ -182,8 +134,29 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Run the study."""
-    run_study(**vars(options))
+    """Execute the notebooks in order and write the report, also where one failed."""
+    place = Place(options.runs_dir, options.profile)
+    folder = place.folder / "notebooks"
+    notebooks = find_notebooks(options.notebooks_dir, options.all_numbered)
+    mirror = str(Path(options.mirror).expanduser().resolve()) if options.mirror else ""
+    open_mirror(mirror, place)  # fails here, or has the runs that the notebooks are to find
+    steps = executions(notebooks, place, [absolute(c) for c in options.concepts], options.seeds, mirror)
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    before: list[str] = []
+    try:
+        for number, execution in enumerate(steps, start=1):
+            label = f"[{number}/{len(steps)}] {execution.name}"
+            before.append(execute(execution, place, before, label, options.force))
+    except headless.NotebookFailed:
+        try:
+            print(f"Report of what was finished: {report.write_report(place)}", flush=True)
+        except (ValueError, OSError, RuntimeError) as reason:  # report the notebook's failure, not this one
+            print(f"No report of what was finished: {reason}", file=sys.stderr)
+        raise
+    page = report.write_report(place)
+    print(size_in_words(place, max(1, len(options.concepts)) * max(1, len(options.seeds))))
+    print(f"Report: {page}", flush=True)
 
 
 def _is_done(place: Place, name: str, print_hash: str) -> bool:

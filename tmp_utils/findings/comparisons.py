@@ -4,8 +4,6 @@ Conventions: differences are A minus B over the concepts and seeds that both hav
 p-values are corrected over the whole table by Holm's rule. Failed rows are left out and counted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np

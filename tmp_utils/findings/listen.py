@@ -5,8 +5,6 @@ an executed notebook still plays without a kernel. Levels stay as they were gene
 as its run recorded it, is named with the remedy instead of played. Works with ipywidgets 7 and 8.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from html import escape
 from pathlib import Path

@@ -4,8 +4,6 @@ Conventions: plain text, to be escaped by whoever shows it. Numbers in brackets 
 stated only where the verdict on it is decided; fewer than three concepts get their numbers and no general statement.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

@@ -5,13 +5,10 @@ Setups that cover the same concepts are compared at the same n, which the row gi
 has a note. A setup fails as a whole if a clip of one of its runs cannot be used.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,11 +19,8 @@ from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.scores import distance_rows
 from tmp_utils.metrics.table import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
 from tmp_utils.runs.clips import RECONSTRUCTION, failure, read_clips
-from tmp_utils.runs.collection import SWEEP
+from tmp_utils.runs.collection import SWEEP, Collection
 from tmp_utils.runs.integrity import read_manifest
-
-if TYPE_CHECKING:
-    from tmp_utils.runs.collection import Collection
 
 DISTANCES = ("fad", "kad")
 

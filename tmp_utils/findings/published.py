@@ -4,8 +4,6 @@ Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begin
 commit, command) and lies in ``data/published``. Tables are read to the last digit; empty text is no missing value.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -7,8 +7,6 @@ which escapes all text. Missing parts are listed. The answer comes first; wide t
 rule, none by ear.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from itertools import groupby

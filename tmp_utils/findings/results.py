@@ -7,8 +7,6 @@ no others change. The pooled distances of a setup have the concept "pooled" and 
 ``pooled_fad`` and ``pooled_kad``, so that no mean over concepts includes them.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

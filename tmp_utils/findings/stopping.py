@@ -10,8 +10,6 @@ number of steps of the least. The other half tests them: a rule is worth offerin
 of the fixed number, with an interval over these concepts that excludes 0.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -11,8 +11,6 @@ distance_equivalence : the same for FAD, which has no value for a single clip: t
 fewest_steps         : table of equivalences -> for each scheduler, the fewest steps that pass in every metric.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

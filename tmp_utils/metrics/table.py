@@ -16,8 +16,6 @@ references                : the means of those rows over concepts.
 reference_values          : what the untrained model and the codec reach in a metric.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

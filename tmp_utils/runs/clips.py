@@ -5,8 +5,6 @@ clip that is missing, damaged, silent, NaN or cut short has a reason and no arra
 its place. A file whose clip was over full scale is at a lower level; it is read at the level of the clip as generated.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

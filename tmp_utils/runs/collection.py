@@ -3,8 +3,6 @@
 Conventions: an embedder is loaded when the first clip has to be embedded.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -6,8 +6,6 @@ method that changes the whole denoiser is counted with all its weights in single
 While such a run trains, its checkpoint is there too, with the optimiser's two moments.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path

@@ -5,8 +5,6 @@ SHA-256 of each of its files, named by their path below the run's folder. A file
 taken to be whole; otherwise it is hashed. Runs made by earlier versions have no such list and are not checked.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

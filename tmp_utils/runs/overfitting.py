@@ -5,8 +5,6 @@ the generated clips and n. Clips start from the same noise at every step and for
 adapters'.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace

@@ -7,8 +7,6 @@ The *reference* of a concept is the untrained backbone with the class noun as it
 ceiling, its CLAP-A what the class noun alone gives (paper, section 4).
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shutil

@@ -3,8 +3,6 @@
 Conventions: plain JSON values; what is not known is None, never invented. No paths and no people in it.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.metadata
 import os

@@ -4,8 +4,6 @@ Conventions: minutes are those of `data/published/minutes.csv`, which `make read
 executed notebooks: whole numbers, 0 for under half a minute.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Conventions: strengths are those of `generate`: 0 is the class noun without the 
 all strengths, and of all rows of a table, start from the same noise. Scores are cosines by the study's embedder.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -6,8 +6,6 @@ stored as soon as it is done; it is measured before its clips are coded. Similar
 original clip, so the loss of VAE and vocoder shows at strength 0.
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,5 +1,6 @@
 """What is slow to make is made once: the public loop's front end, and the machine's peak."""
 
+import numpy as np
 import pytest
 
 
@@ -22,3 +23,22 @@ def quick_peak(monkeypatch):
     from tmp_utils.commands.bench import flops
 
     monkeypatch.setitem(flops.SIDES, "cpu", (64,))
+
+
+@pytest.fixture
+def ear():
+    """An embedder whose answers can be worked out by hand, and that counts its calls for clips."""
+
+    class Ear:
+        calls = 0
+
+        def embed_clips(self, clips):
+            self.calls += 1
+            rows = np.stack([[clip.mean(), clip.std(), np.abs(np.diff(clip)).mean()] for clip in clips])
+            return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+        def embed_prompts(self, prompts):
+            rows = np.array([[len(prompt), 1.0, 2.0] for prompt in prompts])
+            return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    return Ear()

@@ -21,24 +21,11 @@ def test_training_and_generation_are_compared_on_the_same_noise(backbone, concep
     assert row["what"] == "generation of a clip" and row["ours_s"] > 0 and row["public_s"] > 0
 
 
-class Ear:
-    """Two numbers of a clip, two of a prompt."""
-
-    calls = 0
-
-    def embed_clips(self, clips):
-        Ear.calls += 1
-        return np.stack([[1.0, clip.std()] for clip in clips])
-
-    def embed_prompts(self, prompts):
-        return np.stack([[1.0, len(prompt)] for prompt in prompts])
-
-
-def test_metrics_are_compared_on_the_same_files(concept, tmp_path):
+def test_metrics_are_compared_on_the_same_files(concept, tmp_path, ear):
     clips = list(0.1 * np.random.default_rng(0).normal(size=(3, 16000)))
-    row = metrics_row(Ear(), clips, ["a", "bb", "ccc"], concept, tmp_path)
+    row = metrics_row(ear, clips, ["a", "bb", "ccc"], concept, tmp_path)
     assert row["ratio"] > 0
-    assert Ear.calls == 4 * 2 + 4 * (3 + 5), "two batches a turn of ours, a clip at a time of theirs"
+    assert ear.calls == 4 * 2 + 4 * (3 + 5), "two batches a turn of ours, a clip at a time of theirs"
 
 
 def test_the_command_prints_ratios_and_writes_them(blank_folder, concept, profile, tmp_path, monkeypatch, capsys):

@@ -41,23 +41,11 @@ def both(backbone, concept, method):
     return Training(backbone, recipe, examples, hyperparameters, adapter=None), public
 
 
-def draw_of(training, step=0):
+def draw_of(training):
     backbone, recipe, examples = training.backbone, training.recipe, training.examples
     n_timesteps = backbone.scheduler.config.num_train_timesteps
     shape = tuple(examples.mean.shape[2:])
-    return PublicDraw.of(step_generator(0, step), BATCH, len(recipe.prompts), len(examples.mean), shape, n_timesteps)
-
-
-@pytest.mark.parametrize("method", ["TI", "DB"])
-@pytest.mark.parametrize("step", [0, 1])
-def test_both_loops_have_the_same_loss_for_the_same_noise(backbone, concept, method, step):
-    training, public = both(backbone, concept, method)
-    ours, _ = losses([training], [step_generator(0, step)])
-    theirs = public.loss(draw_of(training, step))
-    theirs = theirs.detach()
-    assert float(ours.detach()) == pytest.approx(float(theirs), rel=1e-5)
-    other = public.loss(draw_of(training, step + 2))
-    assert float(other.detach()) != pytest.approx(float(theirs), rel=1e-3), "it must hear the noise"
+    return PublicDraw.of(step_generator(0, 0), BATCH, len(recipe.prompts), len(examples.mean), shape, n_timesteps)
 
 
 def test_their_mel_front_end_has_our_values(front_end):
@@ -112,23 +100,11 @@ def test_public_generation_makes_our_clips(backbone):
     np.testing.assert_allclose(np.stack(ours), np.stack(theirs), atol=1e-4)
 
 
-class Ear:
-    """An embedder whose answers can be worked out by hand."""
-
-    def embed_clips(self, clips):
-        rows = np.stack([[clip.mean(), clip.std(), np.abs(np.diff(clip)).mean()] for clip in clips])
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-    def embed_prompts(self, prompts):
-        rows = np.array([[len(prompt), 1.0, 2.0] for prompt in prompts])
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def test_public_scores_are_ours(tmp_path, concept):
+def test_public_scores_are_ours(tmp_path, concept, ear):
     from tmp_utils.inputs.audio import load_clip
     from tmp_utils.metrics.distances import frechet_audio_distance
 
-    rng, ear, prompts = np.random.default_rng(0), Ear(), ["one", "three", "seven"]
+    rng, prompts = np.random.default_rng(0), ["one", "three", "seven"]
     files = [save_clip(tmp_path / f"{k}.wav", 0.1 * rng.normal(size=16000) + 0.1 * k) for k in range(3)]
     found = public_scores(ear, files, concept.clips, prompts)
     generated, training = (ear.embed_clips([load_clip(path) for path in paths]) for paths in (files, concept.clips))

@@ -3,8 +3,6 @@
 With --evening the same as with --gpu, within minutes and into the published table; another evening continues it.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Iterable
 from math import inf
@@ -49,9 +47,12 @@ def main(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from tmp_utils.commands.bench.compare import compare
+    from tmp_utils.files import slug, write_json
     from tmp_utils.inputs import concepts, profiles
     from tmp_utils.metrics import embed
     from tmp_utils.model import backbone
+    from tmp_utils.runs.place import Place
+    from tmp_utils.runs.provenance import provenance
 
     profile = profiles.load_profile(options.profile)
     if not options.backbone:
@@ -63,7 +64,10 @@ def _compare(options: argparse.Namespace) -> None:
     for row in compare(model, concepts.load_concept(options.concept), profile, embedder):
         rows.append(row)
         print("\n".join(described(row)), flush=True)
-    _write(options, f"bench-{options.profile}", {"profile": options.profile, "backbone": model.id, "rows": rows})
+    folder = Place(options.runs_dir, options.profile).runs_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    results = {"profile": options.profile, "backbone": model.id, "rows": rows, **provenance()}
+    print(write_json(folder / f"{slug(f'bench-{options.profile}')}.json", results))
 
 
 def described(row: dict) -> Iterable[str]:
@@ -93,9 +97,8 @@ def _gpu(options: argparse.Namespace) -> None:
 
     published = options.evening and device == "cuda"  # a try on a CPU is not
     path = TABLE if published else Place(options.runs_dir, options.profile).runs_dir / TABLE.name
-    rows = evening(options.size, device, path, minutes=options.minutes if options.evening else inf)
     left = 0
-    for row in rows:
+    for row in evening(options.size, device, path, minutes=options.minutes if options.evening else inf):
         print(full_size_line(row), flush=True)
         left += row["status"] == LATE
     print(f"{path}: {f'{left} measurements are missing; run the same command again.' if left else 'complete.'}")
@@ -131,13 +134,3 @@ def full_size_line(row: dict) -> str:
     speed = f"{row['tflop_per_s']:7.2f} TFLOP/s ({row['share_of_peak']:.0%} of peak)" if "tflop_per_s" in row else ""
     memory = f"{row['peak_memory_mb'] / 1e3:6.1f} GB" if row["peak_memory_mb"] else ""
     return f"{kind} {row['seconds']:9.4f} s {speed} {memory}".rstrip()
-
-
-def _write(options: argparse.Namespace, name: str, results: dict) -> None:
-    from tmp_utils.files import slug, write_json
-    from tmp_utils.runs.place import Place
-    from tmp_utils.runs.provenance import provenance
-
-    folder = Place(options.runs_dir, options.profile).runs_dir
-    folder.mkdir(parents=True, exist_ok=True)
-    print(write_json(folder / f"{slug(name)}.json", {**results, **provenance()}))

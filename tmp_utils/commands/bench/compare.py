@@ -19,7 +19,7 @@ from tmp_utils.commands.bench.public_loop import (
     public_scores,
 )
 from tmp_utils.commands.bench.timing import REPEATS, alternating, ratio_of, step_of, step_parts
-from tmp_utils.inputs.audio import load_clip, save_clip
+from tmp_utils.inputs.audio import CLIP_S, load_clip, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile, load_setup
 from tmp_utils.inputs.prompts import editability_prompts, fill
@@ -87,11 +87,11 @@ def training_row(
 
 def generation_row(backbone: Backbone, prompts: list[str], profile: Profile, repeats: int = 3) -> dict:
     """Ratio of generating clips, seconds a clip."""
-    seeds, numbers = list(range(len(prompts))), (profile.inference_steps, profile.guidance_scale, profile.clip_s)
-    named = dict(zip(("steps", "guidance_scale", "clip_s"), numbers, strict=True))
+    sampling = {"steps": profile.inference_steps, "guidance_scale": profile.guidance_scale, "clip_s": profile.clip_s}
+    asked = (backbone, prompts, list(range(len(prompts))))
     actions = {
-        "ours": lambda: generate(backbone, prompts, seeds, **named, progress=False),
-        "public": lambda: public_generate(backbone, prompts, seeds, *numbers),
+        "ours": lambda: generate(*asked, **sampling, progress=False),
+        "public": lambda: public_generate(*asked, **sampling),
     }
     times = {name: [s / len(prompts) for s in of] for name, of in alternating(actions, repeats).items()}
     return {"what": "generation of a clip", **ratio_of(times["ours"], times["public"])}
@@ -118,8 +118,6 @@ def metrics_row(embedder, clips: list, prompts: list[str], concept: Concept, fol
 
 def compare(backbone: Backbone, concept: Concept, profile: Profile, embedder=None) -> Iterator[dict]:
     """Rows of everything, each as soon as it is known; the metrics only where there is an embedder."""
-    from tmp_utils.inputs.audio import CLIP_S
-
     for method in ("TI", "DB"):
         yield training_row(backbone, concept, method, profile, CLIP_S)
         yield training_row(backbone, concept, method, profile, CLIP_S, keep_front_end=True)

@@ -5,7 +5,7 @@ memory. A row that does not fit says so and the next one is tried.
 """
 
 import statistics
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -31,7 +31,7 @@ HALF = "half"  # the half precision that a run takes by itself on this device: b
 CASES = (("fp32", False), (HALF, False), (HALF, True))  # precision, compiled
 COMPANIES = (1, 4, 16, 32)
 N_CLIPS = 5
-CLIP_STEPS = 50
+CLIP_STEPS, CLIPS_AT_ONCE = 50, 4
 CLIP = f"clip, {CLIP_STEPS} steps"
 
 
@@ -82,13 +82,7 @@ def measured(backbone: Backbone, each: Measurement, clip_s: float = CLIP_S, repe
     what, precision, compiled, concepts, latents (of a step), seconds (of a step), seconds_per_concept, tflop_per_s,
     share_of_peak, peak_memory_mb (None off the GPU), status ("ok", or why not).
     """
-    if each.what == CLIP:
-        return _generation_row(backbone, each.precision, clip_s)
-    method = each.what.split()[0]
-    chosen = {**load_profile("paper").method(method), "precision": each.precision, "compile": each.compiled}
-    if method == "TI":
-        chosen["gradient_checkpointing"] = each.concepts > 4  # 64 latents and more do not fit otherwise
-    return _row(backbone, method, Hyperparameters.of(chosen, method), each.concepts, clip_s, repeats)
+    return _clip_row(backbone, each, clip_s) if each.what == CLIP else _step_row(backbone, each, clip_s, repeats)
 
 
 @cache
@@ -102,43 +96,41 @@ def half_precision(device: str) -> str:
     return next(name for name, known in PRECISIONS.items() if known == kind)
 
 
-def _row(backbone, method: str, hyperparameters: Hyperparameters, concepts: int, clip_s: float, repeats: int) -> dict:
-    row = {
-        "what": f"{method} step",
-        "precision": hyperparameters.precision,
-        "compiled": hyperparameters.compile,
-        "concepts": concepts,
-    }
-    row |= {
-        "gradient_checkpointing": hyperparameters.gradient_checkpointing,
-        "latents": concepts * hyperparameters.batch_size,
-    }
-    device = backbone.device.type
+def _step_row(backbone: Backbone, each: Measurement, clip_s: float, repeats: int) -> dict:
+    method, device = each.what.split()[0], backbone.device.type
+    chosen = {**load_profile("paper").method(method), "precision": each.precision, "compile": each.compiled}
+    if method == "TI":
+        chosen["gradient_checkpointing"] = each.concepts > 4  # 64 latents and more do not fit otherwise
+    hyperparameters = Hyperparameters.of(chosen, method)
+    row = {**each._asdict(), "gradient_checkpointing": hyperparameters.gradient_checkpointing}
+    row["latents"] = each.concepts * hyperparameters.batch_size
     try:
         with (
             peak_memory(device) as memory,
             prepared_denoiser(backbone, hyperparameters),
             explained(out_of_memory(hyperparameters)),
         ):
-            runs = [blank_run(backbone, method, hyperparameters, clip_s, index) for index in range(concepts)]
+            runs = [blank_run(backbone, method, hyperparameters, clip_s, index) for index in range(each.concepts)]
             for _ in range(2):  # compilation, and the memory that is kept
                 loop.step(runs)
             seconds = statistics.median(seconds_of(lambda: loop.step(runs)) for _ in range(repeats))
     except OutOfMemory as error:
         return {**row, "status": str(error)}
-    latents, peak = (row["latents"], *backbone.latent_shape(clip_s)), _peak(device, hyperparameters.precision)
+    latents, peak = (row["latents"], *backbone.latent_shape(clip_s)), _peak(device, each.precision)
     flops = training_flops(backbone.denoiser, latents, trained=method == "DB")
     rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peak}
-    return {**row, "seconds": seconds, "seconds_per_concept": seconds / concepts, **rates, **memory, "status": "ok"}
+    times = {"seconds": seconds, "seconds_per_concept": seconds / each.concepts}
+    return {**row, **times, **rates, **memory, "status": "ok"}
 
 
-def _generation_row(backbone: Backbone, precision: str, clip_s: float, n: int = 4) -> dict:
-    row = {"what": CLIP, "precision": precision, "compiled": False, "concepts": 1, "latents": 2 * n}
-    numbers = {"steps": CLIP_STEPS, "clip_s": clip_s, "batch_size": n, "precision": precision, "progress": False}
+def _clip_row(backbone: Backbone, each: Measurement, clip_s: float) -> dict:
+    row = {**each._asdict(), "latents": 2 * CLIPS_AT_ONCE}
+    prompts, seeds = ["a jazz song"] * CLIPS_AT_ONCE, list(range(CLIPS_AT_ONCE))
+    numbers = {"steps": CLIP_STEPS, "clip_s": clip_s, "batch_size": CLIPS_AT_ONCE, "precision": each.precision}
+    make = partial(generate, backbone, prompts, seeds, progress=False, **numbers)
     try:
         with peak_memory(backbone.device.type) as memory:
-            action = lambda: generate(backbone, ["a jazz song"] * n, list(range(n)), **numbers)  # noqa: E731
-            seconds = min(seconds_of(action) for _ in range(2)) / n
+            times = [seconds_of(make) for _ in range(2)]
     except OutOfMemory as error:
         return {**row, "status": str(error)}
-    return {**row, "seconds": seconds, **memory, "status": "ok"}
+    return {**row, "seconds": min(times) / CLIPS_AT_ONCE, **memory, "status": "ok"}

@@ -7,8 +7,6 @@ executed notebook, `<runs_dir>/<profile>/grid/<concept>/<setup>-seed<k>.ipynb`, 
 since; beside the notebook, `...-failed.txt` says why it failed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,7 +1,5 @@
 """`python -m tmp_utils grid`: the grid from the command line; see `--help`."""
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys

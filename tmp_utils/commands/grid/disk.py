@@ -1,7 +1,5 @@
 """Whether a grid fits on the disk, and adapters that it does not keep."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ runs and their locks; it is deleted when all is done. Snakemake lives in its own
 pins do not fit beside the study's; `notebooks/grid.lock` holds one resolution. Threads are counted for each job.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -4,8 +4,6 @@ A job of the grid starts a kernel and loads every model, which is an eighth of t
 share a grid each take whole concepts: who finds one taken comes back to it at the end, and finds it done.
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby

@@ -5,8 +5,6 @@ by a lock that the system frees when a process ends, however it ends; whoever wa
 leaves `<name>-failed.ipynb`, and `<name>-failed.txt` says why.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 from pathlib import Path
