@@ -20,9 +20,13 @@ def no_waiting_for_the_disk():
 
 @pytest.fixture(scope="session")
 def blank_folder(tmp_path_factory):
-    from tmp_utils.model.blank import write_blank
+    from tmp_utils.model.blank import blank_pipeline
+    from tmp_utils.model.pipelines import quiet
 
-    return write_blank(tmp_path_factory.mktemp("blank") / "audioldm", prediction_type="v_prediction")
+    folder = tmp_path_factory.mktemp("blank") / "audioldm"
+    with quiet():
+        blank_pipeline(prediction_type="v_prediction").save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from adapters import SETUPS, clip_of
 from safetensors import SafetensorError
 
 from tmp_utils.inputs.profiles import load_setup
-from tmp_utils.model.backbone import load_backbone
-from tmp_utils.model.blank import write_blank
+from tmp_utils.model.blank import blank_pipeline
+from tmp_utils.model.families import backbone_of
 from tmp_utils.personalize import load_adapter, personalise
 
 by_name = pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
@@ -60,8 +60,8 @@ def test_dreambooth_keeps_only_what_changed(backbone, adapters):
     assert not any(torch.equal(tensor, backbone.parameter(name)) for name, tensor in {**kept, **te}.items())
 
 
-def test_an_adapter_of_another_backbone_is_refused(adapters, tmp_path):
-    other = load_backbone(write_blank(tmp_path / "other", seed=1), "cpu")
+def test_an_adapter_of_another_backbone_is_refused(adapters):
+    other = backbone_of(blank_pipeline(seed=1), "other")
     with pytest.raises(ValueError, match=r"learned on .* but this backbone is"), adapters["TI-BL"].applied(other):
         pass
 

@@ -202,7 +202,8 @@ def test_new_words_stand_in_prompts_only_within_their_block(backbone):
     before = backbone.embed_prompts([prompt])
     with backbone.with_words({"<new>": vector}):
         inside = backbone.embed_prompts([prompt])
-    assert torch.equal(inside, backbone.embed_prompts([prompt], {"<new>": vector}))
+    ids, mask = backbone.tokenise([prompt], {"<new>": 1})
+    assert torch.equal(inside, backbone.encode(ids, mask, vector))
     assert torch.equal(backbone.embed_prompts([prompt]), before) and not torch.equal(inside, before)
 
 

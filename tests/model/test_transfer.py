@@ -11,10 +11,10 @@ import torch
 from diffusers import DDIMScheduler
 
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
+from tmp_utils.model import transfer as module
 from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.generate import generate
 from tmp_utils.model.inversion import INVERSIONS
-from tmp_utils.model.process import timesteps_of
 from tmp_utils.model.transfer import cross_fade, round_trip, transfer, window_starts
 
 STEPS, GUIDANCE, PROMPT, GRAIN = 4, 2.5, "a jazz song", 1280
@@ -98,8 +98,8 @@ def test_seed_matters_and_suffices(backbone, clip):
 
 
 def test_ddpm_inversion_with_the_sources_own_prompt_changes_nothing_at_any_strength(either, clip):
-    own = {"source_prompt": PROMPT, "source_guidance_scale": GUIDANCE}
-    sweep = transfer(either, clip, [0.0, 0.5, 1.0], method="ddpm-inversion", **own, **SETTINGS)
+    own = {"prompt": "", "steps": STEPS, "guidance_scale": 1.0}
+    sweep = transfer(either, clip, [0.0, 0.5, 1.0], method="ddpm-inversion", **own)
     assert sweep[1] == pytest.approx(sweep[0], abs=SWEEP_TOLERANCE)
     assert sweep[2] == pytest.approx(sweep[0], abs=SWEEP_TOLERANCE)
 
@@ -129,16 +129,23 @@ def test_a_file_of_any_rate_and_channels_is_its_clip(backbone, tmp_path):
     assert np.allclose(kept, transfer(backbone, tmp_path / "mono.wav", [0.0], **SETTINGS)[0], atol=1e-4)
 
 
+@pytest.fixture
+def short_windows(monkeypatch):
+    """Of 1.28 s, with 0.32 s in common."""
+    monkeypatch.setattr(module, "WINDOW_S", 1.28)
+    monkeypatch.setattr(module, "OVERLAP_S", 0.32)
+
+
 @pytest.mark.parametrize("duration_s", [0.5, 0.64, 1.234, 3.3])
-def test_the_result_is_as_long_as_the_clip(backbone, duration_s):
+def test_the_result_is_as_long_as_the_clip(backbone, duration_s, short_windows):
     clip = tone(duration_s)
-    for result in transfer(backbone, clip, [0.0, 1.0], window_s=1.28, overlap_s=0.32, **SETTINGS):
+    for result in transfer(backbone, clip, [0.0, 1.0], **SETTINGS):
         assert result.shape == clip.shape and result.dtype == np.float32 and np.isfinite(result).all()
 
 
-def test_windows_cover_a_clip_evenly_and_overlap_enough():
+def test_windows_cover_a_clip_evenly_and_overlap_enough(short_windows):
     for n in (GRAIN * 100, 200_001, 777_777):
-        starts, window = window_starts(n, 2.56, 0.32, GRAIN)
+        starts, window = window_starts(n, GRAIN, RATE_HZ)
         steps = np.diff(starts)
         assert starts[0] == 0 and n <= starts[-1] + window < n + GRAIN
         assert all(start % GRAIN == 0 for start in starts)
@@ -146,44 +153,42 @@ def test_windows_cover_a_clip_evenly_and_overlap_enough():
 
 
 def test_a_clip_that_fits_is_one_window_of_its_own_length():
-    assert window_starts(20_000, 2.56, 0.32, GRAIN) == ([0], 16 * GRAIN)
+    assert window_starts(20_000, GRAIN, RATE_HZ) == ([0], 16 * GRAIN)
 
 
-def test_cross_fading_the_windows_of_a_signal_gives_the_signal():
+def test_cross_fading_the_windows_of_a_signal_gives_the_signal(short_windows):
     signal = np.random.default_rng(0).normal(size=50 * GRAIN).astype(np.float32)
-    starts, window = window_starts(len(signal), 1.28, 0.32, GRAIN)
-    joined = cross_fade([signal[start : start + window] for start in starts], starts, 0.32)
+    starts, window = window_starts(len(signal), GRAIN, RATE_HZ)
+    joined = cross_fade([signal[start : start + window] for start in starts], starts, RATE_HZ)
     assert joined == pytest.approx(signal, abs=1e-6)
 
 
-def test_joints_of_windows_that_differ_do_not_click():
-    starts, window = window_starts(50 * GRAIN, 1.28, 0.32, GRAIN)
+def test_joints_of_windows_that_differ_do_not_click(short_windows):
+    starts, window = window_starts(50 * GRAIN, GRAIN, RATE_HZ)
     levels = [np.full(window, (-1.0) ** k, dtype=np.float32) for k in range(len(starts))]
-    joined = cross_fade(levels, starts, 0.32)
+    joined = cross_fade(levels, starts, RATE_HZ)
     assert np.abs(np.diff(joined)).max() <= 2.05 / (0.32 * RATE_HZ)  # from -1 to 1 over the whole overlap
     assert joined[0] == 1.0 and abs(joined[-1]) == 1.0
 
 
-def test_windows_are_mixed_only_while_one_fades_into_the_next():
-    starts, window = window_starts(22 * GRAIN, 1.28, 0.32, GRAIN)  # two windows that share far more than the fade
+def test_windows_are_mixed_only_while_one_fades_into_the_next(short_windows):
+    starts, window = window_starts(22 * GRAIN, GRAIN, RATE_HZ)  # two windows that share far more than the fade
     assert starts[0] + window - starts[1] > 2 * 0.32 * RATE_HZ
-    joined = cross_fade([np.ones(window), -np.ones(window)], starts, 0.32)
+    joined = cross_fade([np.ones(window), -np.ones(window)], starts, RATE_HZ)
     assert (np.abs(joined) < 0.999).sum() <= 0.32 * RATE_HZ
 
 
-def test_windows_of_a_long_clip_share_their_noise(backbone):
-    from tmp_utils.model.transfer import _noise
-
-    whole = [_noise(3, 2, (4, 16, 8), frame) for frame in (0, 10, 16)]
+def test_windows_of_a_long_clip_share_their_noise():
+    whole = [module._noise(3, 2, (4, 16, 8), frame) for frame in (0, 10, 16)]
     assert torch.equal(whole[0][:, :, 10:], whole[1][:, :, :6])
     assert torch.equal(whole[1][:, :, 6:], whole[2][:, :, :10])
     assert not torch.equal(whole[0][0], whole[0][1])
 
 
-def test_a_long_clip_keeps_its_round_trip_away_from_the_joints(backbone):
-    clip = tone(2.56)
-    joined = transfer(backbone, clip, [0.0], window_s=1.6, overlap_s=0.32, **SETTINGS)[0]
-    first = transfer(backbone, clip[: round(1.6 * RATE_HZ)], [0.0], **SETTINGS)[0]
+def test_a_long_clip_keeps_its_round_trip_away_from_the_joints(backbone, short_windows):
+    clip = tone(2.24)  # two windows with 0.32 s in common
+    joined = transfer(backbone, clip, [0.0], **SETTINGS)[0]
+    first = transfer(backbone, clip[: round(1.28 * RATE_HZ)], [0.0], **SETTINGS)[0]
     assert np.allclose(joined[: round(0.9 * RATE_HZ)], first[: round(0.9 * RATE_HZ)], atol=1e-6)
 
 
@@ -191,14 +196,10 @@ def test_a_long_clip_keeps_its_round_trip_away_from_the_joints(backbone):
 @pytest.mark.parametrize("strength", [0.05, 0.1, 0.25, 0.37, 0.5, 0.9, 0.99])
 def test_a_strength_starts_at_its_noise_level_at_any_number_of_steps(backbone, strength, steps):
     levels = (1 - backbone.scheduler.alphas_cumprod).sqrt()
-    timesteps = timesteps_of(strength, steps, 1000)
+    timesteps = backbone.times_of(strength, steps)
     assert levels[timesteps[0]] == pytest.approx(float(levels[round(strength * 1000) - 1]), rel=0.01)
-    assert len(timesteps) == pytest.approx(strength * steps, abs=1 + 0.04 * steps)
+    assert len(timesteps) == pytest.approx(strength * steps, abs=1 + 0.04 * steps) and not backbone.times_of(0.0, steps)
     assert set(-np.diff(timesteps)) <= {1000 // steps} and 0 <= timesteps[-1] < 1000 // steps
-
-
-def test_strength_0_runs_nothing():
-    assert timesteps_of(0.0, 10, 1000) == []
 
 
 def test_the_noised_source_of_a_strength_is_that_of_equation_2(backbone, clip, monkeypatch):
@@ -230,8 +231,6 @@ def test_the_noised_source_of_a_strength_is_that_of_equation_2(backbone, clip, m
         ({"clip": np.ones(RATE_HZ // 4)}, r"lasts 0.25 s; style transfer needs 0.5 s"),
         ({"clip": np.ones((2, RATE_HZ))}, r"shape \(2, 16000\) arrived; expected one channel"),
         ({"clip": np.full(RATE_HZ, np.nan)}, "NaN or infinite"),
-        ({"overlap_s": 0.0}, "the overlap must be at least 0.08 s and at most half the window"),
-        ({"overlap_s": 6.0}, "at most half the window"),
     ],
 )
 def test_what_cannot_be_transferred_is_refused_with_a_reason(backbone, clip, change, message):

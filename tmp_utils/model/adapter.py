@@ -187,12 +187,12 @@ def applied_together(backbone: Backbone, adapters: Sequence[Adapter], strengths:
             if adapter.placeholder:
                 vectors = scaled_word(backbone, tensors[EMBEDDING], adapter.class_noun, strength)
                 words[adapter.placeholder] = vectors
-    with backbone.swapped(weights):
-        backbone.adapter, backbone.overrides = " and ".join(adapter.name for adapter in adapters), words
+    with backbone.swapped(weights), backbone.with_words(words):
+        backbone.adapter = " and ".join(adapter.name for adapter in adapters)
         try:
             yield
         finally:
-            backbone.adapter, backbone.overrides = None, {}
+            backbone.adapter = None
 
 
 def load_adapter(folder: str | Path) -> Adapter:

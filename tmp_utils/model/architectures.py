@@ -28,8 +28,6 @@ FULL_SIZE = {
 FOUR_LEVELS = {
     "down_block_types": ("DownBlock2D", *("CrossAttnDownBlock2D",) * 3),
     "up_block_types": (*("CrossAttnUpBlock2D",) * 3, "UpBlock2D"),
-    "layers_per_block": 2,
-    "attention_head_dim": 8,
     "sample_size": 128,
 }
 TWO_LEVELS = {
@@ -40,17 +38,15 @@ TWO_LEVELS = {
     "attention_head_dim": 2,
     "norm_num_groups": 4,
 }
-MEL = {
+HIFIGAN = {
     "model_in_dim": 64,
-    "sampling_rate": 16_000,
+    "upsample_initial_channel": 1024,
     "upsample_rates": [5, 4, 2, 2, 2],
     "upsample_kernel_sizes": [16, 16, 8, 4, 4],
     "normalize_before": False,
 }
-HIFIGAN = {"upsample_initial_channel": 1024, "resblock_kernel_sizes": [3, 7, 11]}
-HIFIGAN |= {"resblock_dilation_sizes": [[1, 3, 5]] * 3, **MEL}
-TINY_HIFIGAN = {"upsample_initial_channel": 32, "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1]]}
-TINY_HIFIGAN |= {"initializer_range": 0.15, **MEL}
+TINY_HIFIGAN = {**HIFIGAN, "upsample_initial_channel": 32, "resblock_kernel_sizes": [3]}
+TINY_HIFIGAN |= {"resblock_dilation_sizes": [[1]], "initializer_range": 0.15}
 DDIM = {"beta_start": 0.0015, "beta_end": 0.0195, "beta_schedule": "scaled_linear", "steps_offset": 1}
 DDIM |= {"clip_sample": False, "set_alpha_to_one": False}
 COSINE = {"sigma_min": 0.3, "sigma_max": 500, "sigma_data": 1.0, "sigma_schedule": "exponential"}
@@ -58,34 +54,35 @@ COSINE |= {"prediction_type": "v_prediction"}
 
 
 def mel_vae(channels: tuple[int, ...], **numbers) -> tuple[str, dict]:
-    levels = len(channels)
-    kinds = {"down_block_types": ("DownEncoderBlock2D",) * levels, "up_block_types": ("UpDecoderBlock2D",) * levels}
-    return "AutoencoderKL", {"in_channels": 1, "out_channels": 1, "block_out_channels": channels, **kinds, **numbers}
+    """A VAE of log-mels, an image of one channel, with so many channels at each level."""
+    levels = {"block_out_channels": channels, "down_block_types": ("DownEncoderBlock2D",) * len(channels)}
+    levels |= {"up_block_types": ("UpDecoderBlock2D",) * len(channels)}
+    return "AutoencoderKL", {"in_channels": 1, "out_channels": 1, **levels, **numbers}
 
 
 def clap_unet(n: int, text: int, **numbers) -> tuple[str, dict]:
+    """AudioLDM's UNet of `n` latent channels, conditioned by a CLAP embedding of `text` numbers."""
     clap = {"class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": text}
-    return "UNet2DConditionModel", {
-        "in_channels": n,
-        "out_channels": n,
-        "class_embeddings_concat": True,
-        **clap,
-        **numbers,
-    }
+    channels = {"in_channels": n, "out_channels": n, "class_embeddings_concat": True}
+    return "UNet2DConditionModel", {**channels, **clap, **numbers}
 
 
 def flow(**numbers) -> tuple[str, dict]:
+    """A flow-matching scheduler whose times run from 0 to 1."""
     return "FlowMatchEulerDiscreteScheduler", {"num_train_timesteps": 1, **numbers}
 
 
+AUDIOLDM_M = (192, 384, 576, 960)  # channels of its UNet
 TINY_CLAP = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY_CLAP |= {"projection_dim": 12, "initializer_factor": 5.0}
-TINY_VAE = mel_vae((4, 4, 4, 8), latent_channels=4, norm_num_groups=2, layers_per_block=1, scaling_factor=0.9)
+TINY_VAE = mel_vae((4, 4, 4, 8), latent_channels=4, norm_num_groups=2, scaling_factor=0.9)
 MEL_VAE = mel_vae((128, 256, 512), latent_channels=8, layers_per_block=2, scaling_factor=0.9138255715370178)
+T5_BASE = {"d_model": 768, "d_ff": 3072, "num_heads": 12, "num_layers": 12}
+T5_LARGE = {"d_model": 1024, "d_ff": 2816, "num_heads": 16, "num_layers": 24, "feed_forward_proj": "gated-gelu"}
 GEMMA = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "head_dim": 64, "vocab_size": 256_000}
 GEMMA |= {"num_attention_heads": 12, "num_key_value_heads": 12, "query_pre_attn_scalar": 64}
-QWEN = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "head_dim": 128}
-QWEN |= {"num_attention_heads": 16, "num_key_value_heads": 8, "vocab_size": 151_669, "max_position_embeddings": 32_768}
+QWEN = {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "vocab_size": 151_669}
+QWEN |= {"num_attention_heads": 16, "num_key_value_heads": 8}
 
 ARCHITECTURES = {
     "tiny": {
@@ -103,11 +100,9 @@ ARCHITECTURES = {
     "audioldm-m": {
         "pipeline": "AudioLDMPipeline",
         "vae": MEL_VAE,
-        "text_encoder": ("ClapTextModelWithProjection", {"projection_dim": 512}),
+        "text_encoder": ("ClapTextModelWithProjection", {}),
         "tokenizer": ("roberta", {"limit": 512}),
-        "unet": clap_unet(
-            8, 512, **FOUR_LEVELS, block_out_channels=(192, 384, 576, 960), cross_attention_dim=(192, 384, 576, 960)
-        ),
+        "unet": clap_unet(8, 512, **FOUR_LEVELS, block_out_channels=AUDIOLDM_M, cross_attention_dim=AUDIOLDM_M),
         "scheduler": ("DDIMScheduler", DDIM),
         "vocoder": ("SpeechT5HifiGan", HIFIGAN),
     },
@@ -115,17 +110,7 @@ ARCHITECTURES = {
         "pipeline": "AudioLDM2Pipeline",
         "vae": MEL_VAE,
         "text_encoder": ("ClapModel", {}),
-        "text_encoder_2": (
-            "T5EncoderModel",
-            {
-                "d_model": 1024,
-                "d_kv": 64,
-                "d_ff": 2816,
-                "num_heads": 16,
-                "num_layers": 24,
-                "feed_forward_proj": "gated-gelu",
-            },
-        ),
+        "text_encoder_2": ("T5EncoderModel", T5_LARGE),
         "projection_model": (
             "AudioLDM2ProjectionModel",
             {"text_encoder_dim": 512, "text_encoder_1_dim": 1024, "langauge_model_dim": 768},
@@ -137,9 +122,9 @@ ARCHITECTURES = {
         "unet": (
             "AudioLDM2UNet2DConditionModel",
             {
+                **FOUR_LEVELS,
                 "in_channels": 8,
                 "out_channels": 8,
-                **FOUR_LEVELS,
                 "block_out_channels": (128, 256, 384, 640),
                 "cross_attention_dim": [[None, 768, 1024]] * 4,
             },
@@ -150,10 +135,7 @@ ARCHITECTURES = {
     "stable-audio-open": {
         "pipeline": "StableAudioPipeline",
         "vae": ("AutoencoderOobleck", {}),
-        "text_encoder": (
-            "T5EncoderModel",
-            {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_heads": 12, "num_layers": 12},
-        ),
+        "text_encoder": ("T5EncoderModel", T5_BASE),
         "projection_model": (
             "StableAudioProjectionModel",
             {"text_encoder_dim": 768, "conditioning_dim": 768, "min_value": 0, "max_value": 512},
@@ -165,10 +147,7 @@ ARCHITECTURES = {
     "stable-audio-3-small": {
         "pipeline": "StableAudio3Pipeline",
         "vae": ("AutoencoderSAME", {}),
-        "text_encoder": (
-            "T5GemmaEncoderModel",
-            {"encoder": GEMMA, "decoder": GEMMA, "vocab_size": 256_000, "is_encoder_decoder": False},
-        ),
+        "text_encoder": ("T5GemmaEncoderModel", {"encoder": GEMMA, "decoder": GEMMA, "is_encoder_decoder": False}),
         "tokenizer": ("gemma", {}),
         "duration_embedder": ("StableAudio3DurationEmbedder", {}),
         "transformer": (
@@ -184,6 +163,6 @@ ARCHITECTURES = {
         "tokenizer": ("qwen", {}),
         "transformer": ("AceStepTransformer1DModel", {}),
         "condition_encoder": ("AceStepConditionEncoder", {}),
-        "scheduler": flow(shift=1.0),
+        "scheduler": flow(),
     },
 }

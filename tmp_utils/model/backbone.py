@@ -74,12 +74,11 @@ class Backbone(Family):
     @torch.no_grad()
     def denoise(
         self,
-        latents: torch.Tensor,
+        noise: torch.Tensor,
         condition: torch.Tensor,
         *,
         steps: int,
         guidance_scale: float,
-        start: int = 0,
         scheduler=None,
         dtype: torch.dtype = torch.float32,
     ) -> torch.Tensor:
@@ -87,9 +86,8 @@ class Backbone(Family):
 
         Parameters
         ----------
-        latents : (b, c, t, ...), unit noise for `start=0`, else latents already at the noise of that step.
+        noise : (b, c, t, ...), of unit variance.
         condition : (b, ...).
-        steps, start : number of steps of the whole process, and the first one to run.
         guidance_scale : classifier-free guidance; no guidance at 1 and below.
         scheduler : another than the pipeline's; its state is not touched.
         dtype : what the denoiser computes in; latents stay float32.
@@ -98,13 +96,12 @@ class Backbone(Family):
         -------
         (b, c, t, ...), clean latents. If half precision overflows, single precision is used, with a warning.
         """
-        first, process = latents, self.process(steps, scheduler)
-        latents = latents.to(self.device)
-        latents = process.initial(latents) if start == 0 else latents
+        process = self.process(steps, scheduler)
+        latents = process.initial(noise.to(self.device))
         guided, guide, of_prompts = guidance_scale > 1, self.guidance(guidance_scale), condition
         if guided:
             condition = torch.cat([self.null_of(condition), condition])
-        for i in range(start, process.steps):
+        for i in range(process.steps):
             inputs = process.scaled(torch.cat([latents] * 2) if guided else latents, i)
             with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
                 output = self.predict(inputs, process.times[i], condition).float()
@@ -113,21 +110,14 @@ class Backbone(Family):
             latents = process.step(output, i, latents)
         if dtype != torch.float32 and not torch.isfinite(latents).all():
             warnings.warn(f"latents are not finite in {dtype}; these are computed again in float32.", stacklevel=2)
-            again = {"steps": steps, "guidance_scale": guidance_scale, "start": start, "scheduler": scheduler}
-            return self.denoise(first, of_prompts, **again)
+            return self.denoise(noise, of_prompts, steps=steps, guidance_scale=guidance_scale, scheduler=scheduler)
         return latents
 
     @torch.no_grad()
-    def embed_prompts(self, prompts: list[str], token_overrides: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-        """Conditions (b, ...) of prompts; each is encoded alone, so that its bits do not depend on the others.
-
-        Parameters
-        ----------
-        token_overrides : vectors (n_vectors, d) by placeholder; by default those of the applied adapter.
-        """
-        overrides = self.overrides if token_overrides is None else token_overrides
-        vectors = torch.cat(list(overrides.values())).to(self.device) if overrides else None
-        sizes = {placeholder: len(rows) for placeholder, rows in overrides.items()}
+    def embed_prompts(self, prompts: list[str]) -> torch.Tensor:
+        """Conditions (b, ...) of prompts; each is encoded alone, so that its bits do not depend on the others."""
+        vectors = torch.cat(list(self.overrides.values())).to(self.device) if self.overrides else None
+        sizes = {placeholder: len(rows) for placeholder, rows in self.overrides.items()}
         return torch.cat([self.encode(*self.tokenise([prompt], sizes), vectors) for prompt in prompts])
 
     def token_ids(self, tokenizer, prompts: list[str], placeholders: dict[str, int] | None = None, **options):

@@ -7,7 +7,6 @@ size with a profile that names it: `make study` runs end to end, and only the so
 blank_pipeline  : name and seed -> a pipeline of `architectures.ARCHITECTURES`.
 built           : an entry of that table -> pipeline.
 without_zeros   : a pipeline in which every part matters.
-write_blank     : name -> a folder.
 write_fake      : name -> a folder of published size, and the profile that runs the study with it.
 check_room      : whether memory and disk suffice for it.
 TOKENIZERS      : tokenizers of a few words, letters and bytes, by kind; `blank_tokenizer` is RoBERTa's.
@@ -91,17 +90,13 @@ def blank_pipeline(size: str = "tiny", seed: int = 0, prediction_type: str = "ep
     ------
     ValueError : no such size.
     """
-    entry = dict(_entry(size))
-    kind, numbers = entry["scheduler"]
-    if kind == "DDIMScheduler":
-        entry["scheduler"] = kind, {**numbers, "prediction_type": prediction_type}
-    return built(entry, seed)
-
-
-def _entry(size: str) -> dict:
     if size not in ARCHITECTURES:
         raise ValueError(f'size "{size}": expected one of {", ".join(ARCHITECTURES)}.')
-    return ARCHITECTURES[size]
+    entry = ARCHITECTURES[size]
+    kind, numbers = entry["scheduler"]
+    if kind == "DDIMScheduler":
+        entry = {**entry, "scheduler": (kind, {**numbers, "prediction_type": prediction_type})}
+    return built(entry, seed)
 
 
 def built(entry: dict, seed: int = 0):
@@ -136,14 +131,6 @@ def without_zeros(pipe):
                 if weight.is_floating_point() and not weight.any():
                     weight.normal_(0, 0.1)
     return pipe
-
-
-def write_blank(folder: str | Path, size: str = "tiny", seed: int = 0, prediction_type: str = "epsilon") -> Path:
-    """Save a blank pipeline as safetensors; the same seed gives the same weights."""
-    pipe = blank_pipeline(size, seed, prediction_type)
-    with quiet():
-        pipe.save_pretrained(folder, safe_serialization=True)
-    return Path(folder)
 
 
 AUDIBLE = 1000.0
@@ -183,13 +170,11 @@ def check_room(size: str, folder: Path) -> torch.dtype:
     """
     n = n_parameters(size)
     dtype = torch.float32 if 4 * n < SINGLE_BELOW else torch.bfloat16
-    memory = memory_bytes()
     free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
-    needs = (
-        f"{size}: {n / 1e6:.0f} M parameters, {n * dtype.itemsize / 1e9:.1f} GB on disk, {4 * n / 1e9:.1f} GB in memory"
-    )
+    needs = f"{size}: {n / 1e6:.0f} M parameters, {n * dtype.itemsize / 1e9:.1f} GB on disk, "
+    needs += f"{4 * n / 1e9:.1f} GB in memory"
     print(f"{needs}, without what a step or a clip takes.", flush=True)
-    if memory < 4 * n:
+    if (memory := memory_bytes()) < 4 * n:
         raise MemoryError(f"{needs}; this machine has {memory / 1e9:.1f} GB of memory. Choose a smaller one.")
     if free < n * dtype.itemsize:
         raise OSError(f"{needs}; {free / 1e9:.1f} GB are free for {folder}. Free some space, or name another disk.")

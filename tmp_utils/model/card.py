@@ -156,19 +156,13 @@ def _text(adapter: Adapter, kind: str, file: str, clip: str | None) -> str:
     lines = ["---", *head, "---", "", f"# {adapter.name}", ""]
     lines += [f"In prompts, `{adapter.words}` stands for the sound that was learned: `{prompt}`.", ""]
     lines += [f"[A clip of that prompt]({clip})", ""] if clip else []
-    lines += ["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items()), ""]
+    cells = {name: " ".join(value.replace("|", "\\|").split()) for name, value in rows.items()}
+    lines += ["| | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in cells.items()), ""]
     lines += ["The recordings that it learned from have licences of their own.", "", "## How to load it", ""]
     if kind == "lora" and all(name.startswith("transformer.") for name in adapter.tensors):
         kind = "lora of a transformer"
     code = LOADING[kind].format(source=source, base=base, file=file, prompt=prompt, spelt=spelt)
     lines += ["```python", code.strip(), "```"]
     if kind != "adapter" and _is_pocket(adapter):
-        lines += [
-            "",
-            "Plain diffusers uses the pocket model's HiFi-GAN, which sounds worse than the study's vocoder.",
-        ]
+        lines += ["", "Plain diffusers uses the pocket model's HiFi-GAN, which sounds worse than the study's vocoder."]
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

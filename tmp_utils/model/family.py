@@ -109,7 +109,7 @@ class Family:
         return self.process(steps, times=times)
 
     def times_of(self, strength: float, steps: int) -> list:
-        """The times that a strength of style transfer runs, falling; none for 0."""
+        """The times that a strength of style transfer, from 0 to 1, runs, falling; none for 0."""
         raise NotImplementedError
 
     # What a family may say otherwise.

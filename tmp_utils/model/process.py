@@ -7,7 +7,7 @@ q * output, where the output is the denoiser's (with the first-order solvers; ot
 Process    : what both are used by.
 Scheduled  : steps of a diffusers scheduler, over a model's whole timesteps.
 Continuous : first-order steps over times from 1 (noise) to 0, for velocities and for flow matching.
-timesteps_of, continuous_levels : strengths -> timesteps; times -> noise levels.
+continuous_levels : times -> noise levels.
 """
 
 import copy
@@ -140,20 +140,3 @@ def continuous_levels(times: torch.Tensor, prediction: str) -> tuple[torch.Tenso
     if prediction == "flow":
         return 1 - times, times
     return torch.cos(times * torch.pi / 2), torch.sin(times * torch.pi / 2)
-
-
-def timesteps_of(strength: float, steps: int, n_train: int) -> list[int]:
-    """The timesteps that a strength of style transfer runs, falling; none for 0.
-
-    Timestep t (from 0) is the noise level t + 1 of `n_train`. The first is that of strength * n_train to the nearest
-    whole one, and each of the next is n_train // steps lower. (`transfer` takes the whole process for strength 1.)
-
-    Raises
-    ------
-    ValueError : a strength outside [0, 1], or a number of steps outside 1 to `n_train`.
-    """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength {strength}: expected a number from 0 (the source) to 1 (generation from noise).")
-    if not 1 <= steps <= n_train:
-        raise ValueError(f"steps={steps}: expected 1 to {n_train}.")
-    return list(range(round(strength * n_train) - 1, -1, -(n_train // steps)))

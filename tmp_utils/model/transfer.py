@@ -31,7 +31,7 @@ from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, unit_noise
 from tmp_utils.model.inversion import INVERSIONS, Denoiser, Trajectory
 
-OVERLAP_S = 1.28  # of neighbouring windows, at least
+WINDOW_S, OVERLAP_S = CLIP_S, 1.28  # of a long clip's windows; neighbours overlap by so much at least
 
 
 def transfer(
@@ -45,10 +45,6 @@ def transfer(
     seed: int = 0,
     steps: int,
     guidance_scale: float,
-    source_prompt: str = "",
-    source_guidance_scale: float = 1.0,
-    window_s: float = CLIP_S,
-    overlap_s: float = OVERLAP_S,
     rate_hz: int = RATE_HZ,
     progress: bool = False,
 ) -> list[np.ndarray]:
@@ -63,8 +59,6 @@ def transfer(
     method : "noising" (Equation 2), "ddim-inversion" or "ddpm-inversion".
     seed : of the noise; DDIM inversion has none.
     steps, guidance_scale : of the reverse process; the profile's, commonly.
-    source_prompt, source_guidance_scale : what the inversions take the source to be.
-    window_s, overlap_s : length of the windows of a long clip, and how far neighbours overlap at the least.
     rate_hz : of the clips that are returned.
 
     Returns
@@ -75,7 +69,7 @@ def transfer(
     ------
     FileNotFoundError : `clip` names no file.
     ValueError : a strength outside [0, 1]; neither prompt nor adapter; an unknown method; a clip that is silent,
-        too short or not finite; windows that do not overlap.
+        too short or not finite.
     """
     words = _words(prompt, adapter)
     if method not in INVERSIONS:
@@ -83,14 +77,18 @@ def transfer(
     strengths = [float(strength) for strength in strengths]
     if not strengths:
         raise ValueError("no strengths arrived; expected at least one number from 0 to 1.")
+    for strength in strengths:
+        if not 0 <= strength <= 1:
+            raise ValueError(
+                f"strength {strength}: expected a number from 0 (the source) to 1 (generation from noise)."
+            )
     processes = _processes(backbone, strengths, steps)
     samples, own_hz, grain = _checked(clip, backbone.rate_hz), backbone.rate_hz, backbone.grain
-    offsets, window = window_starts(len(samples), window_s, overlap_s, grain, own_hz)
+    offsets, window = window_starts(len(samples), grain, own_hz)
     clips: dict[float, np.ndarray] = {}
     with adapter.applied(backbone) if adapter else nullcontext(), backbone.lasting(window / own_hz):
         sources = [_encode(backbone, fit_length(samples, window, offset)) for offset in offsets]
-        sides = [(backbone.embed_prompts([source_prompt]), source_guidance_scale)]
-        sides.append((backbone.embed_prompts([words]), guidance_scale))
+        sides = (backbone.null_condition, 1.0), (backbone.embed_prompts([words]), guidance_scale)
         with tqdm(desc=method, disable=not progress, leave=False) as bar:
             for times, joins in processes:
                 forward, back = (Denoiser(backbone, side, steps, scale, times) for side, scale in sides)
@@ -99,9 +97,7 @@ def transfer(
                 for offset, source in zip(offsets, sources, strict=True):
                     trajectory = _trajectory(forward, source, method, seed, offset // grain, starts[0])
                     parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar), window))
-                faded = [
-                    cross_fade([part[k] for part in parts], offsets, overlap_s, own_hz) for k in range(len(starts))
-                ]
+                faded = [cross_fade([part[k] for part in parts], offsets, own_hz) for k in range(len(starts))]
                 clips |= {strength: faded[starts.index(start)] for strength, start in joins.items()}
     n = round(len(samples) * rate_hz / own_hz)
     made = (resampled(clips[strength][: len(samples)], own_hz, rate_hz) for strength in strengths)
@@ -163,30 +159,12 @@ def _checked(clip: np.ndarray | str | Path, rate_hz: int) -> np.ndarray:
     return resampled(samples, RATE_HZ, rate_hz)
 
 
-def window_starts(
-    n: int, window_s: float, overlap_s: float, grain: int, rate_hz: int = RATE_HZ
-) -> tuple[list[int], int]:
-    """Where the windows of a clip begin, spread evenly, and how long they are.
+def window_starts(n: int, grain: int, rate_hz: int) -> tuple[list[int], int]:
+    """Where the windows of a clip of `n` samples begin, spread evenly, and how long they are, in multiples of `grain`.
 
-    Parameters
-    ----------
-    n, grain : samples of the clip, and of what starts and lengths are multiples of.
-
-    Returns
-    -------
-    starts and length in samples; one window, as long as the clip, if it fits. The last may reach past the
-    clip's end by less than `grain`.
-
-    Raises
-    ------
-    ValueError : the overlap is not shorter than half the window.
+    One window, as long as the clip, if it fits. The last may reach past the clip's end by less than `grain`.
     """
-    window, overlap = (round(seconds * rate_hz / grain) for seconds in (window_s, overlap_s))
-    if not 0 < 2 * overlap <= window:
-        raise ValueError(
-            f"overlap_s={overlap_s} with window_s={window_s}: the overlap must be at least "
-            f"{grain / rate_hz} s and at most half the window."
-        )
+    window, overlap = (round(seconds * rate_hz / grain) for seconds in (WINDOW_S, OVERLAP_S))
     frames = -(-n // grain)
     if frames <= window:
         return [0], frames * grain
@@ -194,10 +172,8 @@ def window_starts(
     return [int(start) * grain for start in np.linspace(0, frames - window, count)], window * grain
 
 
-def cross_fade(
-    parts: Sequence[np.ndarray], starts: Sequence[int], overlap_s: float, rate_hz: int = RATE_HZ
-) -> np.ndarray:
-    """Add windows up; one fades linearly into the next for `overlap_s` in the middle of what both hold.
+def cross_fade(parts: Sequence[np.ndarray], starts: Sequence[int], rate_hz: int) -> np.ndarray:
+    """Add windows up; one fades linearly into the next for `OVERLAP_S` in the middle of what both hold.
 
     They may share much more than that, but two inventions at once are a blur, and softer than either. Fades are
     linear because neighbours sound alike where they overlap; gains add up to 1, and the clip's ends are not
@@ -205,7 +181,7 @@ def cross_fade(
     """
     if len(parts) == 1:
         return np.array(parts[0])
-    n, ramp = len(parts[0]), round(overlap_s * rate_hz)
+    n, ramp = len(parts[0]), round(OVERLAP_S * rate_hz)
     total, gains = np.zeros((2, starts[-1] + n))
     for k, (part, start) in enumerate(zip(parts, starts, strict=True)):
         gain = np.ones(n)

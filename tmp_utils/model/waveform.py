@@ -80,10 +80,6 @@ class WaveBackbone(Backbone):
 
     def times_of(self, strength: float, steps: int) -> list[float]:
         """The strength itself, then those of the whole process that are lower."""
-        if not 0 <= strength <= 1:
-            raise ValueError(
-                f"strength {strength}: expected a number from 0 (the source) to 1 (generation from noise)."
-            )
         if strength in (0, 1):
             return self.grid(steps) if strength else []
         return [float(strength), *(time for time in self.grid(steps) if time < strength)]

@@ -20,7 +20,7 @@ from tmp_utils.inputs.audio import log_mel
 from tmp_utils.model.backbone import Backbone, spliced
 from tmp_utils.model.griffin_lim import GriffinLimVocoder
 from tmp_utils.model.pipelines import make_scheduler, vocoder_choice
-from tmp_utils.model.process import Scheduled, timesteps_of
+from tmp_utils.model.process import Scheduled
 from tmp_utils.model.spectrum import SpectrumVocoder, load_spectrum
 
 TEXT_PARTS = ("text_encoder.text_model.", "text_encoder.text_projection.")  # MusicLDM's also has an audio tower
@@ -101,7 +101,13 @@ class MelBackbone(Backbone):
         return Scheduled(scheduler, steps, self.device, times)
 
     def times_of(self, strength: float, steps: int) -> list[int]:
-        return timesteps_of(strength, steps, self.scheduler.config.num_train_timesteps)
+        """Timestep t (from 0) is the noise level t + 1 of N. The first is that of strength * N to the nearest whole
+        one, and each of the next is N // steps lower. (`transfer` takes the whole process for strength 1.)
+        """
+        n_train = self.scheduler.config.num_train_timesteps
+        if not 1 <= steps <= n_train:
+            raise ValueError(f"steps={steps}: expected 1 to {n_train}.")
+        return list(range(round(strength * n_train) - 1, -1, -(n_train // steps)))
 
 
 class AudioLDM(MelBackbone):
