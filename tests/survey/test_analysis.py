@@ -137,7 +137,6 @@ def test_who_fails_or_misses_a_catch_trial_is_left_out_and_reported():
     assert {"SIM-002", "SIM-003"} <= set(out.index)
     assert out["SIM-002"].startswith("failed") and "stopped before" in out["SIM-003"]
     assert not kept["catch"].any() and not {"SIM-002", "SIM-003"} & set(kept["participant"])
-    assert len(analysis.exclude(analysis.with_preferred(answers), max_failed=2)[1].query("excluded")) == 0
 
 
 def test_agreement_is_high_with_a_metric_that_hears_the_same_and_none_with_noise():
@@ -233,16 +232,10 @@ def test_tables_that_are_no_answers_are_refused(tmp_path, change, message):
         analysis.read_answers(tmp_path / "a.csv")
 
 
-def test_a_table_of_answers_that_was_cut_is_refused(tmp_path):
+def test_a_cut_or_missing_table_of_answers_is_refused(tmp_path):
     simulate_answers(STUDY, 2).to_csv(tmp_path / "a.csv", index=False)
     (tmp_path / "a.csv").write_bytes((tmp_path / "a.csv").read_bytes()[:-1])
     with pytest.raises(ValueError, match="its last line may be cut"):
-        analysis.read_answers(tmp_path / "a.csv")
-
-
-def test_files_that_are_no_tables_are_refused(tmp_path):
-    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ValueError, match="not in UTF-8"):
         analysis.read_answers(tmp_path / "a.csv")
     with pytest.raises(FileNotFoundError, match="--export"):
         analysis.read_answers(tmp_path / "b.csv")

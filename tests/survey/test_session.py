@@ -137,11 +137,12 @@ def test_a_full_disk_is_told_to_the_participant_and_loses_nothing(sessions, monk
     store, times = sessions.store, {"heard_a_s": 1.5, "heard_b_s": 1.5, "elapsed_s": 1.5}
     others = [store.add_participant("web") for _ in range(40)]
 
-    def small_disk(database):
-        pages = database.execute("PRAGMA page_count").fetchone()[0]
-        database.execute(f"PRAGMA max_page_count={pages}")
+    def small_disk(*arguments, connect=sqlite3.connect, **options):
+        database = connect(*arguments, **options)
+        database.execute(f"PRAGMA max_page_count={database.execute('PRAGMA page_count').fetchone()[0]}")
+        return database
 
-    monkeypatch.setattr(store, "_prepare", small_disk)
+    monkeypatch.setattr(sqlite3, "connect", small_disk)
     with pytest.raises(sqlite3.OperationalError, match="full"):
         for code in others:  # until the last page is full
             for position, placement in enumerate(store.participant(code)["plan"]):
@@ -160,10 +161,10 @@ def test_a_full_disk_is_told_to_the_participant_and_loses_nothing(sessions, monk
 def test_a_disk_too_full_even_for_reading_is_told_too(sessions, monkeypatch):
     state = enter(sessions)
 
-    def full_disk(_database):  # a full tmpfs does this: SQLite cannot make the file that readers share
+    def full_disk(*_, **__):  # a full tmpfs does this: SQLite cannot make the file that readers share
         raise sqlite3.OperationalError("disk I/O error")
 
-    monkeypatch.setattr(sessions.store, "_prepare", full_disk)
+    monkeypatch.setattr(sqlite3, "connect", full_disk)
     for step in (lambda: sessions.state(state["code"]), lambda: sessions.start(True)):
         with pytest.raises(Refused, match="before is safe") as refused:
             step()

@@ -101,8 +101,8 @@ def source_of(answers: pd.DataFrame) -> str:
     return ", ".join(sorted(set(answers["source"]))) or "none"
 
 
-def exclude(answers: pd.DataFrame, max_failed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Leave out participants who failed more than `max_failed` catch trials, or stopped before the last.
+def exclude(answers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Leave out participants who failed a catch trial, or stopped before the last.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def exclude(answers: pd.DataFrame, max_failed: int = 0) -> tuple[pd.DataFrame, p
     for participant, part in answers.groupby("participant", sort=True):
         catch = part[part["catch"]]
         failed = int((catch["preferred"] != CORRECT).sum())
-        reason = f"failed {failed} of {len(catch)} catch trials" if failed > max_failed else ""
+        reason = f"failed {failed} of {len(catch)} catch trials" if failed else ""
         reason = reason or ("stopped before the last catch trial" if len(catch) < n_catch else "")
         rows.append([participant, len(part) - len(catch), len(catch), failed, bool(reason), reason])
     names = ["participant", "answers", "catch_trials", "failed", "excluded", "reason"]

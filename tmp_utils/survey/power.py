@@ -10,7 +10,7 @@ power               : the chance that a study shows a difference.
 participants_needed : how many participants a difference needs.
 power_table         : power over a range of participants and differences, for a figure.
 participant_icc     : the intraclass correlation of answers.
-claims              : what percentages of a given number of people and questions can claim.
+claims              : what the paper's percentages can claim, with its number of people and questions.
 """
 
 from collections.abc import Sequence
@@ -123,13 +123,8 @@ def participant_icc(answers: pd.DataFrame) -> float:
     return float(max(0.0, (between - within) / total)) if total > 0 else 0.0
 
 
-def claims(
-    table: pd.DataFrame,
-    participants: int = PAPER_PARTICIPANTS,
-    questions: int = PAPER_QUESTIONS,
-    iccs: Sequence[float] = ICCS,
-) -> pd.DataFrame:
-    """What shares of two variants can claim, by how much one participant's answers resemble each other.
+def claims(table: pd.DataFrame) -> pd.DataFrame:
+    """What shares of the paper's participants can claim, by how much one participant's answers resemble each other.
 
     Parameters
     ----------
@@ -143,10 +138,10 @@ def claims(
     """
     from scipy.stats import norm
 
-    z, rows = norm.ppf(ENDS[1]), []
+    z, rows, questions = norm.ppf(ENDS[1]), [], PAPER_QUESTIONS
     for kind, first, second in table[["kind", "first", "second"]].itertuples(index=False):
-        for icc in iccs:
-            n, share = effective_n(participants, questions, icc), _won(first, second)
+        for icc in ICCS:
+            n, share = effective_n(PAPER_PARTICIPANTS, questions, icc), _won(first, second)
             ends = [wilson(part * n, n) for part in (first, second)]
             difference = first - second
             half = z * np.sqrt((first + second - difference**2) / n)

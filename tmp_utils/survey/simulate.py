@@ -24,7 +24,7 @@ from tmp_utils.files import write_csv
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.names import short_name
 from tmp_utils.survey.analysis import SIMULATED
-from tmp_utils.survey.questions import CHOICES, CORRECT, FOIL, KINDS, Question, Questionnaire, plan
+from tmp_utils.survey.questions import CHOICES, CORRECT, FOIL, KINDS, Placement, Question, Questionnaire, plan
 from tmp_utils.survey.store import COLUMNS
 
 EXAMPLE_DIR = DATA_DIR / "survey"
@@ -101,7 +101,7 @@ def simulate_answers(
             side = rater.side_a if placement.first_is_a else -rater.side_a
             log_odds = 6.0 if question.catch else rater.effect(question) + taste + pulls[question.id] + side
             choice = _choice(rater, log_odds, placement.first_is_a, question.catch, careless, rng)
-            rows.append(_row(code, question, placement.first_is_a, position, choice, rng))
+            rows.append(_row(code, question, placement, position, choice, rng))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -115,8 +115,8 @@ def _choice(rater: Rater, log_odds: float, first_is_a: bool, catch: bool, carele
     return "A" if first == first_is_a else "B"
 
 
-def _row(code: str, question: Question, first_is_a: bool, position: int, choice: str, rng) -> dict:
-    sides = [question.first, question.second] if first_is_a else [question.second, question.first]
+def _row(code: str, question: Question, placement: Placement, position: int, choice: str, rng) -> dict:
+    sides = [getattr(question, placement.role(slot)) for slot in "ab"]
     names = ("kind", "catch", "concept", "prompt_id", "prompt", "first", "second")
     heard_s = {f"heard_{slot}_s": round(float(rng.uniform(5, 10)), 2) for slot in question.slots}
     return {

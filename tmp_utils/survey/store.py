@@ -103,14 +103,10 @@ class Store:
         try:
             database.execute("PRAGMA synchronous=FULL")
             database.execute("PRAGMA foreign_keys=ON")
-            self._prepare(database)
             with database:
                 yield database
         finally:
             database.close()
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        """For tests that give a connection a small disk."""
 
     def add_participant(self, source: str, invitation: str | None = None, recruitment: str = "") -> str:
         """Store a new participant with their order and sides, or find the one that an invitation belongs to.
