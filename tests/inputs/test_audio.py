@@ -104,21 +104,20 @@ def test_one_hour_of_audio_costs_only_the_part_that_is_asked_for(tmp_path, monke
     assert np.median(clip) == pytest.approx(0.31, abs=1e-3)
 
 
-def test_a_missing_file_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"these are not sounds\n" * 50, "not readable as sound"),
+        (b"", "empty, 0 bytes"),
+        (b"RIFF" + struct.pack("<I", 64_036) + b"WAVEfmt \x10\0\0\0", "cut short before its samples begin"),
+    ],
+)
+def test_what_is_no_sound_is_refused(tmp_path, content, message):
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"a\.wav: {message}"):
+        load_clip(tmp_path / "a.wav")
     with pytest.raises(FileNotFoundError, match=r"nothing\.wav: no such file"):
         load_clip(tmp_path / "nothing.wav")
-
-
-def test_a_text_file_named_wav_is_refused(tmp_path):
-    (tmp_path / "notes.wav").write_text("these are not sounds\n" * 50)
-    with pytest.raises(ValueError, match=r"notes\.wav: not readable as sound"):
-        load_clip(tmp_path / "notes.wav")
-
-
-def test_an_empty_file_is_refused(tmp_path):
-    (tmp_path / "empty.wav").touch()
-    with pytest.raises(ValueError, match=r"empty\.wav: empty, 0 bytes"):
-        load_clip(tmp_path / "empty.wav")
 
 
 @pytest.mark.parametrize("kept_bytes", [20_044, 44 + 31_000])
@@ -127,13 +126,6 @@ def test_a_truncated_wav_is_refused_with_what_it_still_holds(tmp_path, kept_byte
     path.write_bytes(path.read_bytes()[:kept_bytes])
     held_s = (kept_bytes - 44) / 2 / RATE_HZ
     with pytest.raises(ValueError, match=rf"cut\.wav: cut short; it holds {held_s:.2f} s of the 2\.00 s"):
-        load_clip(path)
-
-
-def test_a_wav_cut_within_its_header_is_refused(tmp_path):
-    path = save_clip(tmp_path / "stub.wav", sine(440, 2))
-    path.write_bytes(path.read_bytes()[:36])
-    with pytest.raises(ValueError, match=r"stub\.wav: cut short before its samples begin"):
         load_clip(path)
 
 
@@ -152,24 +144,18 @@ def test_a_wav_written_to_a_pipe_does_not_count_as_truncated(tmp_path):
     assert len(load_clip(path)) == RATE_HZ
 
 
-def test_nan_samples_are_counted_and_refused(tmp_path):
-    clip = sine(440, 1)
-    clip[100:103] = np.nan
-    soundfile.write(tmp_path / "nan.wav", clip, RATE_HZ, subtype="FLOAT")
-    with pytest.raises(ValueError, match=r"nan\.wav: 3 of 16000 samples are NaN"):
-        load_clip(tmp_path / "nan.wav")
-
-
-def test_all_zero_samples_are_refused_as_silent(tmp_path):
-    soundfile.write(tmp_path / "zero.wav", np.zeros(RATE_HZ), RATE_HZ)
-    with pytest.raises(ValueError, match=r"zero\.wav: silent"):
-        load_clip(tmp_path / "zero.wav")
-
-
-def test_a_fifth_of_a_second_is_refused_with_the_limit(tmp_path):
-    soundfile.write(tmp_path / "blip.wav", sine(440, 0.2), RATE_HZ)
-    with pytest.raises(ValueError, match=r"blip\.wav: 0\.20 s is too short to learn from; .* at least 0\.5 s"):
-        load_clip(tmp_path / "blip.wav")
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        (np.where(np.arange(RATE_HZ) // 3 == 50, np.nan, sine(440, 1)), "3 of 16000 samples are NaN"),
+        (np.zeros(RATE_HZ), "silent"),
+        (sine(440, 0.2), r"0\.20 s is too short to learn from; .* at least 0\.5 s"),
+    ],
+)
+def test_a_sound_that_nothing_can_be_learned_from_is_refused(tmp_path, samples, message):
+    soundfile.write(tmp_path / "a.wav", samples, RATE_HZ, subtype="FLOAT")
+    with pytest.raises(ValueError, match=rf"a\.wav: {message}"):
+        load_clip(tmp_path / "a.wav")
 
 
 def test_starting_after_the_end_is_refused_with_the_end(tmp_path):

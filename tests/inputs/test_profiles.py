@@ -3,7 +3,8 @@
 import pytest
 
 from tmp_utils.inputs import profiles
-from tmp_utils.inputs.profiles import list_profiles, list_setups, load_profile, load_setup
+from tmp_utils.inputs.profiles import DATA_DIR, Hyperparameters, list_setups, load_profile, load_setup
+from tmp_utils.inputs.tables import read_toml
 
 
 def test_the_paper_profile_holds_the_papers_numbers():
@@ -23,7 +24,7 @@ def test_smoke_is_pocket_with_less_of_everything():
 
 def test_every_profile_has_every_method_that_has_a_setup():
     methods = {setup.method for setup in list_setups()}
-    for name in list_profiles():
+    for name in read_toml(DATA_DIR / "profiles.toml"):
         assert methods == set(load_profile(name).methods)
 
 
@@ -56,6 +57,27 @@ def test_an_unknown_profile_is_answered_with_the_valid_names():
 def test_an_unknown_method_of_a_profile_is_answered_with_its_methods():
     with pytest.raises(ValueError, match='no method "XX"; it has TI, DB'):
         load_profile("pocket").method("XX")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("steps", "x", "a valid integer"),
+        ("steps", 2.5, "a valid integer"),
+        ("batch_size", True, "a valid integer"),
+        ("lr", 0.0, "greater than 0"),
+        ("lr", float("nan"), "a finite number"),
+        ("max_grad_norm", float("inf"), "a finite number"),
+        ("weight_decay", -0.1, "greater than or equal to 0"),
+        ("ti_steps", None, "a valid integer"),
+        ("compile", "yes", "true or false"),
+        ("precision", "fp8", "'auto', 'fp32', 'bf16' or 'fp16'"),
+    ],
+)
+def test_a_hyperparameter_out_of_range_is_refused(name, value, allowed):
+    with pytest.raises(ValueError) as error:
+        Hyperparameters.of({"lr": 1e-3, "steps": 3, name: value}, "TI")
+    assert str(error.value).startswith(f"TI: {name} = {value!r}; expected {allowed}")
 
 
 def test_a_misspelt_key_is_named(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def edit(path, old, new):
 
 
 def read_everything():
-    loaded = [profiles.load_profile(name) for name in profiles.list_profiles()]
+    loaded = [profiles.load_profile(name) for name in read_toml(profiles.DATA_DIR / "profiles.toml")]
     return concepts.catalogue().to_dict("records"), loaded, profiles.list_setups(), prompts.editability_prompts()
 
 
@@ -94,10 +94,7 @@ def test_a_copy_of_the_tables_reads_as_the_tables_do(data):
         ("inference_steps = 10", 'inference_steps = "x"', r"inference_steps = 'x'; expected a valid integer"),
         ("guidance_scale = 2.5", "guidance_scale = nan", r"guidance_scale = nan; expected a finite number"),
         ("guidance_scale = 2.5", "guidance_scale = -1", r"guidance_scale = -1; .* greater than or equal to 0"),
-        ("clip_s = 10.24", "clip_s = inf", r"clip_s = inf; expected a finite number"),
         ("lr = 2e-2, steps = 100", "lr = -1, steps = 100", r"\[pocket\.methods\] TI: lr = -1; expected greater than 0"),
-        ("lr = 2e-2, steps = 100", "lr = 2e-2, steps = -3", r"TI: steps = -3; .* greater than or equal to 1"),
-        ("lr = 2e-2, steps = 100", "lr = 2e-2, steps = true", r"TI: steps = True; expected a valid integer"),
         ("lr = 2e-2, steps = 100", "lr = 2e-2", r"TI: no steps"),
         ("n_vectors = 1", "checkpoint_every = 0", r"TI: checkpoint_every = 0; .* greater than or equal to 1"),
         ("n_vectors = 1", "vectors = 1", r"TI: vectors is not understood; expected .*n_vectors"),

@@ -268,17 +268,17 @@ def loudness_lufs(clip: np.ndarray, rate_hz: int = RATE_HZ) -> float:
     return level_lufs if np.isfinite(level_lufs) else float("nan")
 
 
-def match_loudness(clip: np.ndarray, level_lufs: float, rate_hz: int = RATE_HZ) -> np.ndarray:
+def match_loudness(clip: np.ndarray, level_lufs: float) -> np.ndarray:
     """Scale a clip to an integrated loudness; its peaks may then exceed 1.
 
     Raises
     ------
     ValueError : the clip is silent or under 0.4 s, so that it has no loudness.
     """
-    now_lufs = loudness_lufs(clip, rate_hz)
+    now_lufs = loudness_lufs(clip)
     if np.isnan(now_lufs):
         raise ValueError(
-            f"match_loudness: {len(clip) / rate_hz:.2f} s with peak {np.abs(clip).max(initial=0):.1e} has no "
+            f"match_loudness: {len(clip) / RATE_HZ:.2f} s with peak {np.abs(clip).max(initial=0):.1e} has no "
             "loudness; a clip must last 0.4 s and sound. Leave it out of the comparison."
         )
     return np.asarray(clip, dtype=np.float32) * np.float32(10 ** ((level_lufs - now_lufs) / 20))

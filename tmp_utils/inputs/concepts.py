@@ -127,14 +127,14 @@ def list_concepts() -> list[str]:
     return list(catalogue().query("shipped")["name"])
 
 
-def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare_word: str | None = None) -> Concept:
+def load_concept(name_or_folder: str | Path, class_noun: str | None = None) -> Concept:
     """Find a concept by its name in the catalogue or by its folder.
 
     Parameters
     ----------
     name_or_folder : "sitar", "paper/sitar", or a folder with sound files. A name in the catalogue comes
         first.
-    class_noun, rare_word : replace the catalogue's words or the folder's.
+    class_noun : replaces the catalogue's or the folder's.
 
     Raises
     ------
@@ -143,13 +143,13 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare
     """
     table = catalogue().set_index("name")
     name = str(name_or_folder)
-    words = {"class_noun": class_noun, "rare_word": rare_word}
-    validate(ConceptToml, {key: value for key, value in words.items() if value}, name)
+    if class_noun:
+        validate(ConceptToml, {"class_noun": class_noun}, name)
     if name in table.index:
-        return _catalogued(name, table.loc[name], words)
+        return _catalogued(name, table.loc[name], class_noun)
     folder = Path(name_or_folder).expanduser()
     if folder.is_dir():
-        return _from_folder(folder, words)
+        return _from_folder(folder, class_noun)
     fetched = f'; "{PAPER_PREFIX}{name}" is the paper\'s' if PAPER_PREFIX + name in table.index else ""
     raise FileNotFoundError(
         f'"{name}" is neither a concept nor a folder (looked in {Path.cwd()}){fetched}. Shipped: '
@@ -157,20 +157,19 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None, rare
     )
 
 
-def _catalogued(name: str, row: pd.Series, words: dict[str, str | None]) -> Concept:
-    stand_in = row["origin"] == "stand-in"
+def _catalogued(name: str, row: pd.Series, class_noun: str | None) -> Concept:
     folder = DATA_DIR / "clips" / name if row["shipped"] else PAPER_CLIPS_DIR / name.removeprefix(PAPER_PREFIX)
     if not folder.is_dir():
         raise FileNotFoundError(f"{name}: no clips in {folder}. " + _how_to_get(row, folder))
     return Concept(
         name=name,
-        class_noun=words["class_noun"] or row["class_noun"],
-        rare_word=words["rare_word"] or row["rare_word"],
+        class_noun=class_noun or row["class_noun"],
+        rare_word=row["rare_word"],
         group=row["group"],
         clips=sound_files(folder),
         tempo_constant=bool(row["tempo_constant"]),
         harmonic=bool(row["harmonic"]),
-        stand_in=stand_in,
+        stand_in=row["origin"] == "stand-in",
     )
 
 
@@ -184,11 +183,10 @@ def _how_to_get(row: pd.Series, folder: Path) -> str:
     return f"They cannot be fetched ({row['note']}); put your recordings into that folder, or name another one."
 
 
-def _from_folder(folder: Path, words: dict[str, str | None]) -> Concept:
+def _from_folder(folder: Path, class_noun: str | None) -> Concept:
     toml = _read_concept_toml(folder)
     clips = chosen_files(folder, sound_files(folder), toml.how)
-    class_noun = words["class_noun"] or toml.class_noun
-    if class_noun is None:
+    if not (class_noun := class_noun or toml.class_noun):
         class_noun = DEFAULT_CLASS_NOUN
         warnings.warn(
             f'{folder.name}: no class noun was given, so "{class_noun}" is used. Write class_noun = "drum beat", or '
@@ -198,7 +196,7 @@ def _from_folder(folder: Path, words: dict[str, str | None]) -> Concept:
     return Concept(
         name=plain_name(folder.resolve().name),
         class_noun=class_noun,
-        rare_word=words["rare_word"] or toml.rare_word,
+        rare_word=toml.rare_word,
         group=FOLDER_GROUP,
         clips=clips,
         tempo_constant=toml.tempo_constant,

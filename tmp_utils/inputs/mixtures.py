@@ -164,13 +164,12 @@ def _concept(part: str) -> Concept:
     return load_concept(folder if folder.is_dir() else part)
 
 
-def own_mixture(folder: str | Path, class_nouns: Sequence[str], rare_words: Sequence[str] = ()) -> Mixture:
+def own_mixture(folder: str | Path, class_nouns: Sequence[str]) -> Mixture:
     """A folder of recordings in which several sounds play at once.
 
     Parameters
     ----------
-    class_nouns : what the sounds are, such as ["drum beat", "violin"].
-    rare_words : of DreamBooth, one for each; by default all have the customary one and differ in their nouns.
+    class_nouns : what the sounds are, such as ["drum beat", "violin"]; DreamBooth's rare word is the same for all.
 
     Raises
     ------
@@ -181,10 +180,8 @@ def own_mixture(folder: str | Path, class_nouns: Sequence[str], rare_words: Sequ
         raise ValueError(f"{folder}: {len(blank)} of {len(nouns)} class nouns are empty. Say what each sound is.")
     concept = load_concept(folder, class_noun=" and ".join(nouns) or None)
     clips = [_at(clip, MIXTURE_LUFS - _loudness(clip, concept.name)) for clip in load_clips(concept)]
-    rare = tuple(rare_words) or (DEFAULT_RARE_WORD,) * len(nouns)
-    if len(rare) != len(nouns):
-        raise ValueError(f"{concept.name}: {len(rare)} rare words for {len(nouns)} class nouns. Give one for each.")
-    return Mixture(concept.name, nouns, rare, tuple(clips), (), "own recording")
+    rare_words = (DEFAULT_RARE_WORD,) * len(nouns)
+    return Mixture(concept.name, nouns, rare_words, tuple(clips), (), "own recording")
 
 
 def mix(parts: Sequence[Sequence[np.ndarray]], level_db: float | None, name: str) -> tuple[tuple[np.ndarray, ...], ...]:

@@ -9,7 +9,6 @@ The environment variable TMP_PROFILES names another such file, whose tables are 
 DATA_DIR      : the folder of everything that is read and never written; the variable TMP_DATA_DIR moves it.
 load_profile  : name -> Profile.
 Hyperparameters : of a method, as a profile gives them.
-list_profiles : the valid names.
 load_setup    : method and setup -> Setup.
 list_setups   : every setup, or one method's.
 """
@@ -142,11 +141,6 @@ class Setup:
     def name(self) -> str:
         """Method and setup in one word, as run folders spell it."""
         return f"{self.method}-{self.setup}"
-
-
-def list_profiles() -> list[str]:
-    """The valid profile names, in the file's order."""
-    return list(_profiles_table())
 
 
 def load_profile(name: str) -> Profile:
