@@ -1,6 +1,6 @@
 """Pictures of the study: functions of arrays or of a tidy table that return a plotly ``Figure``.
 
-Nothing here shows a figure or reads a file. Every function takes a ``title`` and a ``note``; the note says whether
+Nothing here shows a figure or reads a file. Every function takes a ``note``, which says whether
 sounds are rendered stand-ins, what n is, or which profile the figure is of.
 
 look   : colours, template, ``save_figure``.

@@ -11,7 +11,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import GREEN, GREY, METHOD_ORDER, ORANGE, PINK, faded, method_colour, styled
+from tmp_utils.figures.look import GREEN, GREY, METHOD_ORDER, ORANGE, PINK, band, faded, method_colour, styled
 from tmp_utils.figures.study import error_bar, noted
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units
 from tmp_utils.metrics.names import NAMES
@@ -35,9 +35,7 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
     fig = go.Figure()
     for metric, colour in COLOURS.items():
         rows = path[path["metric"] == metric].sort_values("step")
-        x, band = [*rows["step"], *rows["step"][::-1]], [*rows["ci_high"], *rows["ci_low"][::-1]]
-        shade = {"fill": "toself", "fillcolor": faded(colour, 0.18), "line_width": 0, "hoverinfo": "skip"}
-        fig.add_scatter(x=x, y=band, mode="lines", showlegend=False, **shade)
+        fig.add_trace(band(rows, "step", colour, 0.18))
         line = {"mode": "lines+markers", "name": NAMES[metric], "line": {"color": colour}}
         fig.add_scatter(x=rows["step"], y=rows["value"], **line)
     fig.update_xaxes(title="Optimisation step (0: untrained, with the class noun)")
@@ -47,7 +45,7 @@ def learning_path(path: pd.DataFrame, title: str = "Learning and forgetting", no
     return styled(fig, title, noted(note, f"{' and '.join(counts)} at each step; bands are 95 % intervals"))
 
 
-def how_many(table: pd.DataFrame, title: str = "How many clips, and how many steps?", note: str = "") -> go.Figure:
+def how_many(table: pd.DataFrame, note: str = "") -> go.Figure:
     """Return CLAP-A and CLAP-T over steps, a line for each number of clips, a row of panels for each method.
 
     Parameters
@@ -73,7 +71,7 @@ def how_many(table: pd.DataFrame, title: str = "How many clips, and how many ste
     fig.update_xaxes(title="Step", title_standoff=4, row=len(methods))
     about = f"{n} concept{'s' * (n > 1)}, {table['seed'].nunique()} seed(s); CLAP-A to held-out clips"
     about += "<br>bars are 95 % intervals over concepts" if n >= MIN_UNITS else ""
-    styled(fig, title, noted(note, about), height=150 + 240 * len(methods))
+    styled(fig, "How many clips, and how many steps?", noted(note, about), height=150 + 240 * len(methods))
     legend = {"orientation": "h", "y": -0.3 / len(methods), "yanchor": "top", "x": 0, "font_size": 12}
     return fig.update_layout(legend=legend, margin={"l": 40, "r": 10, "b": 90, "t": fig.layout.margin.t + 24})
 
@@ -101,9 +99,7 @@ def _line(rows: pd.DataFrame, shift: float, colour: str, name: str) -> go.Scatte
     )
 
 
-def strength_path(
-    path: pd.DataFrame, colour: str = ORANGE, title: str = "From the class noun to the concept", note: str = ""
-) -> go.Figure:
+def strength_path(path: pd.DataFrame, note: str = "") -> go.Figure:
     """Return CLAP-T against CLAP-A, a point for each strength of an adapter, in their order.
 
     Parameters
@@ -118,7 +114,7 @@ def strength_path(
         mode="lines+markers+text",
         text=[f"{strength:g}" for strength in wide.index],
         textposition=[("top center", "bottom center")[k % 2] for k in range(len(wide))],
-        line={"color": colour, "width": 2.5},
+        line={"color": ORANGE, "width": 2.5},
         marker={"size": 11},
         showlegend=False,
         hovertemplate="strength %{text}: CLAP-A %{x:.3f}, CLAP-T %{y:.3f}<extra></extra>",
@@ -130,10 +126,10 @@ def strength_path(
         update(title=f"{NAMES[metric]}: to {compared} (cosine)", range=[low - room, high + room])
     clips = path.groupby("metric")["n"].max()
     counts = ", ".join(f"{clips[metric]} clips for {NAMES[metric]}" for metric in axes)
-    return styled(fig, title, noted(note, f"numbers are strengths; {counts}"), height=420)
+    return styled(fig, "From the class noun to the concept", noted(note, f"numbers are strengths; {counts}"))
 
 
-def what_moves(moves: pd.DataFrame, title: str = "What moves while the loss does not", note: str = "") -> go.Figure:
+def what_moves(moves: pd.DataFrame, note: str = "") -> go.Figure:
     """Return CLAP-A, the drift of the learned vector and the loss over optimisation steps, one below the other.
 
     Parameters
@@ -151,12 +147,10 @@ def what_moves(moves: pd.DataFrame, title: str = "What moves while the loss does
         fig.add_scatter(x=points["step"], y=points[column], **line, row=row, col=1)
         fig.update_yaxes(title=name, rangemode="tozero", row=row, col=1)
     fig.update_xaxes(title="Optimisation step", row=len(PANELS), col=1)
-    return styled(fig, title, note, height=520)
+    return styled(fig, "What moves while the loss does not", note, height=520)
 
 
-def language_drift(
-    drift: pd.DataFrame, class_noun: str, title: str = "Does the class noun still mean the class?", note: str = ""
-) -> go.Figure:
+def language_drift(drift: pd.DataFrame, class_noun: str, note: str = "") -> go.Figure:
     """Return CLAP-A of clips of the bare class noun as dots with intervals, one line for each adapter.
 
     Parameters
@@ -173,4 +167,5 @@ def language_drift(
     fig.update_xaxes(title=f"{NAMES['clap_a']} of “{class_noun}” (cosine)")
     fig.update_yaxes(autorange="reversed", showgrid=False)
     about = f"{drift['n'].iloc[0]:.0f} clips each; bars are 95 % intervals over these clips"
+    title = "Does the class noun still mean the class?"
     return styled(fig, title, noted(note, about), height=200 + 34 * len(drift))

@@ -12,6 +12,7 @@ save_figure    : a figure to a file, whole or not at all.
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from tmp_utils.files import write_text
@@ -28,6 +29,7 @@ INK, FAINT = "#22262B", "#E6E8EB"
 FONT = "system-ui, -apple-system, Segoe UI, Helvetica, Arial, sans-serif"
 LINE_PX = 18  # height of a line of the note under a title
 
+AXIS = {"gridcolor": FAINT, "linecolor": GREY, "ticks": "outside", "zeroline": False, "automargin": True}
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": FONT, "size": 14, "color": INK},
@@ -35,20 +37,8 @@ TEMPLATE = go.layout.Template(
         "plot_bgcolor": "white",
         "colorway": [BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, GREY],
         "hoverlabel": {"font": {"family": FONT, "size": 13}, "bgcolor": "white"},
-        "xaxis": {
-            "gridcolor": FAINT,
-            "linecolor": GREY,
-            "ticks": "outside",
-            "zeroline": False,
-            "automargin": True,
-        },
-        "yaxis": {
-            "gridcolor": FAINT,
-            "linecolor": GREY,
-            "ticks": "outside",
-            "zeroline": False,
-            "automargin": True,
-        },
+        "xaxis": AXIS,
+        "yaxis": AXIS,
         "title": {"font": {"size": 18}, "x": 0.0, "xref": "paper", "xanchor": "left", "yanchor": "top"},
     }
 )
@@ -86,11 +76,18 @@ def faded(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420) -> go.Figure:
-    """Give a figure its title, a smaller note under it, and the common look."""
+def band(table: pd.DataFrame, x: str, colour: str, alpha: float) -> go.Scatter:
+    """Return the band between ci_low and ci_high of a table, over its column `x`."""
+    there, low, high = (table[name].tolist() for name in (x, "ci_low", "ci_high"))
+    shade = {"fill": "toself", "fillcolor": faded(colour, alpha), "line_width": 0, "hoverinfo": "skip"}
+    return go.Scatter(x=there + there[::-1], y=high + low[::-1], mode="lines", showlegend=False, **shade)
+
+
+def styled(fig: go.Figure, title: str, note: str = "", *, height: int = 420, heads_px: int = 0) -> go.Figure:
+    """Give a figure its title, a smaller note under it, room for the panels' own heads, and the common look."""
     lines = note.count("<br>") + 1 if note else 0
     text = title + (f"<br><span style='font-size:13px;color:#5B616A'>{note}</span>" if note else "")
-    top = 54 + LINE_PX * lines if (title or note) else 20
+    top = heads_px + (54 + LINE_PX * lines if (title or note) else 20)
     fig.update_layout(
         template=TEMPLATE,
         title={"text": text, "y": 1 - 18 / height},

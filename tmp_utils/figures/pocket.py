@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from tmp_utils.figures.look import BLUE, GREY, ORANGE, styled
+from tmp_utils.figures.study import error_bar
 from tmp_utils.metrics.names import TITLES
 
 MEASURES = {
@@ -34,8 +35,8 @@ def stage_curves(curves: pd.DataFrame, title: str = "Training", note: str = "") 
                 x=line["step"], y=line["value"], mode="lines+markers", name=f"{stage}: {measure}", row=1, col=column
             )
         fig.update_xaxes(title="Step", row=1, col=column)
-    fig = styled(fig, title, note, height=400)
-    return fig.update_layout(margin_t=fig.layout.margin.t + 26, legend={"orientation": "h", "y": -0.25})
+    fig.update_layout(legend={"orientation": "h", "y": -0.25})
+    return styled(fig, title, note, height=400, heads_px=26)
 
 
 def prompt_families(proof: pd.DataFrame, title: str = "Does it follow the prompt?", note: str = "") -> go.Figure:
@@ -50,16 +51,15 @@ def prompt_families(proof: pd.DataFrame, title: str = "Does it follow the prompt
     fig = go.Figure()
     for measure, (name, colour, symbol) in MEASURES.items():
         rows = families[families["measure"] == measure].set_index("family").reindex(order).dropna(subset=["value"])
-        bars = {"array": rows["ci_high"] - rows["value"], "arrayminus": rows["value"] - rows["ci_low"], "width": 0}
         fig.add_scatter(
             x=rows["value"],
             y=rows.index,
             mode="markers",
             name=name,
             marker={"color": colour, "symbol": symbol, "size": 9},
-            error_x={**bars, "thickness": 1, "color": colour},
+            error_x=error_bar(rows) | {"thickness": 1, "color": colour},
         )
     fig.update_xaxes(title=TITLES["clap_t"])
     fig.update_yaxes(categoryorder="array", categoryarray=order)
-    fig = styled(fig, title, note, height=620)
-    return fig.update_layout(legend={"orientation": "h", "y": -0.12})
+    fig.update_layout(legend={"orientation": "h", "y": -0.12})
+    return styled(fig, title, note, height=620)

@@ -112,5 +112,4 @@ def spectrogram_pair(
     fig.add_trace(_heatmap(right, top_db), 1, 2)
     mel_axes(fig)
     fig.update_yaxes(title="Frequency (Hz)", col=1)
-    fig = styled(fig, title, note, height=360)
-    return fig.update_layout(margin_t=fig.layout.margin.t + 26)
+    return styled(fig, title, note, height=360, heads_px=26)

@@ -12,26 +12,12 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from tmp_utils.figures.look import BLUE, GREEN, GREY, INK, ORANGE, PINK, SKY, VERMILION, faded, styled
+from tmp_utils.figures.look import BLUE, GREEN, GREY, INK, ORANGE, PINK, SKY, VERMILION, band, faded, styled
 
 PALETTE = (GREEN, PINK, VERMILION, SKY, BLUE, ORANGE)  # the methods' colours come last, since curves are not methods
 DASHES = ("solid", "dot", "dash")
 LABELLED = (0.2, 0.5, 0.8)  # strengths whose points on a path are labelled
 PAPERS_RANGE = (0.4, 0.6)  # paper, section 4, read off its Figure 4
-
-
-def _band(points: pd.DataFrame, colour: str) -> go.Scatter:
-    x, low, high = (points[name].tolist() for name in ("strength", "ci_low", "ci_high"))
-    return go.Scatter(
-        x=x + x[::-1],
-        y=high + low[::-1],
-        fill="toself",
-        fillcolor=faded(colour, 0.15),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
-    )
 
 
 def strength_curves(
@@ -53,7 +39,7 @@ def strength_curves(
         dash = DASHES[names["measure"].index(key[1]) % len(DASHES)] if len(key) > 1 else "solid"
         points, label = points.sort_values("strength"), ", ".join(key)
         if np.isfinite(points["ci_low"]).all():
-            fig.add_trace(_band(points, colour))
+            fig.add_trace(band(points, "strength", colour, 0.15))
         fig.add_scatter(
             x=points["strength"],
             y=points["value"],

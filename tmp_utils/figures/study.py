@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 from tmp_utils.figures.look import GREY, faded, in_order, method_colour, setup_label, setups_in_order, styled
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
 from tmp_utils.metrics.names import AGREEMENTS, REFERENCES, TITLES
-from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, WHOLE_RUN, bounds_of, is_share
+from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, bounds_of, is_share, whole_runs
 
 LABEL_SHARE, LABEL_PX = 0.3, 16  # width of a line's label, as a share of the axis on a phone; its height
 
@@ -30,7 +30,7 @@ def summary(results: pd.DataFrame, metric: str, with_references: bool = False) -
     The interval is over concepts; where a setup has only one run, it is over the clips of that run. The interval of a
     share stays in [0, 1]; for one or two concepts it is over all their clips.
     """
-    rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
+    rows = whole_runs(results, metric, references=True)
     codec = (rows["method"] == REFERENCE) & (rows["setup"] == CODEC)
     of_references = codec | (rows["method"] == UNTRAINED)
     rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED]) | (of_references & with_references)]
@@ -116,8 +116,9 @@ def _reference_lines(fig: go.Figure, references: Mapping[str, float], table: pd.
 
 def _single_concepts(fig: go.Figure, results: pd.DataFrame, metric: str, table: pd.DataFrame) -> None:
     """Add each concept's mean as a small dot, where there are several concepts."""
-    rows = results[(results["metric"] == metric) & (results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
-    rows = rows.merge(table.loc[table["n_concepts"] > 1, ["method", "setup"]], on=["method", "setup"])
+    rows = whole_runs(results, metric).merge(
+        table.loc[table["n_concepts"] > 1, ["method", "setup"]], on=["method", "setup"]
+    )
     if rows.empty:
         return
     means = rows.groupby(["method", "setup", "concept"], sort=False)["value"].mean().reset_index()

@@ -33,12 +33,7 @@ def _labels(table: pd.DataFrame) -> pd.Series:
     return table["outcome"].str.replace("Cannot decide", "Cannot<br>decide")
 
 
-def preference_bars(
-    table: pd.DataFrame,
-    published: pd.DataFrame | None = None,
-    title: str = "Which clip do listeners prefer?",
-    note: str = "",
-) -> go.Figure:
+def preference_bars(table: pd.DataFrame, published: pd.DataFrame | None = None, note: str = "") -> go.Figure:
     """Return one bar an outcome for each kind of question, with bootstrap intervals over participants.
 
     Parameters
@@ -84,13 +79,11 @@ def preference_bars(
             )
     fig.update_yaxes(tickformat=".0%", rangemode="tozero")
     fig.update_yaxes(title="Share of answers", col=1)
-    fig = styled(fig, title, with_source(note, table), height=440)
-    return fig.update_layout(margin_t=fig.layout.margin.t + 30, legend={"y": 1, "x": 1, "xanchor": "right"})
+    fig.update_layout(legend={"y": 1, "x": 1, "xanchor": "right"})
+    return styled(fig, "Which clip do listeners prefer?", with_source(note, table), height=440, heads_px=30)
 
 
-def agreement_plot(
-    pairs: pd.DataFrame, title: str = "Do listeners and CLAP prefer the same clip?", note: str = ""
-) -> go.Figure:
+def agreement_plot(pairs: pd.DataFrame, note: str = "") -> go.Figure:
     """Return people's share for the first variant against the metric's difference, one point a question.
 
     Points in the two tinted quadrants are questions on which both prefer the same clip.
@@ -117,13 +110,11 @@ def agreement_plot(
         fig.update_xaxes(title=f"{metric}: first minus second", range=[-reach, reach], col=column)
     fig.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
     fig.update_yaxes(title="Listeners preferring the first", col=1)
-    fig = styled(fig, title, with_source(note, pairs), height=440)
-    return fig.update_layout(margin_t=fig.layout.margin.t + 30)
+    title = "Do listeners and CLAP prefer the same clip?"
+    return styled(fig, title, with_source(note, pairs), height=440, heads_px=30)
 
 
-def power_curves(
-    table: pd.DataFrame, title: str = "How many participants does a difference need?", note: str = ""
-) -> go.Figure:
+def power_curves(table: pd.DataFrame, note: str = "") -> go.Figure:
     """Return power over the number of participants, one line a difference; from `power_table`."""
     fig = go.Figure()
     colours = [GREY, ORANGE, GREEN, BLUE, PINK]
@@ -140,12 +131,10 @@ def power_curves(
     fig.update_xaxes(title="Participants")
     fig.update_yaxes(title="Chance of showing the difference", range=[0, 1.02], tickformat=".0%")
     fig.update_layout(legend={"title": {"text": "Difference of shares"}})
-    return styled(fig, title, with_source(note, table))
+    return styled(fig, "How many participants does a difference need?", with_source(note, table))
 
 
-def claims_plot(
-    table: pd.DataFrame, title: str = "What can the published percentages claim?", note: str = ""
-) -> go.Figure:
+def claims_plot(table: pd.DataFrame, note: str = "") -> go.Figure:
     """Return the difference of two shares with its interval over the intraclass correlation; from `claims`."""
     fig = go.Figure()
     for kind, colour, shift in zip(dict.fromkeys(table["kind"]), (BLUE, ORANGE), (-0.002, 0.002), strict=False):
@@ -162,4 +151,4 @@ def claims_plot(
     fig.add_hline(y=0, line={"color": GREY})
     fig.update_xaxes(title="Intraclass correlation of one participant's answers")
     fig.update_yaxes(title="Difference of shares, first minus second", tickformat="+.0%")
-    return styled(fig, title, with_source(note, table))
+    return styled(fig, "What can the published percentages claim?", with_source(note, table))

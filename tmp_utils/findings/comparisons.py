@@ -15,17 +15,11 @@ from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.intervals import holm, paired_difference
 from tmp_utils.metrics.names import TABLE_1, digits_of
-from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN
+from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, whole_runs
 
 BASELINE = "BL"
 SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
 DASH = "–"  # for a number that there is none of
-
-
-def whole_runs(results: pd.DataFrame, *metrics: str, references: bool = False) -> pd.DataFrame:
-    """Return the finished rows of whole runs; those of untrained models and training clips only with `references`."""
-    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & results["metric"].isin(metrics)]
-    return whole if references else whole[~whole["method"].isin([REFERENCE, UNTRAINED])]
 
 
 def has_values(results: pd.DataFrame, *metrics: str) -> bool:

@@ -10,7 +10,7 @@ import pandas as pd
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.claims import bracketed, claims, in_counts, second_in_words
-from tmp_utils.findings.comparisons import BASELINE, comparable, concepts_in_words, has_values, plural, whole_runs
+from tmp_utils.findings.comparisons import BASELINE, comparable, concepts_in_words, has_values, plural
 from tmp_utils.findings.verdicts import (
     ALPHA,
     CONTRADICTED,
@@ -25,7 +25,7 @@ from tmp_utils.findings.verdicts import (
 )
 from tmp_utils.metrics.intervals import holm, paired_difference
 from tmp_utils.metrics.names import short_name
-from tmp_utils.metrics.table import CODEC, UNTRAINED
+from tmp_utils.metrics.table import CODEC, UNTRAINED, whole_runs
 
 METHODS = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv

@@ -17,7 +17,7 @@ from tmp_utils.figures.look import setups_in_order
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.scores import distance_rows
-from tmp_utils.metrics.table import POOLED, UNTRAINED, WHOLE_RUN, result_row, results_table
+from tmp_utils.metrics.table import POOLED, UNTRAINED, result_row, results_table, whole_runs
 from tmp_utils.runs.clips import RECONSTRUCTION, failure, read_clips
 from tmp_utils.runs.collection import SWEEP, Collection
 from tmp_utils.runs.integrity import read_manifest
@@ -117,11 +117,10 @@ def distance_table(results: pd.DataFrame) -> pd.DataFrame:
 
     The mean is over concepts and seeds, the pooled value over seeds; n is the number of embedded windows on each side.
     """
-    rows = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
     columns = {}
     for name in DISTANCES:
         for metric, label in ((name, "by concept"), (f"pooled_{name}", "pooled")):
-            groups = rows[rows["metric"] == metric].groupby(["method", "setup"], sort=False)
+            groups = whole_runs(results, metric, references=True).groupby(["method", "setup"], sort=False)
             columns[f"{short_name(name)} {label}"] = groups["value"].mean()
             columns[f"n {short_name(name)} {label}"] = groups["n"].min()
     table = pd.DataFrame(columns)

@@ -14,7 +14,6 @@ slower); 5 % of other takes are called copies. The cosines of the pocket's CLAP 
 copies as they are, and call 22 % of other takes copies.
 
 semitone_bands   : clip -> magnitudes by semitone and time.
-melody_alignment : two clips -> how well they align at best.
 CopyTest         : the test of one concept, with its threshold.
 planted_copies   : training clips -> copies of them in several disguises.
 copy_test_power  : how many planted copies, and how many other takes, are called copies.
@@ -90,13 +89,8 @@ def _best_correlation(rows: np.ndarray, others: np.ndarray) -> float:
     return float((across / np.sqrt(np.maximum(energy, MIN_ENERGY))[:, None]).max())
 
 
-def melody_alignment(clip: np.ndarray, other: np.ndarray) -> float:
-    """Return the alignment of two clips; 1 for the same clip, also later, transposed, or played at another speed."""
-    return float(_alignments([clip], [other])[0, 0])
-
-
 def _alignments(clips: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the alignments (n, m) of clips with others."""
+    """Return the alignments (n, m) of clips with others; 1 of the same clip, later, transposed or at another speed."""
     at_speeds = [[_changes(bands, speed) for speed in SPEEDS] for bands in map(semitone_bands, clips)]
     references = [_changes(semitone_bands(other)) for other in others]
     return np.array(

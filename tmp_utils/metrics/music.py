@@ -72,28 +72,11 @@ def for_essentia(clip: np.ndarray, rate_hz: int) -> np.ndarray | None:
     return soxr.resample(clip, rate_hz, MUSIC_RATE_HZ).astype(np.float32)
 
 
-def _tempo(samples: np.ndarray) -> float:
-    bpm = float(_essentia().RhythmExtractor2013(method="multifeature")(samples)[0])
-    return bpm if bpm > 0 else float("nan")
-
-
-def _level(samples: np.ndarray) -> float:
-    one_channel = np.stack([samples, np.zeros_like(samples)], axis=1)
-    level = float(_essentia().LoudnessEBUR128(sampleRate=MUSIC_RATE_HZ)(one_channel)[2])
-    return level if level > GATE_LUFS else float("nan")
-
-
-def _key(samples: np.ndarray) -> tuple[str | None, str | None, float]:
-    key, scale, strength = _essentia().KeyExtractor(sampleRate=MUSIC_RATE_HZ)(samples)
-    if strength < MIN_KEY_STRENGTH:
-        return None, None, float(strength)
-    return _ENHARMONIC.get(key, key), scale, float(strength)
-
-
 def tempo_bpm(clip: np.ndarray, rate_hz: int) -> float:
     """Return the tempo in beats per minute (RhythmExtractor2013); nan for silence and under 1 s."""
     samples = for_essentia(clip, rate_hz)
-    return float("nan") if samples is None else _tempo(samples)
+    bpm = 0.0 if samples is None else float(_essentia().RhythmExtractor2013(method="multifeature")(samples)[0])
+    return bpm if bpm > 0 else float("nan")
 
 
 def level_lufs(clip: np.ndarray, rate_hz: int) -> float:
@@ -103,8 +86,11 @@ def level_lufs(clip: np.ndarray, rate_hz: int) -> float:
 
     Agrees with ``audio.loudness_lufs`` (pyloudnorm) within 0.1 LU.
     """
-    samples = for_essentia(clip, rate_hz)
-    return float("nan") if samples is None else _level(samples)
+    if (samples := for_essentia(clip, rate_hz)) is None:
+        return float("nan")
+    one_channel = np.stack([samples, np.zeros_like(samples)], axis=1)
+    level = float(_essentia().LoudnessEBUR128(sampleRate=MUSIC_RATE_HZ)(one_channel)[2])
+    return level if level > GATE_LUFS else float("nan")
 
 
 def key_and_scale(clip: np.ndarray, rate_hz: int) -> tuple[str | None, str | None, float]:
@@ -113,19 +99,17 @@ def key_and_scale(clip: np.ndarray, rate_hz: int) -> tuple[str | None, str | Non
     Tonic and scale are None where the strength is below ``MIN_KEY_STRENGTH``, on silence and under 1 s.
     Essentia's default profile (bgate); the tonic is spelled one way only (C#, Eb, F#, Ab, Bb).
     """
-    samples = for_essentia(clip, rate_hz)
-    return (None, None, 0.0) if samples is None else _key(samples)
+    if (samples := for_essentia(clip, rate_hz)) is None:
+        return None, None, 0.0
+    key, scale, strength = _essentia().KeyExtractor(sampleRate=MUSIC_RATE_HZ)(samples)
+    if strength < MIN_KEY_STRENGTH:
+        return None, None, float(strength)
+    return _ENHARMONIC.get(key, key), scale, float(strength)
 
 
 def read_music(clips: Sequence[np.ndarray], rate_hz: int) -> pd.DataFrame:
-    """Return one row a clip: tempo_bpm, level_lufs, key, scale, key_strength. Each clip is resampled once."""
-    rows = []
-    for clip in clips:
-        samples = for_essentia(clip, rate_hz)
-        if samples is None:
-            rows.append((float("nan"), float("nan"), None, None, 0.0))
-        else:
-            rows.append((_tempo(samples), _level(samples), *_key(samples)))
+    """Return one row a clip: tempo_bpm, level_lufs, key, scale, key_strength."""
+    rows = [(tempo_bpm(clip, rate_hz), level_lufs(clip, rate_hz), *key_and_scale(clip, rate_hz)) for clip in clips]
     table = pd.DataFrame(rows, columns=["tempo_bpm", "level_lufs", "key", "scale", "key_strength"])
     names = ["key", "scale"]
     table[names] = table[names].astype(object).where(table[names].notna(), None)

@@ -267,9 +267,10 @@ def transfer_balance(curves: pd.DataFrame) -> pd.Series:
     and 1 are its least and greatest mean over strengths.
     """
     means = curves.groupby("strength")[["source_similarity", "target_similarity"]].mean()
-    spans = means.max() - means.min()
-    if len(means) < 3 or not (spans > 0).all():
-        raise ValueError(f"{len(means)} strengths with spans {spans.tolist()}: expected 3 or more that differ.")
-    balance = ((means - means.min()) / spans).min(axis=1)
-    inside = (balance.index >= SWEET_SPOT[0] - 1e-9) & (balance.index <= SWEET_SPOT[1] + 1e-9)
-    return pd.Series({"0.4-0.6": balance[inside].mean(), "elsewhere": balance[~inside].mean()})
+    balances = balance(*means.to_numpy().T)
+    if len(means) < 3 or np.isnan(balances).any():
+        spans = (means.max() - means.min()).tolist()
+        raise ValueError(f"{len(means)} strengths with spans {spans}: expected 3 or more that differ.")
+    inside = (means.index >= SWEET_SPOT[0] - 1e-9) & (means.index <= SWEET_SPOT[1] + 1e-9)
+    balances = pd.Series(balances)
+    return pd.Series({"0.4-0.6": balances[inside].mean(), "elsewhere": balances[~inside].mean()})

@@ -12,6 +12,7 @@ is_share, bounds_of       : which metrics are shares of clips, and which values 
 share_rows                : a table with the intervals of such rows.
 check_one_embedder        : refuses a table that mixes the scores of two embedders.
 score_references          : the rows about a concept's own clips.
+whole_runs                : the finished rows of whole runs.
 references                : the means of those rows over concepts.
 reference_values          : what the untrained model and the codec reach in a metric.
 """
@@ -174,9 +175,15 @@ def _to_others(training: np.ndarray) -> np.ndarray:
     return (similarity_matrix(training, training).sum(1) - 1) / (len(training) - 1)
 
 
+def whole_runs(results: pd.DataFrame, *metrics: str, references: bool = False) -> pd.DataFrame:
+    """Return the finished rows of whole runs; those of untrained models and training clips only with `references`."""
+    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & results["metric"].isin(metrics)]
+    return whole if references else whole[~whole["method"].isin([REFERENCE, UNTRAINED])]
+
+
 def references(results: pd.DataFrame) -> dict[str, float]:
     """Return the means over concepts of ceiling_a, codec_a, untrained_a, ceiling_t and floor_t; nan if absent."""
-    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok")]
+    whole = whole_runs(results, "ceiling_a", "floor_t", "clap_t", references=True)
     rows = {name: whole[whole["metric"] == name] for name in ("ceiling_a", "floor_t")}
     rows["ceiling_t"] = whole[(whole["metric"] == "clap_t") & (whole["method"] == UNTRAINED)]
     means = {name: float(of_name.groupby("concept")["value"].mean().mean()) for name, of_name in rows.items()}
@@ -185,7 +192,7 @@ def references(results: pd.DataFrame) -> dict[str, float]:
 
 def reference_values(results: pd.DataFrame, metric: str) -> dict[str, float]:
     """Return what the untrained model and the codec reach in a metric: means over concepts, nan if absent."""
-    whole = results[(results["prompt"] == WHOLE_RUN) & (results["status"] == "ok") & (results["metric"] == metric)]
+    whole = whole_runs(results, metric, references=True)
     rows = {
         "untrained": whole["method"] == UNTRAINED,
         "codec": (whole["method"] == REFERENCE) & (whole["setup"] == CODEC),

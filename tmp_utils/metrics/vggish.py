@@ -8,13 +8,9 @@ Google's https://github.com/tensorflow/models/tree/master/research/audioset/vggi
 log_mel_patches : clip -> patches.
 VGGish          : patches -> embeddings; its parameters carry the names of the torch port's weight file.
 load_vggish     : the network with its weights, from a file whose hash is the one of its first use.
-download_vggish : fetches that file, only when called.
 VggishEmbedder  : it, as an embedder of clips.
 """
 
-import hashlib
-import http.client
-import urllib.request
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,7 +18,7 @@ import numpy as np
 import torch
 from transformers.audio_utils import mel_filter_bank
 
-from tmp_utils.files import file_sha256, write_bytes
+from tmp_utils.files import file_sha256
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.weights import check_recorded
 from tmp_utils.metrics.embed import HASH_CHARS, Embedder
@@ -38,7 +34,6 @@ WEIGHTS_URL = "https://github.com/harritaylor/torchvggish/releases/download/v0.1
 WEIGHTS_SHA256 = (
     "10086976"  # the hash's beginning, which the file carries in its name; the rest is recorded at first use
 )
-DOWNLOAD_TIMEOUT_S = 30
 DEFAULT_WEIGHTS = DATA_DIR.parent / "runs" / "cache" / "vggish-10086976.pth"
 
 
@@ -90,14 +85,6 @@ class VGGish(torch.nn.Module):
         return self.embeddings(maps.permute(0, 2, 3, 1).flatten(1))  # TensorFlow's order: height, width, channel
 
 
-def _check_hash(digest: str, sha256: str, source: str) -> None:
-    if not digest.startswith(sha256):
-        raise ValueError(
-            f"{source}: its SHA-256 begins {digest[:16]}, expected {sha256}. It is broken or another "
-            "file; delete it and fetch it again with download_vggish."
-        )
-
-
 def load_vggish(path: str | Path, sha256: str = WEIGHTS_SHA256, hidden: int = 4096) -> VGGish:
     """Return VGGish with the weights of a file, in evaluation mode.
 
@@ -113,41 +100,18 @@ def load_vggish(path: str | Path, sha256: str = WEIGHTS_SHA256, hidden: int = 40
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no VGGish weights there. Fetch them once with tmp_utils.metrics.vggish.download_vggish "
-            f"or by hand from {WEIGHTS_URL}; without a network use the CLAP embeddings for FAD instead."
+            f"{path}: no VGGish weights there. Fetch them once (288 MB), curl -L --create-dirs -o {path} "
+            f"{WEIGHTS_URL}, or use the CLAP embeddings for FAD instead."
         )
-    _check_hash(file_sha256(path), sha256, str(path))
+    if not (digest := file_sha256(path)).startswith(sha256):
+        raise ValueError(
+            f"{path}: its SHA-256 begins {digest[:16]}, expected {sha256}. It is broken or another file; delete it "
+            f"and fetch it again from {WEIGHTS_URL}."
+        )
     check_recorded(path)
     network = VGGish(hidden)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     return network.eval()
-
-
-def download_vggish(path: str | Path, url: str = WEIGHTS_URL, sha256: str = WEIGHTS_SHA256) -> Path:
-    """Fetch the weights (288 MB) to ``path`` unless they are there already; nothing half-fetched stays.
-
-    Raises
-    ------
-    ConnectionError : the address cannot be reached, in one line that says what to do instead.
-    ValueError : what arrived has another hash.
-    """
-    path = Path(path)
-    if path.is_file():
-        _check_hash(file_sha256(path), sha256, str(path))
-    else:
-        try:
-            with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
-                data = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise ConnectionError(
-                f"VGGish's weights could not be fetched from {url} ({error}). Try with a network, put the "
-                f"file at {path} by hand, or use the CLAP embeddings for FAD instead."
-            ) from error
-        _check_hash(hashlib.sha256(data).hexdigest(), sha256, url)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(path, data)
-    check_recorded(path)
-    return path
 
 
 class VggishEmbedder(Embedder):
