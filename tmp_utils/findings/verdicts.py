@@ -20,6 +20,7 @@ is at most 5 %, and that of any wrong "no difference", too. Claims with the same
 of the paper, which is judged as a whole (`findings.claims`).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,7 @@ class Comparison:
     margin: float
     n_runs: int
     against: str
-    members: tuple[tuple[str, str], ...]  # method and setup, of both sides
+    members: tuple[str, ...]  # "METHOD/SETUP", of both sides
 
     @property
     def n(self) -> int:
@@ -84,15 +85,20 @@ class Judgement:
     p_equal: float
 
 
-def _members(side: str, table1: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the (method, setup) pairs of a side."""
-    method, _, setup = side.removeprefix("each ").partition("/")
+def _names(table: pd.DataFrame) -> pd.Series:
+    """Return "METHOD/SETUP" of each row, as claims name a side."""
+    return table["method"] + "/" + table["setup"]
+
+
+def _members(side: str, table1: pd.DataFrame) -> list[str]:
+    """Return the "METHOD/SETUP" names of a side."""
+    side = side.removeprefix("each ")
+    method, _, setup = side.partition("/")
     if not setup:
         raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or a number.")
     if setup != "*":
-        return [(method, setup)]
-    rows = table1 if method == "*" else table1[table1["method"] == method]
-    return list(rows[["method", "setup"]].itertuples(index=False, name=None))
+        return [side]
+    return [name for name in table1.index if method in ("*", name.partition("/")[0])]
 
 
 def _constant(side: str) -> float | None:
@@ -103,26 +109,27 @@ def _constant(side: str) -> float | None:
 
 
 def _units(measured: pd.DataFrame) -> pd.DataFrame:
-    """Return the finished values of a metric: concepts and seeds in rows, methods and setups in columns."""
+    """Return the finished values of a metric: concepts and seeds in rows, "METHOD/SETUP" in columns."""
     ours = measured[measured["status"] == "ok"]
-    return ours.pivot_table(index=UNIT, columns=["method", "setup"], values="value")
+    return ours.assign(name=_names(ours)).pivot_table(index=UNIT, columns="name", values="value")
 
 
-def _compare(units: pd.DataFrame, claim: pd.Series, b: str, table1: pd.DataFrame) -> Comparison | str:
+def _compare(units: pd.DataFrame, claim: Mapping, b: str, table1: pd.DataFrame) -> Comparison | str:
     """Return the comparison of a claim's side A with ``b``, or the reason why there is none."""
     members_a, constant = _members(claim["a"], table1), _constant(b)
     members_b = [] if constant is not None else _members(b, table1)
-    if missing := ["/".join(member) for member in members_a + members_b if member not in units.columns]:
+    if missing := [member for member in members_a + members_b if member not in units.columns]:
         return f"no results for {', '.join(missing)}"
-    pairs = pd.DataFrame({"a": units[members_a].mean(axis=1, skipna=False)})
-    pairs["b"] = units[members_b].mean(axis=1, skipna=False) if members_b else constant
+    a = units[members_a].to_numpy().mean(axis=1)
+    other = units[members_b].to_numpy().mean(axis=1) if members_b else np.full(len(units), constant)
+    pairs = pd.DataFrame({"a": a, "b": other, "difference": a - other}, index=units.index.get_level_values("concept"))
     if (pairs := pairs.dropna()).empty:
         return "no concept and seed has results for both sides"
     bounds = None
     if is_share(claim["metric"]):
         bounds = (-1.0, 1.0) if constant is None else (SHARE[0] - constant, SHARE[1] - constant)
-    of_concepts = pairs.assign(difference=pairs["a"] - pairs["b"]).groupby("concept").mean()
-    ours_a, ours_b, _ = map(float, of_concepts.mean())
+    of_concepts = pairs.groupby(level="concept").mean()
+    ours_a, ours_b = float(of_concepts["a"].mean()), float(of_concepts["b"].mean())
     values, margin = of_concepts["difference"].to_numpy(), _margin(claim["margin"], ours_b)
     return Comparison(ours_a, ours_b, values, bounds, margin, len(pairs), b, (*members_a, *members_b))
 
@@ -136,7 +143,7 @@ def _margin(text: str, of: float) -> float:
     return margin
 
 
-def _judge(units: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame) -> Judgement | str:
+def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgement | str:
     """Return what decides a claim; for "each", the rival that decides.
 
     A claim about all other setups holds only if it holds against each: its p-value is that of the rival with the
@@ -146,8 +153,7 @@ def _judge(units: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame) -> Judge
     """
     rivals = [claim["b"]]
     if claim["b"].startswith("each "):
-        own = tuple(claim["a"].split("/"))
-        rivals = ["/".join(member) for member in _members(claim["b"], table1) if member != own]
+        rivals = [member for member in _members(claim["b"], table1) if member != claim["a"]]
     comparisons = [_compare(units, claim, rival, table1) for rival in rivals]
     if reasons := [reason for reason in comparisons if isinstance(reason, str)]:
         return reasons[0]
@@ -170,12 +176,12 @@ def _judge(units: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame) -> Judge
     return Judgement(c, supports, interval, min(1.0, p_value), p_equal)
 
 
-def _of_the_paper(claim: pd.Series, table1: pd.DataFrame) -> dict:
+def _of_the_paper(claim: Mapping, table1: pd.DataFrame) -> dict:
     """Return the paper's two numbers from its Table 1, and whether they agree with its text."""
     metric = metric_of(claim["metric"])
     if metric not in table1.columns:
         return {"paper_a": np.nan, "paper_b": np.nan, "paper_agrees": "no numbers published"}
-    means = table1.set_index(["method", "setup"])[metric].astype(float)
+    means = table1[metric].astype(float)
     members_a, members_b = (_members(claim[side], table1) for side in "ab")
     paper_a = means[members_a].mean()
     others = means[[member for member in members_b if member not in members_a]]
@@ -222,6 +228,7 @@ def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.
     """
     findings = paper_table("findings") if findings is None else findings
     table1 = paper_table("table1")
+    table1.index = _names(table1)
     check_one_embedder(results)
     if len(profiles := sorted(results["profile"].unique())) > 1:
         raise ValueError(f"results of the profiles {profiles} arrived; pass the rows of one profile at a time.")
@@ -240,7 +247,7 @@ def _judged(whole: pd.DataFrame, findings: pd.DataFrame, table1: pd.DataFrame) -
     measured = {metric: whole[whole["metric"] == metric] for metric in findings["metric"].unique()}
     units = {metric: _units(rows) for metric, rows in measured.items()}
     rows, judgements = [], []
-    for _, claim in findings.iterrows():
+    for claim in findings.to_dict("records"):
         judgements.append(_judge(units[claim["metric"]], claim, table1))
         rows.append(_row(measured[claim["metric"]], claim, table1, judgements[-1]))
     table = pd.DataFrame(rows, index=findings.index)
@@ -250,7 +257,7 @@ def _judged(whole: pd.DataFrame, findings: pd.DataFrame, table1: pd.DataFrame) -
     return table
 
 
-def _row(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, judgement: Judgement | str) -> dict:
+def _row(measured: pd.DataFrame, claim: Mapping, table1: pd.DataFrame, judgement: Judgement | str) -> dict:
     """Return a claim's row, its p-values not yet corrected and its verdict not yet given."""
     row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction", "pair")}
     row |= _of_the_paper(claim, table1)
@@ -260,8 +267,8 @@ def _row(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, judgeme
         n_failed = int((measured["status"] != "ok").sum())
         return row | {"note": judgement + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
     comparison, interval, enough = judgement.comparison, judgement.interval, judgement.comparison.n >= MIN_CONCEPTS
-    bad = measured[measured["status"] != "ok"]
-    n_failed = pd.MultiIndex.from_frame(bad[["method", "setup"]]).isin(comparison.members).sum() if len(bad) else 0
+    ok = measured["status"] == "ok"
+    n_failed = _names(measured[~ok]).isin(comparison.members).sum()
     notes = [f"{n_failed} failed rows left out"] if n_failed else []
     if not enough:
         notes.append(f"{comparison.n} of the {MIN_CONCEPTS} concepts that a verdict needs")
@@ -270,7 +277,7 @@ def _row(measured: pd.DataFrame, claim: pd.Series, table1: pd.DataFrame, judgeme
     row |= {"ours_a": comparison.ours_a, "ours_b": comparison.ours_b, "against": comparison.against}
     row |= {"difference": interval.value, "margin": comparison.margin, "note": "; ".join(notes)}
     row |= {"n_concepts": comparison.n, "n_runs": comparison.n_runs}
-    row |= {"embedder": measured.loc[measured["status"] == "ok", "embedder"].iloc[0]}
+    row |= {"embedder": measured["embedder"][ok].iloc[0]}
     if enough:
         row |= {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
         row |= {"p_holm": judgement.p_value, "p_equal": judgement.p_equal}
