@@ -18,7 +18,7 @@ import pytest
 from tmp_utils import files
 from tmp_utils.files import slug, write_csv, write_json
 from tmp_utils.runs.folder import is_done, open_run
-from tmp_utils.runs.integrity import read_manifest
+from tmp_utils.runs.integrity import damages, read_manifest
 from tmp_utils.runs.place import Place
 
 SETTINGS = {"method": "TI", "steps": 150, "lr": 0.02, "clips": ["a.wav", "b.wav"]}
@@ -138,6 +138,29 @@ def test_an_interrupted_run_is_resumed_with_what_it_finished(tmp_path, capsys):
         again.finish()
     assert "interrupted before" in capsys.readouterr().out
     assert (folder / "checkpoint.safetensors").exists()
+
+
+def test_a_repaired_run_is_whole_with_the_new_content_of_files_that_were_written_again(tmp_path):
+    folder = folder_in(tmp_path)
+
+    def make(clip: str) -> bool:
+        """Write a clip where it is missing, and what follows from all clips in any case."""
+        with open_run(folder, SETTINGS, say=lambda line: None) as run:
+            if run.done:
+                return False
+            if "clip.wav" not in run.files:
+                (run.path / "clip.wav").write_text(clip)
+                run.keep("clip.wav")
+            (run.path / "metrics.csv").write_text(f"scores of {(run.path / 'clip.wav').read_text()}")
+            run.finish()
+        return True
+
+    assert make("a clip")
+    (folder / "clip.wav").write_text("cut")
+    assert make("another clip")
+    assert damages(folder) == {}
+    assert not make("a third clip")
+    assert (folder / "metrics.csv").read_text() == "scores of another clip"
 
 
 def test_what_an_interrupted_run_left_is_not_mixed_with_other_settings(tmp_path):

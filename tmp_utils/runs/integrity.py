@@ -21,10 +21,17 @@ def fingerprint(path: Path) -> dict:
 
 
 def fingerprints(folder: Path, known: Mapping[str, dict]) -> dict[str, dict]:
-    """Return those of all files of a run but its manifest; `known` ones are not read again."""
+    """Return those of all files of a run but its manifest; `known` ones are read again where size or time differ."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != folder / MANIFEST]
     names = {path.relative_to(folder).as_posix(): path for path in paths}
-    return {name: known.get(name) or fingerprint(path) for name, path in names.items()}
+    return {name: _unchanged(path, known.get(name)) or fingerprint(path) for name, path in names.items()}
+
+
+def _unchanged(path: Path, known: dict | None) -> dict | None:
+    """Return a known fingerprint while the file has its size and time; else None."""
+    status = path.stat()
+    same = known is not None and (known["bytes"], known["changed_ns"]) == (status.st_size, status.st_mtime_ns)
+    return known if same else None
 
 
 def damage_of(path: Path, expected: Mapping) -> str:
