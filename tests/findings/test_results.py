@@ -228,19 +228,49 @@ def test_the_pooled_rows_count_as_no_concept(scored):
     assert sides.loc[("DB", "MIX"), "n FAD pooled"] == 4 and sides.loc[("DB", "MIX"), "n FAD by concept"] == 2
 
 
-def test_a_sweep_whose_clips_are_gone_keeps_no_value(scored):
-    folder = Place(scored[0], PROFILE).run("lute", "transfer", "TI-MW", 0)
+@pytest.fixture
+def sweep(scored):
+    """A finished sweep of three strengths, with what should be in its ``metrics.csv``."""
+    folder = Place(scored[0], PROFILE).run("lute", "transfer", "TI-MW+own", 0)
     (folder / "clips").mkdir(parents=True)
     save_clip(folder / "clips" / "a.wav", tone(500, 0))
-    write_csv(folder / "curves.csv", [{"file": "a.wav", "strength": 0.5}])
-    row = dict.fromkeys(RESULT_COLUMNS, "") | {"metric": "transfer_balance", "value": 0.5, "n": 3, "status": "ok"}
-    row |= {"concept": "lute", "method": "TI", "setup": "MW@0.4-0.6", "seed": 0, "prompt": "all"}
-    write_csv(folder / "metrics.csv", [row])
-    write_json(folder / "run.json", {"parameters": {"seed": 0}, "files": fingerprints(folder, {})})
-    assert rows(collect(scored), metric="transfer_balance")["value"].item() == 0.5
-    (folder / "clips" / "a.wav").unlink()
-    gone = rows(collect(scored), metric="transfer_balance")
-    assert gone["status"].item() == "failed" and np.isnan(gone["value"].item())
+    curves = [{"source": "tune", "transfer": "noising", "seed": 0, "strength": s, "file": "a.wav"} for s in (0, 0.5, 1)]
+    write_csv(
+        folder / "curves.csv",
+        [{**c, "source_similarity": 1 - c["strength"]} | {"target_similarity": c["strength"]} for c in curves],
+    )
+    write_csv(folder / "metrics.csv", [{"value": "of an earlier version"}])
+    parameters = {"concept": "lute", "setup": "TI-MW+own", "seed": 0, "methods": ["noising"], "embedder": "judge@1"}
+    write_json(folder / "run.json", {"parameters": parameters, "files": fingerprints(folder, {})})
+    return folder
+
+
+def balance(scored):
+    """Return the row of the middle strengths; that a sweep is never written to is checked, too."""
+    folder = Place(scored[0], PROFILE).run("lute", "transfer", "TI-MW+own", 0)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    row = rows(collect(scored), metric="transfer_balance", method="TI", setup="MW+own@0.4-0.6").iloc[0]
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return row
+
+
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_a_sweeps_rows_follow_from_its_curves_whatever_became_of_its_table(scored, sweep, damage):
+    sound = balance(scored)
+    assert (sound["value"], sound["n"], sound["status"], sound["embedder"]) == (0.5, 3, "ok", "judge@1")
+    (sweep / "metrics.csv").unlink() if damage == "removed" else (sweep / "metrics.csv").write_text("")
+    pd.testing.assert_series_equal(balance(scored), sound)
+
+
+@pytest.mark.parametrize("file", ["clips/a.wav", "curves.csv"])
+def test_a_sweep_that_lost_a_file_keeps_no_value_until_it_is_back(scored, sweep, file):
+    sound, content = balance(scored), (sweep / file).read_bytes()
+    (sweep / file).unlink()
+    gone = balance(scored)
+    assert gone["status"] == "failed" and np.isnan(gone["value"])
+    assert gone["note"] == f"{file}: missing. Run notebook 04 again: damaged files are made again."
+    (sweep / file).write_bytes(content)
+    pd.testing.assert_series_equal(balance(scored), sound)
 
 
 def test_a_concept_that_cannot_be_found_fails_and_is_scored_when_it_is_named_and_so_are_its_pools(scored):

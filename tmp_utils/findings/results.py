@@ -3,8 +3,9 @@
 Conventions: the table (`metrics.table.RESULT_COLUMNS`) is `<runs_dir>/<profile>/results.csv`. A run's rows are its
 ``metrics.csv``. A run is scored again when that file is missing or damaged, when its rows failed for clips that could
 not be used, or when a clip is not as it was written: then the rows that need the clip are "failed" with the reason, and
-no others change. The pooled distances of a setup have the concept "pooled" and metrics of their own,
-``pooled_fad`` and ``pooled_kad``, so that no mean over concepts includes them.
+no others change. Those of a style-transfer sweep follow from its ``curves.csv``, and no file of it is written. The
+pooled distances of a setup have the concept "pooled" and metrics of their own, ``pooled_fad`` and ``pooled_kad``, so
+that no mean over concepts includes them.
 """
 
 import argparse
@@ -20,12 +21,13 @@ from tmp_utils.findings.published import RESULTS, is_whole, publish, write_check
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.names import CODED, SECOND
-from tmp_utils.metrics.table import check_one_embedder, failed_rows, read_table, results_table, share_rows
+from tmp_utils.metrics.table import check_one_embedder, read_table, results_table, share_rows
 from tmp_utils.runs.clips import BAD_CLIPS, CLIPS
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, embedders_of
 from tmp_utils.runs.integrity import damages, fingerprints, read_manifest, record, recorded
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.score import codec_paths, failed_run, names_of, score_run
+from tmp_utils.runs.sweep import sweep_rows
 
 
 def collect_results(
@@ -55,6 +57,9 @@ def collect_results(
     collection = Collection(place, recordings, embedder, pooled_embedder)
     tables, n_scored = [], 0
     for folder in collection.folders:
+        if folder.parent.name.startswith(SWEEP):  # its clips are measured where they are made
+            tables.append(sweep_rows(folder))
+            continue
         if not _is_current(folder, collection.embedder.name if embedder else ""):
             write_csv(folder / METRICS, _scored(collection, folder))
             record(folder, METRICS)
@@ -74,8 +79,6 @@ def _is_current(folder: Path, embedder: str) -> bool:
     """Whether a run's rows were made from its clips as they are (and by `embedder`, if one is named)."""
     if not (folder / METRICS).is_file() or damages(folder):
         return False
-    if _is_sweep(folder):  # its clips are measured where they are made
-        return True
     if embedder and any(name != embedder for name in embedders_of(folder)):
         return False
     rows = read_table(folder / METRICS)
@@ -87,15 +90,9 @@ def _is_current(folder: Path, embedder: str) -> bool:
     return not (failed.all() or rows.loc[failed, "note"].str.contains(BAD_CLIPS).any())
 
 
-def _is_sweep(folder: Path) -> bool:
-    return folder.parent.name.startswith(SWEEP)
-
-
 def _scored(collection: Collection, folder: Path) -> pd.DataFrame:
     """Return all rows of a run, failed ones where its clips or its concept's cannot be used."""
     before = read_table(folder / METRICS) if _is_whole(folder / METRICS) else None
-    if _is_sweep(folder):
-        return _failed_sweep(folder, before)
     try:
         return score_run(folder, collection.concept(read_manifest(folder)["parameters"]), collection.embedders)
     except (FileNotFoundError, ValueError) as error:
@@ -104,13 +101,6 @@ def _scored(collection: Collection, folder: Path) -> pd.DataFrame:
 
 def _is_whole(path: Path) -> bool:
     return path.is_file() and not damages(path.parent, path.name)
-
-
-def _failed_sweep(folder: Path, before: pd.DataFrame | None) -> pd.DataFrame:
-    """Return a sweep's rows without their values, since its clips are measured where they are made."""
-    damage = "; ".join(f"{name}: {reason}" for name, reason in damages(folder).items())
-    note = f"{damage or METRICS + ': missing'}. Run notebook 04 again: damaged files are made again."
-    return results_table([]) if before is None else failed_rows(before, note)
 
 
 def _pooled(collection: Collection) -> pd.DataFrame:

@@ -17,19 +17,19 @@ from tmp_utils.files import slug, write_csv
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import PLAYED_SUFFIX, load_clip, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.inputs.profiles import list_setups, load_setup
 from tmp_utils.metrics.embed import Embedder
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.preservation import chroma_correlation, onset_correlation, transfer_balance
 from tmp_utils.metrics.similarity import similarity_matrix
-from tmp_utils.metrics.table import result_row, results_table
+from tmp_utils.metrics.table import failed_rows, result_row, results_table
 from tmp_utils.model.inversion import INVERSIONS
 from tmp_utils.model.transfer import transfer
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.runs.clips import CLIPS
 from tmp_utils.runs.folder import is_done, open_run
 from tmp_utils.runs.identity import HASH_CHARS, TRANSFER, identity_hash, sweep_identity, with_models
-from tmp_utils.runs.integrity import check_files
+from tmp_utils.runs.integrity import check_files, damages, read_manifest
 from tmp_utils.runs.protocol import METRICS, Lab
 
 STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's sweep
@@ -166,10 +166,7 @@ def run_sweep(
                 parts.append(pd.read_csv(part, float_precision="round_trip"))
         curves = pd.concat(parts, ignore_index=True)[list(COLUMNS)]
         write_csv(run.path / CURVES, curves)
-        identity = {"profile": profile.name, "concept": concept.name, "method": adapter.method, "seed": seed}
-        by_noising = curves[curves["transfer"] == "noising"]
-        if len(by_noising):
-            rows = balance_rows(by_noising, identity, setup, lab.embedder.name)
+        if len(rows := _rows_of(curves, run.identity, profile.name)):
             write_csv(run.path / METRICS, rows)
         shutil.rmtree(run.path / PARTS)
         return run.finish()
@@ -206,6 +203,29 @@ def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: 
             interval = Interval(float(value), float("nan"), float("nan"), len(curves))
             rows.append(result_row(who, "transfer_balance", interval, embedder))
     return results_table(rows)
+
+
+def sweep_rows(folder: Path) -> pd.DataFrame:
+    """Return the results rows of a finished sweep, which follow from its curves; failed where its files are damaged."""
+    wrong = {name: reason for name, reason in damages(folder).items() if name != METRICS}
+    if not (folder / CURVES).is_file():
+        wrong[CURVES] = "missing"
+    none = pd.DataFrame(columns=COLUMNS, dtype=float)
+    curves = none if CURVES in wrong else pd.read_csv(folder / CURVES, float_precision="round_trip")
+    rows = _rows_of(curves, read_manifest(folder)["parameters"], folder.parents[2].name)
+    damage = "; ".join(f"{name}: {reason}" for name, reason in wrong.items())
+    return failed_rows(rows, f"{damage}. Run notebook 04 again: damaged files are made again.") if wrong else rows
+
+
+def _rows_of(curves: pd.DataFrame, parameters: Mapping, profile: str) -> pd.DataFrame:
+    """Return `balance_rows` of a sweep's curves by noising, named by the sweep's identity; none if it has none."""
+    if "noising" not in parameters["methods"]:
+        return results_table([])
+    name = parameters["setup"]  # such as "TI-DB-BL+trial", of the method TI-DB
+    method = max((row.method for row in list_setups() if name.startswith(f"{row.method}-")), key=len)
+    identity = {"profile": profile, "concept": parameters["concept"], "method": method, "seed": parameters["seed"]}
+    by_noising = curves[curves["transfer"] == "noising"]
+    return balance_rows(by_noising, identity, name.removeprefix(f"{method}-"), parameters["embedder"])
 
 
 def read_curves(folders: Iterable[str | Path]) -> pd.DataFrame:
