@@ -1,11 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from adapters import SETUPS, clip_of
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.model.blank import blank_pipeline
@@ -116,8 +118,6 @@ def test_a_header_with_a_value_that_cannot_be_is_refused(adapters, tmp_path, fie
 
 
 def test_tensors_that_cannot_be_are_refused(adapters, tmp_path):
-    from safetensors.torch import load_file, save_file
-
     def changed(name, change):
         folder = adapters[name].save(tmp_path / f"adapter-{len(list(tmp_path.iterdir()))}")
         tensors = load_file(folder / "adapter.safetensors")
@@ -134,8 +134,6 @@ def test_tensors_that_cannot_be_are_refused(adapters, tmp_path):
 
 @pytest.mark.parametrize("name", ["TI-BL", "DB-BL", "DB-LoRA-BL", "DB-SV-BL"])
 def test_a_tensor_of_a_wrong_shape_or_name_is_refused(adapters, backbone, name):
-    from dataclasses import replace
-
     whole = adapters[name].tensors
     key = next(iter(whole))
     wrong = replace(adapters[name], tensors={**whole, key: torch.zeros(3, 5, 7)})
@@ -182,8 +180,6 @@ def test_saving_fails_whole(adapters, tmp_path, monkeypatch):
 
 
 def test_the_phrase_is_that_of_the_concept_it_learned(adapters, concept):
-    from dataclasses import replace
-
     assert adapters["DB-BL"].phrase(concept) == "zyx guitar"
     with pytest.raises(ValueError, match='learned "tones", not "sitar"'):
         adapters["DB-BL"].phrase(replace(concept, name="sitar"))

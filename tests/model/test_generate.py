@@ -13,19 +13,13 @@ PROMPTS = ["a recording of a guitar", "a jazz song with drums", "a guitar in a c
 SMALL = {"steps": 2, "clip_s": 0.64, "progress": False}
 
 
-def test_clips_are_those_of_the_pipeline_for_the_same_noise(backbone):
-    ours = generate(backbone, PROMPTS, [1, 2, 3], guidance_scale=2.5, **SMALL)
+@pytest.mark.parametrize("guidance_scale", [1.0, 2.5])
+def test_clips_are_those_of_the_pipeline_for_the_same_noise(backbone, guidance_scale):
+    ours = generate(backbone, PROMPTS, [1, 2, 3], guidance_scale=guidance_scale, **SMALL)
     noise = unit_noise([1, 2, 3], backbone.latent_shape(0.64))
-    numbers = {"audio_length_in_s": 0.64, "num_inference_steps": 2, "guidance_scale": 2.5}
+    numbers = {"audio_length_in_s": 0.64, "num_inference_steps": 2, "guidance_scale": guidance_scale}
     theirs = backbone.pipe(PROMPTS, latents=noise, **numbers).audios
     assert np.abs(theirs).max() > 0.01, "silence would agree with anything"
-    np.testing.assert_allclose(np.stack(ours), theirs, atol=1e-4)
-
-
-def test_without_guidance_too(backbone):
-    ours = generate(backbone, PROMPTS[:1], [1], guidance_scale=1.0, **SMALL)
-    noise = unit_noise([1], backbone.latent_shape(0.64))
-    theirs = backbone.pipe(PROMPTS[0], 0.64, num_inference_steps=2, guidance_scale=1.0, latents=noise).audios
     np.testing.assert_allclose(np.stack(ours), theirs, atol=1e-4)
 
 
@@ -43,10 +37,9 @@ def test_the_seed_and_the_prompt_both_matter(backbone):
     assert a.dtype == np.float32 and a.shape == (10240,)
 
 
-def test_seeds_of_clips_differ_and_do_not_depend_on_what_else_there_is():
+def test_seeds_of_clips_differ():
     seeds = {(s, p, k): clip_seed(s, p, k) for s in range(3) for p in ("x", "y") for k in range(4)}
     assert len(set(seeds.values())) == len(seeds) and all(0 <= seed < 2**31 for seed in seeds.values())
-    assert clip_seed(0, "genre-jazz", 1) == seeds.setdefault((0, "z", 0), clip_seed(0, "genre-jazz", 1))
 
 
 def test_unequal_lists_and_no_duration_are_refused(backbone):

@@ -8,6 +8,7 @@ from diffusers import DDIMScheduler
 
 from tmp_utils.model.families.audioldm import AudioLDM
 from tmp_utils.model.inversion import INVERSIONS, Denoiser, ddim_inversion, ddpm_inversion, noising
+from tmp_utils.model.pipelines import make_scheduler
 
 STEPS, FEW, SHAPE = 10, 5, (4, 8, 4)  # few where a UNet takes them
 CONDITION = torch.zeros(1, 3)
@@ -165,8 +166,6 @@ def test_guidance_extrapolates_from_the_null_condition():
 
 
 def test_the_process_is_ddims_whatever_the_backbone_generates_with():
-    from tmp_utils.model.pipelines import make_scheduler
-
     ddim = scheduler("v_prediction")
     others = (ddim, make_scheduler("DPMSolverMultistep", ddim))
     ours, theirs = (denoiser_of(lambda x, t, c: 0.3 * x, other) for other in others)

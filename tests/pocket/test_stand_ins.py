@@ -3,7 +3,6 @@
 from itertools import pairwise
 
 import numpy as np
-import pretty_midi
 import pytest
 
 from tmp_utils.inputs import concepts
@@ -120,7 +119,3 @@ def test_a_background_is_the_same_for_the_same_seed(tmp_path):
     first, again, other = (stand_ins.render_background("wind", seed) for seed in (0, 0, 1))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
     assert save_clip(tmp_path / "wind.wav", first).is_file()
-
-
-def test_pretty_midi_and_the_tunes_agree_on_middle_c():
-    assert pretty_midi.note_name_to_number("C4") == 60 == melody_notes("C4")[0][0]

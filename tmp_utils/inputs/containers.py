@@ -2,10 +2,6 @@
 
 Conventions: sizes are in bytes. Wavs follow Microsoft's RIFF and EBU Tech 3306 (RF64), oggs RFC 3533; other formats are
 left to their decoder.
-
-examine            : file -> Container.
-with_stream_number : an ogg -> the same under a fixed number.
-label              : a file's name on one line.
 """
 
 import io

@@ -3,10 +3,6 @@
 Conventions: mels are natural-log magnitudes (frames, 64), as `audio.log_mel` makes them. Masks are (k, frames, 64) for
 k sounds, each in [0, 1]; they sum to one in every bin, so that the masked magnitudes sum to the mixture's. That
 magnitudes add up is an approximation: two sounds in one bin may also cancel.
-
-shares      : log-mels of k sounds -> masks, each sound's share of the summed magnitudes.
-masked_mels : a mixture's log-mel and masks -> log-mels of the parts.
-masked_clip : a mixture's clip and one mask -> the clip of the part, with the mixture's phases.
 """
 
 import numpy as np

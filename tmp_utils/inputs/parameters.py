@@ -1,8 +1,4 @@
-"""A notebook's parameters as papermill's command line gives them.
-
-listed   : a list, JSON text, one word or one number -> a list.
-seeds_of : the same for seeds.
-"""
+"""A notebook's parameters as papermill's command line gives them."""
 
 import json
 

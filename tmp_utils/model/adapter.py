@@ -2,10 +2,6 @@
 
 Conventions: an adapter is a folder with `adapter.safetensors`, `adapter.json` and, once training is over, a card. What
 its tensors mean is in `tensors`.
-
-Adapter          : the tensors, where they come from, and `applied`.
-applied_together : several of them on one backbone.
-load_adapter     : folder -> Adapter.
 """
 
 import json

@@ -12,12 +12,9 @@ stable-audio-3-small : github.com/Stability-AI/stable-audio-3/blob/main/optimize
     autoencoder is diffusers' default, the text encoder google/t5gemma-b-b-ul2.
 ace-step-1.5         : diffusers' defaults (the base checkpoint); the text encoder is Qwen/Qwen3-Embedding-0.6B, the VAE
     makes 25 frames a second.
-
-ARCHITECTURES : the entries by name.
-FULL_SIZE     : names of those of published size, and the profile that uses each.
 """
 
-FULL_SIZE = {
+FULL_SIZE = {  # names of those of published size, and the profile that uses each
     "audioldm-m": "paper",
     "audioldm2": "audioldm2",
     "stable-audio-open": "stable-audio-open",

@@ -2,10 +2,6 @@
 
 Conventions: Markdown with the YAML head that model hubs read. The same adapter gives the same bytes. A base that is a
 folder is named without its path.
-
-write_card : adapter + folder -> `README.md`.
-check_card : whether it may be written there.
-licence_of : the licence that follows from the base.
 """
 
 from __future__ import annotations

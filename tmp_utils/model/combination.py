@@ -4,9 +4,6 @@ Conventions: new words (TI) do not touch each other, since the backbone stays fr
 in a prompt, beside one adapter that changes weights. Two that change weights cannot, but for low-rank updates
 (DB-LoRA), which are small: W becomes W + w_1 B_1 A_1 + w_2 B_2 A_2, with a weight each, as is usual for images. Each
 was learned without the other, so their sum is a model that nobody trained; notebook 07 measures what it does.
-
-combine     : adapters -> Combination.
-Combination : adapters that are applied together; `generate` takes it where it takes an adapter.
 """
 
 from collections.abc import Iterator, Sequence

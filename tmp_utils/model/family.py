@@ -2,8 +2,6 @@
 
 A family knows some diffusers classes: how a clip becomes latents, how a prompt becomes a condition, what the denoiser
 predicts and at which noise levels it learned. Conventions are those of `backbone`.
-
-Family : the interface.
 """
 
 from collections.abc import Callable

@@ -3,8 +3,6 @@
 Conventions: mels are `audio.log_mel`'s, (batch, frames, 64); clips are (batch, frames * 160). Fast
 Griffin-Lim (Perraudin, Balazs and Sondergaard 2013, https://doi.org/10.1109/WASPAA.2013.6701851) on the same
 frames as `log_mel`, reflected edges included, so that log_mel(vocoder(mel)) comes back close to mel.
-
-GriffinLimVocoder : takes the place of a pipeline's HiFi-GAN.
 """
 
 from types import SimpleNamespace

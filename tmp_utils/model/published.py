@@ -3,10 +3,6 @@
 Conventions: sizes are parameters in millions, as published or counted from the configurations that diffusers has as its
 defaults; a profile's memory and downloads are estimated from them before anything is fetched. None of these
 weights has been run here; AudioLDM-M has, at its size with random values.
-
-PUBLISHED : the models; a row is for every id that begins as it says.
-published : id -> its row.
-terms     : id -> the licence, in one phrase.
 """
 
 from dataclasses import dataclass

@@ -8,10 +8,6 @@ that no clip had, for which the network extrapolates; such frames are the decode
 
 Conventions: latents are the VAE's, unscaled, (b, 16, frames / 8, 8); magnitudes (b, frames, 513) are those of the STFT
 in `audio.log_mel`; log-mels (b, frames, 64); clips (b, frames * 160).
-
-SpectrumNet     : latents -> log-magnitudes.
-SpectrumVocoder : Griffin-Lim from the network's magnitudes.
-save_spectrum, load_spectrum : its weights in a pipeline's vocoder folder.
 """
 
 from pathlib import Path

@@ -10,10 +10,6 @@ be an inversion (see `inversion`); at strength 0 all of them are the same round 
 
 A long clip is cut into overlapping windows, which share source and noise where they overlap, and the results
 are cross-faded. Strengths whose times coincide are one batch, each row joining at its step.
-
-transfer    : clip + words + strengths -> clips.
-round_trip  : clip -> what VAE and vocoder make of it, strength 0.
-window_starts, cross_fade : how a long clip is cut and put together.
 """
 
 import hashlib

@@ -4,13 +4,10 @@ Conventions: latents are (batch, channels, time). Times run from 0 (clean) to 1 
 transfer starts at time s. The VAE is stereo: it encodes a stereo clip (2, n) as it is and a mono one (n,) on both
 channels, and what it decodes is averaged over them. Generation takes first-order steps (`process.Continuous`), which
 need no random numbers and no history, so that a clip depends on its seed alone.
-
-WaveBackbone : what they share.
-equal_rows   : rows of a batch with as many tokens.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -85,8 +82,11 @@ class WaveBackbone(Backbone):
         return [float(strength), *(time for time in self.grid(steps) if time < strength)]
 
 
-def equal_rows(mask: torch.Tensor) -> Iterator[tuple[torch.Tensor, int]]:
-    """Rows of a mask (b, length) that have as many ones: their numbers, and how many ones."""
-    counts = mask.sum(1)
+def by_length(mask: torch.Tensor, make: Callable[[torch.Tensor, int], torch.Tensor]) -> torch.Tensor:
+    """(b, ...), made of those rows of a mask (b, length) at a time that have as many ones: their numbers, how many."""
+    counts, rows = mask.sum(1), [None] * len(mask)
     for count in counts.unique().tolist():
-        yield torch.nonzero(counts == count)[:, 0], int(count)
+        same = torch.nonzero(counts == count)[:, 0]
+        for row, made in zip(same.tolist(), make(same, int(count)), strict=True):
+            rows[row] = made
+    return torch.stack(rows)

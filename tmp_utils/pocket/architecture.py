@@ -2,10 +2,6 @@
 
 Conventions: AudioLDM's audio geometry throughout (16 kHz, 64 mels, hop 160, 10.24 s). The VAE divides time and mels by
 8, so a clip's latents are (16, 128, 8). Every function returns untrained weights.
-
-train_tokenizer : a byte-level BPE over the captions, as a RoBERTa tokenizer.
-build_clap      : text and audio towers and the feature extractor (for the conditioning CLAP and for the judge).
-build_vae, build_unet, build_vocoder, build_scheduler.
 """
 
 from tmp_utils.inputs.audio import F_MAX_HZ, HOP, N_FFT, N_MELS, RATE_HZ
@@ -52,7 +48,7 @@ def build_feature_extractor():
 
 
 def build_clap(tokenizer):
-    """A CLAP with a 3-layer text tower and a small HTSAT, 128-d joint space."""
+    """A CLAP with a 3-layer text tower and a small HTSAT, 128-d joint space; the judge is one, too."""
     from transformers import ClapAudioConfig, ClapConfig, ClapModel, ClapTextConfig
 
     text = ClapTextConfig(

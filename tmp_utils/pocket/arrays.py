@@ -1,8 +1,4 @@
-"""Arrays that are computed once for a whole corpus and read from disk afterwards.
-
-cached_rows : one row a clip, memory-mapped.
-random_crops : random pieces of random rows, as training batches.
-"""
+"""Arrays that are computed once for a whole corpus and read from disk afterwards."""
 
 from collections.abc import Callable
 from pathlib import Path

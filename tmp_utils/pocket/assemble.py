@@ -2,9 +2,6 @@
 
 Conventions: weights are safetensors in float16 on disk; the configs name float32, so every library loads them in single
 precision. ``vocoder_choice.json`` names the vocoder that the study uses, with the comparison behind the choice.
-
-assemble : write the folder, with a comparison of the vocoders.
-compare_vocoders : CLAP similarity, chroma correlation and level, for each vocoder.
 """
 
 import json

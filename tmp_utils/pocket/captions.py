@@ -3,10 +3,6 @@
 Conventions: ``noun`` is the word for the subject in the caption. A context is the id of an editability prompt in
 ``data/prompts.csv`` (so that the model learns the exact words of the prompts), ``"neutral"``, or one of the extra
 contexts that are in no prompt.
-
-Subject       : who plays, and the noun for it.
-draw_subject, draw_context : from the corpus's distribution.
-caption       : a subject and a context as an English sentence.
 """
 
 from dataclasses import dataclass

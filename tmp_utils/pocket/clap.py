@@ -3,10 +3,6 @@
 Conventions: features are the log-mels of CLAP's feature extractor, (frames, 64), of the first 10 s. They are not
 standardised, because HTSAT starts with a batch norm. Captions are token ids. Aim and loss follow Wu et al. 2023, except
 that clips with equal captions count as positives for each other.
-
-features     : clips to CLAP features, computed once.
-ClapStage    : contrastive training.
-retrieved    : which captions find a clip of theirs.
 """
 
 from pathlib import Path

@@ -2,10 +2,6 @@
 
 Conventions: clip k of a corpus depends only on (seed, k), so any clip can be rendered again alone and the number of
 processes does not matter. Clips are ``CLIP_S`` long at ``RATE_HZ``. On disk they are int16, in one memory-mapped array.
-
-render_clip  : (seed, k) -> clip, caption, context.
-render_corpus: many clips to a folder, in parallel, resumable.
-Corpus       : the clips and captions in such a folder.
 """
 
 import json

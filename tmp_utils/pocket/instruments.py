@@ -1,10 +1,6 @@
 """The General MIDI instruments of the pocket corpus, and those reserved for the concepts.
 
 Conventions: programs are 0-based General MIDI numbers, pitches are MIDI note numbers.
-
-Instrument  : name and class nouns as in captions, program, comfortable range, how it is played.
-INSTRUMENTS : those of the corpus, over 50 programs.
-RESERVED    : programs of the stand-in concepts, which the corpus never uses (a test checks this).
 """
 
 from dataclasses import dataclass
@@ -97,5 +93,6 @@ INSTRUMENTS = (
 
 BY_NAME = {instrument.name: instrument for instrument in INSTRUMENTS}
 
+# Programs and drum keys of the stand-in concepts, which the corpus never uses.
 RESERVED = frozenset({6, 7, 10, 15, 21, 22, 47, 63, 75, 77, 79, *range(104, 117)})
 RESERVED_DRUM_KEYS = frozenset({54, *range(56, 82)})

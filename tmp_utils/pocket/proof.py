@@ -3,10 +3,6 @@
 Conventions: every number is a row (measure, family, value, n, ci_low, ci_high, judge). A *family* is one editability
 prompt. Clips are generated from that prompt for subjects drawn from the distribution of the corpus. A clip is *right*
 when the judge ranks its prompt first among the 20 prompts for the same subject (chance 5 %).
-
-prove        : all measures.
-proof_report : the table as the Markdown of ``data/pocket/README.md``.
-FLOORS       : the values below which the model is not shipped.
 """
 
 import numpy as np

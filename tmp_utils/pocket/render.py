@@ -4,9 +4,6 @@ Conventions: a score is a ``pretty_midi.PrettyMIDI`` (times in seconds); a clip 
 ``RATE_HZ``. The synthesizer runs at twice that rate and its output is resampled, because SoundFont playback does not
 band-limit. Two processes render the same clip up to the synthesizer's dither, about 80 dB down. Its reverb and chorus
 are off, because rooms are simulated in ``acoustics``.
-
-find_soundfont : path of the FluidR3 SoundFont (MIT licence, Frank Wen).
-render_midi    : one score to one clip.
 """
 
 import functools
@@ -32,7 +29,7 @@ PEAK = 0.9
 
 
 def find_soundfont() -> Path:
-    """Return the FluidR3 General MIDI SoundFont, from ``TMP_SOUNDFONT`` or where packages put it.
+    """Find the FluidR3 SoundFont (MIT licence, Frank Wen) by ``TMP_SOUNDFONT``, or where packages put it.
 
     Raises
     ------

@@ -3,9 +3,6 @@
 Conventions: each stage writes below one build folder (``runs/pocket-build``); a stage whose results are there is not
 repeated, and an interrupted one is resumed. Docstrings name the stages that must be finished before. Sizes and steps
 are in ``Budget``.
-
-Budget  : seed, clips and steps.
-STAGES  : name -> function of (build folder, budget).
 """
 
 import argparse

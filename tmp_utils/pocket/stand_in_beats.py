@@ -2,9 +2,6 @@
 
 Conventions: drum keys and programs are General MIDI's (0-based), times seconds, tempi beats per minute. The pocket
 corpus uses none of these grooves, and none of the keys except kick, snare and cymbals of the kits.
-
-Groove, GROOVES : percussion patterns, one stroke a step.
-beat            : a groove with its variations.
 """
 
 from dataclasses import dataclass

@@ -3,10 +3,6 @@
 Conventions: programs are General MIDI's (0-based), pitches MIDI note numbers, times seconds, tempi beats per minute.
 The pocket corpus uses none of these programs and scales. The generator `style` is the same for all clips of a concept;
 `rng` differs between clips.
-
-Player, PLAYERS : instruments and their players' habits.
-solo            : an improvisation.
-pitch_of        : degree of a scale -> MIDI pitch.
 """
 
 from dataclasses import dataclass

@@ -2,9 +2,6 @@
 
 Conventions: a melody is a string of notes such as "F#4:1.5", a pitch and its beats ("R" is a rest; the default is one
 beat). There is one chord a bar. Programs are General MIDI's, 0-based; the pocket corpus uses none of them.
-
-Tune, TUNES : melody, chords, and who plays what.
-play        : a part of a tune.
 """
 
 from dataclasses import dataclass

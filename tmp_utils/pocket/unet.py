@@ -4,8 +4,6 @@ Conventions: latents (batch, 16, time, 8), scaled to unit variance; conditions u
 crop is conditioned on its clip's audio embedding or its caption's text embedding with equal chance, and on the
 empty caption one time in ten, for classifier-free guidance. v-prediction on 2.56 s crops, then on fewer of 5.12 s;
 applied at 10.24 s.
-
-DenoiserStage : training with an exponential moving average of the weights, which is what is shipped.
 """
 
 import copy

@@ -3,9 +3,6 @@
 Conventions: log-mels (batch, frames, 64), waveforms (batch, frames x 160). Trained on 0.64 s crops with the
 multi-resolution STFT loss (Yamamoto et al. 2020) and a log-mel L1. ``assemble`` compares it with Griffin-Lim on
 held-out clips and records which of the two the pocket model uses.
-
-VocoderStage : training.
-stft_loss    : spectral convergence and log-magnitude distance over three resolutions.
 """
 
 import numpy as np

@@ -2,10 +2,6 @@
 
 Conventions: it is written in a small TOML file; `data/survey/about.toml` is the template. Text in angle brackets is a
 placeholder that nobody has filled in yet.
-
-About      : responsible body, purpose, retention, withdrawal, contact; completion code and return address.
-load_about : TOML file -> About.
-consent    : what participants agree to.
 """
 
 import re

@@ -2,10 +2,6 @@
 
 Conventions: the page is three files in `page/`; it talks JSON to `/api/...`. Nothing else is served, and no file
 outside the questionnaire's folder. No request leaves the machine; with `share` Gradio lends a public link, as on Colab.
-
-create_app : sessions -> an ASGI application.
-serve      : run it until interrupted.
-Page       : a page that is served: its address, and how to close it.
 """
 
 import contextlib

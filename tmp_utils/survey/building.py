@@ -2,8 +2,6 @@
 
 Conventions: every clip of a questionnaire is mono, 16 kHz, 16-bit flac, and made like the others of its question
 (`stimuli`).
-
-build_questionnaire : pairs -> a questionnaire.
 """
 
 import hashlib

@@ -1,8 +1,4 @@
-"""Participants' codes, such as "K7QF3-MX2AB": random, and understood as people type them.
-
-new_code  : a code.
-tidy_code : what was typed -> the code that was meant.
-"""
+"""Participants' codes, such as "K7QF3-MX2AB": random, and understood as people type them."""
 
 import re
 import secrets

@@ -1,7 +1,4 @@
-"""How many can start from one place within a time, so that nobody floods a study.
-
-Starts : the starts of late, by network.
-"""
+"""How many can start from one place within a time, so that nobody floods a study."""
 
 import ipaddress
 

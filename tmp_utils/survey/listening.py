@@ -2,8 +2,6 @@
 
 Conventions: seconds. Listening is timed between the first and the last moment that a player reports to play, and no
 more counts as heard than was sent of a clip. One clip plays at a time.
-
-Listening : how long each clip of a question was played, and how much of it was sent.
 """
 
 from dataclasses import dataclass, field

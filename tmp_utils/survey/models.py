@@ -2,9 +2,6 @@
 
 Conventions: only decided answers count (A or B). Effects are log-odds that the first variant wins; 0 is no
 preference, and `share` is the same as a probability.
-
-mixed_model   : logistic model with effects of participants, questions and side A.
-bradley_terry : one ability a variant, where more than two were compared.
 """
 
 import numpy as np

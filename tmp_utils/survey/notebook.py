@@ -3,8 +3,6 @@
 Conventions: plain ipywidgets, as both version 7 and 8 have them. The rules are those of the web page
 (`session.Sessions`); what counts as heard is timed by the kernel, from the press of a play button. Clips are put into
 the page as data, without a name.
-
-NotebookSession : one participant in front of this notebook.
 """
 
 import base64

@@ -1,8 +1,6 @@
 """Pairs of generated clips that a questionnaire can compare.
 
 Conventions: two clips are a pair if two variants made them for the same concept, seed, prompt and index.
-
-find_pairs : every pair that the runs of a profile hold.
 """
 
 import itertools

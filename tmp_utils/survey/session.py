@@ -2,10 +2,6 @@
 
 Conventions: listening is timed here, by this process's clock. Positions count from 0, practice included. What a
 participant gets holds no variant, no file name and no other's answers.
-
-Rules    : how much listening is required, and who is let in.
-Sessions : consent, headphone test, practice, listening and answers, closing questions, in that order.
-Refused  : a step that is not allowed, with words for the participant.
 """
 
 import json

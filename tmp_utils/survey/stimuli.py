@@ -2,10 +2,6 @@
 
 Conventions: clips are mono float32 (n,) at 16 kHz. Those of a question last equally long, have the same fades, and are
 at `LEVEL_LUFS` (EBU R 128); where one would clip there, all of the question are lowered together.
-
-alike      : the clips of a question -> the same, alike, and their level.
-as_wav     : a questionnaire's file -> what a participant is sent.
-pink_noise : what a catch trial has in place of a clip.
 """
 
 import io

@@ -3,9 +3,6 @@
 Conventions: one database belongs to one version of a questionnaire. It is in write-ahead mode, so that a crash or a
 full disk loses nothing that was confirmed. A participant is a random code. Times are UTC, ISO 8601. The practice
 question is stored like any other, so that it survives a restart, and is left out of every table and count.
-
-Store    : participants, answers and invitations of one questionnaire.
-COLUMNS  : the columns of exported answers; PARTICIPANT_COLUMNS those of exported participants.
 """
 
 import contextlib
@@ -255,9 +252,8 @@ class Store:
 
     def _rows(self, query: str, *values) -> list[dict]:
         with self._open() as database:
-            cursor = database.execute(query, values)
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor]
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute(query, values)]
 
     def _with_question(self, row: dict) -> dict:
         question = self.questionnaire.question(row["question"])

@@ -7,8 +7,6 @@ token and 0 for padding. The transformer has no mask for padding, so prompts of 
 after the other. Guidance is the pipeline's: projected, with momentum (Sadat et al. 2024,
 https://arxiv.org/abs/2410.02416). Turbo checkpoints, distilled for eight steps without guidance, learn at those eight
 times alone.
-
-AceStep : the family.
 """
 
 import math
@@ -17,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from tmp_utils.model.backbone import spliced
-from tmp_utils.model.waveform import WaveBackbone, equal_rows
+from tmp_utils.model.waveform import WaveBackbone, by_length
 
 # Base and SFT models were pre-trained at logit-normal times (Esser et al. 2024, https://arxiv.org/abs/2403.03206) with
 # this mean and standard deviation (github.com/huggingface/diffusers/pull/14193). Generation shifts its even steps
@@ -49,11 +47,12 @@ class AceStep(WaveBackbone):
         return self.pipe._format_prompt(prompt, lyrics=LYRICS, audio_duration=self.duration_s)
 
     def encode(self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
-        table, rows = self.text_encoder.get_input_embeddings(), [None] * len(ids)
+        table = self.text_encoder.get_input_embeddings()
         lyrics = self.tokenizer(self._form("")[1], return_tensors="pt").input_ids.to(self.device)
         frames = math.ceil(TIMBRE_S * self.rate_hz / self.grain)
         timbre = self.pipe.condition_encoder.silence_latent[:, :frames]
-        for same, n in equal_rows(mask):
+
+        def conditions(same: torch.Tensor, n: int) -> torch.Tensor:
             tokens, b = ids[same][mask[same].bool()].view(-1, n), len(same)
             sequence, _ = self.pipe.condition_encoder(
                 text_hidden_states=self.text_encoder(inputs_embeds=spliced(table, tokens, vectors)).last_hidden_state,
@@ -63,10 +62,9 @@ class AceStep(WaveBackbone):
                 refer_audio_acoustic_hidden_states_packed=timbre.expand(b, -1, -1),
                 refer_audio_order_mask=torch.arange(b, device=self.device),
             )
-            padding = self.text_limit - n
-            for row, of_prompt in zip(same.tolist(), F.pad(sequence, (0, 1), value=1.0), strict=True):
-                rows[row] = F.pad(of_prompt, (0, 0, 0, padding))
-        return torch.stack(rows)
+            return F.pad(F.pad(sequence, (0, 1), value=1.0), (0, 0, 0, self.text_limit - n))
+
+        return by_length(mask, conditions)
 
     def null_of(self, condition: torch.Tensor) -> torch.Tensor:
         """The learned null embedding in the place of every token, as in the pipeline."""
@@ -83,20 +81,20 @@ class AceStep(WaveBackbone):
         return lambda without, with_text: normalized_guidance(with_text, without, scale - 1, buffer, **options)
 
     def predict(self, latents: torch.Tensor, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        times, mask, output = times.expand(len(latents)), condition[..., -1] > 0, [None] * len(latents)
+        times = times.expand(len(latents))
         silence = self.pipe.prepare_src_latents(self.device, latents.dtype, latent_length=latents.shape[2])[0]
         context = torch.cat([silence, torch.ones_like(silence)], -1)
-        for same, n in equal_rows(mask):
-            velocity = self.denoiser(
+
+        def velocities(same: torch.Tensor, n: int) -> torch.Tensor:
+            return self.denoiser(
                 hidden_states=latents[same].transpose(1, 2),
                 timestep=times[same],
                 timestep_r=times[same],
                 encoder_hidden_states=condition[same, :n, :-1],
                 context_latents=context.expand(len(same), -1, -1),
             ).sample.transpose(1, 2)
-            for row, of_prompt in zip(same.tolist(), velocity, strict=True):
-                output[row] = of_prompt
-        return torch.stack(output)
+
+        return by_length(condition[..., -1] > 0, velocities)
 
     def draw_times(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         if self.is_turbo:

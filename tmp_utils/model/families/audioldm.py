@@ -4,9 +4,6 @@ Conventions: 16 kHz; mels are natural-log (batch, frames, 64); latents are (batc
 condition is an L2-normalised CLAP text embedding (batch, d), passed to the UNet as `class_labels` (Liu et al. 2023,
 https://arxiv.org/abs/2301.12503; MusicLDM: Chen et al. 2023, https://arxiv.org/abs/2308.01546). Timesteps are whole,
 and uniform in training.
-
-MelBackbone : what pipelines over mel spectrograms share: VAE, vocoder, timesteps.
-AudioLDM    : the family.
 """
 
 import warnings

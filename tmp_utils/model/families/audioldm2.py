@@ -18,7 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tmp_utils.model.backbone import spliced
 from tmp_utils.model.families.audioldm import MelBackbone, clap_text_embedding
-from tmp_utils.model.waveform import equal_rows
+from tmp_utils.model.waveform import by_length
 
 TEXT_LIMIT = 128  # tokens of a prompt
 CLAP_PARTS = ("text_encoder.text_model.", "text_encoder.text_projection.")
@@ -79,14 +79,14 @@ class AudioLDM2(MelBackbone):
             self.text_encoder, ids[:, :TEXT_LIMIT][:, used], mask[:, :TEXT_LIMIT][:, used], of_clap
         )
         clap = F.normalize(clap, dim=-1)
-        ids, mask, rows = ids[:, TEXT_LIMIT:], mask[:, TEXT_LIMIT:], [None] * len(ids)
-        for same, n in equal_rows(mask):  # GPT-2 would count padding in the middle of its sequence
+        ids, mask = ids[:, TEXT_LIMIT:], mask[:, TEXT_LIMIT:]
+
+        def conditions(same: torch.Tensor, n: int) -> torch.Tensor:
             tokens = ids[same][mask[same].bool()].view(-1, n)
             hidden = self.t5(inputs_embeds=spliced(embed, tokens, of_t5)).last_hidden_state
-            packed = self._packed(self._continued(clap[same, None], hidden), hidden)
-            for row, condition in zip(same.tolist(), packed, strict=True):
-                rows[row] = condition
-        return torch.stack(rows)
+            return self._packed(self._continued(clap[same, None], hidden), hidden)
+
+        return by_length(mask, conditions)  # GPT-2 would count padding in the middle of its sequence
 
     def _continued(self, clap: torch.Tensor, t5: torch.Tensor) -> torch.Tensor:
         """GPT-2's continuation (b, 8, d) of CLAP's embedding (b, 1, d) and T5's tokens (b, n, d)."""
