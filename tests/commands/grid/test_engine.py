@@ -6,14 +6,17 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 import yaml
-from grid_stub import STEPS, hold, run_here, steps, stub_place, wait_for
+from grid_stub import STEPS, cell_of, hold, make_here, run_here, steps, stub_place, wait_for
 
 from tmp_utils.commands import run
 from tmp_utils.commands.grid import engine
+from tmp_utils.commands.grid.cells import NOTEBOOK_05
+from tmp_utils.inputs.profiles import load_profile
 
 HAS_ENGINE = (engine.ENGINE_DIR / "bin" / "snakemake").exists()
 needs_engine = pytest.mark.skipif(not HAS_ENGINE, reason="no Snakemake in .venv-grid; `make grid` puts it there")
@@ -68,6 +71,29 @@ def test_where_slurm_keeps_no_accounts_the_queue_is_asked(monkeypatch, tmp_path,
     profile = ["--workflow-profile", str(engine.SLURM_PROFILE)]
     assert engine._where("slurm", None) == profile + asks_squeue * ["--slurm-status-command", "squeue"]
     assert engine._where(str(tmp_path), None) == ["--workflow-profile", str(tmp_path)]
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, ""), (3, "Snakemake ended with exit code 3")])
+def test_a_notebook_05_of_an_earlier_grid_does_not_count(place, monkeypatch, capsys, code, said):
+    setup, metrics = cell_of(place, "TI-BL"), cell_of(place, NOTEBOOK_05)
+    make_here(setup)
+    metrics.output.write_text("{}")
+    engine_that_does_nothing = place / "snakemake"
+    engine_that_does_nothing.write_text(f"#!/bin/sh\nexit {code}\n")
+    engine_that_does_nothing.chmod(0o755)
+    monkeypatch.setattr(engine, "find_engine", lambda cluster: str(engine_that_does_nothing))
+    assert run(words(place, "TI-BL")) == 1
+    printed = capsys.readouterr()
+    assert "metrics: not finished" in printed.err and said in printed.err and "1 jobs failed" in printed.out
+
+
+@pytest.mark.parametrize(
+    ("name", "device", "asks"),
+    [("pocket", "auto", False), ("pocket", "cuda", True), ("paper", "auto", True), ("paper", "cpu", False)]
+    + [(name, "auto", True) for name in ("musicldm", "audioldm2", "stable-audio-3-small", "ace-step-1.5")],
+)
+def test_jobs_ask_for_a_gpu_where_the_profile_needs_one(name, device, asks):
+    assert engine.needs_gpu(replace(load_profile(name), device=device)) is asks
 
 
 @needs_engine

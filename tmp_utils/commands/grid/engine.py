@@ -18,6 +18,8 @@ from pathlib import Path
 from tmp_utils.commands.grid.cells import NOTEBOOK_05, NOTEBOOKS_DIR, Cell, grid_folder
 from tmp_utils.commands.grid.disk import check_room, drop_adapter
 from tmp_utils.files import explain_os_errors, write_json
+from tmp_utils.inputs.profiles import Profile, load_profile
+from tmp_utils.runs.lab import memory_bytes
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
@@ -96,15 +98,18 @@ def run_grid(
         "python": sys.executable,
         "project": str(PROJECT_DIR),
         "threads": threads,
-        "gpus": place.profile == "paper",
+        "gpus": needs_gpu(load_profile(place.profile)),
     }
     write_json(state / "config.json", {**where, **names, **machine})
     call = [*engine, "--snakefile", str(WORKFLOW), "--directory", str(state)]
     call += ["--configfile", str(state / "config.json")]
-    if to_do:
-        _follow(call)
-    _follow([*call, "--", f"done/{NOTEBOOK_05}"])
-    missing = [cell for cell in [*cells, metrics] if not cell.done]
+    codes = [_follow(call)] if to_do else []
+    codes.append(_follow([*call, "--", f"done/{NOTEBOOK_05}"]))
+    if any(codes):
+        print(f"Grid: Snakemake ended with exit code {max(codes)}; what it printed is above.", file=sys.stderr)
+    missing = [cell for cell in cells if not cell.done]
+    if not (metrics.done and (state / "done" / NOTEBOOK_05).exists()):  # there may be one that an earlier grid made
+        missing.append(metrics)
     if keep == "clips":
         for cell in cells:
             if cell.done:
@@ -112,6 +117,11 @@ def run_grid(
     if not missing:
         shutil.rmtree(state)
     return missing
+
+
+def needs_gpu(profile: Profile) -> bool:
+    """Whether a profile's jobs ask for a GPU: where it says so, or where its model is too large for a CPU."""
+    return profile.device == "cuda" or (profile.device == "auto" and memory_bytes(profile) > 0)
 
 
 def _engine_folder(folder: Path, done: Sequence[Cell]) -> Path:
@@ -145,12 +155,12 @@ def _status_by_queue() -> list[str]:
     return ["--slurm-status-command", "squeue"]
 
 
-def _follow(command: Sequence[str]) -> None:
-    """Run the engine to its end; interrupted, from the keyboard or by SIGTERM, it first stops its jobs.
+def _follow(command: Sequence[str]) -> int:
+    """Run the engine to its end and return its exit code; interrupted, it first stops its jobs.
 
     Raises
     ------
-    KeyboardInterrupt : it was interrupted.
+    KeyboardInterrupt : it was interrupted, from the keyboard or by SIGTERM.
     """
     with subprocess.Popen(command) as engine:
 
@@ -164,3 +174,4 @@ def _follow(command: Sequence[str]) -> None:
         finally:
             signal.signal(signal.SIGTERM, before)
             engine.wait()
+    return engine.returncode
