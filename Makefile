@@ -80,7 +80,7 @@ lab: $(INSTALLED)  ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab --notebook-dir notebooks
 
 survey: $(INSTALLED)  ## build the listening study from the runs and serve its page; QUESTIONNAIRE=folder serves an existing one
-	@$(PY) -m tmp_utils survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(QUESTIONNAIRE),--questionnaire "$(QUESTIONNAIRE)") $(SURVEY)
+	@$(PY) -m tmp_utils survey --profile $(PROFILE) --runs-dir "$(RUNS)" $(if $(strip $(CONCEPTS)),--concepts $(CONCEPTS)) $(if $(QUESTIONNAIRE),--questionnaire "$(QUESTIONNAIRE)") $(SURVEY)
 
 grid: $(INSTALLED) $(GRID_ENGINE)  ## make many runs: CONCEPTS=all SETUPS=all N_SEEDS=2, on CORES=n or with CLUSTER=slurm
 	@$(PY) -m tmp_utils grid $(OPTIONS) --setups $(SETUPS) --threads $(THREADS) --keep $(KEEP) $(if $(CORES),--cores $(CORES)) $(if $(CLUSTER),--cluster $(CLUSTER)) \

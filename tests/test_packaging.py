@@ -152,9 +152,13 @@ def test_every_command_of_the_makefile_exists_and_explains_itself(capsys):
         assert f"python -m tmp_utils {name}" in capsys.readouterr().out
 
 
-def test_make_study_passes_on_what_it_is_given():
+def test_make_passes_on_what_it_is_given():
     answer = make("-n", "study", "CONCEPTS=sitar oud", "SEEDS=0 1", "PROFILE=smoke", "RUNS=/x y")
     assert '--profile smoke --runs-dir "/x y" --concepts sitar oud --seeds 0 1' in answer.stdout
+    assert (
+        '--runs-dir "runs" --concepts sitar oud  --share'
+        in make("-n", "survey", "CONCEPTS=sitar oud", "SURVEY=--share").stdout
+    )
 
 
 def test_a_machine_without_python_3_11_is_told_so():

@@ -5,7 +5,10 @@ from filelock import FileLock
 
 from tmp_utils.commands import run
 from tmp_utils.commands.grid import in_process
+from tmp_utils.commands.grid.cells import NOTEBOOKS_DIR, Cell
 from tmp_utils.metrics.table import UNTRAINED
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.place import Place
 
 
 @pytest.fixture
@@ -57,3 +60,19 @@ def test_a_concept_that_another_process_has_taken_comes_last(tmp_path, made, mon
     monkeypatch.setattr(in_process, "run_reference", lambda *run: (first(*run), lock.release()))
     assert grid(tmp_path, "sitar", "koto") == 0
     assert [line.split()[0] for line in made] == ["koto"] * 3 + ["sitar"] * 3
+
+
+def test_only_runs_that_are_not_finished_need_room(tmp_path, made, monkeypatch, capsys):
+    monkeypatch.setattr(in_process, "check_room", lambda cells, *_: made.extend(cell.name for cell in cells))
+    for setup in ("untrained-class-noun", "TI-BL"):
+        cell = Cell(Place(tmp_path, "pocket"), NOTEBOOKS_DIR, setup, "sitar")
+        with open_run(cell.run, cell.identity) as finished:
+            finished.finish()
+    assert grid(tmp_path, "sitar") == 0
+    assert made[0] == "sitar/DB-BL/seed0" and made[1] == f"sitar {UNTRAINED} 0"
+
+
+def test_options_of_the_engine_are_refused_where_there_is_none(tmp_path, made, capsys):
+    options = ["--cluster", "slurm", "--cores", "2", "--threads", "4", "--engine-options", "--dry-run -p"]
+    assert run(["grid", "--no-notebooks", "--runs-dir", str(tmp_path), "--concepts", "sitar", *options]) == 2
+    assert "leave out --cluster, --cores, --threads, --engine-options." in capsys.readouterr().err and made == []

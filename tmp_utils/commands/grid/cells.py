@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from tmp_utils.findings.verdicts import paper_table
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
 from tmp_utils.inputs.profiles import Setup, list_setups, load_profile
 from tmp_utils.metrics.table import UNTRAINED
@@ -21,7 +22,6 @@ from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
-PAPER_NOTE = "paper:"  # how data/setups.csv marks the paper's setups
 REFERENCE = f"{UNTRAINED}-{CLASS_NOUN}"
 NOTEBOOK_05 = "metrics"
 ALONE = ("TI", "DB")  # methods that need no other; notebook 03 shows the rest beside DB-BL
@@ -134,8 +134,11 @@ class Cell:
         """Whether the executed notebook and the run are there, and nothing failed since."""
         if (self.output is not None and not self.output.exists()) or self.failure.exists():
             return False
-        if self.run is None:
-            return True
+        return self.run is None or self.run_done
+
+    @property
+    def run_done(self) -> bool:
+        """Whether the run is there, and of these settings."""
         if not (self.run / MANIFEST).exists():
             return False
         parameters = read_manifest(self.run)["parameters"]
@@ -192,8 +195,9 @@ def choose_setups(words: Sequence[str]) -> list[Setup]:
     ValueError : a word is none of these; the message lists them.
     """
     known, chosen = list_setups(), []
+    papers = {f"{row.method}-{row.setup}" for row in paper_table("table1").itertuples()}
     for word in words:
-        meant = [s for s in known if word in ("all", s.method, s.name) or (word == "paper" and PAPER_NOTE in s.note)]
+        meant = [s for s in known if word in ("all", s.method, s.name) or (word == "paper" and s.name in papers)]
         if not meant:
             names = ", ".join(s.name for s in known)
             raise ValueError(f'unknown setup "{word}"; choose all, paper, a method such as TI, or of: {names}.')

@@ -14,6 +14,8 @@ from tmp_utils.runs.place import Place
 
 LOST = "not finished: what comes before it failed, or it was killed (out of memory, time limit, node lost)."
 
+ENGINE_ONLY = {"notebooks_dir": NOTEBOOKS_DIR, "cluster": None, "cores": None, "threads": 1, "engine_options": []}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
@@ -35,6 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int | None:
     """Run a grid; return 1 if some jobs are not done."""
     settings = vars(options)
+    if options.no_notebooks and (given := [name for name, usual in ENGINE_ONLY.items() if settings[name] != usual]):
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"--no-notebooks makes all runs in this process, one after the other; leave out {named}.")
     concepts, setups, seeds = (settings.pop(key) for key in ("concepts", "setups", "seeds"))
     place = Place(settings.pop("runs_dir"), settings.pop("profile"))
     chosen = cells(place, concepts, choose_setups(setups), seeds, options.notebooks_dir)

@@ -34,7 +34,7 @@ def run_in_process(cells: Sequence[Cell], keep: str = "all") -> dict[str, str]:
     OSError : what is to be written does not fit.
     """
     place, failed = cells[0].place, {}
-    check_room(cells, place.folder, keep)
+    check_room([cell for cell in cells if not cell.run_done], place.folder, keep)
     lab = Lab.load(place.profile, place.runs_dir)
     for group in _in_turn(list(group) for _, group in groupby(cells, lambda cell: (cell.concept, cell.seed))):
         for cell in group:
