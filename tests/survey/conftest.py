@@ -23,7 +23,7 @@ def with_practice(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def questionnaire(with_practice):
-    return dataclasses.replace(with_practice, practice=None)  # as earlier versions built it
+    return dataclasses.replace(with_practice, practice=None)
 
 
 @pytest.fixture

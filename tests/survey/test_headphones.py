@@ -84,10 +84,3 @@ def test_the_second_round_can_be_passed_with_one_wrong_answer(sessions):
         sessions.check(code, "earbuds", [(k + 1) % 3 for k in right_answers(code)])
     answers = right_answers(code, 1)
     assert sessions.check(code, "headphones", [(answers[0] + 1) % 3, *answers[1:]])["stage"] == "question"
-
-
-def test_a_questionnaire_without_the_test_can_be_read_and_not_taken(questionnaire):
-    import dataclasses
-
-    with pytest.raises(ValueError, match="built by an earlier version, without a headphone test"):
-        Sessions(dataclasses.replace(questionnaire, headphones={}), None)

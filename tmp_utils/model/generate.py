@@ -236,7 +236,11 @@ def generate_clips(
                 rate_hz=backbone.rate_hz,
                 progress=False,
             )
-            measured = part.assign(**_measures(clips, backbone.rate_hz))
+            measured = part.assign(
+                duration_s=[len(clip) / backbone.rate_hz for clip in clips],
+                peak=[float(np.abs(clip).max()) for clip in clips],
+                level_lufs=[loudness_lufs(clip, backbone.rate_hz) for clip in clips],
+            )
             for file, clip in zip(part["file"], clips, strict=True):
                 files.add((file_sha256(save_clip(folder / file, clip, backbone.rate_hz)), file))
             done = pd.concat([done, measured]) if len(done) else measured
@@ -289,11 +293,3 @@ def _write_checksums(folder: Path, checksums: set[tuple[str, str]]) -> None:
     """Write `SHA256SUMS`, as `sha256sum --check` reads it."""
     rows = sorted(checksums, key=lambda row: row[::-1])
     write_text(folder / CHECKSUMS, "".join(f"{digest}  {file}\n" for digest, file in rows))
-
-
-def _measures(clips: list[np.ndarray], rate_hz: int) -> dict[str, list[float]]:
-    return {
-        "duration_s": [len(clip) / rate_hz for clip in clips],
-        "peak": [float(np.abs(clip).max()) for clip in clips],
-        "level_lufs": [loudness_lufs(clip, rate_hz) for clip in clips],
-    }

@@ -22,29 +22,6 @@ from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus
 FLOORS = {"R@10": 0.85, "roundtrip_similarity": 0.85, "right_family_first": 0.70}
 ALL = "all"
 CLIPPED = 0.999
-INTRODUCTION = """# The pocket AudioLDM
-
-A small text-to-audio model with AudioLDM's parts. `diffusers.AudioLDMPipeline.from_pretrained` loads it. `make pocket`
-trained it from scratch on music rendered from generated scores (General MIDI, FluidR3 SoundFont, MIT licence); the
-program that draws a score also writes its caption. The weights are MIT-licensed, like the code.
-
-`judge/` is a second CLAP. It had another seed and other training clips than the CLAP that conditions the denoiser, and
-it measures every CLAP score of the study at this size. `vocoder_choice.json` compares the vocoders on held-out
-clips. The HiFi-GAN in `vocoder/`, which plain diffusers uses, was trained for a short time only and sounds poor; the
-study uses `vocoder/spectrum.safetensors`, a network from latents to STFT magnitudes, whose phases Griffin-Lim finds. It
-was trained after the other parts, in 12,145 steps on the first 2,400 clips, each at two levels and speeds.
-
-The weights were trained in two passes on two editions of the corpus. The VAE, the vocoder and the first passes
-(conditioning CLAP 600 steps, judge 1,700, denoiser 1,900) used an earlier edition, in which rooms, moods, footsteps and
-drum kits differed less. The second passes (900, 900 and 1,000 steps) used the edition that
-`tmp_utils/pocket/corpus.py` renders. Clips have the same numbers in both, so the splits are the same. A new
-`make pocket` trains everything on the second edition, with the settings listed at the end.
-
-"Real" clips below are rendered clips that no part was trained on. `right_family_first` is the share of generated clips
-for which the judge ranks the right prompt first among the 20 editability prompts for the same subject (chance 0.05).
-`right_family_first_real` is the same share of real clips, the most that generated ones can reach.
-`make pocket STAGE=proof` writes this file.
-"""
 SUBJECT_SEED = 2 * HOLDOUT_OFFSET
 
 
@@ -166,16 +143,18 @@ def prove(
     return pd.DataFrame(rows)
 
 
-def proof_report(table: pd.DataFrame, settings: dict) -> str:
-    """Write the proof as Markdown: overall measures beside their floors, then the 20 families.
+def proof_report(table: pd.DataFrame, settings: dict, earlier: str) -> str:
+    """The proof as Markdown: overall measures beside their floors, then the 20 families.
 
     Parameters
     ----------
     table : from ``prove``.
     settings : how the model was made (seed, steps ...); listed at the end.
+    earlier : the report that it replaces, of which the words before the tables are kept.
     """
     overall = table[table.family == ALL].set_index("measure")
-    lines = [INTRODUCTION, "| measure | value | 95 % interval | n | floor |", "|---|---|---|---|---|"]
+    head = "| measure | value | 95 % interval | n | floor |"
+    lines = [earlier.partition(head)[0] + head, "|---|---|---|---|---|"]
     for measure, row in overall.iterrows():
         floor = f"{FLOORS[measure]:.2f}" if measure in FLOORS else ""
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"

@@ -231,7 +231,8 @@ def write_proof(build: Path, budget: Budget) -> pd.DataFrame:
     table = proof.prove(backbone, judge, _corpora(build)[1], **options, log=functools.partial(print, flush=True))
     write_csv(folder / "proof.csv", table)
     settings = asdict(budget) | options | {"backbone": backbone.hash[:12], "judge": judge.name}
-    write_text(folder / "README.md", proof.proof_report(table, settings))
+    report = folder / "README.md"
+    write_text(report, proof.proof_report(table, settings, report.read_text(encoding="utf-8")))
     return table
 
 

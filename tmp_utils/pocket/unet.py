@@ -16,8 +16,8 @@ from tmp_utils.pocket import architecture
 from tmp_utils.pocket.arrays import random_crops
 from tmp_utils.pocket.training import descend, ema_update
 
-CROP_FRAMES, BATCH_SIZE, HIGHEST_LR = 32, 64, 1.5e-3
-SECOND_CROP_FRAMES, SECOND_BATCH_SIZE, SECOND_HIGHEST_LR = 64, 32, 8e-4
+CROP_FRAMES = 32
+FIRST_PASS, SECOND_PASS = (CROP_FRAMES, 64, 1.5e-3), (64, 32, 8e-4)  # frames of a crop, batch size, highest rate
 TEXT_SHARE, NULL_SHARE, EMA_DECAY = 0.5, 0.1, 0.995
 
 
@@ -29,10 +29,7 @@ class DenoiserStage:
     def __init__(self, moments, scale, audio, text, null, held_moments, held_text, seed: int, first_pass=None):
         torch.manual_seed(seed)
         self.name = "unet-2" if first_pass else "unet"
-        self.crop_frames, self.batch_size, highest_lr = CROP_FRAMES, BATCH_SIZE, HIGHEST_LR
-        if first_pass:
-            self.crop_frames, self.batch_size = SECOND_CROP_FRAMES, SECOND_BATCH_SIZE
-            highest_lr = SECOND_HIGHEST_LR
+        self.crop_frames, self.batch_size, highest_lr = SECOND_PASS if first_pass else FIRST_PASS
         self.moments, self.scale, self.audio, self.text, self.null = moments, scale, audio, text, null
         self.held_moments, self.held_text = held_moments, held_text
         self.unet = copy.deepcopy(first_pass).requires_grad_(True) if first_pass else architecture.build_unet()

@@ -124,7 +124,7 @@ def serve(
     Raises
     ------
     ValueError : others could open the page (`share`, or `host` is not this machine), and the questionnaire does not
-        say who runs the study, what for, and whom to write to; or it has no headphone test.
+        say who runs the study, what for, and whom to write to.
     OSError : the port is taken, or there is no public link.
     """
     questionnaire = load_questionnaire(folder)

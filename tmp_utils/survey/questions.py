@@ -23,6 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from tmp_utils.files import below, plain
+from tmp_utils.inputs.audio import CLIP_SUFFIX
 from tmp_utils.inputs.tables import validate
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import STRICT, About
@@ -36,7 +37,6 @@ WORDING = {
 }
 CORRECT, FOIL = "correct", "foil"  # the two sides of a catch trial
 STUDY_FILE = "study.json"
-SOUNDS = (".flac", ".wav")  # suffixes of clips; earlier versions wrote wav
 VERSION_CHARS = 12
 Seconds = Annotated[float, Field(ge=0, le=600)]
 
@@ -85,9 +85,9 @@ class Questionnaire:
     """A listening study.
 
     consent : paragraphs that a participant agrees to; about : who runs the study, and the rest of what they read.
-    headphones : file of each sound of the headphone test, by its order; none in questionnaires of earlier versions.
+    headphones : file of each sound of the headphone test, by its order.
     left_out : pairs that could not be used, and why.
-    practice : a question that comes first and does not count; None in questionnaires of earlier versions.
+    practice : a question that comes first and does not count.
     """
 
     folder: Path
@@ -127,7 +127,7 @@ class Questionnaire:
         """
         clips = self.folder / "clips"
         path = below(clips, file)
-        if path.suffix not in SOUNDS or not path.resolve().is_relative_to(clips.resolve()):
+        if path.suffix != CLIP_SUFFIX or not path.resolve().is_relative_to(clips.resolve()):
             raise ValueError(f"{file!r} is not a sound file in {clips}. A questionnaire plays only its own clips.")
         return path
 
@@ -149,7 +149,7 @@ class Placement:
 def content_hash(content: dict, folder: Path) -> str:
     """Hash of a questionnaire's content and of the bytes of its clips."""
     whole = hashlib.sha256(json.dumps(plain(content), sort_keys=True).encode())
-    for path in sorted(path for path in (folder / "clips").iterdir() if path.suffix in SOUNDS and path.is_file()):
+    for path in sorted(path for path in (folder / "clips").glob(f"*{CLIP_SUFFIX}") if path.is_file()):
         whole.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()[:VERSION_CHARS]
 
@@ -181,11 +181,7 @@ def load_questionnaire(folder: str | Path) -> Questionnaire:
         version = content.pop("version", None)
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path}: damaged, it is no JSON object. Build the questionnaire again.") from error
-    fields = {"folder": folder, "version": version, **content}
-    if "contact" in fields:  # as earlier versions wrote it
-        fields["about"] = {"contact": fields.pop("contact")}
-    fields.pop("checks", None)  # of an earlier version, which had a volume check and no headphone test
-    questionnaire = validate(Questionnaire, fields, str(path))
+    questionnaire = validate(Questionnaire, {"folder": folder, "version": version, **content}, str(path))
     _check_whole(questionnaire, path)
     files = {name for question in questionnaire.all_questions() for name in question.files.values()}
     try:
@@ -214,7 +210,7 @@ def _check_whole(questionnaire: Questionnaire, path: Path) -> None:
         roles = {"first", "second", *(["reference"] if question.kind == "reconstruction" else [])}
         if set(question.files) != roles:
             faults.append(f"question {question.id} has files of {sorted(question.files)}; expected {sorted(roles)}")
-    if questionnaire.headphones and set(questionnaire.headphones) != set(ORDERS):
+    if set(questionnaire.headphones) != set(ORDERS):
         faults.append(f"headphones has {', '.join(questionnaire.headphones)}; expected {', '.join(ORDERS)}")
     if faults:
         raise ValueError(f"{path}: {'; '.join(faults)}. Build the questionnaire again.")

@@ -68,10 +68,6 @@ class Sessions:
     ----------
     source : "web" or "notebook", stored with every participant.
     clock : seconds, never going back.
-
-    Raises
-    ------
-    ValueError : the questionnaire was built by an earlier version and has no headphone test.
     """
 
     def __init__(
@@ -82,11 +78,6 @@ class Sessions:
         source: str = "web",
         clock: Callable[[], float] = time.monotonic,
     ):
-        if not questionnaire.headphones:
-            raise ValueError(
-                f"{questionnaire.folder}: built by an earlier version, without a headphone test, so nobody can take "
-                "part in it now. Its answers can still be read and exported. Build another (--build, or build_anew)."
-            )
         self.questionnaire, self.store, self.rules, self.source, self.clock = questionnaire, store, rules, source, clock
         self._listening: dict[str, Listening] = {}
         self._starts = Starts(rules.max_starts, rules.starts_window_s)
@@ -103,7 +94,9 @@ class Sessions:
         if consent is not True:
             raise Refused(400, "To take part, please agree first.")
         with self._lock:
-            self._limit_starts(address)
+            if address and (wait_s := self._starts.wait_s(address, self.clock())):
+                message = f"Many people have just started from your network. Please try again in {_minutes(wait_s)}."
+                raise Refused(429, message, wait_s)
             if self.source != "web" or not self._stored(self.store.invitations):  # a supervisor needs no link
                 invitation = None
                 if self._stored(self.store.n_participants) >= self.rules.max_participants:
@@ -118,11 +111,6 @@ class Sessions:
         if code == WITHDRAWN:
             raise Refused(410, "The answers that belong to this link were deleted, and it cannot be used again.")
         return self.state(code)
-
-    def _limit_starts(self, address: str) -> None:
-        if address and (wait_s := self._starts.wait_s(address, self.clock())):
-            message = f"Many people have just started from your network. Please try again in {_minutes(wait_s)}."
-            raise Refused(429, message, wait_s)
 
     def _recruitment(self, parameters: Any) -> str:
         """Those parameters that the questionnaire names, as JSON; empty where there are none."""

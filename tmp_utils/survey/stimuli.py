@@ -46,8 +46,6 @@ def as_wav(path: Path) -> bytes:
     """The same samples as a wav, in which a byte is always as long as another: so the bytes that were sent tell how
     much could be heard, and any browser plays it.
     """
-    if path.suffix == ".wav":
-        return path.read_bytes()
     samples, rate_hz = soundfile.read(path, dtype="int16")
     wav = io.BytesIO()
     soundfile.write(wav, samples, rate_hz, format="WAV", subtype="PCM_16")
