@@ -11,6 +11,7 @@ from statsmodels.stats.weightstats import DescrStatsW
 from tmp_utils.findings.claims import beside, claims
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, paper_table, verdicts
+from tmp_utils.metrics.preservation import FIFTHS
 from tmp_utils.runs.sweep import balance_rows
 
 
@@ -29,8 +30,8 @@ def test_every_claim_of_the_paper_can_be_judged():
     metrics = [metric for metric in paper_table("findings")["metric"].unique() if metric != "transfer_balance"]
     setups = [*SETUPS, ("untrained", "class-noun"), ("reference", "codec")]
     frames = [results(db_up(0.1), metric=metric, setups=setups) for metric in metrics]
-    transfer = [("TI", "MW@0.4-0.6"), ("TI", "MW@elsewhere")]
-    frames.append(results(lambda m, s: 0.2 * ("0.4" in s), metric="transfer_balance", setups=transfer))
+    transfer = [("TI", f"MW@{fifth}") for fifth in FIFTHS]
+    frames.append(results(lambda m, s: 0.2 * ("@0.4" in s), metric="transfer_balance", setups=transfer))
     table = verdicts(pd.concat(frames))
     assert table["id"].is_unique
     assert table["difference"].notna().all()
@@ -53,10 +54,26 @@ def test_a_sweep_s_rows_are_what_the_claim_on_transfer_reads():
     for concept in "abcdefgh":
         identity = {"profile": "pocket", "concept": concept, "method": "TI", "seed": 0}
         frames.append(balance_rows(curves, identity, "MW", "clap:x@1"))
-    assert frames[0]["setup"].tolist() == ["MW@0.4-0.6", "MW@elsewhere"]
-    assert frames[0]["n"].tolist() == [22, 22]
+    assert frames[0]["setup"].tolist() == [f"MW@{fifth}" for fifth in FIFTHS]
+    assert frames[0]["n"].tolist() == [22] * 5
     judged = verdicts(pd.concat(frames)).set_index("id").loc["transfer_sweet_spot"]
     assert (judged["verdict"], judged["n_concepts"]) == (REPRODUCED, 8)
+
+
+@pytest.mark.parametrize(("best", "verdict"), [(0.5, REPRODUCED), (0.3, CONTRADICTED), (0.1, CONTRADICTED)])
+def test_the_sweet_spot_is_in_the_middle_only_where_the_best_balance_is(best, verdict):
+    strength = np.linspace(0, 1, 11)
+    rising = np.interp(strength, [0, best, 1], [0, 0.6, 1])
+    curves = pd.DataFrame({"strength": strength, "source_similarity": 1 - rising, "target_similarity": rising})
+    curves["source_similarity"] = np.interp(strength, [0, best, 1], [1, 0.6, 0])
+    identity = {"profile": "pocket", "method": "TI", "seed": 0}
+    frames = [balance_rows(curves, identity | {"concept": c}, "MW", "clap:x@1") for c in "abcdefgh"]
+    wobble = np.random.default_rng(0).normal(scale=0.01, size=8)
+    frames = [
+        frame.assign(value=frame["value"] + w * frame["setup"].eq("MW@0.4-0.6"))
+        for frame, w in zip(frames, wobble, strict=True)
+    ]
+    assert verdicts(pd.concat(frames)).set_index("id").loc["transfer_sweet_spot", "verdict"] == verdict
 
 
 def by_both(effect, second):

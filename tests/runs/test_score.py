@@ -52,6 +52,7 @@ def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
     assert list(table.columns) == list(RESULT_COLUMNS)
     assert table.groupby("metric")["prompt"].apply(sorted).to_dict() == {
         "clap_a": ["all"],
+        "clap_a_edits": ["all"],
         "clap_t": ["all", "jazz", "rain"],
         "fad": ["all"],
         "kad": ["all"],
@@ -64,6 +65,7 @@ def test_a_run_has_one_row_a_metric_and_one_a_prompt(run, training):
         ("clap_t", "jazz"): 3,
         ("clap_t", "rain"): 3,
         ("clap_t", "all"): 6,
+        ("clap_a_edits", "all"): 6,
         ("clap_a", "all"): 3,
         ("nearest_training", "all"): 3,
         ("fad", "all"): 3,
@@ -144,7 +146,7 @@ def test_one_bad_clip_fails_its_prompt_and_the_run_and_changes_no_other_row(run,
     damage(run / "clips" / "jazz_1.wav", how)
     after = scored(run, training).set_index(["metric", "prompt"])
     failed = after[after["status"] == "failed"]
-    assert sorted(failed.index) == [("clap_t", "all"), ("clap_t", "jazz")]
+    assert sorted(failed.index) == [("clap_a_edits", "all"), ("clap_t", "all"), ("clap_t", "jazz")]
     assert failed["value"].isna().all()
     assert all("jazz_1.wav" in note and how.lower() in note.lower() for note in failed["note"])
     pd.testing.assert_frame_equal(after.drop(failed.index), before.drop(failed.index))
@@ -174,3 +176,20 @@ def test_a_listed_clip_outside_the_runs_folder_is_not_read(run, tmp_path):
     table = read_clips(run).set_index("file")
     assert table.loc["../../other.wav", "clip"] is None
     assert "leads out of" in table.loc["../../other.wav", "reason"]
+
+
+def test_edits_are_compared_with_the_concept_too_and_by_the_second_embedder_with_its_clips_after_the_codec(
+    run, training
+):
+    embedders, coded = [ToneEmbedder("tone@1"), ToneEmbedder("musicnn:tone@1")], [0.5 * clip for clip in training[:2]]
+    clips = read_clips(run)
+    table = score.score_clips(clips, training, embedders, TEXTS, IDENTITY, coded=coded).set_index("metric")
+    edits = clips[clips["kind"] == "editability"]
+    for key, embedder, own in (
+        ("clap_a_edits", *embedders[:1], training),
+        ("musicnn_a_edits_coded", embedders[1], coded),
+    ):
+        cosines = embedder.embed_clips(list(edits["clip"])) @ embedder.embed_clips(own).T
+        row = table.loc[key]
+        assert (row["value"], row["n"]) == (pytest.approx(cosines.mean()), 6) and row["ci_low"] < row["value"]
+        assert (row["embedder"], row["interval_over"]) == (embedder.name, "2 prompts")

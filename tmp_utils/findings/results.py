@@ -84,6 +84,8 @@ def _is_current(folder: Path, embedder: str) -> bool:
     rows = read_table(folder / METRICS)
     if not rows["metric"].str.startswith(SECOND).any():  # of a version with one embedder
         return False
+    if "clap_t" in set(rows["metric"]) and "clap_a_edits" not in set(rows["metric"]):  # of a version without it
+        return False
     if codec_paths(folder) and not rows["metric"].str.endswith(CODED).any():  # scored before its reference was made
         return False
     failed = rows["status"] == "failed"

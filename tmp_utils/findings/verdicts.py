@@ -2,9 +2,10 @@
 
 Conventions: a claim is a row of ``data/paper/findings.csv``: the ``metric`` of side ``a`` is higher (lower, not lower)
 than that of side ``b``. A side is "METHOD/SETUP", or "METHOD/*", the mean over that method's setups in Table 1, or a
-number. "each METHOD/*" ("each */*" for both methods) compares with every other setup; one rival decides. Differences
-are A minus B, paired by concept and seed; the units are the concepts' means. A claim's ``margin`` is the smallest
-difference that matters, with its reason beside it, in the units of the metric or ("5 %") as a part of side B.
+number. "each METHOD/*" ("each */*" for both methods) compares with every other setup, "each TI/MW@*" with every other
+fifth of the strengths; one rival decides. Differences are A minus B, paired by concept and seed; the units are the
+concepts' means. A claim's ``margin`` is the smallest difference that matters, with its reason beside it, in the units
+of the metric or ("5 %") as a part of side B.
 
 Student's t over concepts gives interval and p-values (`intervals`). Verdicts, with at least three concepts:
 
@@ -29,6 +30,7 @@ import pandas as pd
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, SHARE, Interval, holm, mean_of, p_above
 from tmp_utils.metrics.names import key_of, metric_of
+from tmp_utils.metrics.preservation import FIFTHS
 from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share
 
 REPRODUCED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED = "reproduced", "contradicted", "no difference", "undecided"
@@ -96,6 +98,8 @@ def _members(side: str, table1: pd.DataFrame) -> list[str]:
     method, _, setup = side.partition("/")
     if not setup:
         raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or a number.")
+    if setup.endswith("@*"):
+        return [(method, setup.removesuffix("*") + fifth) for fifth in FIFTHS]
     if setup != "*":
         return [side]
     return [name for name in table1.index if method in ("*", name.partition("/")[0])]

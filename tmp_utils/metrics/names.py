@@ -17,6 +17,7 @@ SECOND, MATCHED = "musicnn_", "_matched"  # begins the keys of the second embedd
 CODED = "_coded"  # ends the keys of comparisons with the concept's clips after the codec
 LEVEL = "+level"  # ends the name of an embedder of level-matched clips
 NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
+NAMES |= {"clap_a_edits": "CLAP-A of edits", "musicnn_a_edits_coded": "MusiCNN-A of edits, codec on both sides"}
 NAMES |= {"musicnn_a": "MusiCNN-A", "musicnn_fad": "FAD (MusiCNN)", "musicnn_kad": "KAD (MusiCNN)"}
 NAMES |= {"clap_a_coded": "CLAP-A, codec on both sides", "musicnn_a_coded": "MusiCNN-A, codec on both sides"}
 NAMES |= {"clap_a_matched": "CLAP-A, level matched", "musicnn_a_matched": "MusiCNN-A, level matched"}
@@ -74,7 +75,7 @@ def metric_of(key: str) -> str:
     if not metric.startswith(SECOND):
         return metric
     metric = metric.removeprefix(SECOND)
-    return "clap_a" if metric == "a" else metric
+    return f"clap_{metric}" if metric in ("a", "a_edits") else metric
 
 
 def short_name(metric: str) -> str:

@@ -132,21 +132,37 @@ def codec_paths(folder: str | Path) -> list[Path]:
     return sorted((folder / CODEC_CLIPS).glob("[0-9][0-9].*"))
 
 
-def _text_rows(table: pd.DataFrame, embedder: Embedder, texts: Mapping, identity: Mapping) -> list[dict]:
-    """Return the CLAP-T rows: one a prompt, and one of the run."""
-    rows, values = [], []
+def _edit_rows(
+    table: pd.DataFrame,
+    training: Sequence[np.ndarray],
+    coded: Sequence[np.ndarray],
+    embedders: Sequence[Embedder],
+    texts: Mapping,
+    identity: Mapping,
+) -> list[dict]:
+    """Return the rows of editability clips: CLAP-T, one a prompt and one of the run, and how close they are to the
+    concept, by the first embedder (clap_a_edits) and beside coded clips by the last one."""
+    first, second, rows, values = embedders[0], embedders[-1], [], []
+    close = key_of("clap_a_edits", second.name, coded=True)
+    names = {"clap_t": first.name, "clap_a_edits": first.name} | ({close: second.name} if coded else {})
     for prompt_id, group in table.groupby("prompt_id", sort=True):
         if note := failure(group):
-            rows.append(result_row(identity, "clap_t", None, embedder.name, prompt_id, note))
+            rows.append(result_row(identity, "clap_t", None, first.name, prompt_id, note))
             continue
-        prompt = embedder.embed_prompts([texts[prompt_id]])
-        cosines = similarity_matrix(embedder.embed_clips(list(group["clip"])), prompt)[:, 0]
-        values.append(pd.DataFrame({"prompt": prompt_id, "value": cosines}))
-        rows.append(result_row(identity, "clap_t", mean_of(cosines, "clips"), embedder.name, prompt_id))
+        clips, scores = list(group["clip"]), {"prompt": prompt_id}
+        embedded = first.embed_clips(clips)
+        scores["clap_t"] = similarity_matrix(embedded, first.embed_prompts([texts[prompt_id]]))[:, 0]
+        scores["clap_a_edits"] = similarity_matrix(embedded, first.embed_clips(training)).mean(1)
+        if coded:
+            scores[close] = similarity_matrix(second.embed_clips(clips), second.embed_clips(coded)).mean(1)
+        values.append(pd.DataFrame(scores))
+        rows.append(result_row(identity, "clap_t", mean_of(scores["clap_t"], "clips"), first.name, prompt_id))
     if note := failure(table):
-        return [*rows, result_row(identity, "clap_t", None, embedder.name, note=note)]
-    interval = replace(mean_over_units(pd.concat(values), levels=["prompt"]), n=len(table))
-    return [*rows, result_row(identity, "clap_t", interval, embedder.name)]
+        return [*rows, *(result_row(identity, key, None, name, note=note) for key, name in names.items())]
+    for key, name in names.items():
+        interval = mean_over_units(pd.concat(values), key, ["prompt"])
+        rows.append(result_row(identity, key, replace(interval, n=len(table)), name))
+    return rows
 
 
 def failed_run(
@@ -155,7 +171,7 @@ def failed_run(
     """Return a failed row for each row that the run had before, or else for each metric that every run has."""
     if before is None or before.empty:
         keys = {key_of(metric, embedder.name): embedder.name for embedder in embedders for metric in OF_SOUND}
-        keys["clap_t"] = embedders[0].name
+        keys |= dict.fromkeys(("clap_t", "clap_a_edits"), embedders[0].name)
         return results_table([result_row(identity, key, None, name, note=note) for key, name in keys.items()])
     names = [
         row.embedder if row.embedder in (MUSIC_TOOL, COPY_TOOL) else _embedder_of(row.metric, embedders)
@@ -195,13 +211,13 @@ def score_clips(
 
     Returns
     -------
-    The rows of `metrics.scores` from the reconstruction clips, and clap_t (one row a prompt and one "all") from the
-    editability clips. A row that needs a bad clip is "failed".
+    The rows of `metrics.scores` from the reconstruction clips; from the editability clips clap_t (one row a prompt and
+    one "all") and clap_a_edits, their similarity to the concept. A row that needs a bad clip is "failed".
     """
     by_kind = {kind: table[table["kind"] == kind] for kind in (RECONSTRUCTION, EDITABILITY)}
     tables = [results_table([])]
     if len(by_kind[EDITABILITY]):
-        tables.append(results_table(_text_rows(by_kind[EDITABILITY], embedders[0], texts, identity)))
+        tables.append(results_table(_edit_rows(by_kind[EDITABILITY], training, coded, embedders, texts, identity)))
     rules = {"tempo": tempo, "harmony": harmony}
     if len(by_kind[RECONSTRUCTION]) == 0:
         pass

@@ -20,7 +20,7 @@ from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import list_setups, load_setup
 from tmp_utils.metrics.embed import Embedder
 from tmp_utils.metrics.intervals import Interval
-from tmp_utils.metrics.preservation import chroma_correlation, onset_correlation, transfer_balance
+from tmp_utils.metrics.preservation import FIFTHS, chroma_correlation, onset_correlation, transfer_balance
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import failed_rows, result_row, results_table
 from tmp_utils.model.inversion import INVERSIONS
@@ -188,12 +188,12 @@ def _clip_file(source: str, method: str, strength: float) -> str:
 
 
 def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:
-    """Return the results rows `transfer_balance` at strengths 0.4-0.6 and elsewhere; failed where undefined."""
+    """Return the results rows `transfer_balance` of each fifth of the strengths; failed where undefined."""
     rows = []
     try:
         balance = transfer_balance(curves).to_dict()
     except ValueError as error:
-        balance, note = dict.fromkeys(("0.4-0.6", "elsewhere")), str(error)
+        balance, note = dict.fromkeys(FIFTHS), str(error)
     for where, value in balance.items():
         who = {**identity, "setup": f"{setup}@{where}"}
         if value is None or np.isnan(value):
