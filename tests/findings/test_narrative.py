@@ -122,6 +122,23 @@ def test_the_comparison_on_one_concept_gives_the_numbers_and_no_decision():
     assert f"CLAP-A {value['value']:.2f} [{value['ci_low']:.2f}, {value['ci_high']:.2f}] against" in sentence
 
 
+def test_gains_beyond_one_sentence_and_one_embedder_are_said_and_doubted():
+    rng, rows = np.random.default_rng(0), []
+    gains = {"clap_a_edits": {"TI": 0.1, "DB": -0.2}, "musicnn_a_coded": {"TI": 0.0, "DB": 0.3}}
+    for metric, gain in gains.items():
+        for concept in STAND_INS:
+            for method, setup in (("untrained", "class-noun"), ("TI", "BL"), ("DB", "BL")):
+                value = 0.5 + gain.get(method, 0.0) + 0.01 * rng.normal()
+                row = {"profile": "pocket", "concept": concept, "method": method, "setup": setup, "seed": 0}
+                rows.append(row | {"prompt": "all", "metric": metric, "value": value, "status": "ok"})
+    table = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
+    edits, second = narrative.gains(table)
+    assert re.search(r"^In the edits.*Textual Inversion comes closer to the concept \(0\.1\d \[", edits)
+    assert re.search(r"DreamBooth moves away from it \(−0\.\d\d \[", edits)
+    assert re.search(r"^By MusiCNN.*we cannot tell whether Textual Inversion .*; DreamBooth comes closer", second)
+    assert narrative.gains(table[table["concept"].isin(STAND_INS[:2])]) == []
+
+
 def test_there_is_no_comparison_without_both_methods_and_recordings_are_not_called_stand_ins():
     table = results({"clap_a": 0.2, "clap_t": 0.0})
     assert narrative.comparison(table[table["method"] == "DB"]) == ""
@@ -143,6 +160,8 @@ def test_the_short_version_names_the_decided_claims():
     judged, text = verdicts(published), "\n".join(narrative.in_short(published))
     whole = claims(judged)
     decided = whole[whole["verdict"] != "undecided"]
+    unmeasured = int((whole["n_concepts"] == 0).sum())
+    assert (f"{unmeasured} not measured" in text) == bool(unmeasured)
     assert len(decided) and all(claim.partition(" (")[0] in text for claim in decided["claim"])
     assert text.startswith(narrative.answer(published)) and f"Of {len(whole)} claims" in text
     assert "Textual Inversion misses the tempo" not in text  # reproduced alone, but DreamBooth misses it as well

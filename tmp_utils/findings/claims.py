@@ -13,6 +13,7 @@ from tmp_utils.inputs.concepts import are_stand_ins, list_concepts
 from tmp_utils.metrics.names import short_name
 
 SECOND_NAME = "MusiCNN"
+NOT_MEASURED = "not measured"
 PRIOR = "-PP"  # ends the names of setups with prior preservation
 
 
@@ -45,7 +46,7 @@ def by_origin(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def claims(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return claim, verdict and parts (ids), one row for each sentence of the paper.
+    """Return claim, verdict, parts (ids) and n_concepts (of the part with the fewest), a row a sentence of the paper.
 
     A pair is reproduced if all of its parts are, and contradicted if one is. Otherwise, if a part shows no difference,
     the contrast that the pair states is not there: "no difference".
@@ -55,14 +56,17 @@ def claims(judged: pd.DataFrame) -> pd.DataFrame:
     for name, parts in judged.groupby(names, sort=False):
         kinds = set(parts["verdict"])
         first = (kind for kind in (CONTRADICTED, NO_DIFFERENCE, UNDECIDED) if kind in kinds)
-        rows.append((name, next(first, REPRODUCED), tuple(parts["id"])))
-    return pd.DataFrame(rows, columns=["claim", "verdict", "parts"])
+        rows.append((name, next(first, REPRODUCED), tuple(parts["id"]), int(parts["n_concepts"].min())))
+    return pd.DataFrame(rows, columns=["claim", "verdict", "parts", "n_concepts"])
 
 
 def in_counts(judged: pd.DataFrame) -> str:
-    """Return the number of claims with each verdict, pairs as one claim."""
-    verdicts = claims(judged)["verdict"]
-    return ", ".join(f"{int((verdicts == verdict).sum())} {verdict}" for verdict in VERDICTS)
+    """Return the number of claims with each verdict, pairs as one claim, and of those that were not measured."""
+    whole = claims(judged)
+    counts = whole.loc[whole["n_concepts"] > 0, "verdict"].value_counts()
+    texts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS]
+    unmeasured = int((whole["n_concepts"] == 0).sum())
+    return ", ".join(texts + [f"{unmeasured} {NOT_MEASURED}"] * (unmeasured > 0))
 
 
 def beside(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -73,10 +77,8 @@ def beside(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     columns = {}
     for name, table in judged.items():
         whole = claims(table).set_index("claim")
-        n = pd.Series(
-            {claim: table.loc[table["id"].isin(row.parts), "n_concepts"].min() for claim, row in whole.iterrows()}
-        )
-        few = n.map(lambda n: f"{UNDECIDED} ({n} of {MIN_CONCEPTS} concepts)" if n else "not measured")
+        n = whole["n_concepts"]
+        few = n.map(lambda n: f"{UNDECIDED} ({n} of {MIN_CONCEPTS} concepts)" if n else NOT_MEASURED)
         columns[name] = whole["verdict"].where((n >= MIN_CONCEPTS) | (whole["verdict"] != UNDECIDED), few)
     return pd.DataFrame(columns).rename_axis("claim").reset_index()
 

@@ -23,7 +23,7 @@ from tmp_utils.findings.verdicts import (
     paper_table,
     verdicts,
 )
-from tmp_utils.metrics.intervals import holm, paired_difference
+from tmp_utils.metrics.intervals import Interval, holm, paired_difference
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import CODEC, UNTRAINED, whole_runs
 
@@ -43,6 +43,11 @@ ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
         NO_DIFFERENCE: "the two follow prompts equally well, within the margin",
         UNDECIDED: "we cannot tell which of the two follows prompts better",
     },
+}
+GAINS = {  # beyond CLAP-A of "a recording of a ...", which `answer` is about
+    "clap_a_edits": "In the edits, such as a rock song with the concept in it",
+    "musicnn_a_coded": "By MusiCNN, which was trained on other music",
+    "musicnn_a_edits_coded": "By MusiCNN, in the edits",
 }
 SMOKE = "smoke"
 MODELS = {"pocket": "the pocket model", SMOKE: "the pocket model with almost no training"}
@@ -143,6 +148,35 @@ def _yes_or_no(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> str:
     return f"{'Yes' if any(decided) else 'No'}, for {concepts_in_words(names)}{few}"
 
 
+def gains(results: pd.DataFrame) -> list[str]:
+    """Return whether each baseline is closer to the concept than the untrained model in edits, and by MusiCNN.
+
+    One sentence a metric of `GAINS`, over three concepts or more: the difference paired by concept, corrected for two
+    methods.
+    """
+    sentences = []
+    for metric, about in GAINS.items():
+        rows = whole_runs(results, metric, references=True)
+        untrained, named = rows[rows["method"] == UNTRAINED], {}
+        for method in reversed(METHODS):
+            side = rows[(rows["method"] == method) & (rows["setup"] == BASELINE)]
+            if len(side.merge(untrained, on=UNIT)):
+                named[METHODS[method]] = paired_difference(side, untrained, on=UNIT, levels=UNIT[:1])
+        if not named or min(difference.n for difference in named.values()) < MIN_CONCEPTS:
+            continue
+        p_values = holm([difference.p_value for difference in named.values()])
+        parts = [_gain(*each, p) for each, p in zip(named.items(), p_values, strict=True)]
+        sentences.append(f"{about}, beside the untrained model: {'; '.join(parts)}.")
+    return sentences
+
+
+def _gain(name: str, difference: Interval, p_value: float) -> str:
+    numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
+    if not p_value < ALPHA:
+        return f"we cannot tell whether {name} comes closer to the concept ({numbers})"
+    return f"{name} {'comes closer to the concept' if difference.value > 0 else 'moves away from it'} ({numbers})"
+
+
 def _level(rows: pd.DataFrame) -> str:
     """Return the mean over concepts with its interval; of one run its own."""
     row = summary(rows.assign(method="", metric="clap_a"), "clap_a").iloc[0]
@@ -185,6 +219,8 @@ def _judged(results: pd.DataFrame, setups: str) -> pd.DataFrame:
 def _difference(row) -> str:
     difference = bracketed(row.difference, row.ci_low, row.ci_high)
     numbers = f"{short_name(row.metric)} {row.ours_a:.2f} against {row.ours_b:.2f}, difference {difference}"
+    if row.verdict == UNDECIDED and not row.ci_low <= 0 <= row.ci_high:
+        numbers += f", p = {row.p_holm:.2g} after correction for all claims"
     return f"{ASPECTS[row.metric][row.verdict]} ({numbers})"
 
 
@@ -228,10 +264,20 @@ def in_short(results: pd.DataFrame) -> list[str]:
     """Return the answer (empty where there is none), and lines on both methods, the best setups and the claims."""
     judged = verdicts(results)
     whole = claims(judged)
-    lines = [*comparisons(results), _highest(results)]
-    lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}.")
+    lines = [*gains(results), *comparisons(results), _highest(results)]
+    undecided = whole.loc[(whole["verdict"] == UNDECIDED) & (whole["n_concepts"] > 0), "n_concepts"]
+    fewest = undecided.min() if undecided.nunique() > 1 else 0
+    few = f"; {(undecided == fewest).sum()} of the undecided have {fewest} concepts" if fewest else ""
+    lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}{few}.")
     for verdict in (REPRODUCED, CONTRADICTED, NO_DIFFERENCE):
-        names = [claim.partition(" (")[0] for claim in whole.loc[whole["verdict"] == verdict, "claim"]]
+        of_verdict = whole[whole["verdict"] == verdict]
+        names = [claim.partition(" (")[0] for claim in of_verdict["claim"]]
+        if verdict == CONTRADICTED:  # of a pair, what does the opposite of what is said
+            refuted = judged[judged["verdict"] == verdict].set_index("id")
+            names = [
+                f"{name} ({'; '.join(_sides(refuted.loc[part]) for part in parts if part in refuted.index)})"
+                for name, parts in zip(names, of_verdict["parts"], strict=True)
+            ]
         lines += [f"{verdict.capitalize()}: {'; '.join(names)}."] if names else []
     return [answer(results), *filter(None, lines)]
 
@@ -272,11 +318,15 @@ def _numbers(row) -> str:
     paper += ", which contradicts its text" if row.paper_agrees == "no" else ""
     if not np.isfinite(row.difference):
         return f"{row.note or 'nothing to compare'}{paper}"
-    rival = ", the rival that decides," if row.b.startswith("each ") else ""
-    sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
     difference = bracketed(row.difference, row.ci_low, row.ci_high)
     margin = f", within the margin of {row.margin:.2f}" * (row.verdict == NO_DIFFERENCE)
-    return f"{short_name(row.metric)} of {sides}, difference {difference}{margin}{second_in_words(row)}{paper}"
+    return f"{_sides(row)}, difference {difference}{margin}{second_in_words(row)}{paper}"
+
+
+def _sides(row) -> str:
+    rival = ", the rival that decides," if row.b.startswith("each ") else ""
+    sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
+    return f"{short_name(row.metric)} of {sides}"
 
 
 def _side(side: str) -> str:

@@ -122,7 +122,7 @@ def _template() -> jinja2.Template:
 
 
 def _published(table: pd.DataFrame) -> dict:
-    texts = {name: getattr(narrative, name)(table) for name in ("answer", "comparison", "conditions")}
+    texts = {name: getattr(narrative, name)(table) for name in ("answer", "gains", "comparison", "conditions")}
     return texts | {"setups": _setups(comparable(table))}
 
 
