@@ -110,3 +110,17 @@ def test_the_results_table_takes_the_value_over_all_prompts_and_averages_seeds()
     assert table.loc[("CLAP-A", "judge"), [bl, mw]].tolist() == ["0.600 (mean of 2)", "0.300 (mean of 2)"]
     assert table.loc[("KAD", "judge"), bl] == "failed"
     assert table.loc[("FAD", "vggish"), [bl, mw]].tolist() == ["", "undefined"]
+
+
+def test_the_way_to_a_copy_is_0_for_the_untrained_model_and_1_for_the_codec():
+    shares = {("untrained", "class-noun"): 0.2, ("reference", "codec"): 0.8, ("TI", "BL"): 0.2, ("DB", "BL"): 0.5}
+    rows = [
+        METRIC | {"concept": c, "method": method, "setup": setup, "metric": "key_agreement", "value": share + shift}
+        for c, shift in (("sitar", 0.1), ("koto", -0.1))
+        for (method, setup), share in shares.items()
+    ]
+    rows.append(METRIC | {"concept": "taiko", "method": "DB", "setup": "BL", "metric": "key_agreement", "value": 1.0})
+    way = comparisons.way_to_a_copy(pd.DataFrame(rows))
+    assert way.loc["key agreement"].to_dict() == pytest.approx(
+        {"untrained": 0.2, "codec": 0.8, "TI": 0.2, "DB": 0.5, "TI way": 0.0, "DB way": 0.5, "concepts": 2}
+    )

@@ -14,7 +14,7 @@ from tmp_utils.figures.study import summary
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.intervals import holm, paired_difference
-from tmp_utils.metrics.names import TABLE_1, digits_of
+from tmp_utils.metrics.names import AGREEMENTS, TABLE_1, digits_of, short_name
 from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, whole_runs
 
 BASELINE = "BL"
@@ -105,6 +105,29 @@ def memorisation(results: pd.DataFrame) -> pd.DataFrame:
     means = table.groupby(["method", "setup"])[["nearest_training", "within_training", "excess", COPIED]].mean()
     means = means if means[COPIED].notna().any() else means.drop(columns=COPIED)
     return means.loc[setups_in_order(means.index)].reset_index()
+
+
+def way_to_a_copy(results: pd.DataFrame) -> pd.DataFrame:
+    """Return by agreement the untrained model, the baselines and the codec, and how far the baselines come.
+
+    Returns
+    -------
+    Rows by short name of the metric; columns untrained, codec and each method's baseline, all means over the
+    ``concepts`` that have them all, and "<method> way": 0 is the untrained model, 1 the codec.
+    """
+    rows = {}
+    for metric in AGREEMENTS:
+        whole = whole_runs(results, metric, references=True)
+        whole = whole[(whole["method"] == UNTRAINED) | whole["setup"].isin([CODEC, BASELINE])]
+        names = whole["method"].where(~whole["method"].isin([UNTRAINED, REFERENCE]), whole["setup"])
+        names = names.where(whole["method"] != UNTRAINED, UNTRAINED)
+        means = whole.assign(name=names).pivot_table(index="concept", columns="name", values="value").dropna()
+        if means.empty or not {UNTRAINED, CODEC} < set(means.columns):
+            continue
+        of, span = means.mean(), (means[CODEC] - means[UNTRAINED]).mean()
+        ways = {f"{name} way": (of[name] - of[UNTRAINED]) / span for name in of.index.difference([UNTRAINED, CODEC])}
+        rows[short_name(metric)] = {**of, **ways, "concepts": len(means)}
+    return pd.DataFrame(rows).T
 
 
 def side_by_side(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -33,7 +33,7 @@ from tmp_utils.runs.integrity import check_files, damages, read_manifest
 from tmp_utils.runs.protocol import METRICS, Lab
 
 STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's sweep
-SOURCES = ("greensleeves", "fiddle", "harmonica")
+SOURCES = ("greensleeves", "whistle", "harmonica")
 MEASURES = ("source_similarity", "target_similarity", "chroma_correlation", "onset_correlation")
 COLUMNS = ("source", "transfer", "seed", "strength", *MEASURES, "file")
 CURVES, PARTS = "curves.csv", ".parts"
