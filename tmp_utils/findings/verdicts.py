@@ -99,7 +99,7 @@ def _members(side: str, table1: pd.DataFrame) -> list[str]:
     if not setup:
         raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or a number.")
     if setup.endswith("@*"):
-        return [(method, setup.removesuffix("*") + fifth) for fifth in FIFTHS]
+        return [f"{side.removesuffix('*')}{fifth}" for fifth in FIFTHS]
     if setup != "*":
         return [side]
     return [name for name in table1.index if method in ("*", name.partition("/")[0])]
