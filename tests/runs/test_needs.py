@@ -1,6 +1,7 @@
 """What a profile needs is checked before the first byte is downloaded, and all that is missing is named at once."""
 
 from collections import namedtuple
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -36,7 +37,7 @@ def with_free_bytes(monkeypatch, free):
 def test_the_embedder_is_checked_before_the_backbone_is_downloaded(tmp_path, monkeypatch):
     with_free_bytes(monkeypatch, 10**11)
     with pytest.raises(FileNotFoundError, match="no such CLAP checkpoint"):
-        Lab.load("paper", tmp_path, device="cpu")
+        Lab.load(replace(load_profile("paper"), device="cpu"), tmp_path)
 
 
 def test_a_missing_gpu_and_a_missing_checkpoint_are_named_together(tmp_path):

@@ -46,13 +46,7 @@ class Lab:
     mirror: Mirror | None = None
 
     @classmethod
-    def load(
-        cls,
-        profile: str | Profile,
-        runs_dir: str | Path = "runs",
-        device: str | None = None,
-        mirror: str | Path = "",
-    ) -> Lab:
+    def load(cls, profile: str | Profile, runs_dir: str | Path = "runs", mirror: str | Path = "") -> Lab:
         """Load the backbone and the embedder of a profile, named or made by hand; restore its runs from a mirror.
 
         Raises
@@ -61,10 +55,10 @@ class Lab:
             is named, and nothing was downloaded.
         """
         profile = load_profile(profile) if isinstance(profile, str) else profile
-        _check_needs(profile, device)
+        _check_needs(profile)
         place = Place(runs_dir, profile.name)
         copies = open_mirror(mirror, place)
-        backbone = load_backbone(profile, device)
+        backbone = load_backbone(profile)
         embedder = load_embedder(profile.embedder, str(backbone.device), place.cache / "embeddings")
         return cls(profile, backbone, embedder, place, copies)
 
@@ -107,14 +101,14 @@ def memory_bytes(profile: Profile, weight_copies: int = 1) -> int:
     return weight_copies * weights + others if weights > SMALL_BYTES else 0
 
 
-def _check_needs(profile: Profile, device: str | None) -> None:
+def _check_needs(profile: Profile) -> None:
     """Raise what is missing for a profile, before the first byte is downloaded; of several things, all in one error."""
     needs = (
         lambda: (
-            (device or profile.device) in ("auto", "cuda")
+            profile.device in ("auto", "cuda")
             and check_memory(memory_bytes(profile), f'profile "{profile.name}"', 'The profile "pocket" fits.')
         ),
-        lambda: check_pipeline(profile.backbone, gpu_expected=(device or profile.device) == "auto"),
+        lambda: check_pipeline(profile.backbone, gpu_expected=profile.device == "auto"),
         lambda: check_embedder(profile.embedder),
     )
     faults = []

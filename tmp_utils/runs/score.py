@@ -218,21 +218,18 @@ def score_clips(
     tables = [results_table([])]
     if len(by_kind[EDITABILITY]):
         tables.append(results_table(_edit_rows(by_kind[EDITABILITY], training, coded, embedders, texts, identity)))
-    rules = {"tempo": tempo, "harmony": harmony}
-    if len(by_kind[RECONSTRUCTION]) == 0:
-        pass
-    elif note := failure(by_kind[RECONSTRUCTION]):
-        sides = [(embedder, False) for embedder in embedders] + [(embedders[-1], True)] * bool(coded)
-        for embedder, of_coded in sides:
-            keys = [key_of(metric, embedder.name, of_coded) for metric in OF_SOUND]
-            tables.append(results_table([result_row(identity, key, None, embedder.name, note=note) for key in keys]))
-        tables += [results_table([result_row(identity, COPIED, None, COPY_TOOL, note=note)])] * bool(coded)
-        tables.append(failed_music_rows(identity, note, **rules))
-    else:
-        generated = list(by_kind[RECONSTRUCTION]["clip"])
-        tables += [audio_rows(generated, training, embedder, identity, seed) for embedder in embedders]
-        if coded:
-            tables.append(audio_rows(generated, coded, embedders[-1], identity, seed, coded=True))
-            tables.append(copy_rows(generated, training, coded, identity))
+    rules, generated = {"tempo": tempo, "harmony": harmony}, list(by_kind[RECONSTRUCTION]["clip"])
+    sides = [(training, embedder, False) for embedder in embedders] + [(coded, embedders[-1], True)] * bool(coded)
+    if generated and (note := failure(by_kind[RECONSTRUCTION])):
+        rows = [
+            result_row(identity, key_of(metric, embedder.name, of_coded), None, embedder.name, note=note)
+            for _, embedder, of_coded in sides
+            for metric in OF_SOUND
+        ]
+        rows += [result_row(identity, COPIED, None, COPY_TOOL, note=note)] * bool(coded)
+        tables += [results_table(rows), failed_music_rows(identity, note, **rules)]
+    elif generated:
+        tables += [audio_rows(generated, side, e, identity, seed, coded=of_coded) for side, e, of_coded in sides]
+        tables += [copy_rows(generated, training, coded, identity)] if coded else []
         tables.append(music_rows(generated, training, identity, **rules))
     return pd.concat([table for table in tables if len(table)] or tables, ignore_index=True)

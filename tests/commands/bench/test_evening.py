@@ -1,6 +1,8 @@
 """A quarter of an hour with a GPU, tried at reduced width on a CPU."""
 
+import itertools
 import re
+from functools import partial
 
 import pandas as pd
 import pytest
@@ -8,21 +10,17 @@ import torch
 
 from tmp_utils.commands import run as command
 from tmp_utils.commands.bench import evening as evenings
+from tmp_utils.commands.bench import full_size
 from tmp_utils.commands.bench.finite import PARTS, finite_row
 from tmp_utils.commands.bench.full_size import blank_backbone
 
-SMALL = {"clip_s": 0.64, "repeats": 1, "cases": (("fp32", False), ("half", True)), "companies": (1, 3)}
 
-
-class Clock:
-    """Seconds that pass only when it is read."""
-
-    def __init__(self, step_s: float = 0.0):
-        self.now, self.step_s = 0.0, step_s
-
-    def __call__(self) -> float:
-        self.now += self.step_s
-        return self.now
+def evening(path, minutes=60, step_s=0):
+    """An evening whose seconds pass only when the clock is read."""
+    seconds = itertools.count(step=step_s)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evenings.time, "monotonic", lambda: next(seconds))
+        return list(evenings.evening("tiny", "cpu", path, minutes))
 
 
 @pytest.fixture
@@ -35,7 +33,10 @@ def quick(monkeypatch):
         row = {**each._asdict(), "latents": 4, "seconds": 0.5, "peak_memory_mb": 2000.0, "status": "ok"}
         return row if each.concepts < 3 else {**each._asdict(), "latents": 12, "status": "GPU memory is not enough"}
 
+    monkeypatch.setattr(full_size, "CASES", (("fp32", False), ("half", True)))
+    monkeypatch.setattr(full_size, "COMPANIES", (1, 3))
     monkeypatch.setattr(evenings, "measured", measured)
+    monkeypatch.setattr(evenings, "finite_row", partial(finite_row, clip_s=0.64))
     monkeypatch.setattr(evenings, "blank_backbone", lambda *_: backbone)
     monkeypatch.setattr(evenings, "provenance", lambda: {"machine": {"gpu": "H200"}, "commit": "abc"})
     return asked
@@ -43,22 +44,22 @@ def quick(monkeypatch):
 
 def test_an_evening_that_is_cut_short_is_continued_and_nothing_is_measured_twice(quick, tmp_path):
     path = tmp_path / "gpu.csv"
-    first = list(evenings.evening("tiny", "cpu", path, minutes=2, clock=Clock(10), **SMALL))
+    first = evening(path, minutes=2, step_s=10)
     done, late = ([row for row in first if (row["status"] == evenings.LATE) == is_late] for is_late in (False, True))
     assert done and late and len(evenings.read_rows(path)) == len(done)
     assert all(row["compiled"] for row in late if row["what"] == "DB step" and row["precision"] == "bf16")
-    rest = list(evenings.evening("tiny", "cpu", path, minutes=60, clock=Clock(), **SMALL))
+    rest = evening(path)
     assert len(rest) == len(late) and evenings.LATE not in {row["status"] for row in rest}
     assert len(quick) == len(set(quick)) and {each.concepts for each in quick} == {1, 3}
     rows = evenings.read_rows(path)
     assert list(rows.columns) == evenings.COLUMNS and set(rows["device"]) == {"H200"} and set(rows["commit"]) == {"abc"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", rows["date"].iloc[0])
-    assert list(evenings.evening("tiny", "cpu", path, minutes=60, clock=Clock(), **SMALL)) == []
+    assert evening(path) == []
 
 
 def test_the_readme_shows_times_memory_what_is_finite_and_what_did_not_fit(quick, tmp_path):
     path = tmp_path / "gpu.csv"
-    rows = pd.DataFrame(evenings.evening("tiny", "cpu", path, minutes=60, clock=Clock(), **SMALL))
+    rows = pd.DataFrame(evening(path))
     text = evenings.gpu_in_words(evenings.read_rows(path))
     assert text.startswith("On H200, ") and "| TI step | fp32 | 1 | 0.500 | 2.0 |" in text
     assert "| DB step | bf16, compiled | 1 |" in text and "TI step, fp32, 3 words: GPU memory is not enough" in text

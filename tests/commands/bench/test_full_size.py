@@ -26,10 +26,11 @@ def quick(quick_peak, monkeypatch):
     monkeypatch.setattr(module, "generate", lambda *args, **numbers: generate(*args, **{**numbers, "steps": 2}))
 
 
-def test_full_size_rows_are_made_at_reduced_width_on_a_cpu(quick):
+def test_full_size_rows_are_made_at_reduced_width_on_a_cpu(quick, monkeypatch):
     backbone = blank_backbone("tiny", "cpu")
-    cases = (("fp32", False), ("bf16", False))
-    rows = [measured(backbone, each, clip_s=0.64, repeats=1) for each in planned("cpu", cases, companies=(1, 3))]
+    monkeypatch.setattr(module, "CASES", (("fp32", False), ("bf16", False)))
+    monkeypatch.setattr(module, "COMPANIES", (1, 3))
+    rows = [measured(backbone, each, clip_s=0.64, repeats=1) for each in planned("cpu")]
     assert [row["what"].split()[0] for row in rows] == ["TI", "TI", "DB", "DB", "TI", "clip,", "clip,"]
     assert [row["concepts"] for row in rows[:5]] == [1, 1, 1, 1, 3]
     assert all(row["status"] == "ok" and row["seconds"] > 0 and row["peak_memory_mb"] is None for row in rows)
@@ -47,8 +48,10 @@ def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(quick, monkeypatc
         return step(trainings)
 
     monkeypatch.setattr(loop, "step", full)
+    monkeypatch.setattr(module, "CASES", (("fp32", False),))
+    monkeypatch.setattr(module, "COMPANIES", ())
     backbone = blank_backbone("tiny", "cpu")
-    rows = [measured(backbone, each, 0.64, 1) for each in planned("cpu", cases=(("fp32", False),), companies=())]
+    rows = [measured(backbone, each, 0.64, 1) for each in planned("cpu")]
     assert "batch_size=4" in rows[0]["status"] and "accumulation" in cli.full_size_line(rows[0])
     assert [row["status"] for row in rows[1:]] == ["ok", "ok"]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from grid_stub import cell_of, make_here, stub_place
+from grid_stub import cell_of, make_here
 
 from tmp_utils.commands.grid.cells import NOTEBOOK_05, REFERENCE, Cell, cells, choose_setups
 from tmp_utils.files import write_json
@@ -10,11 +10,6 @@ from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import list_setups
 from tmp_utils.runs.integrity import MANIFEST, read_manifest
 from tmp_utils.runs.place import Place
-
-
-@pytest.fixture
-def place(tmp_path):
-    return stub_place(tmp_path)
 
 
 def of_grid(place, setups, seeds=(0,), concepts=("sitar",)) -> dict[str, Cell]:

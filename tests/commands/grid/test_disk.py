@@ -2,8 +2,7 @@
 
 from types import SimpleNamespace
 
-import pytest
-from grid_stub import cell_of, make_here, stub_place
+from grid_stub import cell_of, make_here
 
 from tmp_utils.commands import run
 from tmp_utils.commands.grid import disk, job
@@ -12,11 +11,6 @@ from tmp_utils.runs.disk import OTHER_BYTES, SMALL_BYTES
 from tmp_utils.runs.folder import open_run
 from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
-
-
-@pytest.fixture
-def place(tmp_path):
-    return stub_place(tmp_path)
 
 
 def test_clips_are_counted_at_two_bytes_a_sample_and_adapters_by_the_largest_of_their_method(place):

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import yaml
-from grid_stub import STEPS, cell_of, hold, make_here, run_here, steps, stub_place, wait_for
+from grid_stub import STEPS, cell_of, hold, make_here, run_here, steps, wait_for
 
 from tmp_utils.commands import run
 from tmp_utils.commands.grid import engine
@@ -20,11 +20,6 @@ from tmp_utils.inputs.profiles import load_profile
 
 HAS_ENGINE = (engine.ENGINE_DIR / "bin" / "snakemake").exists()
 needs_engine = pytest.mark.skipif(not HAS_ENGINE, reason="no Snakemake in .venv-grid; `make grid` puts it there")
-
-
-@pytest.fixture
-def place(tmp_path):
-    return stub_place(tmp_path)
 
 
 def words(place, setups: str) -> list[str]:

@@ -7,17 +7,12 @@ import sys
 
 import nbformat
 import pytest
-from grid_stub import STEPS, cell_of, hold, steps, stub_place, wait_for
+from grid_stub import STEPS, cell_of, hold, steps, wait_for
 
 from tmp_utils.commands import run
 from tmp_utils.commands.grid import job
 from tmp_utils.commands.grid.job import make
 from tmp_utils.commands.headless import NotebookFailed
-
-
-@pytest.fixture
-def place(tmp_path):
-    return stub_place(tmp_path)
 
 
 def words(place) -> list[str]:

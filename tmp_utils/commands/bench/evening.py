@@ -7,24 +7,15 @@ was cut short is continued by the same command. No measurement begins that would
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from tmp_utils.commands.bench.finite import PARTS, finite_row
-from tmp_utils.commands.bench.full_size import (
-    CASES,
-    COMPANIES,
-    Measurement,
-    blank_backbone,
-    half_precision,
-    measured,
-    planned,
-)
+from tmp_utils.commands.bench.full_size import Measurement, blank_backbone, half_precision, measured, planned
 from tmp_utils.files import write_csv
-from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.runs.provenance import provenance
 
@@ -32,44 +23,32 @@ TABLE = DATA_DIR / "published" / "gpu.csv"
 KEYS = ["device", "commit", "size", "what", "precision", "compiled", "concepts"]
 NUMBERS = ["seconds", "seconds_per_concept", "tflop_per_s", "share_of_peak", "peak_memory_mb", "largest"]
 COLUMNS = [*KEYS, "latents", *NUMBERS, "date", "status"]
-MINUTES = 8.5
 LATE = "no time left"
 RESERVED_S = {False: 60, True: 180}  # kept free for a measurement, by whether it is compiled
 
 
-def evening(
-    size: str,
-    device: str,
-    path: Path = TABLE,
-    *,
-    minutes: float = MINUTES,
-    clip_s: float = CLIP_S,
-    repeats: int = 5,
-    cases: tuple = CASES,
-    companies: tuple = COMPANIES,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[dict]:
+def evening(size: str, device: str, path: Path, minutes: float) -> Iterator[dict]:
     """Measure what is missing in the table, write it row by row, and yield each row.
 
     Returns
     -------
     `COLUMNS`; what there was no time for comes last, with the status `LATE`.
     """
-    end, made = clock() + 60 * minutes, provenance()
+    end, made = time.monotonic() + 60 * minutes, provenance()
     facts = {"device": made["machine"]["gpu"] or device, "commit": str(made["commit"]), "size": size}
     rows = read_rows(path)
     done = set(rows[KEYS].itertuples(index=False, name=None))
-    missing = [each for each in _all(device, cases, companies) if (*facts.values(), *each) not in done]
+    missing = [each for each in _all(device) if (*facts.values(), *each) not in done]
     backbone, late = blank_backbone(size, device) if missing else None, []
     path.parent.mkdir(parents=True, exist_ok=True)
     for each in missing:
-        if clock() + RESERVED_S[each.compiled] > end:
+        if time.monotonic() + RESERVED_S[each.compiled] > end:
             late.append({**facts, **each._asdict(), "status": LATE})
             continue
         if (part := each.what.partition(", each")[0]) in PARTS:
-            row = finite_row(backbone, part, each.precision, clip_s)
+            row = finite_row(backbone, part, each.precision)
         else:
-            row = measured(backbone, each, clip_s, repeats)
+            row = measured(backbone, each)
         date = datetime.now(UTC).date().isoformat()
         row = {name: ({**facts, **row, "date": date}).get(name) for name in COLUMNS}
         rows = pd.concat([rows, pd.DataFrame([row], columns=COLUMNS).astype(object)], ignore_index=True)
@@ -78,11 +57,11 @@ def evening(
     yield from late
 
 
-def _all(device: str, cases: tuple, companies: tuple) -> list[Measurement]:
+def _all(device: str) -> list[Measurement]:
     """Steps and clips, what half precision does to every part, and last what has to be compiled."""
     halves = dict.fromkeys([half_precision(device), *(["fp16"] if device == "cuda" else [])])
     finite = [Measurement(f"{part}, each intermediate", name, False, 1) for name in halves for part in PARTS]
-    return sorted([*planned(device, cases, companies), *finite], key=lambda each: each.compiled)
+    return sorted([*planned(device), *finite], key=lambda each: each.compiled)
 
 
 def read_rows(path: Path = TABLE) -> pd.DataFrame:

@@ -63,13 +63,13 @@ def blank_run(
     return Training(backbone, recipe, Examples(mean, torch.zeros_like(mean), 1.0, "noise"), hyperparameters, adapter)
 
 
-def planned(device: str, cases: tuple = CASES, companies: tuple = COMPANIES) -> list[Measurement]:
+def planned(device: str) -> list[Measurement]:
     """What is measured on a device; what is compiled comes last, since compiling takes longest."""
     half = half_precision(device)
-    cases = [(half if precision == HALF else precision, compiled) for precision, compiled in cases]
+    cases = [(half if precision == HALF else precision, compiled) for precision, compiled in CASES]
     steps = [Measurement(f"{method} step", *case, 1) for method in ("TI", "DB") for case in cases]
     together = half if device == "cuda" else "fp32"
-    steps += [Measurement("TI step", together, False, concepts) for concepts in companies]
+    steps += [Measurement("TI step", together, False, concepts) for concepts in COMPANIES]
     clips = [Measurement(CLIP, precision, False, 1) for precision, _ in cases]
     return sorted(dict.fromkeys([*steps, *clips]), key=lambda each: each.compiled)
 

@@ -36,7 +36,7 @@ ONE_LATENT = {"lr": 1e-4, "steps": 1, "batch_size": 1, "gradient_checkpointing":
 PEAK, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def once(folder: Path, path: Path = TABLE, clip_s: float = CLIP_S, device: str = "cpu") -> Iterator[dict]:
+def once(folder: Path, path: Path = TABLE, clip_s: float = CLIP_S) -> Iterator[dict]:
     """Load, encode, take a step of each method of `STEPS`, generate; each row is written as soon as it is known.
 
     Returns
@@ -52,7 +52,7 @@ def once(folder: Path, path: Path = TABLE, clip_s: float = CLIP_S, device: str =
     facts = {"model": folder.name, **facts, "date": datetime.now(UTC).date().isoformat()}
     rows, loaded = read_rows(path), []
     rows = rows[rows["model"] != folder.name]
-    load = [("load", lambda: loaded.append(load_backbone(folder, device)))]
+    load = [("load", lambda: loaded.append(load_backbone(folder, "cpu")))]
     for what, action in itertools.chain(load, _parts(loaded, clip_s)):
         gc.collect()
         if RESET.exists():
