@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from adapters import new_word
-from results_runs import use_tone_embedder
+from results_runs import ToneEmbedder, use_tone_embedder
 
 from tmp_utils.commands import samplers
 from tmp_utils.commands.samplers import measure_samplers, sampler_equivalence
@@ -135,17 +135,6 @@ def test_half_precision_is_near_single(backbone):
     assert abs(single - half).mean() < 0.1 * abs(single).mean()
 
 
-class BandEmbedder:
-    """Eight bands of a clip's spectrum; any prompt is all of them alike."""
-
-    def embed_clips(self, clips):
-        bands = np.stack([[part.mean() for part in np.array_split(np.abs(np.fft.rfft(c)), 8)] for c in clips])
-        return bands / np.linalg.norm(bands, axis=1, keepdims=True)
-
-    def embed_prompts(self, prompts):
-        return np.stack([np.full(8, 8**-0.5) for _ in prompts])
-
-
 def test_samplers_are_held_against_ddim(backbone, monkeypatch):
     """DDIM itself is equivalent to itself exactly; one step of another is not."""
     monkeypatch.setattr(samplers, "REFERENCE", ("DDIM", 6))
@@ -153,7 +142,7 @@ def test_samplers_are_held_against_ddim(backbone, monkeypatch):
     prompts, rng = ["a recording of a guitar", "a jazz song", "the sound of drums"] * 2, np.random.default_rng(0)
     training = list(0.1 * rng.normal(size=(12, 10240)))
     tried = [("DDIM", 6), ("UniPCMultistep", 1)]
-    table = sampler_equivalence(backbone, BandEmbedder(), prompts, range(6), training, tried, clip_s=0.64)
+    table = sampler_equivalence(backbone, ToneEmbedder("tones"), prompts, range(6), training, tried, clip_s=0.64)
     itself, other = table[table["scheduler"] == "DDIM"], table[table["scheduler"] == "UniPCMultistep"]
     assert list(table["metric"]) == ["clap_a", "clap_t", "fad"] * 2 and (table["n"] == 6).all()
     assert (itself["difference"] == 0).all() and itself["equivalent"].all()

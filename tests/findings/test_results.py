@@ -67,40 +67,27 @@ def test_where_every_table_of_scores_is_cut_all_are_made_again(scored, cut):
     pd.testing.assert_frame_equal(collect(scored), whole)
 
 
-def test_a_deleted_clip_fails_its_rows_and_changes_no_others_and_its_return_mends_them(scored):
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: save_clip(path, tone(5000, 3)), "damaged (its content is not what was written)"),
+    ],
+)
+def test_a_clip_that_is_gone_or_changed_fails_its_rows_and_no_others_and_its_return_mends_them(scored, change, reason):
     before, intact = collect(scored), csv(scored)
-    lost = clip(scored, file="genre-jazz-0.wav")
-    content = lost.read_bytes()
-    lost.unlink()
-    after = collect(scored)
-    changed = before.compare(after).index
-    assert {(r.concept, r.method, r.setup, r.metric) for r in after.loc[changed].itertuples()} == {
-        ("lute", "DB", "BL", "clap_t")
-    }
-    assert set(after.loc[changed, "prompt"]) == {"all", "genre-jazz"}
-    assert set(after.loc[changed, "status"]) == {"failed"}
-    assert after.loc[changed, "note"].str.contains("genre-jazz-0.wav: missing").all()
-    lost.write_bytes(content)
-    collect(scored)
-    assert csv(scored) == intact
-
-
-def test_a_clip_that_changed_after_its_run_finished_fails_its_rows_and_is_not_scored(scored):
-    before = collect(scored)
     path = clip(scored, file="genre-jazz-0.wav")
     content = path.read_bytes()
-    save_clip(path, tone(5000, 3))
+    change(path)
     after = collect(scored)
     changed = after.loc[before.compare(after).index]
+    runs = {(row.concept, row.method, row.setup, row.metric) for row in changed.itertuples()}
+    assert runs == {("lute", "DB", "BL", "clap_t")}
     assert set(changed["prompt"]) == {"all", "genre-jazz"} and set(changed["status"]) == {"failed"}
-    assert set(changed["metric"]) == {"clap_t"} and set(changed["concept"]) == {"lute"}
-    assert (
-        changed["note"]
-        .str.contains("genre-jazz-0.wav: damaged (its content is not what was written)", regex=False)
-        .all()
-    )
+    assert changed["note"].str.contains(f"genre-jazz-0.wav: {reason}", regex=False).all()
     path.write_bytes(content)
-    pd.testing.assert_frame_equal(collect(scored), before)
+    collect(scored)
+    assert csv(scored) == intact
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tmp_utils.metrics.intervals import Interval
-from tmp_utils.metrics.table import check_one_embedder, references, result_row, results_table, score_references
+from tmp_utils.metrics.table import references, result_row, results_table, score_references
 
 IDENTITY = {"profile": "pocket", "concept": "sitar", "method": "TI", "setup": "BL", "seed": 0}
 
@@ -13,14 +13,6 @@ IDENTITY = {"profile": "pocket", "concept": "sitar", "method": "TI", "setup": "B
 def angles(*degrees):
     radians = np.radians(degrees)
     return np.stack([np.cos(radians), np.sin(radians)], axis=1)
-
-
-def test_two_embedders_in_one_table_are_refused_by_name():
-    rows = [result_row(IDENTITY, "clap_a", Interval(0.5, 0.4, 0.6, 4), name) for name in ("clap:x@1", "clap:y@2")]
-    with pytest.raises(ValueError, match=r"clap_a .* 2 embedders.*clap:x@1.*clap:y@2"):
-        check_one_embedder(results_table(rows))
-    one = results_table(rows[:1])
-    assert check_one_embedder(one) is one
 
 
 def test_a_failed_row_needs_a_reason():

@@ -112,13 +112,6 @@ def test_other_settings_in_a_finished_folder_name_what_differs(tmp_path):
     assert read_manifest(folder)["parameters"]["steps"] == 150
 
 
-def test_another_backbone_is_another_run(tmp_path):
-    folder = folder_in(tmp_path)
-    open_run(folder, {**SETTINGS, "backbone_hash": "1"}).finish()
-    with pytest.raises(ValueError, match="backbone_hash was '1' and is now '2'"):
-        open_run(folder, {**SETTINGS, "backbone_hash": "2"})
-
-
 def test_a_folder_without_a_manifest_is_not_taken_for_a_run(tmp_path):
     folder_in(tmp_path).mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"no run\.json.*choose another runs_dir"):

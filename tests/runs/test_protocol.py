@@ -143,11 +143,6 @@ def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, 
     assert len(list((lab.place.folder / "tones").glob("TI-*/seed0/run.json"))) == 2
 
 
-def test_only_new_words_learn_together(lab, concept):
-    with pytest.raises(ValueError, match="DB-BL: only Textual Inversion"):
-        run_setups(lab, concept, setups_of("DB", ["BL"]), [0], together=2)
-
-
 def test_a_setup_that_is_named_twice_is_run_once(lab, new_lab, concept, tmp_path):
     once = run_setups(lab, concept, setups_of("TI", ["BL"]), [0])
     twice = run_setups(new_lab(tmp_path / "again"), concept, setups_of("TI", ["BL", "BL"]), [0, 0], together=2)

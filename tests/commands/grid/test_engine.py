@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -132,15 +131,6 @@ def test_a_failed_job_does_not_stop_the_others_and_the_next_grid_mends_it(place,
     assert "3 jobs, 2 already done" in capfd.readouterr().out
     assert list(pd.read_csv(place / "runs/pocket/results.csv").setup) == ["3-AC", "MW"]
     assert list((place / "runs/pocket/grid").glob(".engine-*"))[1:] == [], "only the failed grid's engine is kept"
-
-
-def test_the_engines_lock_and_the_studys_cannot_be_one():
-    root, locks = engine.WORKFLOW.parents[1], {}
-    for name in ("requirements.lock", "notebooks/grid.lock"):
-        locks[name] = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (root / name).read_text().lower(), flags=re.MULTILINE))
-    study, grid = locks.values()
-    assert {"snakemake", "snakemake-executor-plugin-slurm"} <= set(grid)
-    assert grid["packaging"] != study["packaging"]
 
 
 def test_the_slurm_profile_names_no_cluster_of_anyones():
