@@ -6,7 +6,7 @@ import pytest
 from survey_runs import right_answers
 from survey_sessions import enter, hear, sessions_of
 
-from tmp_utils.survey.codes import tidy_code
+from tmp_utils.survey.questions import tidy_code
 from tmp_utils.survey.session import Refused, Sessions
 from tmp_utils.survey.store import Store
 

@@ -13,9 +13,8 @@ from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import About, load_about
 from tmp_utils.survey.app import serve
 from tmp_utils.survey.building import N_PER_KIND, build_questionnaire
-from tmp_utils.survey.codes import tidy_code
 from tmp_utils.survey.pairs import VARIANTS
-from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire
+from tmp_utils.survey.questions import load_questionnaire, newest_questionnaire, tidy_code
 from tmp_utils.survey.session import Rules
 from tmp_utils.survey.store import Store
 

@@ -167,8 +167,13 @@ def _places() -> str:
 
 def _profiles_table() -> dict[str, dict]:
     tables = _read_profiles(DATA_DIR / "profiles.toml", ends_in_newline=True)
-    for name, values in _reader_tables().items():
-        tables[name] = _overlaid(tables.get(name, {}), values)
+    if path := os.environ.get(PROFILES_VARIABLE):
+        try:
+            own = _read_profiles(Path(path).expanduser())
+        except (OSError, ValueError) as error:
+            fault = f"{PROFILES_VARIABLE}={path}: {error} It should name a TOML file like data/profiles.toml."
+            raise ValueError(fault) from error
+        tables |= {name: _overlaid(tables.get(name, {}), values) for name, values in own.items()}
     return tables
 
 
@@ -181,19 +186,6 @@ def _read_profiles(path: Path, ends_in_newline: bool = False) -> dict[str, dict]
                 f"{path}: {name} is not a profile; expected a table [{name}] and a table [{name}.methods]."
             )
     return tables
-
-
-def _reader_tables() -> dict[str, dict]:
-    """The tables of the reader's file, if `TMP_PROFILES` names one."""
-    path = os.environ.get(PROFILES_VARIABLE)
-    if not path:
-        return {}
-    try:
-        return _read_profiles(Path(path).expanduser())
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{PROFILES_VARIABLE}={path}: {error} It should name a TOML file like data/profiles.toml."
-        ) from error
 
 
 def _overlaid(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:

@@ -61,13 +61,10 @@ def editability_prompts(n: int | None = None) -> list[Prompt]:
         return prompts
     if not 1 <= n <= len(prompts):
         raise ValueError(f"n={n}: there are {len(prompts)} editability prompts; ask for 1 to {len(prompts)}.")
-    rank: dict[str, int] = {}
-    turns = []
-    for prompt in prompts:
-        rank[prompt.family] = rank.get(prompt.family, -1) + 1
-        turns.append(rank[prompt.family])
-    first_turns = sorted(range(len(prompts)), key=lambda i: (turns[i], i))[:n]
-    return [prompts[i] for i in sorted(first_turns)]
+    families = [prompt.family for prompt in prompts]
+    turns = [families[:i].count(family) for i, family in enumerate(families)]
+    first = sorted(range(len(prompts)), key=lambda i: (turns[i], i))[:n]
+    return [prompts[i] for i in sorted(first)]
 
 
 def fill(template: str, words: str) -> str:

@@ -58,17 +58,12 @@ class Budget:
     n_subjects: int = 10
 
 
-def _extra_clips(budget: Budget) -> dict[str, tuple[int, int]]:
-    """For each CLAP, the number of the first clip, and the count, of the clips that only it is trained on."""
-    after_judge = budget.n_clips + budget.n_judge_clips
-    return {"judge": (budget.n_clips, budget.n_judge_clips), "clap": (after_judge, budget.n_clap_clips)}
-
-
 def make_corpus(build: Path, budget: Budget) -> tuple[Corpus, Corpus]:
     """Render the training and the held-out clips (needs FluidSynth and FluidR3)."""
     held_out = render_corpus(build / "corpus" / "holdout", budget.n_held_out, budget.seed, HOLDOUT_OFFSET)
-    for name, (first, n_clips) in _extra_clips(budget).items():
-        render_corpus(build / "corpus" / name, n_clips, budget.seed, first)
+    first, after_judge = budget.n_clips, budget.n_clips + budget.n_judge_clips  # only one CLAP is trained on these
+    render_corpus(build / "corpus" / "judge", budget.n_judge_clips, budget.seed, first)
+    render_corpus(build / "corpus" / "clap", budget.n_clap_clips, budget.seed, after_judge)
     return render_corpus(build / "corpus" / "train", budget.n_clips, budget.seed), held_out
 
 

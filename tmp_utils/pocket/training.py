@@ -4,10 +4,9 @@ Conventions: a stage draws all its random numbers from the generator that it is 
 alone, so a run that was interrupted and resumed ends with the same weights. Learning rates follow one cycle: a linear
 rise over the first tenth, then a cosine to zero.
 
-Stage     : what each part defines: modules, optimizers, a step, a validation.
-run_stage : the loop.
-descend   : one step of an optimizer.
-ema_update: exponential moving average of weights.
+A stage has a `name`; `modules`, whose weights are in the checkpoint; `optimizers`, each with its highest learning rate;
+`step(generator)`, which takes one step and returns the values to log; and `validate()`, which returns measures on
+held-out clips and is called every `validate_every` steps.
 """
 
 import io
@@ -15,7 +14,6 @@ import json
 import math
 import time
 from pathlib import Path
-from typing import Protocol
 
 import pandas as pd
 import torch
@@ -25,27 +23,6 @@ from tmp_utils.files import write_bytes, write_csv, write_json
 RISE = 0.1
 CHECKPOINT_EVERY_S = 60.0
 PROBE_STEPS = 3
-
-
-class Stage(Protocol):
-    """The training of one part.
-
-    Attributes
-    ----------
-    modules : their weights are saved in the checkpoint.
-    optimizers : each optimizer with its highest learning rate.
-    """
-
-    name: str
-    modules: dict
-    optimizers: dict
-    validate_every: int
-
-    def step(self, generator: torch.Generator) -> dict[str, float]:
-        """Take one optimisation step; return the values to log."""
-
-    def validate(self) -> dict[str, float]:
-        """Return measures on held-out clips."""
 
 
 def one_cycle(progress: float) -> float:
@@ -71,7 +48,7 @@ def ema_update(average: torch.nn.Module, model: torch.nn.Module, decay: float) -
         a.lerp_(m, 1 - decay)
 
 
-def _save(stage: Stage, folder: Path, step: int, history: list[dict]) -> None:
+def _save(stage, folder: Path, step: int, history: list[dict]) -> None:
     state = {
         "step": step,
         "modules": {name: module.state_dict() for name, module in stage.modules.items()},
@@ -83,7 +60,7 @@ def _save(stage: Stage, folder: Path, step: int, history: list[dict]) -> None:
     write_csv(folder / "curve.csv", pd.DataFrame(history))
 
 
-def _resume(stage: Stage, folder: Path, n_steps: int) -> tuple[int, list[dict]]:
+def _resume(stage, folder: Path, n_steps: int) -> tuple[int, list[dict]]:
     settings = folder / "stage.json"
     if not (folder / "checkpoint.pt").exists():
         write_json(settings, {"name": stage.name, "n_steps": n_steps})
@@ -102,7 +79,7 @@ def _resume(stage: Stage, folder: Path, n_steps: int) -> tuple[int, list[dict]]:
     return state["step"], pd.read_csv(folder / "curve.csv").to_dict("records")
 
 
-def run_stage(stage: Stage, folder: Path, n_steps: int, seed: int = 0, log=print) -> None:
+def run_stage(stage, folder: Path, n_steps: int, seed: int = 0, log=print) -> None:
     """Train a stage, or resume it from its checkpoint; `log` is called with each line of progress.
 
     Parameters

@@ -5,12 +5,11 @@ Conventions: a variant is "<method>-<setup>", such as "DB-BL"; a question plays 
 four (section 4, Human Preference Questionnaire). A table of answers has one row an answer, with its source.
 
 about     : what participants are told before they agree, and what they get at the end.
-questions : a questionnaire as it lies in its folder, and each participant's order and sides.
+questions : a questionnaire as it lies in its folder, and each participant's code, order and sides.
 pairs     : clips of two variants for the same prompt, found in the runs.
 building  : pairs -> questionnaire (practice, catch trials and headphone test added).
 stimuli   : clips at one loudness, and the foils of catch trials.
 headphones: a test that loudspeakers fail.
-codes     : participants' codes.
 store     : answers in SQLite, one row at each click; CSV out.
 limits    : how many can start from one place.
 listening : what counts as heard.

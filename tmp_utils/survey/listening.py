@@ -71,8 +71,5 @@ class Listening:
 
     def missing(self, required_s: float, tolerance_s: float) -> list[str]:
         """The clips of which too little was heard."""
-
-        def needed_s(slot: str) -> float:
-            return max(MIN_HEARD_S, self.required_s(slot, required_s) - tolerance_s)
-
-        return [slot for slot in self.question.slots if self.heard_s(slot) < needed_s(slot)]
+        needed_s = {slot: self.required_s(slot, required_s) - tolerance_s for slot in self.question.slots}
+        return [slot for slot in needed_s if self.heard_s(slot) < max(MIN_HEARD_S, needed_s[slot])]

@@ -6,6 +6,7 @@ the page as data, without a name.
 """
 
 import base64
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -113,7 +114,9 @@ class NotebookSession:
         prompt = f"“{state['prompt']}”" if state["prompt"] else ""
         texts = [self._html(text) for text in (f"{number}. {state['wording']}", prompt) if text]
         plays = [self._button(NAMES[slot], lambda slot=slot: self._listen(slot)) for slot in state["slots"]]
-        answers = [self._button(text, lambda choice=choice: self._answer(choice)) for choice, text in ANSWERS.items()]
+        place = state["code"], state["position"]
+        step = functools.partial(self._step, self.sessions.answer, *place)
+        answers = [self._button(text, functools.partial(step, choice)) for choice, text in ANSWERS.items()]
         return [*texts, self._widgets.HBox(plays), self._widgets.HBox(answers)]
 
     def _closing(self) -> list:
@@ -137,9 +140,6 @@ class NotebookSession:
             self.message.value = ""
         except Refused as refused:
             self.message.value = f"<b>{refused}</b>"
-
-    def _answer(self, choice: str) -> None:
-        self._step(self.sessions.answer, self.state["code"], self.state["position"], choice)
 
     def _play(self, delivery: Delivery) -> None:
         delivery.count(0, len(delivery.content))

@@ -8,12 +8,15 @@ Question, Questionnaire : two clips to compare; all of them, with what participa
 load_questionnaire      : folder -> Questionnaire, checked field by field and against its version.
 find_questionnaires     : those that were built from a profile's runs.
 newest_questionnaire    : the one that is served and read unless another is named.
-Placement, plan : one participant's order and sides, drawn from their code.
+new_code, tidy_code     : a participant's code; the one that was meant by what they typed.
+Placement, plan         : one participant's order and sides, drawn from their code.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+import re
+import secrets
+from collections.abc import Iterator
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,6 +40,7 @@ WORDING = {
 }
 CORRECT, FOIL = "correct", "foil"  # the two sides of a catch trial
 STUDY_FILE = "study.json"
+CODE_CHARS, ALPHABET = 10, "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that reads like another character
 VERSION_CHARS = 12
 Seconds = Annotated[float, Field(ge=0, le=600)]
 
@@ -233,6 +237,21 @@ def newest_questionnaire(place: Place) -> Questionnaire | None:
     return load_questionnaire(folders[-1]) if folders else None
 
 
+def new_code() -> str:
+    """A random participant's code of 49 bits, such as "K7QF3-MX2AB"."""
+    return _grouped("".join(secrets.choice(ALPHABET) for _ in range(CODE_CHARS)))
+
+
+def tidy_code(typed: str) -> str | None:
+    """The code that was meant by what somebody typed, or None if it cannot be one."""
+    letters = re.sub(r"[\s-]", "", typed.upper()) if len(typed) <= 4 * CODE_CHARS else ""
+    return _grouped(letters) if len(letters) == CODE_CHARS and set(letters) <= set(ALPHABET) else None
+
+
+def _grouped(letters: str) -> str:
+    return f"{letters[: CODE_CHARS // 2]}-{letters[CODE_CHARS // 2 :]}"
+
+
 def plan(questionnaire: Questionnaire, code: str) -> list[Placement]:
     """The order and the sides of one participant, drawn from the version and the participant's code.
 
@@ -253,12 +272,8 @@ def _block(questionnaire: Questionnaire, kind: str, rng: np.random.Generator) ->
     order = [str(question) for question in rng.permutation(counted)]
     for catch in catches:
         order.insert(int(rng.integers(1, len(order) + 1)), catch)
-    sides = dict(zip(counted, _balanced(len(counted), rng), strict=True))
+    n = len(counted)  # of an odd number the last side is drawn
+    sides = rng.permutation([True, False] * (n // 2) + [bool(rng.integers(2))] * (n % 2))
+    sides = {question: bool(side) for question, side in zip(counted, sides, strict=True)}
     sides |= {catch: bool(rng.integers(2)) for catch in catches}
     return [Placement(question, sides[question]) for question in order]
-
-
-def _balanced(n: int, rng: np.random.Generator) -> Sequence[bool]:
-    """As many True as False, in random order; of an odd number the last is drawn."""
-    sides = [True, False] * (n // 2) + [bool(rng.integers(2))] * (n % 2)
-    return [bool(side) for side in rng.permutation(sides)]

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from tmp_utils.survey import headphones
-from tmp_utils.survey.codes import tidy_code
 from tmp_utils.survey.limits import Starts
 from tmp_utils.survey.listening import Listening
-from tmp_utils.survey.questions import CHOICES, WORDING, Placement, Question, Questionnaire
+from tmp_utils.survey.questions import CHOICES, WORDING, Placement, Question, Questionnaire, tidy_code
 from tmp_utils.survey.stimuli import as_wav
 from tmp_utils.survey.store import WITHDRAWN, AlreadyAnswered, Store
 

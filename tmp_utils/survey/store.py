@@ -17,8 +17,7 @@ import pandas as pd
 
 from tmp_utils import __version__
 from tmp_utils.files import write_csv
-from tmp_utils.survey.codes import new_code
-from tmp_utils.survey.questions import Placement, Questionnaire, plan
+from tmp_utils.survey.questions import Placement, Questionnaire, new_code, plan
 
 BUSY_S = 15.0
 COLUMNS = (

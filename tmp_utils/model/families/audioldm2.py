@@ -121,13 +121,9 @@ class AudioLDM2(MelBackbone):
 
     def conditioned_parameters(self) -> list[str]:
         layers = {name for name, module in self.unet.named_modules() if getattr(module, "is_cross_attention", False)}
-        return [name for name in super().conditioned_parameters() if _layer_of(name) in layers]
+        names = {name: name.removeprefix("unet.").rpartition(".to_")[0] for name in super().conditioned_parameters()}
+        return [name for name, layer in names.items() if layer in layers]
 
     def text_parameters(self) -> list[str]:
         clap = [name for name in super().text_parameters() if name.startswith(CLAP_PARTS)]
         return clap + [f"text_encoder_2.{name}" for name, _ in self.t5.named_parameters()]
-
-
-def _layer_of(name: str) -> str:
-    """The attention layer of "unet.<layer>.to_k.weight"."""
-    return name.removeprefix("unet.").rpartition(".to_")[0]
