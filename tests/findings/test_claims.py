@@ -1,4 +1,4 @@
-"""The paper's claims: its tables as printed, margins, pairs of claims, and the published verdicts."""
+"""The paper's claims: its tables as printed, margins, pairs of claims, parts of a table, and the published verdicts."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 from made_results import SETUPS, claim, db_up, results
 from statsmodels.stats.weightstats import DescrStatsW
 
-from tmp_utils.findings.claims import beside, claims
+from tmp_utils.findings.claims import beside, both_ways, by_origin, claims
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, paper_table, verdicts
 from tmp_utils.metrics.preservation import FIFTHS
@@ -166,3 +166,27 @@ def test_a_property_is_missed_only_below_what_the_codec_leaves_of_a_copy():
     for share, verdict in ((0.3, REPRODUCED), (0.0, UNDECIDED)):
         table = results(lambda method, _, s=share: s * (method == "reference"), "key_agreement", setups=codec)
         assert verdicts(table, claim("TI/BL", "reference/codec", "lower", "key_agreement"))["verdict"].item() == verdict
+
+
+def test_dreambooth_with_prior_preservation_is_judged_in_its_own_table():
+    plain = results(db_up(0.2))
+    dreambooth = plain[plain["method"] == "DB"]
+    worse = dreambooth.assign(setup=dreambooth["setup"] + "-PP", value=dreambooth["value"] - 0.4)
+    tables = both_ways({"here": pd.concat([plain, worse], ignore_index=True), "there": plain})
+    assert list(tables) == ["here", "here, DB with prior", "there"]
+    by_table = {name: verdicts(table).set_index("id").loc["db_above_ti_audio"] for name, table in tables.items()}
+    assert by_table["here"]["verdict"] == by_table["there"]["verdict"] == REPRODUCED
+    assert by_table["here, DB with prior"]["verdict"] == CONTRADICTED
+    assert by_table["here, DB with prior"]["n_concepts"] == by_table["here"]["n_concepts"]
+
+
+def test_recordings_and_stand_ins_are_two_tables_where_there_are_both():
+    table = results(db_up(0.2), n_concepts=3)
+    names = dict(zip(sorted(table["concept"].unique()), ("tenor", "sitar", "my own"), strict=True))
+    table = table.assign(concept=table["concept"].map(names))
+    apart = by_origin(table)
+    assert {name: set(part["concept"]) for name, part in apart.items()} == {
+        "recordings": {"tenor"},
+        "stand-ins": {"sitar"},
+    }
+    assert by_origin(table[table["concept"] != "tenor"]) == {}

@@ -109,13 +109,9 @@ def answer(results: pd.DataFrame) -> str:
     results : a results table (`metrics.RESULT_COLUMNS`) of one profile.
     """
     clap_a = whole_runs(results, "clap_a", references=True)
-    untrained = clap_a[clap_a["method"] == UNTRAINED]
-    baselines = clap_a[clap_a["method"].isin(METHODS) & (clap_a["setup"] == BASELINE)].merge(untrained[UNIT], on=UNIT)
-    methods = [method for method in reversed(METHODS) if (baselines["method"] == method).any()]
-    if not methods:
+    untrained, sides = _beside_untrained(clap_a)
+    if not sides:
         return ""
-    untrained = untrained.merge(baselines[UNIT].drop_duplicates(), on=UNIT)
-    sides = {METHODS[method]: baselines[baselines["method"] == method] for method in methods}
     ceiling = whole_runs(results, "ceiling_a", references=True).merge(untrained[UNIT], on=UNIT)
     codec = clap_a[clap_a["setup"] == CODEC].merge(untrained[UNIT], on=UNIT)
     levels = " and ".join(f"{_level(side)} with {name}" for name, side in sides.items())
@@ -128,6 +124,15 @@ def answer(results: pd.DataFrame) -> str:
         f"{_yes_or_no(untrained, list(sides.values()))}: clips by {model} have a similarity to the concept (CLAP-A) of "
         f"{_level(untrained)} untrained, {levels}{among}."
     )
+
+
+def _beside_untrained(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the rows of the untrained model and, by method, those of the baselines; of units that have both."""
+    untrained = rows[rows["method"] == UNTRAINED]
+    baselines = rows[rows["method"].isin(METHODS) & (rows["setup"] == BASELINE)].merge(untrained[UNIT], on=UNIT)
+    sides = {METHODS[method]: baselines[baselines["method"] == method] for method in reversed(METHODS)}
+    untrained = untrained.merge(baselines[UNIT].drop_duplicates(), on=UNIT)
+    return untrained, {name: side for name, side in sides.items() if len(side)}
 
 
 def _yes_or_no(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> str:
@@ -156,12 +161,8 @@ def gains(results: pd.DataFrame) -> list[str]:
     """
     sentences = []
     for metric, about in GAINS.items():
-        rows = whole_runs(results, metric, references=True)
-        untrained, named = rows[rows["method"] == UNTRAINED], {}
-        for method in reversed(METHODS):
-            side = rows[(rows["method"] == method) & (rows["setup"] == BASELINE)]
-            if len(side.merge(untrained, on=UNIT)):
-                named[METHODS[method]] = paired_difference(side, untrained, on=UNIT, levels=UNIT[:1])
+        untrained, sides = _beside_untrained(whole_runs(results, metric, references=True))
+        named = {name: paired_difference(side, untrained, on=UNIT, levels=UNIT[:1]) for name, side in sides.items()}
         if not named or min(difference.n for difference in named.values()) < MIN_CONCEPTS:
             continue
         p_values = holm([difference.p_value for difference in named.values()])

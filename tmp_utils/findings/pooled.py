@@ -6,8 +6,7 @@ has a note. A setup fails as a whole if a clip of one of its runs cannot be used
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -25,51 +24,43 @@ from tmp_utils.runs.integrity import read_manifest
 DISTANCES = ("fad", "kad")
 
 
-@dataclass(frozen=True)
-class Pool:
-    """The runs of one setup and seed, by concept."""
-
-    identity: Mapping
-    folders: dict[str, Path]
-
-    @property
-    def group(self) -> tuple:
-        """Seed and concepts: pooled distances can be compared only where these are the same."""
-        return self.identity["seed"], tuple(sorted(self.folders))
-
-
 def pooled_distances(collection: Collection) -> pd.DataFrame:
     """Return the pooled rows of every setup and seed of a `collection.Collection`."""
-    embedder, rows = collection.pooled_embedder, []
-    training = _training(collection)
-    pools = _pools(collection)
+    embedder, pools, rows = collection.pooled_embedder, defaultdict(dict), []
+    runs = [folder for folder in collection.folders if not folder.parent.name.startswith(SWEEP)]
+    parameters = {folder: read_manifest(folder)["parameters"] for folder in runs}
+    for folder, known in parameters.items():
+        pools[known["method"], known["setup"], known["seed"]][known["concept"]] = folder
+    training = _training(collection, parameters.values())
     good, sizes = [], defaultdict(list)
-    for pool in pools:
-        missing = [name for name in pool.folders if isinstance(training[name], str)]
-        note = f"{missing[0]}: {training[missing[0]]}" if missing else _first_failure(pool)
+    for (method, setup, seed), folders in pools.items():
+        identity = {"method": method, "setup": setup, "seed": seed, "concept": POOLED}
+        identity["profile"] = collection.place.profile
+        missing = [name for name in folders if isinstance(training[name], str)]
+        note = f"{missing[0]}: {training[missing[0]]}" if missing else _first_failure(folders)
         if note:
-            rows += [result_row(pool.identity, f"pooled_{name}", None, embedder.name, note=note) for name in DISTANCES]
+            rows += [result_row(identity, f"pooled_{name}", None, embedder.name, note=note) for name in DISTANCES]
             continue
-        clips = _generated(pool), [clip for name in sorted(pool.folders) for clip in training[name]]
-        sizes[pool.group] += [len(embedder.embed_windows(side)) for side in clips]
-        good.append(pool)
+        group = seed, *sorted(folders)  # pooled distances can be compared only where these are the same
+        for clips in (_generated(folders), _reference(training, folders)):
+            sizes[group].append(len(embedder.embed_windows(clips)))
+        good.append((group, identity, folders))
     tables = [results_table(rows)]
-    most = max((len(pool.folders) for pool in pools), default=0)
-    for pool in good:
-        reference = [clip for name in sorted(pool.folders) for clip in training[name]]
-        n = min(sizes[pool.group])
-        table = distance_rows(_generated(pool), reference, embedder, pool.identity, pool.identity["seed"], n)
-        fewer = ", so not comparable with setups over more" * (len(pool.folders) < most)
-        about = f"{len(pool.folders)} of {most} concepts{fewer}"
+    most = max(map(len, pools.values()), default=0)
+    for group, identity, folders in good:
+        sides = _generated(folders), _reference(training, folders)
+        table = distance_rows(*sides, embedder, identity, identity["seed"], min(sizes[group]))
+        fewer = ", so not comparable with setups over more" * (len(folders) < most)
+        about = f"{len(folders)} of {most} concepts{fewer}"
         notes = [f"{about}; {note}" if note else about for note in table["note"]]
         tables.append(table.assign(metric="pooled_" + table["metric"], note=notes))
     return pd.concat([table for table in tables if len(table)], ignore_index=True) if pools else results_table([])
 
 
-def _training(collection: Collection) -> dict[str, list[np.ndarray] | str]:
+def _training(collection: Collection, runs: Iterable[Mapping]) -> dict[str, list[np.ndarray] | str]:
     """Return each concept's clips by its name, or the reason why there are none."""
     training: dict[str, list[np.ndarray] | str] = {}
-    for parameters in (read_manifest(folder)["parameters"] for folder in _of_setups(collection)):
+    for parameters in runs:
         name = parameters["concept"]
         if name not in training:
             try:
@@ -79,26 +70,9 @@ def _training(collection: Collection) -> dict[str, list[np.ndarray] | str]:
     return training
 
 
-def _of_setups(collection: Collection) -> list[Path]:
-    return [folder for folder in collection.folders if not folder.parent.name.startswith(SWEEP)]
-
-
-def _pools(collection: Collection) -> list[Pool]:
-    """Return the pools in the order of the runs."""
-    folders: dict[tuple, dict[str, Path]] = defaultdict(dict)
-    for folder in _of_setups(collection):
-        parameters = read_manifest(folder)["parameters"]
-        folders[parameters["method"], parameters["setup"], parameters["seed"]][parameters["concept"]] = folder
-    names, profile = ("method", "setup", "seed"), collection.place.profile
-    return [
-        Pool({"profile": profile, "concept": POOLED, **dict(zip(names, key, strict=True))}, by_concept)
-        for key, by_concept in folders.items()
-    ]
-
-
-def _first_failure(pool: Pool) -> str:
+def _first_failure(folders: Mapping[str, Path]) -> str:
     """Return which concept's clips cannot be used and why; empty where all can."""
-    for name, folder in sorted(pool.folders.items()):
+    for name, folder in sorted(folders.items()):
         try:
             note = failure(read_clips(folder, RECONSTRUCTION))
         except (FileNotFoundError, ValueError) as error:
@@ -108,8 +82,12 @@ def _first_failure(pool: Pool) -> str:
     return ""
 
 
-def _generated(pool: Pool) -> list[np.ndarray]:
-    return [clip for _, folder in sorted(pool.folders.items()) for clip in read_clips(folder, RECONSTRUCTION)["clip"]]
+def _generated(folders: Mapping[str, Path]) -> list[np.ndarray]:
+    return [clip for _, folder in sorted(folders.items()) for clip in read_clips(folder, RECONSTRUCTION)["clip"]]
+
+
+def _reference(training: Mapping[str, list[np.ndarray]], folders: Mapping[str, Path]) -> list[np.ndarray]:
+    return [clip for name in sorted(folders) for clip in training[name]]
 
 
 def distance_table(results: pd.DataFrame) -> pd.DataFrame:
