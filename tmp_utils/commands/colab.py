@@ -53,16 +53,14 @@ def setup_cell(address: str | None = None) -> str:
     return CELL.format(project=f"git+{address}#egg=tmp-utils" if address else UPLOADED)
 
 
-def badge(notebook: str, address: str | None = None, branch: str = "main") -> str:
+def badge(notebook: str, address: str | None = None) -> str:
     """Return the "Open in Colab" badge of a notebook in Markdown; empty unless the project is on GitHub."""
     address = repository() if address is None else address
     host, _, path = address.removesuffix(".git").partition("github.com/")
     if host != "https://":
         return ""
     picture = "https://colab.research.google.com/assets/colab-badge.svg"
-    return (
-        f"{BADGE_START}({picture})](https://colab.research.google.com/github/{path}/blob/{branch}/notebooks/{notebook})"
-    )
+    return f"{BADGE_START}({picture})](https://colab.research.google.com/github/{path}/blob/main/notebooks/{notebook})"
 
 
 def write_cells(folder: Path = PROJECT_DIR / "notebooks", address: str | None = None) -> list[Path]:

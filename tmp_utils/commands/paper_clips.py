@@ -37,10 +37,10 @@ def run_command(command: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
-def is_online(timeout_s: float = 5.0) -> bool:
-    """Whether the videos' site answers within `timeout_s` seconds."""
+def is_online() -> bool:
+    """Whether the videos' site answers within five seconds."""
     try:
-        socket.create_connection(SITE, timeout_s).close()
+        socket.create_connection(SITE, 5).close()
     except OSError:
         return False
     return True

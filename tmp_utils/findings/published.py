@@ -58,7 +58,7 @@ def _digest(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def read_published(name: str = "pocket") -> pd.DataFrame | None:
+def read_published(name: str) -> pd.DataFrame | None:
     """Return the table ``data/published/<name>.csv``; None where there is none."""
     path = PUBLISHED_DIR / f"{name}.csv"
     return read_table(path) if path.is_file() else None
@@ -142,8 +142,7 @@ def samplers_path(profile: str) -> Path:
 
 def read_samplers(profile: str) -> pd.DataFrame | None:
     """Return a profile's comparison of samplers, or None if it was not measured."""
-    path = samplers_path(profile)
-    return pd.read_csv(path, float_precision="round_trip") if path.exists() else None
+    return read_curves(samplers_path(profile))
 
 
 def how_many_path(profile: str) -> Path:

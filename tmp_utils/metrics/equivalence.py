@@ -5,10 +5,6 @@ at level alpha when the (1 - 2 alpha) interval of their mean difference lies ins
 paired: the same prompt from the same noise. A margin is in the units of the score. `commands.samplers` takes a fifth of
 the standard deviation between clips of the 50-step DDIM (a small effect, Cohen 1988), and for FAD a twentieth of the
 DDIM's FAD.
-
-paired_equivalence   : two columns of paired values and a margin -> Equivalence.
-distance_equivalence : the same for FAD, which has no value for a single clip: the pairs are resampled.
-fewest_steps         : table of equivalences -> for each scheduler, the fewest steps that pass in every metric.
 """
 
 from collections.abc import Sequence
@@ -20,7 +16,6 @@ import pandas as pd
 from tmp_utils.metrics.distances import frechet_audio_distance
 
 ALPHA = 0.05
-FAD_RESAMPLES = 500  # each is two matrix roots
 
 
 @dataclass(frozen=True)
@@ -37,16 +32,6 @@ class Equivalence:
     def equivalent(self) -> bool:
         """Whether the whole interval lies inside the margin."""
         return bool(-self.margin < self.ci_low and self.ci_high < self.margin)
-
-
-def _pairs(a: Sequence[float], b: Sequence[float], margin: float) -> np.ndarray:
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
-        raise ValueError(f"shapes {a.shape} and {b.shape}; pairs need two columns of one length, 2 or more.")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("a value is NaN or infinite; leave the pairs of failed clips out by name, and count them.")
-    _check_margin(margin)
-    return a - b
 
 
 def _check_margin(margin: float) -> None:
@@ -68,19 +53,26 @@ def paired_equivalence(a: Sequence[float], b: Sequence[float], margin: float) ->
     """
     from statsmodels.stats.weightstats import DescrStatsW
 
-    differences = _pairs(a, b, margin)
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 1 or len(a) < 2:
+        raise ValueError(f"shapes {a.shape} and {b.shape}; pairs need two columns of one length, 2 or more.")
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise ValueError("a value is NaN or infinite; leave the pairs of failed clips out by name, and count them.")
+    _check_margin(margin)
+    differences = a - b
     low, high = DescrStatsW(differences).tconfint_mean(2 * ALPHA)
     return Equivalence(float(differences.mean()), float(low), float(high), float(margin), len(differences))
 
 
 def distance_equivalence(
-    reference: np.ndarray, a: np.ndarray, b: np.ndarray, margin: float, seed: int = 0, n_resamples: int = FAD_RESAMPLES
+    reference: np.ndarray, a: np.ndarray, b: np.ndarray, margin: float, n_resamples: int, seed: int = 0
 ) -> Equivalence:
     """Test whether FAD(reference, a) - FAD(reference, b) lies within the margin, by a bootstrap over pairs.
 
     Parameters
     ----------
     reference, a, b : embeddings (m, d), (n, d), (n, d); row i of a and b from the same prompt and noise.
+    n_resamples : of the pairs; each takes two matrix roots.
 
     Notes
     -----

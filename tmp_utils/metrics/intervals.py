@@ -234,13 +234,13 @@ def within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
     return replace(interval, ci_low=float(low), ci_high=float(high))
 
 
-def wilson(count: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+def wilson(count: float, n: float) -> tuple[float, float]:
     """Return Wilson's score interval (Wilson 1927) of `count` of `n`; (nan, nan) for n = 0."""
     from statsmodels.stats.proportion import proportion_confint
 
     if n == 0:
         return float("nan"), float("nan")
-    low, high = proportion_confint(count, n, alpha=1 - level, method="wilson")
+    low, high = proportion_confint(count, n, alpha=1 - LEVEL, method="wilson")
     # At none and all the ends are 0 and 1, but for rounding that would leave the share outside.
     return float(low) if count else 0.0, float(high) if count < n else 1.0
 

@@ -28,7 +28,6 @@ TUNING_HZ = 440.0
 QUIET = 1e-3  # -60 dB: a frame this far below the clip's loudest has no harmony
 ONSET_GAIN = 1000.0  # log(1 + gain * mel / peak): sounds 60 dB below the peak hardly count
 ONSET_BLUR_FRAMES = 11  # a Hann window of 0.11 s tolerates the usual 50 ms either way
-SWEET_SPOT = (0.4, 0.6)  # paper, section 4
 FIFTHS = {f"{low:.1f}-{low + 0.2:.1f}": (low, low + 0.2) for low in (0.0, 0.2, 0.4, 0.6, 0.8)}
 SHARE = 0.8  # of the greatest balance; straight lines from 1 to 0 and from 0 to 1 then give the paper's 0.4-0.6
 N_RESAMPLES = 500

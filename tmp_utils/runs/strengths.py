@@ -13,7 +13,7 @@ from tmp_utils.inputs.concepts import Concept, load_clips
 from tmp_utils.inputs.prompts import fill, reconstruction_prompt
 from tmp_utils.metrics.similarity import clap_audio_similarity
 from tmp_utils.model.combination import combine
-from tmp_utils.model.generate import BATCH, clip_seed
+from tmp_utils.model.generate import clip_seed
 from tmp_utils.personalize import Adapter
 from tmp_utils.runs.overfitting import measure_adapter
 from tmp_utils.runs.protocol import Lab
@@ -42,7 +42,7 @@ def strength_path(
 
 
 def two_concepts(
-    lab: Lab, concepts: Sequence[Concept], adapters: Sequence[Adapter], seed: int, n_clips: int = PAIR_CLIPS
+    lab: Lab, concepts: Sequence[Concept], adapters: Sequence[Adapter], seed: int
 ) -> tuple[pd.DataFrame, Mapping[str, list[np.ndarray]]]:
     """Generate with two adapters, alone and together, and compare with the clips of both concepts.
 
@@ -61,9 +61,9 @@ def two_concepts(
     references = {concept.name: lab.embedder.embed_clips(load_clips(concept)) for concept in concepts}
     rows, clips = {}, {}
     for text, adapter in sets.items():
-        prompts, seeds = [fill(template, text)] * n_clips, [clip_seed(seed, "pair", k) for k in range(n_clips)]
-        clips[text] = lab.generate(prompts, seeds, adapter, batch_size=min(n_clips, BATCH))
+        prompts, seeds = [fill(template, text)] * PAIR_CLIPS, [clip_seed(seed, "pair", k) for k in range(PAIR_CLIPS)]
+        clips[text] = lab.generate(prompts, seeds, adapter, batch_size=PAIR_CLIPS)
         embedded = lab.embedder.embed_clips(clips[text])
         near = {name: clap_audio_similarity(embedded, reference) for name, reference in references.items()}
-        rows[text] = {f"CLAP-A to {name}": value for name, value in near.items()} | {"clips": n_clips}
+        rows[text] = {f"CLAP-A to {name}": value for name, value in near.items()} | {"clips": PAIR_CLIPS}
     return pd.DataFrame(rows).T.astype({"clips": int}), clips
