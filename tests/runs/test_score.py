@@ -10,6 +10,7 @@ from results_runs import ToneEmbedder
 
 from tmp_utils.inputs.audio import overs_counted, save_clip
 from tmp_utils.metrics import similarity as metrics
+from tmp_utils.metrics.embed import LevelMatched
 from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs import score
 from tmp_utils.runs.clips import read_clips
@@ -84,6 +85,17 @@ def test_a_clip_over_full_scale_is_scored_at_the_level_at_which_it_was_generated
     pd.concat([listed, pd.DataFrame([row | {"peak": float(np.abs(loud).max())}])]).to_csv(run / "clips" / "clips.csv")
     clips = read_clips(run)["clip"]
     assert clips.iloc[-1] == pytest.approx(loud, abs=3 / 2**15) and np.abs(clips.iloc[0]).max() < 0.3
+
+
+def test_a_clip_that_is_too_faint_to_have_a_level_fails_its_rows_and_not_the_run(run, training):
+    faint = 2e-4 * np.sin(np.arange(2 * RATE_HZ) / 9)
+    soundfile.write(run / "clips" / "rec_1.wav", faint, RATE_HZ, subtype="FLOAT")
+    embedders = [ToneEmbedder("tone@1"), LevelMatched(ToneEmbedder("tone@1"))]
+    table = score.score_clips(read_clips(run), training, embedders, TEXTS, IDENTITY)
+    failed = table[table["status"] == "failed"]
+    assert failed["note"].str.contains(r"rec_1.wav: too faint to have a level (peak 2.0e-04)", regex=False).all()
+    assert {"clap_a", "clap_a_matched"} <= set(failed["metric"])
+    assert set(table["metric"]) - set(failed["metric"]) == {"clap_t", "clap_a_edits"}
 
 
 def test_codec_clips_keep_their_levels_and_without_their_peaks_they_are_refused(run):

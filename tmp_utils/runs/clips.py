@@ -1,8 +1,9 @@
 """The clips of a run: which there should be, and which can be used.
 
 Conventions: a run's ``clips/clips.csv`` lists its clips (file, prompt_id, kind, duration_s); clips are at 16 kHz. A
-clip that is missing, damaged, silent, NaN or cut short has a reason and no array; the clips left are never averaged in
-its place. A file whose clip was over full scale is at a lower level; it is read at the level of the clip as generated.
+clip that is missing, damaged, silent, too faint to have a level, NaN or cut short has a reason and no array; the clips
+left are never averaged in its place. A file whose clip was over full scale is at a lower level; it is read at the level
+of the clip as generated.
 """
 
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.files import below
-from tmp_utils.inputs.audio import RATE_HZ, load_clip
+from tmp_utils.inputs.audio import RATE_HZ, load_clip, loudness_lufs
 from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
 from tmp_utils.runs.integrity import check_files, damage_of, read_manifest, recorded
 
@@ -86,7 +87,10 @@ def _clip(folder: Path, row, written: dict | None) -> tuple:
     seconds, planned_s = len(clip) / RATE_HZ, float(getattr(row, "duration_s", float("nan")))
     if abs(seconds - planned_s) > DURATION_TOLERANCE_S:
         return None, f"{row.file}: cut short, {seconds:.2f} s of {planned_s:.2f} s"
-    return at_level(clip, float(getattr(row, "peak", float("nan")))), ""
+    clip = at_level(clip, float(getattr(row, "peak", float("nan"))))
+    if np.isnan(loudness_lufs(clip)):  # under the gate of BS.1770, so that no gain brings it to a level
+        return None, f"{row.file}: too faint to have a level (peak {np.abs(clip).max():.1e})"
+    return clip, ""
 
 
 def at_level(clip: np.ndarray, peak: float) -> np.ndarray:
