@@ -75,6 +75,21 @@ def test_what_a_notebook_reads_decides_whether_it_is_done(tmp_path):
     assert study.fingerprint(execution) != changed
 
 
+@pytest.mark.parametrize("concept", ["sitar", "paper/sitar"])
+def test_a_sound_that_changed_decides_too(tmp_path, monkeypatch, concept):
+    folders = {"sitar": tmp_path / "data" / "clips" / "sitar", "paper/sitar": tmp_path / "paper" / "sitar"}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+        (folder / "a.ogg").write_bytes(b"1")
+    monkeypatch.setattr(study, "DATA_DIR", tmp_path / "data")
+    monkeypatch.setattr("tmp_utils.inputs.concepts.PAPER_CLIPS_DIR", tmp_path / "paper")
+    notebook = write_notebook(tmp_path / "n", "02_x.ipynb", "concept: str = 'a'")
+    execution = study.Execution(notebook, "02_x", {"concept": concept})
+    before = study.fingerprint(execution)
+    (folders[concept] / "a.ogg").write_bytes(b"2")
+    assert study.fingerprint(execution) != before
+
+
 def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, capsys, monkeypatch):
     first = (
         "from tmp_utils.runs.folder import open_run\nfrom tmp_utils.runs.place import Place\n"

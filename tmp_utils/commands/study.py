@@ -19,7 +19,9 @@ from typing import Any
 from tmp_utils.commands import headless
 from tmp_utils.files import explain_os_errors, slug, write_json
 from tmp_utils.findings import report
+from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.inputs.sounds import SUFFIXES
 from tmp_utils.runs.disk import size_in_words
 from tmp_utils.runs.mirror import open_mirror
 from tmp_utils.runs.place import Place
@@ -28,7 +30,7 @@ from tmp_utils.runs.provenance import PROJECT_DIR, provenance
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
 STUDY = "0[1-6]_*.ipynb"  # the paper's study
 NUMBERED = "0[0-9]_*.ipynb"  # with 00, how the pocket model is made, and what goes beyond the paper
-HASHED_DATA = {".csv", ".toml", ".json", ".safetensors"}
+HASHED_DATA = {".csv", ".toml", ".json", ".safetensors", *SUFFIXES}
 HUB_MB = 2  # GitHub shows no larger notebooks
 WITHOUT_EFFECT = {"commands"}  # rooms that no notebook computes with
 TIMES = {"minutes.csv", "gpu.csv"}  # tables of data/published that say how long something took
@@ -191,8 +193,12 @@ def absolute(concept: str) -> str:
 
 
 def _concept_folders(execution: Execution) -> list[Path]:
+    """Return the folders of the concepts that an execution is given: those of fetched clips are not in `DATA_DIR`."""
     chosen = execution.parameters.get("concepts", [execution.parameters.get("concept")])
-    return [Path(concept) for concept in chosen if concept and Path(concept).is_absolute()]
+    return [
+        Path(concept) if Path(concept).is_absolute() else load_concept(concept).clips[0].parent
+        for concept in filter(None, chosen)
+    ]
 
 
 def _hash_files(paths: Iterable[Path]) -> str:
