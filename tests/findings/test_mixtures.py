@@ -1,15 +1,21 @@
 """Verdicts over mixtures, recomputed by scipy, and what is published."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from tmp_utils.commands import mixtures as commands_mixtures
+from tmp_utils.commands import run
 from tmp_utils.commands.mixtures import chosen_mixtures, chosen_setups
+from tmp_utils.files import write_csv, write_json
 from tmp_utils.findings import mixtures
 from tmp_utils.findings.mixtures import in_words, mixture_means, mixture_verdicts, publish_mixtures
 from tmp_utils.inputs.mixtures import list_mixture_setups
 from tmp_utils.runs.mixtures import COLUMNS
+from tmp_utils.runs.place import Place
 
 RNG = np.random.default_rng(0)
 MIXED = [f"m{k}" for k in range(8)]
@@ -51,8 +57,11 @@ def test_equal_setups_make_no_difference_worse_ones_harm_and_few_mixtures_give_n
     two = mixture_verdicts(table_of({"PROMPT": prompt[:2], "PRIOR": prompt[:2] + 0.5}))
     assert list(two["verdict"]) == ["undecided"] and two["ci_low"].isna().all()
     assert in_words(two)[0].startswith("TI: we cannot tell whether separation by the frozen model helps (")
-    with pytest.raises(ValueError, match="no two setups of one method"):
-        mixture_verdicts(table_of({"PROMPT": prompt}))
+    alone = mixture_verdicts(table_of({"PROMPT": prompt}))
+    assert alone.empty and list(alone.columns) == list(two.columns) and in_words(alone) == []
+    apart = table_of({"PROMPT": prompt, "PRIOR": [np.nan] * 4 + [0.5] * 4, "JOINT": [0.5] * 4 + [np.nan] * 4})
+    pairs = mixture_verdicts(apart.dropna())[["a", "b"]].to_numpy().tolist()
+    assert pairs == [["PRIOR", "PROMPT"], ["JOINT", "PROMPT"]], "no mixture has both JOINT and PRIOR"
 
 
 def test_means_are_over_mixtures_and_the_second_embedder_stands_beside_the_first():
@@ -86,3 +95,23 @@ def test_the_command_runs_the_references_first_and_knows_its_names():
         chosen_mixtures(["tango"])
     with pytest.raises(ValueError, match='"TI-BL" is not a setup of mixtures; expected all, '):
         chosen_setups(["TI-BL"])
+
+
+def test_one_setup_alone_is_published_with_what_made_it_and_then_has_nothing_to_compare(tmp_path, monkeypatch, capsys):
+    for seed, commit in ((0, "b2"), (1, "a1")):
+        folder = tmp_path / "runs/smoke/mixtures/m0/TI-PRIOR" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        write_json(folder / "run.json", {"parameters": {}, "commit": commit})
+        write_csv(folder / "metrics.csv", table_of({"PRIOR": [0.5]}).assign(seed=seed))
+    lab = SimpleNamespace(place=Place(tmp_path / "runs", "smoke"), profile=SimpleNamespace(name="smoke"))
+    lab.backbone = SimpleNamespace(hash="0123456789abcdef")
+    monkeypatch.setattr(commands_mixtures.Lab, "load", lambda *_: lab)
+    monkeypatch.setattr(commands_mixtures, "run_mixtures", lambda *_: None)
+    monkeypatch.setattr(mixtures, "PUBLISHED_DIR", tmp_path)
+    assert run(["mixtures", "--profile", "smoke", "--setups", "TI-PRIOR", "--publish"]) == 0
+    head = mixtures.read_published_mixtures("smoke").attrs
+    assert head["commit"] == "a1, b2"
+    assert head["command"] == (
+        "python -m tmp_utils mixtures --profile smoke --setups TI-PRIOR --seeds 0 1 --mixtures m0"
+    )
+    assert "Nothing to compare" in capsys.readouterr().out

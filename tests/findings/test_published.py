@@ -21,9 +21,10 @@ def test_a_published_table_says_what_made_it_and_reads_back_the_same(scored, tmp
     path = published.publish(Place(scored[0], PROFILE), tmp_path / "data" / "pocket.csv", "make study")
     read = read_table(path)
     assert read.equals(table.reset_index(drop=True))
-    assert read.attrs == {"profile": PROFILE, "commit": ", ".join(published.commits(Place(scored[0], PROFILE)))} | {
-        "command": "make study"
-    }
+    assert read.attrs == {
+        "profile": PROFILE,
+        "commit": ", ".join(published.commits(Place(scored[0], PROFILE).runs())),
+    } | {"command": "make study"}
 
 
 def test_a_published_table_grows_by_runs_and_keeps_what_made_the_others(scored, tmp_path):
@@ -36,7 +37,9 @@ def test_a_published_table_grows_by_runs_and_keeps_what_made_the_others(scored, 
     grown = read_table(published.publish(Place(scored[0], PROFILE), path, "make grid", grow=True))
     assert grown[: len(table)].equals(table.reset_index(drop=True))
     assert (grown[len(table) :]["seed"] == 7).all() and len(grown) == len(table) + len(other)
-    assert grown.attrs["commit"].split(", ") == sorted(["abc", "def", *published.commits(Place(scored[0], PROFILE))])
+    assert grown.attrs["commit"].split(", ") == sorted(
+        ["abc", "def", *published.commits(Place(scored[0], PROFILE).runs())]
+    )
     assert grown.attrs["command"] == "make study; make grid"
     again = published.publish(Place(scored[0], PROFILE), path, "make grid", grow=True)
     assert read_table(again).equals(grown) and read_table(again).attrs == grown.attrs

@@ -1,15 +1,18 @@
 """All mixtures in all their setups, judged, and their table.
 
 Conventions: `python -m tmp_utils mixtures` runs what is not done yet (`runs.mixtures`) and prints the verdicts.
-`--publish` writes the table of what is done to `data/published/mixtures.csv`.
+`--publish` first writes the table of what is done to `data/published/mixtures.csv`.
 
 chosen_mixtures, chosen_setups : names -> what is run.
+commands_of : a table -> the commands that make its runs.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+
+import pandas as pd
 
 from tmp_utils.findings.mixtures import (
     in_words,
@@ -18,11 +21,23 @@ from tmp_utils.findings.mixtures import (
     publish_mixtures,
     published_mixtures_path,
 )
+from tmp_utils.findings.published import AND, commits
 from tmp_utils.inputs.mixtures import list_mixture_setups, list_mixtures, load_mixture
 from tmp_utils.personalize.mixtures import SHARE_OF_STEPS
 from tmp_utils.runs.lab import Lab
-from tmp_utils.runs.mixtures import MIXTURES, REFERENCES, TOGETHER, mixtures_table, run_mixtures
-from tmp_utils.runs.provenance import provenance
+from tmp_utils.runs.mixtures import (
+    MIXTURES,
+    REFERENCES,
+    TOGETHER,
+    method_and_setup,
+    mixture_runs,
+    mixtures_table,
+    run_mixtures,
+)
+
+NOTHING_TO_COMPARE = (
+    "Nothing to compare: no two setups of one method were run on the same mixture, as TI-PROMPT and TI-PRIOR."
+)
 
 
 def chosen_setups(names: Sequence[str]) -> list[str]:
@@ -54,6 +69,17 @@ def chosen_mixtures(names: Sequence[str]) -> list[str]:
     return list(names) or known
 
 
+def commands_of(table: pd.DataFrame, profile: str) -> list[str]:
+    """Return the commands that make the runs of a table: one for the mixtures that have the same setups and seeds."""
+    mixtures: dict[tuple, list[str]] = {}
+    for mixture, rows in table.groupby("mixture"):
+        there = set(zip(rows["method"], rows["setup"], strict=True))
+        names = [name for name in chosen_setups(["all"]) if method_and_setup(name) in there and name not in REFERENCES]
+        mixtures.setdefault((*(names or ["references"]), "--seeds", *sorted(rows["seed"].unique())), []).append(mixture)
+    start = f"python -m tmp_utils mixtures --profile {profile} --setups"
+    return [f"{start} {' '.join(map(str, of))} --mixtures {' '.join(names)}" for of, names in mixtures.items()]
+
+
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument(
@@ -72,11 +98,11 @@ def main(options: argparse.Namespace) -> None:
     for name in names:
         run_mixtures(lab, [load_mixture(name)], setups, seeds)
     table = mixtures_table(lab.place)
-    print(mixture_means(table).round(3).to_string(index=False))
-    print("\n".join(in_words(mixture_verdicts(table))))
-    print(f"Runs: {lab.place.folder / MIXTURES}")
     if options.publish:
-        command = f"python -m tmp_utils mixtures --profile {options.profile} --setups {' '.join(options.setups)}"
-        facts = {"profile": lab.profile.name, "commit": str(provenance().get("commit")), "command": command}
+        facts = {"profile": lab.profile.name, "commit": ", ".join(commits(mixture_runs(lab.place)))}
+        facts |= {"command": AND.join(commands_of(table, lab.profile.name))}
         facts |= {"backbone": lab.backbone.hash[:12], "share_of_steps": str(SHARE_OF_STEPS)}
         print(f"Written: {publish_mixtures(table, published_mixtures_path(lab.profile.name), facts)}")
+    print(mixture_means(table).round(3).to_string(index=False))
+    print("\n".join(in_words(mixture_verdicts(table))) or NOTHING_TO_COMPARE)
+    print(f"Runs: {lab.place.folder / MIXTURES}")

@@ -210,7 +210,7 @@ def main(options: argparse.Namespace) -> None:
         facts = dict(results.attrs)
     else:
         results = read_results(place)
-        facts = {"commit": ", ".join(commits(place)), "command": "make study"}
+        facts = {"commit": ", ".join(commits(place.runs())), "command": "make study"}
     make_readme_figures(results, facts, README, PICTURE)
     print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
     if len(rows := evening.read_rows(PUBLISHED_DIR / evening.TABLE.name)):

@@ -32,6 +32,10 @@ from tmp_utils.runs.mixtures import COLUMNS
 HELPS, HARMS = "helps", "harms"
 MARGIN = 0.05  # a twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv
 OUTSIDE = ("si_sdr", "mel_l1")  # metrics that no embedder measures
+JUDGED = [
+    *("method", "a", "b", "what", "value_a", "value_b", "difference", "ci_low", "ci_high", "margin"),
+    *("p_holm", "p_equal", "n_mixtures", "verdict", "difference_second", "ci_low_second", "ci_high_second"),
+]
 
 
 class Comparison(NamedTuple):
@@ -89,31 +93,28 @@ def _interval(values: Sequence[float]) -> Interval:
 
 
 def mixture_verdicts(table: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
-    """Judge every comparison whose setups were both run.
+    """Judge every comparison whose setups were both run on a mixture; no rows where none is.
 
     Returns
     -------
     pandas.DataFrame
-        method, what, a, b, value_a, value_b, difference, ci_low, ci_high, margin, p_holm, p_equal, n_mixtures,
-        verdict; then difference_second, ci_low_second, ci_high_second, by the second embedder.
+        The columns `JUDGED`; those in "_second" are by the second embedder.
     """
     values, seconds = by_mixture(table, "difference"), by_mixture(table, "difference", second=True)
     rows = []
     for method in dict.fromkeys(values.columns.get_level_values("method")):
         for comparison in COMPARISONS:
             a, b = (method, comparison.a), (method, comparison.b)
-            if a in values.columns and b in values.columns:
+            if len(_paired(values, a, b)):
                 rows.append({"method": method, **comparison._asdict(), **_compared(values, a, b, margin)})
                 second = _paired(seconds, a, b)
                 interval = _interval(second) if len(second) else Interval(np.nan, np.nan, np.nan, 0)
-                names = ("difference_second", "ci_low_second", "ci_high_second")
                 ends = (interval.value, interval.ci_low, interval.ci_high)
-                rows[-1] |= dict(zip(names, ends, strict=True))
-    if not rows:
-        raise ValueError("no two setups of one method were run on the same mixtures. Run TI-PROMPT and TI-PRIOR.")
-    judged = pd.DataFrame(rows)
-    judged["p_holm"], judged["p_equal"] = holm(judged["p_holm"]), holm(judged["p_equal"])
-    judged["verdict"] = [_verdict(row) for row in judged.itertuples()]
+                rows[-1] |= dict(zip(JUDGED[-3:], ends, strict=True))
+    judged = pd.DataFrame(rows, columns=JUDGED)
+    if rows:
+        judged["p_holm"], judged["p_equal"] = holm(judged["p_holm"]), holm(judged["p_equal"])
+        judged["verdict"] = [_verdict(row) for row in judged.itertuples()]
     return judged
 
 
@@ -126,8 +127,6 @@ def _paired(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> np.
 
 def _compared(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], margin: float) -> dict:
     differences = _paired(values, a, b)
-    if not len(differences):
-        raise ValueError(f"{' '.join(a)} and {' '.join(b)} were not run on a common mixture.")
     both, interval = values[[a, b]].dropna(), _interval(differences)
     enough = len(differences) >= MIN_UNITS
     p_equal = max(p_above(differences, -margin), p_above(-differences, -margin)) if enough else np.nan

@@ -4,7 +4,7 @@ Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begin
 commit, command) and lies in ``data/published``. Tables are read to the last digit; empty text is no missing value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ def publish(place: Place, path: str | Path, command: str, grow: bool = False) ->
 
     With `grow`, the runs that only the table at `path` has stay in it (`grown`).
     """
-    table, by_commit, by_command = read_results(place), set(commits(place)), [command]
+    table, by_commit, by_command = read_results(place), set(commits(place.runs())), [command]
     if grow:
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path} does not exist, so there is no table to grow. Publish without --grow.")
@@ -129,9 +129,9 @@ def _run(row: pd.Series) -> str:
     return f"{row['concept']} {setup_label(row['method'], row['setup'])}, seed {row['seed']}"
 
 
-def commits(place: Place) -> list[str]:
-    """Return the commits of the code that made the runs of a profile, sorted."""
-    manifests = map(read_manifest, place.runs())
+def commits(folders: Iterable[Path]) -> list[str]:
+    """Return the commits of the code that made runs, sorted."""
+    manifests = map(read_manifest, folders)
     return sorted({str(manifest.get("commit") or "not a git checkout") for manifest in manifests})
 
 

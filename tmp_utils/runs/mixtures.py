@@ -20,7 +20,8 @@ the parts are not known there is only clap_t.
 run_mixture     : mixture + setup + seed -> finished folder.
 run_mixtures    : several of them -> their rows.
 mixture_folder, clip_path : where a run is, and a clip of it.
-mixtures_table  : the rows of all finished runs of a profile.
+mixture_runs, mixtures_table : the folders and the rows of all finished runs of a profile.
+method_and_setup : what a setup's name is in the rows.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from tmp_utils.model.combination import Combination, combine
 from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.personalize import load_adapter, personalise
 from tmp_utils.personalize.mixtures import JOINED, SHARE_OF_STEPS, learn_mixture, masks_under
+from tmp_utils.personalize.separation import check_separable
 from tmp_utils.runs.folder import open_run
 from tmp_utils.runs.identity import CLASS_NOUN, with_models
 from tmp_utils.runs.lab import Lab
@@ -96,19 +98,21 @@ def run_mixture(
     Raises
     ------
     ValueError
-        If there is no such setup, or it needs the mixture's parts, which are not known.
+        If there is no such setup, it needs the mixture's parts, which are not known, or the backbone gives no masks.
     """
     if not mixture.parts and name in (OF_MIXTURE, OF_STEMS, *TOGETHER):
         raise ValueError(f"{mixture.name}: its parts are not known, and {name} is about them. Leave it out.")
     if name not in (*REFERENCES, *TOGETHER):
         load_mixture_setup(name)
+    if mixture.parts and name not in (OF_MIXTURE, OF_STEMS):  # which have no predicted masks
+        check_separable(lab.backbone)
     identity = _identity(lab, mixture, name, seed, share_of_steps, n_clips, n_prompts)
     folder = mixture_folder(lab.place, mixture.name, name, seed, within)
     with open_run(folder, identity, lab.backbone, say) as run:
         if run.done:
             return run.folder
         say(f"{mixture.name} {name}, seed {seed}: under way.")
-        names = dict(zip(("method", "setup"), _method_and_setup(name), strict=True))
+        names = dict(zip(("method", "setup"), method_and_setup(name), strict=True))
         names |= {"mixture": mixture.name, "kind": mixture.kind, "seed": seed}
         if name in (OF_MIXTURE, OF_STEMS):
             rows = reference_rows(lab, mixture, name == OF_STEMS)
@@ -148,9 +152,14 @@ def clip_path(folder: Path, sound: str, prompt_id: str = "reconstruction", k: in
     return folder / CLIPS / f"{slug(sound)}-{prompt_id}-{k}{CLIP_SUFFIX}"
 
 
+def mixture_runs(place: Place) -> list[Path]:
+    """Return the folders of all finished runs of mixtures, sorted."""
+    return sorted(path.parent for path in (place.folder / MIXTURES).glob(f"*/*/seed*/{METRICS}"))
+
+
 def mixtures_table(place: Place) -> pd.DataFrame:
     """Return the rows of all finished runs of mixtures; no rows where there is none."""
-    folders = sorted(path.parent for path in (place.folder / MIXTURES).glob(f"*/*/seed*/{METRICS}"))
+    folders = mixture_runs(place)
     return pd.concat(map(read_rows, folders), ignore_index=True) if folders else pd.DataFrame(columns=COLUMNS)
 
 
@@ -173,7 +182,7 @@ def _identity(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, n_
     return with_models(identity, lab.embedder, lab.backbone)
 
 
-def _method_and_setup(name: str) -> tuple[str, str]:
+def method_and_setup(name: str) -> tuple[str, str]:
     """("TI", "PRIOR") of "TI-PRIOR", ("untrained", "class-noun"); of words learned apart ("TI+TI", "apart")."""
     if name in TOGETHER:
         return name, "apart"
