@@ -8,8 +8,13 @@ import torch
 
 from tmp_utils.inputs.audio import RATE_HZ, log_mel
 from tmp_utils.inputs.masks import shares
+from tmp_utils.inputs.mixtures import Mixture, load_mixture_setup
+from tmp_utils.model.families.ace_step import AceStep
+from tmp_utils.model.families.stable_audio import StableAudioOpen
 from tmp_utils.personalize import separation
+from tmp_utils.personalize.mixtures import learn_mixture
 from tmp_utils.personalize.separation import GUIDANCE, parts_of, predicted_mels
+from tmp_utils.runs.mixtures import run_mixture
 
 T = np.arange(round(0.64 * RATE_HZ)) / RATE_HZ
 LOW, HIGH = (np.float32(0.1) * np.sin(2 * np.pi * hz * T).astype("float32") for hz in (300, 3000))
@@ -67,3 +72,17 @@ def test_the_clean_latents_of_a_denoiser_that_knows_them_are_found_and_guidance_
     known.null_condition = torch.zeros(1, 1)
     cleaned = separation._cleaned(known, z, noise, 0, torch.tensor([[1.0], [2.0]]))
     assert torch.allclose(cleaned, GUIDANCE * torch.cat([z, 2 * z]), atol=1e-5)
+
+
+@pytest.mark.parametrize(("family", "said"), [(AceStep, 'predicts "flow"'), (StableAudioOpen, "decodes to samples")])
+def test_a_model_without_mels_is_refused_before_anything_is_learned_or_generated(family, said):
+    backbone = family("large", "", None, None)
+    words = Mixture("m", ("a", "b"), ("x", "y"), (LOW + HIGH,) * 2, ((LOW,) * 2, (HIGH,) * 2), "like")
+    for name in ("TI-PRIOR", "TI-JOINT"):
+        with pytest.raises(ValueError, match=f"large: masks need .*{said}.*such as pocket"):
+            learn_mixture(backbone, words, load_mixture_setup(name), 0, None)
+    for name in ("untrained-class-noun", "TI-PROMPT", "LoRA+LoRA"):
+        with pytest.raises(ValueError, match="large: masks need"):
+            run_mixture(SimpleNamespace(backbone=backbone), words, name, 0)
+    with pytest.raises(ValueError, match="large: masks need"):
+        predicted_mels(backbone, LOW, torch.zeros(1, 2), 0)

@@ -116,6 +116,11 @@ class Family:
     def prepare(cls, pipe, folder: Path) -> None:
         """Change a pipeline that was just loaded from a folder."""
 
+    @property
+    def decodes_mels(self) -> bool:
+        """Whether the VAE decodes to mels."""
+        return type(self).mels is not Family.mels
+
     def mels(self, latents: torch.Tensor) -> torch.Tensor:
         """Log-mels (b, frames, 64) of latents on the model's device; ValueError where the VAE decodes to none."""
         raise ValueError(f"{self.id}: its VAE decodes to samples and not to mels, on which masks are made.")

@@ -51,7 +51,7 @@ from tmp_utils.personalize import METHODS
 from tmp_utils.personalize.dreambooth import dreambooth_recipe
 from tmp_utils.personalize.loop import train
 from tmp_utils.personalize.recipe import Recipe
-from tmp_utils.personalize.separation import parts_of, predicted_mels
+from tmp_utils.personalize.separation import check_separable, parts_of, predicted_mels
 from tmp_utils.personalize.training import Training
 
 RENEWALS = 4  # times that JOINT makes its masks; each costs as much as ten steps or so
@@ -116,7 +116,8 @@ def learn_mixture(
 
     Raises
     ------
-    ValueError : STEMS for a mixture whose parts are not known, or what `personalise` refuses.
+    ValueError : STEMS for a mixture whose parts are not known, masks from a backbone that `check_separable` refuses, or
+        what `personalise` refuses.
     RuntimeError : an adapter is applied to the backbone.
     Diverged : as in `personalise`.
     """
@@ -124,6 +125,8 @@ def learn_mixture(
         raise RuntimeError(f"{backbone.adapter} is applied to this backbone; leave its `with` block, then train.")
     if setup.masks == "stems" and not mixture.parts:
         raise ValueError(f"{mixture.name}: its parts are not known, so {setup.name} has nothing to learn from.")
+    if setup.masks not in ("none", "stems"):
+        check_separable(backbone)
     values = Hyperparameters.of(profile.method(setup.method), setup.method)
     values = replace(values, steps=ceil(share_of_steps * values.steps))
     recipe, words = mixture_recipe(backbone, mixture, setup.method, values, seed)

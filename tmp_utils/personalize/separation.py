@@ -17,6 +17,7 @@ https://arxiv.org/abs/2403.11706): they run the whole reverse process under the 
 prediction a level are coarser, and a second or two a clip on a CPU.
 
 predicted_mels : a mixture's clip + conditions -> log-mels of what each would play; their `shares` are the masks.
+check_separable : whether masks can be made with a backbone.
 parts_of       : clips and masks -> clips of the parts.
 """
 
@@ -29,7 +30,24 @@ from tmp_utils.inputs.masks import masked_clip
 from tmp_utils.model.backbone import Backbone, unit_noise
 
 LEVELS = (0.6, 0.7, 0.8)  # of the noising process; below, predictions hardly depend on the word, above, on the mixture
+PREDICTIONS = ("epsilon", "v_prediction", "sample")  # of which the clean latents are found
 GUIDANCE = 2.5  # as the pocket profile generates with; without guidance the words' predictions differ less
+
+
+def check_separable(backbone: Backbone) -> None:
+    """Refuse a backbone for which no masks can be made.
+
+    Raises
+    ------
+    ValueError : its VAE does not decode to mels, or its denoiser predicts something else than `PREDICTIONS`.
+    """
+    if not backbone.decodes_mels or backbone.prediction not in PREDICTIONS:
+        vae = "mels" if backbone.decodes_mels else "samples"
+        raise ValueError(
+            f"{backbone.id}: masks need a VAE that decodes to mels and a denoiser that predicts one of "
+            f'{", ".join(PREDICTIONS)}; this VAE decodes to {vae}, and the denoiser predicts "{backbone.prediction}". '
+            "Take a profile of AudioLDM, MusicLDM or AudioLDM 2, such as pocket."
+        )
 
 
 @torch.no_grad()
@@ -38,8 +56,9 @@ def predicted_mels(backbone: Backbone, clip: np.ndarray, conditions: torch.Tenso
 
     Raises
     ------
-    ValueError : a backbone whose VAE does not decode to mels.
+    ValueError : as `check_separable`.
     """
+    check_separable(backbone)
     latents = backbone.moments([clip])[0] * backbone.latent_scale
     noises = unit_noise([seed + i for i in range(len(LEVELS))], tuple(latents.shape[1:]))
     total = torch.zeros(len(conditions), *latents.shape[1:])
