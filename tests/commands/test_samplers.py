@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from adapters import new_word
+from diffusers import DDIMScheduler
 from results_runs import ToneEmbedder, use_tone_embedder
 
 from tmp_utils.commands import samplers
@@ -16,6 +17,7 @@ from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.metrics.equivalence import fewest_steps
 from tmp_utils.model.backbone import load_backbone
 from tmp_utils.model.families.audioldm import AudioLDM
+from tmp_utils.model.families.stable_audio import StableAudioOpen
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import make_scheduler
 from tmp_utils.model.tensors import EMBEDDING
@@ -45,8 +47,6 @@ class PerfectUNet(torch.nn.Module):
 
 
 def sampled(kind: str, name: str, steps: int) -> tuple[torch.Tensor, PerfectUNet]:
-    from diffusers import DDIMScheduler
-
     own = DDIMScheduler(
         beta_start=0.0015,
         beta_end=0.0195,
@@ -148,6 +148,14 @@ def test_samplers_are_held_against_ddim(backbone, monkeypatch):
     assert (itself["difference"] == 0).all() and itself["equivalent"].all()
     assert not other.set_index("metric").loc["clap_t", "equivalent"]
     assert fewest_steps(table) == {"DDIM": 6, "UniPCMultistep": None}
+
+
+def test_a_backbone_that_takes_no_other_sampler_says_so_before_anything_is_embedded_or_generated():
+    waves = StableAudioOpen("waves", "", None, None)
+    with pytest.raises(ValueError, match='scheduler "UniPCMultistep": this backbone takes first-order steps only'):
+        sampler_equivalence(waves, None, ["a guitar"], [0], [], [("DDIM", 6), ("UniPCMultistep", 1)])
+    with pytest.raises(ValueError, match="DDIMScheduler: this backbone takes first-order steps only"):
+        waves.process(2, DDIMScheduler())
 
 
 def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():

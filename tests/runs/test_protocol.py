@@ -143,6 +143,15 @@ def test_words_that_were_interrupted_together_go_on_from_their_checkpoints(lab, 
     assert len(list((lab.place.folder / "tones").glob("TI-*/seed0/run.json"))) == 2
 
 
+def test_what_cannot_learn_together_is_refused_before_anything_is_generated(lab, concept):
+    before, other_seed = lab.place.runs(), 1
+    with pytest.raises(ValueError, match="DB-BL: only Textual Inversion"):
+        run_setups(lab, concept, setups_of("DB", ["BL"]), [other_seed], together=2)
+    with pytest.raises(ValueError, match="together=0"):
+        run_setups(lab, concept, setups_of("TI", ["BL"]), [other_seed], together=0)
+    assert lab.place.runs() == before
+
+
 def test_a_setup_that_is_named_twice_is_run_once(lab, new_lab, concept, tmp_path):
     once = run_setups(lab, concept, setups_of("TI", ["BL"]), [0])
     twice = run_setups(new_lab(tmp_path / "again"), concept, setups_of("TI", ["BL", "BL"]), [0, 0], together=2)

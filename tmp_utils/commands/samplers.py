@@ -82,9 +82,15 @@ def sampler_equivalence(
     -------
     scheduler, steps, metric, reference (its mean), difference, ci_low, ci_high, margin, n, equivalent; a row a
     candidate and metric.
+
+    Raises
+    ------
+    ValueError : the backbone does not take one of the schedulers; nothing was generated.
     """
     from tmp_utils.model.generate import generate
 
+    for scheduler, _ in [REFERENCE, *candidates]:
+        backbone.choose_scheduler(scheduler)
     wanted, known = embedder.embed_prompts(list(prompts)), embedder.embed_clips(list(training))
 
     def embedded(scheduler: str, steps: int) -> np.ndarray:

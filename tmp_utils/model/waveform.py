@@ -71,6 +71,10 @@ class WaveBackbone(Backbone):
             )
 
     def process(self, steps: int, scheduler=None, times: list[float] | None = None) -> Continuous:
+        if scheduler is not None:
+            raise ValueError(
+                f"{type(scheduler).__name__}: this backbone takes first-order steps only; give no scheduler."
+            )
         if not 1 <= steps <= 1000:
             raise ValueError(f"steps={steps}: expected 1 to 1000.")
         return Continuous(self.grid(steps) if times is None else times, self.prediction, self.device)

@@ -13,7 +13,7 @@ prepared_denoiser : gradient checkpointing and compilation, switched on and off 
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -139,18 +139,32 @@ def losses(trainings: Sequence[Training], generators: Sequence[torch.Generator])
     return torch.stack(batch_losses), torch.stack(zero_losses)
 
 
-def _shared_hyperparameters(trainings: Sequence[Training], together: int) -> Hyperparameters:
-    """The hyperparameters of all trainings; ValueError where they cannot be trained side by side."""
-    if not trainings or together < 1:
+def check_together(others: Collection[str], together: int) -> None:
+    """Check that so many trainings can share a batch.
+
+    Parameters
+    ----------
+    others : names of those that train more than a new word, such as "DB-BL".
+
+    Raises
+    ------
+    ValueError : `together` is below 1, or above 1 with any of `others`.
+    """
+    if together < 1:
+        raise ValueError(f"together={together}: expected 1 or more trainings in a batch.")
+    if others and together > 1:
         raise ValueError(
-            f"{len(trainings)} trainings, together={together}; give at least one training, and together=1 or more."
-        )
-    names = {f"{t.adapter.method}-{t.adapter.setup}" for t in trainings if t.tensors.keys() != {EMBEDDING}}
-    if names and together > 1:
-        raise ValueError(
-            f"{', '.join(sorted(names))}: only Textual Inversion leaves the backbone as it is, so that a batch can "
+            f"{', '.join(sorted(others))}: only Textual Inversion leaves the backbone as it is, so that a batch can "
             "share it. Use together=1."
         )
+
+
+def _shared_hyperparameters(trainings: Sequence[Training], together: int) -> Hyperparameters:
+    """The hyperparameters of all trainings; ValueError where they cannot be trained side by side."""
+    if not trainings:
+        raise ValueError("0 trainings; give at least one.")
+    names = {f"{t.adapter.method}-{t.adapter.setup}" for t in trainings if t.tensors.keys() != {EMBEDDING}}
+    check_together(names, together)
     if any(training.hyperparameters != trainings[0].hyperparameters for training in trainings):
         raise ValueError("trainings side by side need the same hyperparameters. Train the others in another call.")
     return trainings[0].hyperparameters

@@ -28,6 +28,7 @@ from tmp_utils.model.card import CARD, write_card
 from tmp_utils.model.generate import generate_clips
 from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
+from tmp_utils.personalize.loop import check_together
 from tmp_utils.runs.clips import CLIPS, LISTING
 from tmp_utils.runs.disk import expected_bytes
 from tmp_utils.runs.folder import RunFolder, open_run
@@ -126,8 +127,13 @@ def run_setups(
     ----------
     together : how many new words (setups and seeds of Textual Inversion) learn in one batch (see `loop.train`). It
         saves time on a GPU that one word does not fill. Clips are generated and scored one run at a time.
+
+    Raises
+    ------
+    ValueError : `together` is not possible for these setups; nothing was generated.
     """
     seeds, setups = list(dict.fromkeys(seeds)), list(dict.fromkeys(setups))
+    check_together({setup.name for setup in setups if setup.method != "TI"}, together)
     lab.check_memory(setup.method for setup in setups)
     pairs = [(setup, seed) for seed in seeds for setup in setups]
     folders = [run_reference(lab, concept, seed, say) for seed in seeds]
