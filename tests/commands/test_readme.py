@@ -181,6 +181,16 @@ def test_the_command_takes_the_runs_own_results_where_none_are_published(tmp_pat
     assert "old minutes" not in readme.read_text()
     (row,) = read_minutes(tmp_path / "minutes.csv").to_dict("records")
     assert (row["profile"], row["notebook"], row["minutes"]) == (PROFILE, "01_data", 1)
+    (runs_dir / PROFILE / "notebooks" / "01_data.json").rename(runs_dir / PROFILE / "notebooks" / "quickstart.json")
+    assert run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir)]) == 0
+    assert list(read_minutes(tmp_path / "minutes.csv")["notebook"]) == ["quickstart", "01_data"]
+    assert "| Hear? | 1 |" in readme.read_text() and "| What? | 1 |" in readme.read_text()
+    before = readme.read_text().replace("Answer.", "An earlier answer.")
+    readme.write_text(before)
+    monkeypatch.setattr(readme_figures, "notebooks_table", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(["readme", "--profile", PROFILE, "--runs-dir", str(runs_dir), "--live"])
+    assert readme.read_text() == before
     assert run(["readme", "--profile", "paper", "--runs-dir", str(runs_dir)]) == 2
     assert "make study" in capsys.readouterr().err
 

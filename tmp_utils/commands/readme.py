@@ -41,13 +41,16 @@ WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
 COMMIT_CHARS, LINE_CHARS = 10, 120
 
 
-def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Path, picture: Path) -> None:
+def make_readme_figures(
+    results: pd.DataFrame, facts: dict[str, str], readme: Path, picture: Path, others: Mapping[str, str] | None = None
+) -> None:
     """Draw the picture and write it and the table into the README: over the concepts that all setups have.
 
     Parameters
     ----------
     results : a results table of one profile and embedder.
     facts : "commit" of the code that made the runs, and where known the "command".
+    others : name of a pair of markers -> what else is to stand between them.
 
     Raises
     ------
@@ -61,7 +64,8 @@ def make_readme_figures(results: pd.DataFrame, facts: dict[str, str], readme: Pa
     place = picture.relative_to(readme.parent).as_posix()
     drawn = f"![CLAP-A against CLAP-T: reconstruction against editability of every setup]({place})"
     block = [answer, drawn, findings, markdown_table(shown), about(results, facts)]
-    text = replace_block(text, RESULTS, "\n\n".join(filter(None, block)))
+    for name, new in {RESULTS: "\n\n".join(filter(None, block)), **(others or {})}.items():
+        text = replace_block(text, name, new)
     note = caption(shown, ", ".join(sorted(results["profile"].unique())))
     write_png(figures.clap_plane(check_one_embedder(shown), references(shown), note=note), picture)
     write_text(readme, text)
@@ -109,6 +113,13 @@ def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], pro
             commit, machine = str(of[0]["commit"])[:COMMIT_CHARS], _machine(of[0]["machine"])
             rows.append(dict(zip(MINUTES_COLUMNS, (profile, path.stem, minutes, commit, machine), strict=True)))
     return pd.DataFrame(rows, columns=MINUTES_COLUMNS)
+
+
+def with_minutes(known: pd.DataFrame, timed: pd.DataFrame, notebooks: Sequence[Path]) -> pd.DataFrame:
+    """Return the known minutes with those that were timed now in place of the same profile's and notebook's."""
+    both = pd.concat([known, timed]).drop_duplicates(["profile", "notebook"], keep="last")
+    ranked = both.assign(rank=both["notebook"].map({path.stem: k for k, path in enumerate(notebooks)}))
+    return ranked.dropna(subset="rank").sort_values(["profile", "rank"])[MINUTES_COLUMNS]
 
 
 def notebooks_table(notebooks: Sequence[Path], timed: pd.DataFrame) -> str:
@@ -211,18 +222,20 @@ def main(options: argparse.Namespace) -> None:
     else:
         results = read_results(place)
         facts = {"commit": ", ".join(commits(place.runs())), "command": "make study"}
-    make_readme_figures(results, facts, README, PICTURE)
-    print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
+    blocks, minutes = {}, None
     if len(rows := evening.read_rows(PUBLISHED_DIR / evening.TABLE.name)):
-        write_text(README, replace_block(_read(README), GPU, evening.gpu_in_words(rows)))
+        blocks[GPU] = evening.gpu_in_words(rows)
     if len(rows := once.read_rows(PUBLISHED_DIR / once.TABLE.name)):
-        write_text(README, replace_block(_read(README), ONCE, once.once_in_words(rows)))
-    if not (records := place.executions()):
+        blocks[ONCE] = once.once_in_words(rows)
+    if records := place.executions():
+        folder = PROJECT_DIR / "notebooks"
+        notebooks = [*folder.glob("quickstart.ipynb"), *sorted(folder.glob("0*.ipynb"))]
+        timed = minutes_table(notebooks, records, options.profile)
+        minutes = with_minutes(read_minutes(PUBLISHED_DIR / MINUTES.name), timed, notebooks)
+        blocks[NOTEBOOKS] = notebooks_table(notebooks, minutes[minutes["profile"] == options.profile])
+    make_readme_figures(results, facts, README, PICTURE, blocks)
+    if minutes is None:
         print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")
-        return
-    folder = PROJECT_DIR / "notebooks"
-    notebooks = [*folder.glob("quickstart.ipynb"), *sorted(folder.glob("0*.ipynb"))]
-    timed, path = minutes_table(notebooks, records, options.profile), PUBLISHED_DIR / MINUTES.name
-    others = read_minutes(path).query("profile != @options.profile")
-    write_csv(path, pd.concat([others, timed]))
-    write_text(README, replace_block(_read(README), NOTEBOOKS, notebooks_table(notebooks, timed)))
+    else:
+        write_csv(PUBLISHED_DIR / MINUTES.name, minutes)
+    print(f"{README.name} and {PICTURE.relative_to(PROJECT_DIR)} are up to date.")
