@@ -5,7 +5,7 @@ them as "paper/<name>". `manifest.csv` beside the folders has a row a clip: name
 note. A status is "fetched", "failed" or "by hand" (recordings without an address). Fetched clips are not fetched again;
 running again tries the rest.
 
-`python -m tmp_utils clips-paper` needs yt-dlp and ffmpeg; its exit code is 1 if no clip could be fetched.
+`python -m tmp_utils clips-paper` needs yt-dlp and ffmpeg; its exit code is 1 if a clip could not be fetched.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
+from tmp_utils.commands import DONE, NOT_ALL
 from tmp_utils.files import file_sha256, write_csv
 from tmp_utils.inputs.audio import load_clip, save_clip
 from tmp_utils.inputs.concepts import PAPER_CLIPS_DIR, PAPER_PREFIX, catalogue
@@ -140,7 +141,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Fetch the clips; return 0 if any clip is there, else 1."""
+    """Fetch the clips; return 0 if all that can be fetched are there, else 1."""
     if not is_online():
         raise ConnectionError(f"no network: {SITE[0]} cannot be reached. The study runs without these clips.")
     if missing := _missing_tools():
@@ -153,7 +154,8 @@ def main(options: argparse.Namespace) -> int:
         print(f"  {row['name']}: {row['note']}; put them in {options.folder / row['name']}")
     for row in manifest.query("status == 'failed'").to_dict("records"):
         print(f"  {row['file']}: {row['note']}")
-    return 0 if (manifest["status"] == "fetched").any() else 1
+    status = set(manifest["status"])
+    return DONE if "fetched" in status and "failed" not in status else NOT_ALL
 
 
 def _missing_tools() -> list[str]:
