@@ -19,6 +19,7 @@ class Published:
     ----------
     ids : how its ids begin.
     pipeline : its diffusers class.
+    rate_hz : of its clips.
     denoiser, others : parameters in millions: of what predicts, and of text encoders, VAE and vocoder.
     licence : its name on the hub, in words, and what it asks.
     needs_consent : whether the hub asks for an account and for consent to the licence first.
@@ -26,6 +27,7 @@ class Published:
 
     ids: str
     pipeline: str
+    rate_hz: int
     denoiser: int
     others: int
     licence: tuple[str, str, str] = NON_COMMERCIAL
@@ -33,19 +35,19 @@ class Published:
 
 
 PUBLISHED = (
-    Published("cvssp/audioldm-s", "AudioLDMPipeline", 185, 250),
-    Published("cvssp/audioldm-l", "AudioLDMPipeline", 739, 250),
-    Published("cvssp/audioldm2-large", "AudioLDM2Pipeline", 750, 750),
-    Published("cvssp/audioldm2", "AudioLDM2Pipeline", 347, 731),
-    Published("cvssp/audioldm", "AudioLDMPipeline", 416, 236),
-    Published("ucsd-reach/musicldm", "MusicLDMPipeline", 416, 250),
-    Published("stabilityai/stable-audio-open-1.0", "StableAudioPipeline", 1057, 266, STABILITY, True),
-    Published("stabilityai/stable-audio-3-medium", "StableAudio3Pipeline", 1453, 2000, STABILITY, True),
-    Published("stabilityai/stable-audio-3-small", "StableAudio3Pipeline", 459, 389, STABILITY, True),
-    Published("ACE-Step/acestep-v15-xl", "AceStepPipeline", 4169, 1373, ("mit", "MIT", "")),
-    Published("ACE-Step/", "AceStepPipeline", 1575, 1373, ("mit", "MIT", "")),
+    Published("cvssp/audioldm-s", "AudioLDMPipeline", 16_000, 185, 250),
+    Published("cvssp/audioldm-l", "AudioLDMPipeline", 16_000, 739, 250),
+    Published("cvssp/audioldm2-large", "AudioLDM2Pipeline", 16_000, 750, 750),
+    Published("cvssp/audioldm2", "AudioLDM2Pipeline", 16_000, 347, 731),
+    Published("cvssp/audioldm", "AudioLDMPipeline", 16_000, 416, 236),
+    Published("ucsd-reach/musicldm", "MusicLDMPipeline", 16_000, 416, 250),
+    Published("stabilityai/stable-audio-open-1.0", "StableAudioPipeline", 44_100, 1057, 266, STABILITY, True),
+    Published("stabilityai/stable-audio-3-medium", "StableAudio3Pipeline", 44_100, 1453, 2000, STABILITY, True),
+    Published("stabilityai/stable-audio-3-small", "StableAudio3Pipeline", 44_100, 459, 389, STABILITY, True),
+    Published("ACE-Step/acestep-v15-xl", "AceStepPipeline", 48_000, 4169, 1373, ("mit", "MIT", "")),
+    Published("ACE-Step/", "AceStepPipeline", 48_000, 1575, 1373, ("mit", "MIT", "")),
 )
-UNKNOWN = Published("", "", 416, 250, ("other", "not known here", "look it up before you use it"))
+UNKNOWN = Published("", "", 16_000, 416, 250, ("other", "not known here", "look it up before you use it"))
 
 
 def terms(name: str) -> str:
@@ -56,5 +58,5 @@ def terms(name: str) -> str:
 
 
 def published(name: str) -> Published:
-    """The row of an id; for one that is not listed, AudioLDM-M's size and no licence."""
+    """The row of an id; for one that is not listed, AudioLDM-M's size and rate, and no licence."""
     return next((row for row in PUBLISHED if name.startswith(row.ids)), UNKNOWN)

@@ -1,19 +1,21 @@
 """How much runs write, and have written.
 
-Conventions: bytes. A run is its clips (16 bits a sample; flac makes them smaller), its adapter, and `OTHER_BYTES` for
-tables and the executed notebook. An adapter is as large as that of a finished run of its method; before there is one, a
-method that changes the whole denoiser is counted with all its weights in single precision, which is the most it can be.
-While such a run trains, its checkpoint is there too, with the optimiser's two moments.
+Conventions: bytes. A run is its clips (mono at the model's rate, 16 bits a sample; flac makes them smaller), its
+adapter, and `OTHER_BYTES` for tables and the executed notebook. An adapter is as large as that of a finished run of its
+method; before there is one, a method that changes the whole denoiser is counted with all its weights in single
+precision, which is the most it can be. While such a run trains, its checkpoint is there too, with the optimiser's two
+moments.
 """
 
+import json
 from collections.abc import Sequence
 from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
-from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.profiles import DATA_DIR, Profile
 from tmp_utils.model import pipelines
+from tmp_utils.model.published import published
 from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 
@@ -39,7 +41,7 @@ class Bytes(NamedTuple):
 def expected_bytes(place: Place, profile: Profile, methods: Sequence[str], n_jobs: int = 1) -> Bytes:
     """Return what one run of each method writes; "" is the untrained reference, `n_jobs` how many train at once."""
     n_clips = profile.reconstruction_clips + profile.clips_per_prompt * profile.n_editability_prompts
-    clips = len(methods) * (round(n_clips * profile.clip_s * RATE_HZ * 2) + OTHER_BYTES)
+    clips = len(methods) * (round(n_clips * profile.clip_s * rate_hz(profile) * 2) + OTHER_BYTES)
     trained, whole = [method for method in methods if method], denoiser_bytes(profile)
     sizes = {method: whole if method in WHOLE_DENOISER else SMALL_BYTES for method in trained} | adapter_sizes(place)
     at_once = min(n_jobs, sum(method in WHOLE_DENOISER for method in trained))
@@ -72,9 +74,23 @@ def size_in_words(place: Place, n: int = 1) -> str:
     return f"{words}, more than the {limit} MB that this study may leave; are there other runs in it?"
 
 
+def rate_hz(profile: Profile) -> int:
+    """Return the rate of the backbone's clips; AudioLDM-M's for an unknown one of the hub."""
+    for folder in _folders(profile):
+        for config in (folder / part / "config.json" for part in ("vae", "vocoder")):  # of samples; of mels
+            if config.is_file() and (rate := json.loads(config.read_text(encoding="utf-8")).get("sampling_rate")):
+                return rate
+    return published(profile.backbone).rate_hz
+
+
+def _folders(profile: Profile) -> tuple[Path, Path]:
+    """Return where the backbone is if it is a folder."""
+    return Path(profile.backbone).expanduser(), DATA_DIR / profile.backbone
+
+
 def denoiser_bytes(profile: Profile) -> int:
     """Return the size of the backbone's denoiser in single precision; AudioLDM-M's for an unknown one of the hub."""
-    for folder in (Path(profile.backbone).expanduser(), DATA_DIR / profile.backbone):
+    for folder in _folders(profile):
         for part in (folder / name for name in pipelines.DENOISERS):
             if weights := list(part.glob("*.safetensors")) or list(part.glob("*.bin")):
                 return 2 * sum(path.stat().st_size for path in weights)  # which may be in half precision

@@ -1,5 +1,6 @@
 """What a grid will write is said before it starts, and adapters need not be kept."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from grid_stub import cell_of, make_here
@@ -7,7 +8,9 @@ from grid_stub import cell_of, make_here
 from tmp_utils.commands import run
 from tmp_utils.commands.grid import disk, job
 from tmp_utils.commands.grid.cells import REFERENCE
-from tmp_utils.runs.disk import OTHER_BYTES, SMALL_BYTES
+from tmp_utils.files import write_json
+from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.runs.disk import OTHER_BYTES, SMALL_BYTES, expected_bytes, rate_hz
 from tmp_utils.runs.folder import open_run
 from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
@@ -25,6 +28,17 @@ def test_clips_are_counted_at_two_bytes_a_sample_and_adapters_by_the_largest_of_
     assert before.adapters > after.adapters, "before there is one, it is counted with all its weights"
     assert before.checkpoints > 0 and disk.to_write(cells[:2]).checkpoints == 0
     assert disk.to_write(cells, n_jobs=8).checkpoints == 2 * before.checkpoints, "only two of the cells train it"
+
+
+def test_clips_are_counted_at_the_models_rate(tmp_path):
+    rates = {"paper": 16_000, "stable-audio-open": 44_100, "ace-step-1.5": 48_000}
+    assert {name: rate_hz(load_profile(name)) for name in rates} == rates
+    for part, values in (("vae", {"sampling_rate": 4000}), ("vocoder", {})):
+        (tmp_path / part).mkdir()
+        write_json(tmp_path / part / "config.json", values)
+    own = replace(load_profile("stable-audio-open"), backbone=str(tmp_path))
+    place, seconds = Place(tmp_path, "own"), 4 * (1 + own.n_editability_prompts) * own.clip_s
+    assert expected_bytes(place, own, ["TI"]).clips == round(seconds * 4000 * 2) + OTHER_BYTES
 
 
 def test_a_grid_that_does_not_fit_is_refused_before_it_starts(place, monkeypatch, capsys, tmp_path):
