@@ -19,6 +19,17 @@ The rest is machinery:
     survey      : the listening study.
     pocket      : how the pocket model and the rendered clips are made.
     commands    : `python -m tmp_utils <command>`.
+
+To add
+    a setup     : a row of `data/setups.csv`.
+    a method    : a function that returns a `Recipe`, in `personalize.METHODS`; hyperparameters in `data/profiles.toml`.
+    a concept   : a row of `data/concepts.csv` and a folder in `data/clips`; a folder of your own needs neither.
+    a claim     : a row of `data/paper/findings.csv`.
+    a metric    : its rows in `metrics.scores` (of prompts, in `runs.score`), its name in `metrics.names`. Finished
+        runs are scored again where their `metrics.csv` is deleted.
+    a family    : a module in `model.families`, where it is found, and a profile in `data/profiles.toml`.
+    a figure    : a function in `figures`; a caption in `findings.narrative`, by the name that it is saved under.
+    a command   : an entry of `commands.COMMANDS`, and a module with `add_options` and `main`.
 """
 
 __version__ = "0.1.0"
