@@ -130,6 +130,8 @@ def write_tensors(path: str | Path, tensors: Mapping[str, Any]) -> Path:
     with explain_os_errors(path.parent):
         try:
             save_file(dict(tensors), temporary)
+            with temporary.open("r+b") as file:
+                os.fsync(file.fileno())
             temporary.replace(path)
         except SafetensorError as error:
             number = re.search(r"os error (\d+)", str(error))

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -202,3 +203,15 @@ def test_latents_that_are_not_finite_in_half_precision_are_computed_again_in_sin
     with pytest.warns(UserWarning, match=r"not finite in torch.bfloat16; these are computed again in float32"):
         latents = backbone.denoise(noise, condition, dtype=torch.bfloat16, **how)
     assert torch.equal(latents, expected)
+
+
+@pytest.mark.parametrize("device", [None, "auto"])
+def test_auto_is_the_profiles_choice(monkeypatch, device):
+    def locate(name, gpu_expected):
+        raise FileNotFoundError("with a GPU" if gpu_expected else "without a GPU")
+
+    monkeypatch.setattr("tmp_utils.model.backbone.locate_pipeline", locate)
+    with pytest.raises(FileNotFoundError, match="without a GPU"):
+        load_backbone(replace(load_profile("pocket"), device="cpu"), device)
+    with pytest.raises(FileNotFoundError, match="with a GPU"):
+        load_backbone("a/b", device)

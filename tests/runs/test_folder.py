@@ -14,9 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tmp_utils import files
-from tmp_utils.files import slug, write_csv, write_json
+from tmp_utils.files import slug, write_csv, write_json, write_tensors
 from tmp_utils.runs.folder import is_done, open_run
 from tmp_utils.runs.integrity import damages, read_manifest
 from tmp_utils.runs.place import Place
@@ -226,6 +227,8 @@ def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_half_written(tmp_p
         write_json(path, {"value": 2})
     assert caught.value.errno == errno.ENOSPC
     assert json.loads(path.read_text()) == {"value": 1}
+    with pytest.raises(OSError, match="no space left"):
+        write_tensors(tmp_path / "adapter.safetensors", {"embedding": torch.zeros(1)})
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -5,7 +5,7 @@ sounds are rendered stand-ins, what n is, or which profile the figure is of.
 
 look   : colours, template, ``save_figure``.
 sound  : waveform, mel spectrogram.
-study  : setups, music agreement, style transfer.
+study  : setups, music agreement.
 plane  : the plane of CLAP-A and CLAP-T.
 learning : what changes during a training.
 mixtures : masks of a mixture, and its words.

@@ -237,7 +237,8 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
 
     profile = source if isinstance(source, Profile) else None
     name = str(profile.backbone if profile else source)
-    device = device or (profile.device if profile else "auto")
+    if device in (None, "auto"):
+        device = profile.device if profile else "auto"
     folder = locate_pipeline(name, gpu_expected=device == "auto")
     family = family_of(pipeline_class(folder), folder.name)
     if device == "auto":

@@ -6,7 +6,7 @@ unchanged. Levels are LUFS; flatness is `proof.spectral_flatness`.
 
 CHAINS      : real; true magnitudes and true mels through Griffin-Lim; the whole codec.
 codec_table : chains and concepts -> one row a chain and a measure.
-CONCEPTS    : the eight concepts of the published results.
+CONCEPTS    : the eight stand-ins that are measured.
 FLOORS      : values that the whole codec should reach.
 """
 

@@ -185,12 +185,13 @@ def _render_row(args) -> tuple[np.ndarray, str, str]:
 
 
 def render_corpus(folder: Path, n_clips: int, seed: int, first: int = 0, n_processes: int | None = None) -> Corpus:
-    """Render clips ``first`` to ``first + n_clips`` of a corpus into ``folder``, unless they are there already."""
+    """Render clips ``first`` to ``first + n_clips`` of a corpus into ``folder``, unless all are there already."""
     folder = Path(folder)
     request = {"seed": seed, "n_clips": n_clips, "first": first, "clip_samples": CLIP_SAMPLES, "hop": HOP}
     if (folder / "corpus.json").exists() and json.loads((folder / "corpus.json").read_text()) == request:
         return Corpus.open(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "corpus.json").unlink(missing_ok=True)  # until all clips are rendered, it would name others
     clips = np.memmap(folder / "clips.int16", np.int16, "w+", shape=(n_clips, CLIP_SAMPLES))
     rows, jobs = [], [(seed, first + k) for k in range(n_clips)]
     with multiprocessing.get_context("spawn").Pool(n_processes) as pool:

@@ -1,8 +1,8 @@
 """``python -m tmp_utils pocket STAGE ...``: make the pocket model, or one part of it; without a stage, all in order.
 
 Conventions: each stage writes below one build folder (``runs/pocket-build``); a stage whose results are there is not
-repeated, and an interrupted one is resumed. Docstrings name the stages that must be finished before. Sizes and steps
-are in ``Budget``.
+repeated. An interrupted training is resumed; an interrupted corpus or array is made from its start. Docstrings name the
+stages that must be finished before. Sizes and steps are in ``Budget``.
 """
 
 import argparse
@@ -30,7 +30,7 @@ N_CALIBRATION_CLIPS = 64
 
 @dataclass(frozen=True)
 class Budget:
-    """Seed, clips and steps; the defaults are those of the shipped weights.
+    """Seed, clips and steps of a new training; for those of the shipped weights see ``data/pocket/README.md``.
 
     Attributes
     ----------
