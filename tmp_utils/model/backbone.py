@@ -18,7 +18,7 @@ placeholder_tokens : how a placeholder of several vectors is spelt.
 
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +71,25 @@ class Backbone(Family):
         """(1, ...), the condition of the empty prompt."""
         return self.embed_prompts([""])
 
+    def guided(self, condition: torch.Tensor, scale: float, dtype: torch.dtype = torch.float32) -> Callable:
+        """For one reverse process: latents (b, c, t, ...) and a time -> the denoiser's output, guided.
+
+        Parameters
+        ----------
+        condition : (b, ...), or (1, ...) for latents of any number of rows.
+        scale : of classifier-free guidance; no guidance at 1 and below.
+        """
+        ends = [self.null_of(condition), condition] if scale > 1 else [condition]
+        guide = self.guidance(scale) if scale > 1 else lambda output: output
+
+        def answer(latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+            conditions = torch.cat([end.expand(len(latents), *end.shape[1:]) for end in ends])
+            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                output = self.predict(torch.cat([latents] * len(ends)), time, conditions).float()
+            return guide(*output.chunk(len(ends)))
+
+        return answer
+
     @torch.no_grad()
     def denoise(
         self,
@@ -88,7 +107,7 @@ class Backbone(Family):
         ----------
         noise : (b, c, t, ...), of unit variance.
         condition : (b, ...).
-        guidance_scale : classifier-free guidance; no guidance at 1 and below.
+        guidance_scale : as of `guided`.
         scheduler : another than the pipeline's; its state is not touched.
         dtype : what the denoiser computes in; latents stay float32.
 
@@ -96,21 +115,14 @@ class Backbone(Family):
         -------
         (b, c, t, ...), clean latents. If half precision overflows, single precision is used, with a warning.
         """
-        process = self.process(steps, scheduler)
+        process, answer = self.process(steps, scheduler), self.guided(condition, guidance_scale, dtype)
         latents = process.initial(noise.to(self.device))
-        guided, guide, of_prompts = guidance_scale > 1, self.guidance(guidance_scale), condition
-        if guided:
-            condition = torch.cat([self.null_of(condition), condition])
         for i in range(process.steps):
-            inputs = process.scaled(torch.cat([latents] * 2) if guided else latents, i)
-            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-                output = self.predict(inputs, process.times[i], condition).float()
-            if guided:
-                output = guide(*output.chunk(2))
+            output = answer(process.scaled(latents, i), process.times[i])
             latents = process.step(output, i, latents)
         if dtype != torch.float32 and not torch.isfinite(latents).all():
             warnings.warn(f"latents are not finite in {dtype}; these are computed again in float32.", stacklevel=2)
-            return self.denoise(noise, of_prompts, steps=steps, guidance_scale=guidance_scale, scheduler=scheduler)
+            return self.denoise(noise, condition, steps=steps, guidance_scale=guidance_scale, scheduler=scheduler)
         return latents
 
     @torch.no_grad()

@@ -35,7 +35,7 @@ class Denoiser:
     ----------
     condition : (1, ...).
     steps : of the whole process, from noise; they set how far apart times are.
-    guidance_scale : classifier-free guidance; no guidance at 1 and below.
+    guidance_scale : as of `Backbone.guided`.
     times : those of the steps to run, falling; None is the whole process.
 
     Raises
@@ -59,18 +59,12 @@ class Denoiser:
         self.from_noise = self.times is None
         self.process = self.backbone.reversible(self.steps, self.times)
         self.steps = self.process.steps
-        self.condition = self.condition.to(self.backbone.device)
-        self._null = self.backbone.null_of(self.condition) if self.guidance_scale > 1 else None
-        self._guide = self.backbone.guidance(self.guidance_scale)
+        self._answer = self.backbone.guided(self.condition.to(self.backbone.device), self.guidance_scale)
 
     @torch.no_grad()
     def predict(self, latents: torch.Tensor, i: int) -> torch.Tensor:
         """The denoiser's output (b, c, t, ...) for step `i`, guided."""
-        condition, t = self.condition.expand(len(latents), *self.condition.shape[1:]), self.process.times[i]
-        if self._null is None:
-            return self.backbone.predict(latents, t, condition)
-        both = torch.cat([self._null.expand_as(condition), condition])
-        return self._guide(*self.backbone.predict(torch.cat([latents] * 2), t, both).chunk(2))
+        return self._answer(latents, self.process.times[i])
 
     def step(self, latents: torch.Tensor, i: int, residual: torch.Tensor | None = None) -> torch.Tensor:
         """What step `i` makes of its latents: DDIM's, or where there is a residual DDPM's mean plus it."""

@@ -100,16 +100,11 @@ async def read_body(request: Request, max_bytes: int) -> dict:
             body += chunk
             if len(body) > max_bytes:
                 break
-    except ClientDisconnect as error:
-        raise Refused(400, misunderstood) from error
-    if len(body) > max_bytes:
-        raise Refused(413, misunderstood)
-    try:
-        content = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        content = json.loads(body) if len(body) <= max_bytes else None
+    except (ClientDisconnect, ValueError, RecursionError) as error:
         raise Refused(400, misunderstood) from error
     if not isinstance(content, dict):
-        raise Refused(400, misunderstood)
+        raise Refused(413 if len(body) > max_bytes else 400, misunderstood)
     return content
 
 
