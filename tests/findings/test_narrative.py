@@ -42,7 +42,7 @@ def with_untrained(table, value, half_width=0.03):
 def test_the_answer_follows_from_the_difference_between_trained_and_untrained():
     table = results({"clap_a": 0.2, "clap_t": 0.0})
     yes = narrative.answer(with_untrained(table, 0.1))
-    assert yes.startswith("Yes, for 6 concepts (rendered stand-ins): clips by the pocket model have a similarity")
+    assert yes.startswith("Yes, for 6 concepts (rendered stand-ins): asked for “a recording of” ")
     assert all(f"{value} [" in yes for value in ("of 0.10", "untrained, 0.50", "and 0.70"))
     assert yes.index("Textual Inversion") < yes.index("DreamBooth") < yes.index("the concept's own clips reach 0.90")
     assert narrative.answer(with_untrained(table, 0.95)).startswith("No, for 6 concepts")

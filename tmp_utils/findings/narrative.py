@@ -120,9 +120,10 @@ def answer(results: pd.DataFrame) -> str:
     among = f"; the concept's own clips reach {' and '.join(reached)}" if reached else ""
     profile = untrained["profile"].iloc[0]
     model = MODELS.get(profile, f"the model of the profile {profile}")
+    yes_or_no = _yes_or_no(untrained, list(sides.values()))
     return (
-        f"{_yes_or_no(untrained, list(sides.values()))}: clips by {model} have a similarity to the concept (CLAP-A) of "
-        f"{_level(untrained)} untrained, {levels}{among}."
+        f"{yes_or_no}: asked for “a recording of” the concept alone, {model} makes clips with a similarity to it "
+        f"(CLAP-A) of {_level(untrained)} untrained, {levels}{among}."
     )
 
 
