@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings import narrative
+from tmp_utils.findings import charts, narrative
 from tmp_utils.findings.claims import claims
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import paper_table, verdicts
@@ -184,5 +184,5 @@ def test_every_claim_has_one_line_with_its_numbers_or_the_reason_for_none():
 def test_every_figure_that_a_notebook_saves_has_a_caption():
     notebooks = sorted((Path(__file__).parents[2] / "notebooks").glob("0[1-6]_*.ipynb"))
     saved = [name for path in notebooks for name in re.findall(r'save_figure\(.*?\\"(\w+)\\"\)', path.read_text())]
-    captions = [stem for group in narrative.FIGURES.values() for stem in group]
+    captions = [stem for group in charts.FIGURES.values() for stem in group]
     assert len(saved) > 20 and sorted({*saved}) == sorted(captions)

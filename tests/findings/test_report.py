@@ -18,7 +18,7 @@ from survey_browser import browser
 
 from tmp_utils import figures
 from tmp_utils.files import write_csv
-from tmp_utils.findings import narrative, report
+from tmp_utils.findings import charts, narrative, report
 from tmp_utils.findings.claims import beside
 from tmp_utils.findings.comparisons import setup_cells
 from tmp_utils.findings.published import read_results
@@ -81,7 +81,7 @@ def correlation(sound, path):
 def test_the_page_answers_first_and_shows_before_and_after_with_players_in_that_order(whole):
     study, table, page = whole
     order = [narrative.answer(table), "Before training", "After Textual Inversion", "After DreamBooth"]
-    order += [narrative.comparison(table), narrative.PLANE, "numbers mean nothing", "The paper's findings", "Table 1"]
+    order += [narrative.comparison(table), charts.PLANE, "numbers mean nothing", "The paper's findings", "Table 1"]
     places = [page.text.index(words) for words in order]
     assert places == sorted(places) and "smoke test" in order[0]
     assert page.text.index(order[0]) == page.text.index("new sound? ") + len("new sound? ")  # right under the title
@@ -133,7 +133,7 @@ def test_the_report_says_what_failed_and_why_and_names_a_clip_that_is_gone_or_da
     damaged = clip(scored, "TI-BL", concept="harp")
     damaged.write_bytes(damaged.read_bytes()[:-20])
     page = write(scored)
-    assert "Failed, and why (2 rows)" in page.text and "genre-jazz-0.wav" in page.text
+    assert "Failed, and why (3 rows)" in page.text and "genre-jazz-0.wav" in page.text
     assert "reconstruction-0.wav is missing" in page.text
     assert re.search(r"reconstruction-0.wav is damaged \(\d+ bytes where \d+ were written\); run the", page.text)
     assert len(page.sounds) == len(whole[2].sounds) - 2 * 2  # each is among the first clips and in the list

@@ -10,6 +10,7 @@ stopping    : when to stop a training, and whether a rule for it holds.
 mixtures    : what separation does for words that are learned from a mixture.
 narrative   : the findings in sentences.
 report      : one HTML page.
+charts      : the notebooks' figures with captions, for that page.
 page        : figures and players for a page.
 listen      : players and widgets for clips in a notebook.
 slider      : an adapter's strength as a slider that generates.

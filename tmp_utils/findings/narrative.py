@@ -52,49 +52,6 @@ GAINS = {  # beyond CLAP-A of "a recording of a ...", which `answer` is about
 SMOKE = "smoke"
 MODELS = {"pocket": "the pocket model", SMOKE: "the pocket model with almost no training"}
 ONE_CONCEPT = "Results for one concept say nothing about the next one."
-PLANE = "Each point is a setup: further right sounds more like the concept, higher up follows prompts better."
-FIGURES = {
-    "What can be learned (notebook 01)": {
-        "two_clips": "Two clips of the concept, frequency over time. What they share is what has to be learned.",
-        "mix": "A clip alone and with rain mixed in: the rain fills the gaps between the notes.",
-    },
-    "Textual Inversion (notebook 02)": {
-        "ti_before_after": "Two clips from the same noise: one for the class noun, one for the learned word.",
-        "ti_what_moves": "Over the steps of a training: CLAP-A, how far the word's vector has turned, and the loss.",
-        "ti_clap_a": "How close each setup comes to the concept's clips; further right is closer.",
-        "ti_clap_t": "How well each setup follows a prompt; further right is better.",
-        "ti_strength": "One adapter at several strengths: 0 is the class noun, 1 what was learned.",
-    },
-    "DreamBooth (notebook 03)": {
-        "db_clap_plane": PLANE,
-        "db_before_after": "Two clips from the same noise: the class noun before training, the rare word after it.",
-        "db_language_drift": "Right of the dotted line, the bare class noun sounds more like the concept than before.",
-        "db_learning_path": "Over the steps of a training: how close clips are to the concept and to the prompt.",
-        "how_many": "CLAP-A and CLAP-T while training on 1 to 20 clips, from the published table.",
-    },
-    "Style transfer (notebook 04)": {
-        "transfer_round_trip": "A source, and the same source after the model's codec alone.",
-        "transfer_half_way": "The source changed half way to the concept, and all the way, which starts from noise.",
-        "figure4_transfer": "Similarity to the source and to the concept, from strength 0 to 1.",
-        "transfer_preservation": "How much of the source's melody and rhythm remains at each strength.",
-        "transfer_methods": "Three ways to start a transfer. Solid: similarity to the source; dotted: to the concept.",
-        "transfer_trade_off": "Further right keeps more of the source; higher up comes closer to the concept.",
-    },
-    "All runs together (notebook 05)": {
-        "metrics_figure_3": PLANE,
-        "metrics_concepts": "Each small dot is one concept: a mean hides how far they lie apart.",
-        "metrics_concepts_published": "Each small dot is one concept of the table published with the project.",
-        "metrics_memorisation": "Right of the dotted line, clips are closer to a training clip than another take is.",
-        "metrics_kad": "Distance between each setup's clips and the concept's clips, as sets; further left is closer.",
-        "metrics_figure_5": "Share of clips that have the concept's tempo, loudness, key and scale.",
-    },
-    "Listeners (notebook 06)": {
-        "preference": "Which clips listeners preferred, with intervals; diamonds are the paper's percentages.",
-        "agreement": "Each point is a question. In the tinted quadrants listeners and CLAP prefer the same clip.",
-        "claims": "The paper's difference between the methods, by how similar one person's answers may be.",
-        "power": "The chance that a study with this many listeners detects a true difference.",
-    },
-}
 
 
 def answer(results: pd.DataFrame) -> str:

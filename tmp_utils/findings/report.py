@@ -9,17 +9,15 @@ rule, none by ear.
 
 import hashlib
 import json
-from itertools import groupby
 from pathlib import Path
 
 import jinja2
 import pandas as pd
-import plotly.io
 
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.files import write_text
-from tmp_utils.findings import listen, narrative
+from tmp_utils.findings import charts, listen, narrative
 from tmp_utils.findings.claims import beside, both_ways, claims, compared, in_counts
 from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, comparable, every_metric, failures, setup_cells
 from tmp_utils.findings.page import page_figure, plotly_source
@@ -39,7 +37,7 @@ PLANES = ("metrics_figure_3", "db_clap_plane")  # the first one available is sho
 PLANE_HEIGHT_PX, SPECTROGRAM_HEIGHT_PX = 430, 190
 # Figures of earlier versions, which the page has as text.
 TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}
-OTHERS, PARTS = "Others", "parts"
+PARTS = "parts"
 MAX_RUNS, CLIPS_PER_RUN = 12, 2
 PUBLISHED, THESE = "published", "these runs"
 STAND_INS = {
@@ -64,7 +62,7 @@ def write_report(place: Place) -> Path:
     published, runs = read_published(profile), place.runs()
     recordings = user_concepts(place).values()
     clips, clips_fault = _clips(place)
-    files = _figure_files(folder)
+    files = charts.figure_files(folder)
     plane = next((path for name in PLANES for path in files if path.stem == name), None)
     one_concept = sum(path.stem == PLANES[-1] for path in files) == 1  # its plane is that of all runs
     rest = [path for path in files if path != plane and path.stem not in TABLES | set(PLANES if one_concept else ())]
@@ -89,14 +87,14 @@ def write_report(place: Place) -> Path:
         conditions=results is not None and narrative.conditions(results),
         published=published is not None and _published(published),
         examples=_examples(clips, recordings),
-        plane=plane and _chart(plane, PLANE_HEIGHT_PX),
+        plane=plane and charts.chart(plane, PLANE_HEIGHT_PX),
         columns=[with_arrow(metric) for metric in TABLE_1],
         setups=results is not None and _setups(results),
         failed=results is not None and _table(failures(results)),
         source="the runs' metrics.csv" if results is None else RESULTS,
         every_metric=len(every) and _table(every_metric(every)),
         findings=_findings({PUBLISHED: published, THESE: results}),
-        figures=_figures(rest),
+        figures=charts.figures(rest),
         clips_fault=clips_fault,
         sample=_sample(clips, recordings),
         **_making(place, runs),
@@ -224,42 +222,6 @@ def _findings(tables: dict[str, pd.DataFrame | None]) -> dict:
         for name, table in judged.items()
     ]
     return {"beside": _table(beside(judged)), "words": words, "table": _table(compared(judged))}
-
-
-def _figure_files(folder: Path) -> list[Path]:
-    """Return the saved figures in the order of the notebooks; those of one concept after those of all."""
-    order = {stem: (k, j) for k, group in enumerate(narrative.FIGURES.values()) for j, stem in enumerate(group)}
-    paths = [path for part in ("figures", "survey/figures") for path in (folder / part).rglob("*.json")]
-
-    def place(path: Path) -> tuple:
-        group, within = order.get(path.stem, (len(narrative.FIGURES), 0))
-        return group, _concept(path), within, path
-
-    return sorted(paths, key=place)
-
-
-def _concept(path: Path) -> str:
-    return "" if path.parent.name == "figures" else path.parent.name
-
-
-def _group(path: Path) -> str:
-    return next((group for group, captions in narrative.FIGURES.items() if path.stem in captions), OTHERS)
-
-
-def _figures(files: list[Path]) -> list[dict]:
-    """Return the charts by notebook and concept."""
-    parts = [
-        (group, [(c, list(map(_chart, p))) for c, p in groupby(ps, _concept)]) for group, ps in groupby(files, _group)
-    ]
-    return [{"group": group, "parts": of_group} for group, of_group in parts]
-
-
-def _chart(path: Path, height_px: int | None = None) -> dict:
-    caption = narrative.FIGURES.get(_group(path), {}).get(path.stem, path.stem.replace("_", " "))
-    try:
-        return page_figure(plotly.io.read_json(path), caption, height_px)
-    except ValueError as error:  # the page says so, and shows the others
-        return {"error": f"{path.name} is not a plotly figure: {error}"}
 
 
 def _making(place: Place, runs: list[Path]) -> dict:
