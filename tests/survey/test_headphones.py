@@ -5,27 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import soundfile
-from survey_runs import PROFILE, make_runs, right_answers
+from survey_runs import right_answers
 
 from tmp_utils.inputs.audio import RATE_HZ
-from tmp_utils.runs.place import Place
 from tmp_utils.survey import headphones
-from tmp_utils.survey.building import build_questionnaire
-from tmp_utils.survey.session import Refused, Rules, Sessions
+from tmp_utils.survey.session import Refused, Sessions
 from tmp_utils.survey.store import Store
 
 SPEED_OF_SOUND_M_S = 343.0
-
-
-@pytest.fixture(scope="module")
-def questionnaire(tmp_path_factory):
-    runs_dir, concepts = make_runs(tmp_path_factory.mktemp("headphones"), names=("lute",))
-    return build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts)
-
-
-@pytest.fixture
-def sessions(questionnaire, tmp_path):
-    return Sessions(questionnaire, Store(questionnaire, tmp_path / "a.sqlite"), Rules(0.5, 0.1))
 
 
 def softest(ear):
