@@ -92,7 +92,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> None:
-    """Run the mixtures, print the verdicts, publish the table."""
+    """Run the mixtures, publish their table if asked to, print the verdicts."""
     names, setups, seeds = chosen_mixtures(options.mixtures), chosen_setups(options.setups), options.seeds or [0]
     lab = Lab.load(options.profile, options.runs_dir)
     for name in names:
