@@ -28,7 +28,7 @@ To add
     a metric    : its rows in `metrics.scores` (of prompts, in `runs.score`), its name in `metrics.names`. Finished
         runs are scored again where their `metrics.csv` is deleted.
     a family    : a module in `model.families`, where it is found, and a profile in `data/profiles.toml`.
-    a figure    : a function in `figures`; a caption in `findings.narrative`, by the name that it is saved under.
+    a figure    : a function in `figures`; a caption in `findings.charts`, by the name that it is saved under.
     a command   : an entry of `commands.COMMANDS`, and a module with `add_options` and `main`.
 """
 
