@@ -3,11 +3,6 @@
 Conventions: step i goes from noise level i to level i + 1; `times[i]` is what the denoiser is told in it, and the last
 step ends with clean latents. Latents at a level are signal * latents + sigma * noise. A step is p * latents +
 q * output, where the output is the denoiser's (with the first-order solvers; others keep a history).
-
-Process    : what both are used by.
-Scheduled  : steps of a diffusers scheduler, over a model's whole timesteps.
-Continuous : first-order steps over times from 1 (noise) to 0, for velocities and for flow matching.
-continuous_levels : times -> noise levels.
 """
 
 import copy

@@ -5,11 +5,6 @@ The VAE is finished before, so the denoiser, which knows its latents, needs no n
 Conventions: clips (n, 163840) at 16 kHz; moments (n, 128, 2, 16, 8) as in `vae.moments`; magnitudes (b, frames, 513) of
 the STFT in `audio.log_mel`. Moments are computed once, of whole clips, because the VAE's group norms see a crop
 differently. Latents are drawn around the posterior mean with up to one standard deviation of noise.
-
-training_pairs : clips at random levels and speeds, with their moments.
-losses         : distances of magnitudes.
-SpectrumStage  : training.
-calibrate_level : makes the codec as loud as its input.
 """
 
 import copy

@@ -2,11 +2,6 @@
 
 Conventions: log-mels (batch, 1, frames, 64) in natural log; latents (batch, 16, frames/8, 8), unscaled. Trained on
 2.56 s crops with an L1 reconstruction loss and a small Kullback-Leibler term; applied at any length.
-
-mels         : log-mels of every clip, computed once.
-VaeStage     : training.
-latent_scale : 1 / standard deviation of the latents, AudioLDM's ``scaling_factor``.
-moments      : mean and standard deviation of the latents of every clip, computed once.
 """
 
 from pathlib import Path
@@ -100,6 +95,6 @@ def moments(vae, all_mels: np.ndarray, cache: Path, batch_size: int = 8) -> np.n
 
 
 def latent_scale(all_moments: np.ndarray) -> float:
-    """Return 1 / standard deviation of sampled latents over the corpus, so that diffusion works at unit variance."""
+    """AudioLDM's ``scaling_factor``, 1 / standard deviation of sampled latents, for diffusion at unit variance."""
     sample = np.asarray(all_moments[:512], np.float32)
     return float(1 / np.sqrt(sample[:, :, 0].var() + (sample[:, :, 1] ** 2).mean()))

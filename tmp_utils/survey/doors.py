@@ -3,11 +3,6 @@
 Conventions: only this page's own origin may post. Requests that do not arrive whole within a few seconds are dropped.
 Every answer, 404s too, carries `HEADERS`. A clip has an ETag made of its content and no time, because times tell in
 which order clips were made, so which of two is whose.
-
-Doors            : ASGI middleware with the headers and the rule on origins.
-PatientProtocol  : HTTP/1.1, for a limited time per request.
-read_body        : a small JSON object that was posted.
-ClipResponse     : a clip or one range of it, and a count of the bytes that were sent.
 """
 
 import hashlib

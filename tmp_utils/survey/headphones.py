@@ -10,11 +10,6 @@ each order. Sounds are float32 (n, 2) at 16 kHz.
 
 Source: K. J. P. Woods, M. H. Siegel, J. Traer, J. H. McDermott: Headphone screening to facilitate web-based auditory
 experiments. Attention, Perception, & Psychophysics 79 (2017), 2064-2072, https://doi.org/10.3758/s13414-017-1361-2.
-
-tones  : order -> sound.
-flac   : the same as a file.
-trials : the orders of one participant's round.
-passed : whether enough answers of a round are right.
 """
 
 import hashlib
