@@ -1,13 +1,27 @@
 """A backbone with random weights, a concept of rendered tones, and profiles small enough for a test."""
 
+import gc
 import os
 import shutil
+import sys
 from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
+
+sys.modules["rfc3987_syntax"] = None  # jsonschema's optional check of IRIs takes more than a second to import
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the page in a browser: what another worker computes fills the time in which sounds are played."""
+    items.sort(key=lambda item: item.path.name != "test_page.py")
+
+
+def pytest_collection_finish():
+    """Keep what was imported out of later searches for garbage."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -22,16 +22,13 @@ by_name = pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
 
 
 @by_name
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not_and_a_resumed_run_ends_with_the_same_bits(
+def test_the_same_seed_gives_the_same_bytes_also_where_a_run_is_resumed_and_another_seed_does_not(
     backbone, concept, setup, profile, tmp_path, monkeypatch
 ):
     method, steps = setup.method, 4 if setup.method == "TI-DB" else 2
     profile = with_hyperparameters(profile, method, steps=steps, checkpoint_every=1)
     whole = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "whole")
-    again, other = (learn(backbone, concept, setup, profile, seed=seed) for seed in (0, 1))
-    one, two = whole.save(tmp_path / "one"), again.save(tmp_path / "two")
-    assert all((one / f).read_bytes() == (two / f).read_bytes() for f in ("adapter.safetensors", "adapter.json"))
-    assert not same(whole, other)
+    assert not same(whole, learn(backbone, concept, setup, profile, seed=1))
     step = loop.step
 
     def interrupted(trainings):
@@ -44,7 +41,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_does_not_and_a_resumed_r
         learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "part")
     assert [p.name for p in (tmp_path / "part").iterdir()] == [f"step-{steps - 1:06d}"]
     resumed = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path / "part")
-    assert same(whole, resumed) and whole.history == resumed.history
+    one, two = whole.save(tmp_path / "one"), resumed.save(tmp_path / "two")
+    assert all((one / f).read_bytes() == (two / f).read_bytes() for f in ("adapter.safetensors", "adapter.json"))
+    assert whole.history == resumed.history
 
 
 def test_training_fits_a_single_latent(backbone, concept):

@@ -30,7 +30,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture(scope="module")
 def questionnaire(tmp_path_factory):
     runs_dir, concepts = make_runs(tmp_path_factory.mktemp("app"))
-    return build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=3, concepts=concepts)
+    return build_questionnaire(Place(runs_dir, PROFILE), n_per_kind=1, concepts=concepts)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import base64
 import gzip
 import io
 import re
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -23,6 +24,7 @@ LEGEND = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "t
 LINE_PX, SIDE_PX, AXIS_PX = 22, 12, 12  # axes take more where their labels need it (automargin)
 
 
+@cache
 def plotly_source() -> str:
     """Return plotly.js, compressed with gzip, as base64."""
     return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()

@@ -105,10 +105,11 @@ def share_rows(results: pd.DataFrame) -> pd.DataFrame:
     It follows from the row's value and n, so tables that were made with other intervals are read like new ones.
     """
     results = results.copy()
-    for i in results.index[results["metric"].map(is_share).astype(bool) & (results["status"] == "ok")]:
-        n = int(results.at[i, "n"])
-        results.loc[i, ["ci_low", "ci_high"]] = wilson(round(results.at[i, "value"] * n), n)
-        results.loc[i, "interval_over"] = f"{n} clips"
+    shares = results["metric"].map(is_share).astype(bool) & (results["status"] == "ok")
+    values, counts = results.loc[shares, "value"], results.loc[shares, "n"].astype(int)
+    ends = [wilson(round(value * n), n) for value, n in zip(values, counts, strict=True)]
+    results.loc[shares, ["ci_low", "ci_high"]] = np.reshape(ends, (-1, 2))
+    results.loc[shares, "interval_over"] = [f"{n} clips" for n in counts]
     return results
 
 

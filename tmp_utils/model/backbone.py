@@ -59,7 +59,7 @@ class Backbone(Family):
     scheduler = property(lambda self: self.pipe.scheduler)
     vae = property(lambda self: self.pipe.vae)
     denoiser = property(lambda self: getattr(self.pipe, self.denoiser_name))
-    device = property(lambda self: self.denoiser.device)
+    device = property(lambda self: next(self.denoiser.parameters()).device)
 
     @property
     def revision(self) -> str | None:
