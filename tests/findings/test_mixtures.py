@@ -57,6 +57,9 @@ def test_equal_setups_make_no_difference_worse_ones_harm_and_few_mixtures_give_n
     two = mixture_verdicts(table_of({"PROMPT": prompt[:2], "PRIOR": prompt[:2] + 0.5}))
     assert list(two["verdict"]) == ["undecided"] and two["ci_low"].isna().all()
     assert in_words(two)[0].startswith("TI: we cannot tell whether separation by the frozen model helps (")
+    close = two.assign(ci_low=0.02, ci_high=0.33, p_holm=0.12)
+    assert "; +" in in_words(close)[0] and "p = 0.12 after correction" in in_words(close)[0]
+    assert "p =" not in in_words(close.assign(ci_low=-0.02))[0]
     alone = mixture_verdicts(table_of({"PROMPT": prompt}))
     assert alone.empty and list(alone.columns) == list(two.columns) and in_words(alone) == []
     apart = table_of({"PROMPT": prompt, "PRIOR": [np.nan] * 4 + [0.5] * 4, "JOINT": [0.5] * 4 + [np.nan] * 4})

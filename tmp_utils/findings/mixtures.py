@@ -162,6 +162,8 @@ def in_words(verdicts: pd.DataFrame) -> list[str]:
         words = said[row.verdict].format(what=row.what)
         interval = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]" if np.isfinite(row.ci_low) else ""
         numbers = f"{row.value_a:.2f} with {row.a}, {row.value_b:.2f} with {row.b}; {row.difference:+.2f}{interval}"
+        if row.verdict == UNDECIDED and not row.ci_low <= 0 <= row.ci_high and np.isfinite(row.p_holm):
+            numbers += f", p = {row.p_holm:.2g} after correction for all comparisons"
         mixtures = f"{row.n_mixtures} mixture" + "s" * (row.n_mixtures != 1)
         sentences.append(f"{row.method}: {words} ({numbers}; {mixtures}).")
     return sentences
