@@ -188,20 +188,17 @@ def _clip_file(source: str, method: str, strength: float) -> str:
 
 
 def balance_rows(curves: pd.DataFrame, identity: Mapping, setup: str, embedder: str) -> pd.DataFrame:
-    """Return the results rows `transfer_balance` of each fifth of the strengths; failed where undefined."""
-    rows = []
+    """Return the results rows `transfer_balance` of each fifth that has strengths; failed where it is undefined."""
+    note, nan = "", float("nan")
     try:
-        balance = transfer_balance(curves).to_dict()
+        balance = transfer_balance(curves).dropna()
     except ValueError as error:
         balance, note = dict.fromkeys(FIFTHS), str(error)
+    rows = []
     for where, value in balance.items():
+        interval = None if note else Interval(float(value), nan, nan, len(curves))
         who = {**identity, "setup": f"{setup}@{where}"}
-        if value is None or np.isnan(value):
-            reason = note if value is None else "no strength there"
-            rows.append(result_row(who, "transfer_balance", None, embedder, note=reason))
-        else:
-            interval = Interval(float(value), float("nan"), float("nan"), len(curves))
-            rows.append(result_row(who, "transfer_balance", interval, embedder))
+        rows.append(result_row(who, "transfer_balance", interval, embedder, note=note))
     return results_table(rows)
 
 
