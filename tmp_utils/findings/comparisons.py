@@ -124,7 +124,8 @@ def way_to_a_copy(results: pd.DataFrame) -> pd.DataFrame:
         means = whole.assign(name=names).pivot_table(index="concept", columns="name", values="value").dropna()
         if means.empty or not {UNTRAINED, CODEC} < set(means.columns):
             continue
-        of, span = means.mean(), (means[CODEC] - means[UNTRAINED]).mean()
+        of = means.mean()
+        span = of[CODEC] - of[UNTRAINED] or np.nan  # where the codec keeps no more than the untrained model has
         ways = {f"{name} way": (of[name] - of[UNTRAINED]) / span for name in of.index.difference([UNTRAINED, CODEC])}
         rows[short_name(metric)] = {**of, **ways, "concepts": len(means)}
     return pd.DataFrame(rows).T
