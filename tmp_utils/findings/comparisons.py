@@ -119,8 +119,7 @@ def way_to_a_copy(results: pd.DataFrame) -> pd.DataFrame:
     for metric in AGREEMENTS:
         whole = whole_runs(results, metric, references=True)
         whole = whole[(whole["method"] == UNTRAINED) | whole["setup"].isin([CODEC, BASELINE])]
-        names = whole["method"].where(~whole["method"].isin([UNTRAINED, REFERENCE]), whole["setup"])
-        names = names.where(whole["method"] != UNTRAINED, UNTRAINED)
+        names = whole["method"].replace(REFERENCE, CODEC)
         means = whole.assign(name=names).pivot_table(index="concept", columns="name", values="value").dropna()
         if means.empty or not {UNTRAINED, CODEC} < set(means.columns):
             continue

@@ -97,10 +97,8 @@ def _yes_or_no(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> str:
     names = untrained["concept"].unique()
     if untrained["profile"].iloc[0] == SMOKE:
         return f"A smoke test of {concepts_in_words(names)} cannot answer this"
-    differences = [paired_difference(side, untrained, on=UNIT, levels=UNIT[:1]) for side in sides]
     if len(names) >= MIN_CONCEPTS:
-        p_values = holm([difference.p_value for difference in differences])
-        decided = [d.value > 0 for d, p in zip(differences, p_values, strict=True) if p < ALPHA]
+        decided = [difference.value > 0 for difference, p in _differences(untrained, sides) if p < ALPHA]
     else:
         pairs = [side.merge(untrained, on=UNIT, suffixes=("", "_before")) for side in sides]
         decided = [True for pair in pairs if (pair["ci_low"] > pair["ci_high_before"]).all()]
@@ -109,6 +107,12 @@ def _yes_or_no(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> str:
     if not decided:
         return f"We cannot tell from {concepts_in_words(names)}"
     return f"{'Yes' if any(decided) else 'No'}, for {concepts_in_words(names)}{few}"
+
+
+def _differences(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> list[tuple[Interval, float]]:
+    """Return each side minus the untrained model, paired over concepts, and its p-value, corrected for all sides."""
+    differences = [paired_difference(side, untrained, on=UNIT, levels=UNIT[:1]) for side in sides]
+    return list(zip(differences, holm([difference.p_value for difference in differences]), strict=True))
 
 
 def gains(results: pd.DataFrame) -> list[str]:
@@ -120,11 +124,10 @@ def gains(results: pd.DataFrame) -> list[str]:
     sentences = []
     for metric, about in GAINS.items():
         untrained, sides = _beside_untrained(whole_runs(results, metric, references=True))
-        named = {name: paired_difference(side, untrained, on=UNIT, levels=UNIT[:1]) for name, side in sides.items()}
-        if not named or min(difference.n for difference in named.values()) < MIN_CONCEPTS:
+        differences = _differences(untrained, list(sides.values()))
+        if min((difference.n for difference, _ in differences), default=0) < MIN_CONCEPTS:
             continue
-        p_values = holm([difference.p_value for difference in named.values()])
-        parts = [_gain(*each, p) for each, p in zip(named.items(), p_values, strict=True)]
+        parts = [_gain(name, *each) for name, each in zip(sides, differences, strict=True)]
         sentences.append(f"{about}, beside the untrained model: {'; '.join(parts)}.")
     return sentences
 

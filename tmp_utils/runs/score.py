@@ -140,11 +140,14 @@ def _edit_rows(
     texts: Mapping,
     identity: Mapping,
 ) -> list[dict]:
-    """Return the rows of editability clips: CLAP-T, one a prompt and one of the run, and how close they are to the
-    concept, by the first embedder (clap_a_edits) and beside coded clips by the last one."""
+    """Return the rows of editability clips: CLAP-T, one a prompt and one of the run, and closeness to the concept.
+
+    Closeness is clap_a_edits by the first embedder, and the same beside coded clips by the last one.
+    """
     first, second, rows, values = embedders[0], embedders[-1], [], []
     close = key_of("clap_a_edits", second.name, coded=True)
     names = {"clap_t": first.name, "clap_a_edits": first.name} | ({close: second.name} if coded else {})
+    of_concept, of_coded = first.embed_clips(training), second.embed_clips(coded) if coded else None
     for prompt_id, group in table.groupby("prompt_id", sort=True):
         if note := failure(group):
             rows.append(result_row(identity, "clap_t", None, first.name, prompt_id, note))
@@ -152,15 +155,16 @@ def _edit_rows(
         clips, scores = list(group["clip"]), {"prompt": prompt_id}
         embedded = first.embed_clips(clips)
         scores["clap_t"] = similarity_matrix(embedded, first.embed_prompts([texts[prompt_id]]))[:, 0]
-        scores["clap_a_edits"] = similarity_matrix(embedded, first.embed_clips(training)).mean(1)
+        scores["clap_a_edits"] = similarity_matrix(embedded, of_concept).mean(1)
         if coded:
-            scores[close] = similarity_matrix(second.embed_clips(clips), second.embed_clips(coded)).mean(1)
+            scores[close] = similarity_matrix(second.embed_clips(clips), of_coded).mean(1)
         values.append(pd.DataFrame(scores))
         rows.append(result_row(identity, "clap_t", mean_of(scores["clap_t"], "clips"), first.name, prompt_id))
     if note := failure(table):
         return [*rows, *(result_row(identity, key, None, name, note=note) for key, name in names.items())]
+    whole = pd.concat(values)
     for key, name in names.items():
-        interval = mean_over_units(pd.concat(values), key, ["prompt"])
+        interval = mean_over_units(whole, key, ["prompt"])
         rows.append(result_row(identity, key, replace(interval, n=len(table)), name))
     return rows
 
