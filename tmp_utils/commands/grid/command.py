@@ -12,7 +12,10 @@ from tmp_utils.commands.grid.engine import run_grid
 from tmp_utils.commands.grid.in_process import run_in_process
 from tmp_utils.runs.place import Place
 
-LOST = "not finished: what comes before it failed, or it was killed (out of memory, time limit, node lost)."
+LOST = (
+    "not finished: what comes before it failed, another grid is still making it, or it was killed (out of memory, "
+    "time limit, node lost)."
+)
 
 ENGINE_ONLY = {"notebooks_dir": NOTEBOOKS_DIR, "cluster": None, "cores": None, "threads": 1, "engine_options": []}
 
