@@ -144,7 +144,7 @@ class EvenEmbedder(ToneEmbedder):
 
 def test_samplers_are_held_against_ddim(backbone, monkeypatch):
     """DDIM itself is equivalent to itself exactly; one step of another is not."""
-    monkeypatch.setattr(samplers, "REFERENCE", ("DDIM", 6))
+    monkeypatch.setattr(samplers, "PAPERS_SAMPLER", ("DDIM", 6))
     monkeypatch.setattr(samplers, "RESAMPLES", 20)
     prompts, rng = ["a recording of a guitar", "a jazz song", "the sound of drums"] * 2, np.random.default_rng(0)
     training = list(0.1 * rng.normal(size=(12, 10240)))

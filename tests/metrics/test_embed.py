@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tmp_utils.inputs.audio import match_loudness
+from tmp_utils.inputs.audio import match_loudness, resampled
 from tmp_utils.metrics.embed import cut_windows, load_embedder, unit_rows
 
 RATE_HZ = 16000
@@ -45,7 +45,7 @@ def test_a_long_clip_is_the_unit_mean_of_its_windows(embedder, clips):
 def test_a_short_clip_is_repeated_until_the_window_is_full_and_not_padded_with_silence(embedder):
     clip = np.random.default_rng(3).normal(0, 0.1, size=6 * RATE_HZ).astype(np.float32)
     rate_hz, window = embedder.rate_hz, embedder.window
-    short = embedder._resample(clip)
+    short = resampled(clip, RATE_HZ, rate_hz)
     whole = np.concatenate([short, short])[:window]
     assert window == 10 * rate_hz
     expected = unit_rows(embedder._embed_batch([whole]))

@@ -67,14 +67,14 @@ def test_references_bound_the_separation_and_the_words(lab, mixture):
 
 def test_words_that_were_learned_apart_are_used_at_once(lab, mixture):
     folder = run_mixture(lab, mixture, "LoRA+LoRA", 0, **FEW)
-    table = mixtures.read_rows(folder)
+    table = mixtures.read_run_scores(folder)
     assert set(table["method"]) == {"LoRA+LoRA"} and set(table["setup"]) == {"apart"}
     assert {"weaker", "closeness", "si_sdr"} <= set(table["metric"])
 
 
 def test_without_parts_words_are_learned_and_only_compared_with_prompts(lab, mixture):
     own = replace(mixture, parts=(), concepts=())
-    table = mixtures.read_rows(run_mixture(lab, own, "TI-PRIOR", 0, **FEW, within="own"))
+    table = mixtures.read_run_scores(run_mixture(lab, own, "TI-PRIOR", 0, **FEW, within="own"))
     assert set(table["metric"]) == {"clap_t"} and mixtures_table(lab.place).empty
     for name in ("TI+TI", "reference-stems"):
         with pytest.raises(ValueError, match=r"its parts are not known, and .* is about them"):

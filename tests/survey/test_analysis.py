@@ -195,7 +195,7 @@ def test_the_paper_s_reconstruction_result_stands_and_its_editability_result_doe
     published = pd.DataFrame(
         [["reconstruction", 0.58, 0.24], ["editability", 0.37, 0.31]], columns=["kind", "first", "second"]
     )
-    table = power.claims(published)
+    table = power.shown_by_shares(published)
     shown = table.groupby("kind")["shown"].agg(["all", "any"])
     assert shown.loc["reconstruction", "all"] and not shown.loc["editability", "any"]
     row = table.iloc[0]  # 340 independent answers: the textbook interval of a difference of two shares

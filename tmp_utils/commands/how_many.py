@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from tmp_utils.commands import Unfinished
 from tmp_utils.files import write_csv
-from tmp_utils.findings.published import how_many_path, read_curves
+from tmp_utils.findings.published import how_many_path, read_if_there
 from tmp_utils.inputs.concepts import Concept, load_concept
 from tmp_utils.inputs.profiles import Setup, load_setup
 from tmp_utils.inputs.recordings import sound_files
@@ -68,7 +68,7 @@ def make_curves(
     """
     tasks = [HowMany(lab, concept, seed, max(counts)) for concept in concepts for seed in seeds]
     wanted = [(task, setup, n) for task in tasks for n in counts for setup in setups]
-    table = read_curves(path)
+    table = read_if_there(path)
     for task, setup, n in wanted:
         _is_made(table, task, setup, n, path)  # a contradiction is an error before anything is trained
     elsewhere, folder = 0, lab.place.folder / FOLDER
@@ -77,11 +77,11 @@ def make_curves(
         name = f"{task.concept.name}, {setup.method}, {n} clips, seed {task.seed}"
         try:
             with FileLock(folder / f"{task.identity(setup, n)}.lock", timeout=0):
-                if _is_made(read_curves(path), task, setup, n, path):
+                if _is_made(read_if_there(path), task, setup, n, path):
                     continue
                 curve = task.curve(setup, n, folder)
                 with FileLock(folder / "table.lock"):
-                    table = read_curves(path)
+                    table = read_if_there(path)
                     write_csv(path, curve if table is None else pd.concat([table, curve], ignore_index=True))
                 print(f"{name}: done", flush=True)
         except Timeout:

@@ -223,9 +223,9 @@ def main(options: argparse.Namespace) -> None:
         results = read_results(place)
         facts = {"commit": ", ".join(commits(place.runs())), "command": "make study"}
     blocks, minutes = {}, None
-    if len(rows := evening.read_rows(PUBLISHED_DIR / evening.TABLE.name)):
+    if len(rows := evening.read_gpu(PUBLISHED_DIR / evening.TABLE.name)):
         blocks[GPU] = evening.gpu_in_words(rows)
-    if len(rows := once.read_rows(PUBLISHED_DIR / once.TABLE.name)):
+    if len(rows := once.read_once(PUBLISHED_DIR / once.TABLE.name)):
         blocks[ONCE] = once.once_in_words(rows)
     if records := place.executions():
         folder = PROJECT_DIR / "notebooks"

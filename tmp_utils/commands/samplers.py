@@ -21,7 +21,7 @@ from tmp_utils.metrics.similarity import similarity_matrix
 
 NOUNS, PUBLISHED_STEPS, RESAMPLES = ("guitar", "drums"), (10, 15, 20, 25), 200
 SD_SHARE, FAD_SHARE = 0.2, 0.05
-REFERENCE = ("DDIM", 50)
+PAPERS_SAMPLER = ("DDIM", 50)
 SCHEDULERS = ("DPMSolverMultistep", "UniPCMultistep", "DDIM")
 
 
@@ -69,7 +69,7 @@ def sampler_equivalence(
     candidates: Sequence[tuple[str, int]],
     **sampling,
 ) -> pd.DataFrame:
-    """Compare samplers with `REFERENCE`, the paper's, on CLAP-A, CLAP-T and FAD.
+    """Compare samplers with `PAPERS_SAMPLER`, the paper's, on CLAP-A, CLAP-T and FAD.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def sampler_equivalence(
     """
     from tmp_utils.model.generate import generate
 
-    for scheduler, _ in [REFERENCE, *candidates]:
+    for scheduler, _ in [PAPERS_SAMPLER, *candidates]:
         backbone.choose_scheduler(scheduler)
     wanted, known = embedder.embed_prompts(list(prompts)), embedder.embed_clips(list(training))
 
@@ -97,7 +97,7 @@ def sampler_equivalence(
         numbers = {"steps": steps, "scheduler": scheduler, "progress": False}
         return embedder.embed_clips(generate(backbone, list(prompts), list(seeds), **numbers, **sampling))
 
-    ours = embedded(*REFERENCE)
+    ours = embedded(*PAPERS_SAMPLER)
     scores, fad = _scores(ours, known, wanted), frechet_audio_distance(known, ours).value
     margins = {name: SD_SHARE * float(np.std(values, ddof=1)) for name, values in scores.items()}
     rows = []

@@ -142,7 +142,7 @@ def samplers_path(profile: str) -> Path:
 
 def read_samplers(profile: str) -> pd.DataFrame | None:
     """Return a profile's comparison of samplers, or None if it was not measured."""
-    return read_curves(samplers_path(profile))
+    return read_if_there(samplers_path(profile))
 
 
 def how_many_path(profile: str) -> Path:
@@ -150,6 +150,6 @@ def how_many_path(profile: str) -> Path:
     return PUBLISHED_DIR / f"how-many-{profile}.csv"
 
 
-def read_curves(path: str | Path) -> pd.DataFrame | None:
+def read_if_there(path: str | Path) -> pd.DataFrame | None:
     """Return a table of trainings on several numbers of clips, or None if there is none."""
     return pd.read_csv(path, float_precision="round_trip") if Path(path).exists() else None

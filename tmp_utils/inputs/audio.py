@@ -91,7 +91,7 @@ def load_clip(
         )
     if notes := sound.notes + notes:
         warnings.warn(f"{label(path)}: {'; '.join(notes)}.", stacklevel=2)
-    return soxr.resample(mono, sound.rate_hz, rate_hz).astype(np.float32, copy=False)
+    return resampled(mono, sound.rate_hz, rate_hz)
 
 
 def refuse_unusable(name: str, frames: np.ndarray, duration_s: float) -> None:

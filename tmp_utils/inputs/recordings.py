@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soxr
 
-from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, fit_length, loudness_lufs, refuse_unusable
+from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, fit_length, loudness_lufs, refuse_unusable, resampled
 from tmp_utils.inputs.containers import label
 from tmp_utils.inputs.sounds import LIBSNDFILE_SUFFIXES, SUFFIXES, Sound, mix_down, read_sound, refuse_irregular
 
@@ -156,7 +155,7 @@ def at_own_rate(recording: Recording, rate_hz: int, channels: int) -> np.ndarray
     frames = sound.frames if sound.frames.shape[1] == channels and not notes else np.repeat(mono[:, None], channels, 1)
     if recording.centred:
         frames = frames - frames.mean(0)
-    own = soxr.resample(frames * np.float32(recording.gain), sound.rate_hz, rate_hz).astype(np.float32, copy=False)
+    own = resampled(frames * np.float32(recording.gain), sound.rate_hz, rate_hz)
     return fit_length(own.T, round(len(recording.clip) / RATE_HZ * rate_hz))
 
 
@@ -208,7 +207,7 @@ def _clip_of(path: Path, sound: Sound) -> tuple[np.ndarray, float, tuple[str, ..
     if centred := abs(offset) > max(OFFSET * float(mono.std()), 1e-4):
         mono = mono - np.float32(offset)
         notes += (f"a constant offset of {offset:.3f} was removed",)
-    clip = soxr.resample(mono, sound.rate_hz, RATE_HZ).astype(np.float32, copy=False)
+    clip = resampled(mono, sound.rate_hz, RATE_HZ)
     level_lufs = loudness_lufs(clip)
     if level_lufs > LEVELS_LUFS[1]:
         fall_db = max(20 * np.log10(float(np.abs(clip).max())), level_lufs + 0.1)

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from tmp_utils.files import write_bytes
-from tmp_utils.inputs.audio import RATE_HZ, match_loudness
+from tmp_utils.inputs.audio import RATE_HZ, match_loudness, resampled
 from tmp_utils.metrics.names import LEVEL
 
 BATCH_SIZE = 16
@@ -122,20 +122,13 @@ class Embedder:
 
     def _embed(self, clips: list[np.ndarray]) -> list[np.ndarray]:
         """Return the embeddings (k, d) of each clip's windows."""
-        windows = [cut_windows(self._resample(clip), self.window) for clip in clips]
+        windows = [cut_windows(resampled(clip, RATE_HZ, self.rate_hz), self.window) for clip in clips]
         flat = [np.resize(window, self.window) for of_clip in windows for window in of_clip]
         batches = [self._embed_batch(flat[i : i + BATCH_SIZE]) for i in range(0, len(flat), BATCH_SIZE)]
         return np.split(np.concatenate(batches), np.cumsum([len(of_clip) for of_clip in windows])[:-1])
 
     def _embed_batch(self, windows: list[np.ndarray]) -> np.ndarray:
         raise NotImplementedError
-
-    def _resample(self, clip: np.ndarray) -> np.ndarray:
-        if self.rate_hz == RATE_HZ:
-            return clip
-        import soxr
-
-        return soxr.resample(clip, RATE_HZ, self.rate_hz).astype(np.float32)
 
     def _cache_file(self, clip: np.ndarray) -> Path:
         digest = hashlib.sha256(clip.tobytes() + self.name.encode() + CACHE_FORM).hexdigest()

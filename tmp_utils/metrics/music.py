@@ -19,6 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tmp_utils.inputs.audio import resampled
+
 MUSIC_RATE_HZ = 44100  # RhythmExtractor2013 has no rate parameter: it assumes this one
 MIN_MUSIC_S = 1.0  # below this Essentia reads a tempo of 0 and keys of chance
 SILENT_PEAK = 1e-4  # -80 dBFS
@@ -65,11 +67,7 @@ def for_essentia(clip: np.ndarray, rate_hz: int) -> np.ndarray | None:
         raise ValueError("the clip holds NaN or infinite samples; its file is broken. Generate or record it again.")
     if len(clip) < MIN_MUSIC_S * rate_hz or np.abs(clip).max(initial=0.0) < SILENT_PEAK:
         return None
-    if rate_hz == MUSIC_RATE_HZ:
-        return clip
-    import soxr
-
-    return soxr.resample(clip, rate_hz, MUSIC_RATE_HZ).astype(np.float32)
+    return resampled(clip, rate_hz, MUSIC_RATE_HZ)
 
 
 def tempo_bpm(clip: np.ndarray, rate_hz: int) -> float:

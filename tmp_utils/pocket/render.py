@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import soxr
 
-from tmp_utils.inputs.audio import CLIP_S, RATE_HZ
+from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, resampled
 
 SOUNDFONT_VARIABLE = "TMP_SOUNDFONT"
 SOUNDFONT_PLACES = (
@@ -94,6 +93,6 @@ def render_midi(midi, duration_s: float = CLIP_S) -> np.ndarray:
             action()
         chunks.append(synth.get_samples(n_total - done))
     stereo = np.concatenate(chunks).reshape(-1, 2).astype(np.float32) / 32768.0
-    clip = soxr.resample(stereo.mean(axis=1), SYNTH_RATE_HZ, RATE_HZ).astype(np.float32)
+    clip = resampled(stereo.mean(axis=1), SYNTH_RATE_HZ, RATE_HZ)
     peak = float(np.abs(clip).max(initial=0.0))
     return clip * (PEAK / peak) if peak > PEAK else clip

@@ -139,7 +139,7 @@ def run_mixtures(
     folders = [
         run_mixture(lab, mixture, name, seed, **options) for mixture in mixtures for name in names for seed in seeds
     ]
-    return pd.concat([read_rows(folder) for folder in folders], ignore_index=True)
+    return pd.concat([read_run_scores(folder) for folder in folders], ignore_index=True)
 
 
 def mixture_folder(place: Place, mixture: str, name: str, seed: int, within: str = MIXTURES) -> Path:
@@ -160,10 +160,10 @@ def mixture_runs(place: Place) -> list[Path]:
 def mixtures_table(place: Place) -> pd.DataFrame:
     """Return the rows of all finished runs of mixtures; no rows where there is none."""
     folders = mixture_runs(place)
-    return pd.concat(map(read_rows, folders), ignore_index=True) if folders else pd.DataFrame(columns=COLUMNS)
+    return pd.concat(map(read_run_scores, folders), ignore_index=True) if folders else pd.DataFrame(columns=COLUMNS)
 
 
-def read_rows(folder: Path) -> pd.DataFrame:
+def read_run_scores(folder: Path) -> pd.DataFrame:
     """Return the rows of a finished run, to the last digit."""
     return pd.read_csv(folder / METRICS, float_precision="round_trip", keep_default_na=False)
 

@@ -10,7 +10,7 @@ power               : the chance that a study shows a difference.
 participants_needed : how many participants a difference needs.
 power_table         : power over a range of participants and differences, for a figure.
 participant_icc     : the intraclass correlation of answers.
-claims              : what the paper's percentages can claim, with its number of people and questions.
+shown_by_shares     : what the paper's percentages can claim, with its number of people and questions.
 """
 
 from collections.abc import Sequence
@@ -123,7 +123,7 @@ def participant_icc(answers: pd.DataFrame) -> float:
     return float(max(0.0, (between - within) / total)) if total > 0 else 0.0
 
 
-def claims(table: pd.DataFrame) -> pd.DataFrame:
+def shown_by_shares(table: pd.DataFrame) -> pd.DataFrame:
     """What shares of the paper's participants can claim, by how much one participant's answers resemble each other.
 
     Parameters

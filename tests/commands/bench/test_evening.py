@@ -46,12 +46,12 @@ def test_an_evening_that_is_cut_short_is_continued_and_nothing_is_measured_twice
     path = tmp_path / "gpu.csv"
     first = evening(path, minutes=2, step_s=10)
     done, late = ([row for row in first if (row["status"] == evenings.LATE) == is_late] for is_late in (False, True))
-    assert done and late and len(evenings.read_rows(path)) == len(done)
+    assert done and late and len(evenings.read_gpu(path)) == len(done)
     assert all(row["compiled"] for row in late if row["what"] == "DB step" and row["precision"] == "bf16")
     rest = evening(path)
     assert len(rest) == len(late) and evenings.LATE not in {row["status"] for row in rest}
     assert len(quick) == len(set(quick)) and {each.concepts for each in quick} == {1, 3}
-    rows = evenings.read_rows(path)
+    rows = evenings.read_gpu(path)
     assert list(rows.columns) == evenings.COLUMNS and set(rows["device"]) == {"H200"} and set(rows["commit"]) == {"abc"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", rows["date"].iloc[0])
     assert evening(path) == []
@@ -60,7 +60,7 @@ def test_an_evening_that_is_cut_short_is_continued_and_nothing_is_measured_twice
 def test_the_readme_shows_times_memory_what_is_finite_and_what_did_not_fit(quick, tmp_path):
     path = tmp_path / "gpu.csv"
     rows = pd.DataFrame(evening(path))
-    text = evenings.gpu_in_words(evenings.read_rows(path))
+    text = evenings.gpu_in_words(evenings.read_gpu(path))
     assert text.startswith("On H200, ") and "| TI step | fp32 | 1 | 0.500 | 2.0 |" in text
     assert "| DB step | bf16, compiled | 1 |" in text and "TI step, fp32, 3 words: GPU memory is not enough" in text
     assert "In bf16, all intermediate results of every part are finite." in text
@@ -92,5 +92,5 @@ def test_only_an_evening_on_a_gpu_is_published(quick, tmp_path, monkeypatch, cap
     monkeypatch.setattr(evenings, "TABLE", tmp_path / "published" / "gpu.csv")
     for option in ("--gpu", "--evening"):
         assert command(["bench", option, "--size", "tiny", "--device", "cpu", "--runs-dir", str(tmp_path)]) == 0
-    assert len(evenings.read_rows(tmp_path / "gpu.csv")) == 1 and not evenings.TABLE.exists()
+    assert len(evenings.read_gpu(tmp_path / "gpu.csv")) == 1 and not evenings.TABLE.exists()
     assert "complete." in capsys.readouterr().out

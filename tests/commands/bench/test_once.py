@@ -15,8 +15,8 @@ def test_every_part_is_measured_once_and_a_models_new_rows_replace_its_old_ones(
     rows = list(module.once(blank_folder, path, clip_s=0.64))
     assert [row["what"] for row in rows] == ["load", "a clip to latents", "TI step", "DB-LoRA step", "a clip in 1 step"]
     assert sys.platform != "linux" or all(0.1 < row["peak_memory_gb"] < 20 for row in rows)
-    assert list(module.read_rows(path)["model"]) == ["other", *[blank_folder.name] * 5]
-    words = module.once_in_words(module.read_rows(path).iloc[1:])
+    assert list(module.read_once(path)["model"]) == ["other", *[blank_folder.name] * 5]
+    words = module.once_in_words(module.read_once(path).iloc[1:])
     assert words.startswith("| random weights | load |") and "| `audioldm` | " in words
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from grid_stub import cell_of, make_here
 
-from tmp_utils.commands.grid.cells import NOTEBOOK_05, REFERENCE, Cell, cells, choose_setups
+from tmp_utils.commands.grid.cells import NOTEBOOK_05, UNTRAINED_CELL, Cell, cells, choose_setups
 from tmp_utils.files import write_json
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import list_setups
@@ -27,9 +27,9 @@ def test_setups_are_chosen_by_name_by_method_or_all():
 
 def test_a_grid_is_every_cell_once_after_the_untrained_backbone(place):
     grid = of_grid(place, ["TI-BL", "DB-MIX"], (0, 1, 0))
-    assert list(grid) == [f"sitar/{s}/seed{k}" for k in (0, 1) for s in (REFERENCE, "TI-BL", "DB-MIX")]
+    assert list(grid) == [f"sitar/{s}/seed{k}" for k in (0, 1) for s in (UNTRAINED_CELL, "TI-BL", "DB-MIX")]
     one = grid["sitar/DB-MIX/seed1"]
-    assert one.first == [REFERENCE] and grid[f"sitar/{REFERENCE}/seed1"].first == []
+    assert one.first == [UNTRAINED_CELL] and grid[f"sitar/{UNTRAINED_CELL}/seed1"].first == []
     assert (one.parameters["setups"], one.parameters["seeds"]) == (["MIX"], [1])
     assert one.parameters["in_depth"] is False, "a grid trains what it was asked for, and nothing beside it"
     assert one.run == Place(place / "runs", "pocket").run("sitar", "DB", "MIX", 1)
@@ -38,11 +38,11 @@ def test_a_grid_is_every_cell_once_after_the_untrained_backbone(place):
 def test_a_method_that_is_shown_beside_dreambooth_waits_for_it(place):
     grid = of_grid(place, ["DB-LoRA"])
     lora = grid["sitar/DB-LoRA-BL/seed0"]
-    assert lora.first == [REFERENCE, "DB-BL"] and "sitar/DB-BL/seed0" in grid
+    assert lora.first == [UNTRAINED_CELL, "DB-BL"] and "sitar/DB-BL/seed0" in grid
     assert (lora.parameters["setups"], lora.parameters["others"]) == (["BL"], ["DB-LoRA"])
 
 
-@pytest.mark.parametrize("setup", [setup.name for setup in list_setups()] + [REFERENCE, NOTEBOOK_05])
+@pytest.mark.parametrize("setup", [setup.name for setup in list_setups()] + [UNTRAINED_CELL, NOTEBOOK_05])
 def test_a_cell_is_made_by_the_notebook_of_its_method(place, setup):
     cell = cell_of(place, setup)
     number = {"TI": "02", "untrained": None, "metrics": "05"}.get(setup.split("-")[0], "03")

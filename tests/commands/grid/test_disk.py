@@ -7,7 +7,7 @@ from grid_stub import cell_of, make_here
 
 from tmp_utils.commands import run
 from tmp_utils.commands.grid import disk, job
-from tmp_utils.commands.grid.cells import REFERENCE
+from tmp_utils.commands.grid.cells import UNTRAINED_CELL
 from tmp_utils.files import write_json
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.runs.disk import OTHER_BYTES, SMALL_BYTES, expected_bytes, rate_hz
@@ -17,7 +17,7 @@ from tmp_utils.runs.place import Place
 
 
 def test_clips_are_counted_at_two_bytes_a_sample_and_adapters_by_the_largest_of_their_method(place):
-    cells = [cell_of(place, setup) for setup in (REFERENCE, "TI-BL", "DB-BL", "DB-MIX")]
+    cells = [cell_of(place, setup) for setup in (UNTRAINED_CELL, "TI-BL", "DB-BL", "DB-MIX")]
     before = disk.to_write(cells)
     assert before.clips == 4 * (30 * 163840 * 2 + OTHER_BYTES)  # pocket: 10 + 20 clips of 10.24 s at 16 kHz
     with open_run(Place(place / "runs", "pocket").run("sitar", "DB", "BL", 7), {"method": "DB"}) as made:

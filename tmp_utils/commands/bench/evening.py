@@ -36,7 +36,7 @@ def evening(size: str, device: str, path: Path, minutes: float) -> Iterator[dict
     """
     end, made = time.monotonic() + 60 * minutes, provenance()
     facts = {"device": made["machine"]["gpu"] or device, "commit": str(made["commit"]), "size": size}
-    rows = read_rows(path)
+    rows = read_gpu(path)
     done = set(rows[KEYS].itertuples(index=False, name=None))
     missing = [each for each in _all(device) if (*facts.values(), *each) not in done]
     backbone, late = blank_backbone(size, device) if missing else None, []
@@ -64,7 +64,7 @@ def _all(device: str) -> list[Measurement]:
     return sorted([*planned(device), *finite], key=lambda each: each.compiled)
 
 
-def read_rows(path: Path = TABLE) -> pd.DataFrame:
+def read_gpu(path: Path = TABLE) -> pd.DataFrame:
     """Return the table, `COLUMNS`; no rows where nothing was measured."""
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)

@@ -50,7 +50,7 @@ def once(folder: Path, path: Path = TABLE, clip_s: float = CLIP_S) -> Iterator[d
     made = provenance()
     facts = {"processor": made["machine"]["processor"], "threads": torch.get_num_threads(), "commit": made["commit"]}
     facts = {"model": folder.name, **facts, "date": datetime.now(UTC).date().isoformat()}
-    rows, loaded = read_rows(path), []
+    rows, loaded = read_once(path), []
     rows = rows[rows["model"] != folder.name]
     load = [("load", lambda: loaded.append(load_backbone(folder, "cpu")))]
     for what, action in itertools.chain(load, _parts(loaded, clip_s)):
@@ -97,7 +97,7 @@ def _finite(values) -> None:
         raise RuntimeError("values that are not finite.")
 
 
-def read_rows(path: Path = TABLE) -> pd.DataFrame:
+def read_once(path: Path = TABLE) -> pd.DataFrame:
     """Return the table, `COLUMNS`; no rows where nothing was measured."""
     if not path.is_file():
         return pd.DataFrame(columns=COLUMNS)

@@ -1,10 +1,10 @@
 """The cells of a grid: what each makes, and whether it is made.
 
 Conventions: a cell is a concept, a setup and a seed, named `<concept>/<method>-<setup>/seed<k>` as its run folder is.
-The setup `REFERENCE` is the untrained backbone, which needs no notebook and which every setup of a concept and seed is
-compared with. Notebook 05, which reads what all cells left, is the cell `NOTEBOOK_05`. A cell is done when its
-executed notebook, `<runs_dir>/<profile>/grid/<concept>/<setup>-seed<k>.ipynb`, and its run are there and nothing failed
-since; beside the notebook, `...-failed.txt` says why it failed.
+The setup `UNTRAINED_CELL` is the untrained backbone, which needs no notebook and which every setup of a concept and
+seed is compared with. Notebook 05, which reads what all cells left, is the cell `NOTEBOOK_05`. A cell is done when
+its executed notebook, `<runs_dir>/<profile>/grid/<concept>/<setup>-seed<k>.ipynb`, and its run are there and nothing
+failed since; beside the notebook, `...-failed.txt` says why it failed.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
 
 NOTEBOOKS_DIR = PROJECT_DIR / "notebooks"
-REFERENCE = f"{UNTRAINED}-{CLASS_NOUN}"
+UNTRAINED_CELL = f"{UNTRAINED}-{CLASS_NOUN}"
 NOTEBOOK_05 = "metrics"
 ALONE = ("TI", "DB")  # methods that need no other; notebook 03 shows the rest beside DB-BL
 BESIDE = "DB-BL"
@@ -35,7 +35,7 @@ class Cell:
     Attributes
     ----------
     place, notebooks_dir : where it is made, and from what.
-    setup : "TI-BL", `REFERENCE` or `NOTEBOOK_05`.
+    setup : "TI-BL", `UNTRAINED_CELL` or `NOTEBOOK_05`.
     concept : a name in the catalogue, or a folder; "" for `NOTEBOOK_05`.
     """
 
@@ -52,7 +52,7 @@ class Cell:
     @cached_property
     def chosen(self) -> Setup | None:
         """The setup; None for the reference and `NOTEBOOK_05`."""
-        return None if self.setup in (REFERENCE, NOTEBOOK_05) else choose_setups([self.setup])[0]
+        return None if self.setup in (UNTRAINED_CELL, NOTEBOOK_05) else choose_setups([self.setup])[0]
 
     @property
     def method(self) -> str:
@@ -80,7 +80,7 @@ class Cell:
     @cached_property
     def notebook(self) -> Path | None:
         """The notebook that makes it; None for the reference."""
-        if self.setup == REFERENCE:
+        if self.setup == UNTRAINED_CELL:
             return None
         number = "05" if self.setup == NOTEBOOK_05 else "02" if self.chosen.method == "TI" else "03"
         notebooks = sorted(Path(self.notebooks_dir).glob(f"{number}_*.ipynb"))
@@ -116,7 +116,7 @@ class Cell:
         """Setups of the same concept and seed that come before it: it reads what they make."""
         if self.chosen is None:
             return []
-        return [REFERENCE] if self.chosen.method in ALONE else [REFERENCE, BESIDE]
+        return [UNTRAINED_CELL] if self.chosen.method in ALONE else [UNTRAINED_CELL, BESIDE]
 
     @property
     def failure(self) -> Path:
@@ -169,7 +169,7 @@ def cells(
         Cell(place, notebooks_dir, setup, concept, seed)
         for concept in _distinct(given)
         for seed in dict.fromkeys(seeds)
-        for setup in dict.fromkeys([REFERENCE, *names])
+        for setup in dict.fromkeys([UNTRAINED_CELL, *names])
     ]
 
 
