@@ -14,6 +14,7 @@ from tmp_utils.findings import narrative, results
 from tmp_utils.findings.published import read_published
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.table import result_row, results_table
+from tmp_utils.runs.mixtures import COLUMNS as MIXTURE_COLUMNS
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.session import read_minutes
 
@@ -101,6 +102,21 @@ def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebook
         ["Why?", "not timed |"],
     ]
     assert lines[-1] == "*Minutes of the last `make study`: commit 0123456789, 2 cores (Chip).*"
+
+
+def test_the_block_of_mixtures_has_a_row_for_each_setup_a_verdict_and_what_made_it():
+    values = {"PRIOR": (0.5, 0.61, 0.7), "PROMPT": (0.3, 0.4, 0.5)}
+    rows = [
+        (f"m{k}", "like", "TI", setup, 0, "flute", "difference", value, 4, "clap:judge")
+        for setup, of in values.items()
+        for k, value in enumerate(of)
+    ]
+    mixed = pd.DataFrame(rows, columns=MIXTURE_COLUMNS)
+    mixed.attrs = {"profile": "pocket", "commit": "0123456789abcdef, fedcba9876543210"}
+    text = readme_figures.mixtures_block(mixed)
+    assert "| TI PROMPT | – | – | 0.40 [0.15, 0.65] | – |" in text
+    assert "*Profile pocket: 3 mixtures, 1 seed; commits 0123456789, fedcba9876.*" in text
+    assert "- TI: separation by the frozen model helps (0.60 with PRIOR, 0.40 with PROMPT;" in text
 
 
 def test_failed_rows_are_counted():

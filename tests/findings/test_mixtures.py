@@ -12,7 +12,7 @@ from tmp_utils.commands import run
 from tmp_utils.commands.mixtures import chosen_mixtures, chosen_setups
 from tmp_utils.files import write_csv, write_json
 from tmp_utils.findings import mixtures
-from tmp_utils.findings.mixtures import in_words, mixture_means, mixture_verdicts, publish_mixtures
+from tmp_utils.findings.mixtures import in_words, means_in_words, mixture_means, mixture_verdicts, publish_mixtures
 from tmp_utils.inputs.mixtures import list_mixture_setups
 from tmp_utils.runs.mixtures import COLUMNS
 from tmp_utils.runs.place import Place
@@ -58,7 +58,7 @@ def test_equal_setups_make_no_difference_worse_ones_harm_and_few_mixtures_give_n
     assert list(two["verdict"]) == ["undecided"] and two["ci_low"].isna().all()
     assert in_words(two)[0].startswith("TI: we cannot tell whether separation by the frozen model helps (")
     close = two.assign(ci_low=0.02, ci_high=0.33, p_holm=0.12)
-    assert "; +" in in_words(close)[0] and "p = 0.12 after correction" in in_words(close)[0]
+    assert "; difference " in in_words(close)[0] and "p = 0.12 after correction" in in_words(close)[0]
     assert "p =" not in in_words(close.assign(ci_low=-0.02))[0]
     alone = mixture_verdicts(table_of({"PROMPT": prompt}))
     assert alone.empty and list(alone.columns) == list(two.columns) and in_words(alone) == []
@@ -75,6 +75,9 @@ def test_means_are_over_mixtures_and_the_second_embedder_stands_beside_the_first
     low, high = stats.t.interval(0.95, 7, np.mean(values["PRIOR"]), stats.sem(values["PRIOR"]))
     assert [row.value, row.ci_low, row.ci_high] == pytest.approx([0.45, low, high])
     assert mixture_verdicts(table)["difference_second"].tolist() == pytest.approx([0.2])
+    words = means_in_words(table, ["difference", "weaker"]).set_index("words")
+    assert words.loc["TI PRIOR"].tolist() == [f"0.45 [{low:.2f}, {high:.2f}]", "–"]
+    assert words.loc["TI PROMPT", "difference"] == "0.00 [0.00, 0.00]"
 
 
 def test_a_published_table_comes_back_to_the_last_digit_with_its_head(tmp_path, monkeypatch):

@@ -16,7 +16,7 @@ import pandas as pd
 
 from tmp_utils.findings.mixtures import (
     in_words,
-    mixture_means,
+    means_in_words,
     mixture_verdicts,
     publish_mixtures,
     published_mixtures_path,
@@ -103,6 +103,6 @@ def main(options: argparse.Namespace) -> None:
         facts |= {"command": AND.join(commands_of(table, lab.profile.name))}
         facts |= {"backbone": lab.backbone.hash[:12], "share_of_steps": str(SHARE_OF_STEPS)}
         print(f"Written: {publish_mixtures(table, published_mixtures_path(lab.profile.name), facts)}")
-    print(mixture_means(table).round(3).to_string(index=False))
+    print(means_in_words(table).to_string(index=False))
     print("\n".join(in_words(mixture_verdicts(table))) or NOTHING_TO_COMPARE)
     print(f"Runs: {lab.place.folder / MIXTURES}")

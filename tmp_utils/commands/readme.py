@@ -23,7 +23,7 @@ from tmp_utils import figures
 from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
-from tmp_utils.findings import narrative
+from tmp_utils.findings import mixtures, narrative
 from tmp_utils.findings.comparisons import DASH, caption, comparable, has_values, plural, setup_cells
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
 from tmp_utils.metrics.names import with_arrow
@@ -33,12 +33,14 @@ from tmp_utils.runs.provenance import PROJECT_DIR
 from tmp_utils.runs.session import COLUMNS as MINUTES_COLUMNS
 from tmp_utils.runs.session import MINUTES, in_words, read_minutes
 
-RESULTS, NOTEBOOKS, GPU, ONCE = "results", "notebooks", "gpu", "once"  # names of the markers
+RESULTS, MIXTURES, NOTEBOOKS, GPU, ONCE = "results", "mixtures", "notebooks", "gpu", "once"  # names of the markers
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
+OF_MIXTURES = {"closeness": "closeness ↑", "leakage": "leakage ↓", "difference": "difference ↑", "weaker": "both ↑"}
 WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
 COMMIT_CHARS, LINE_CHARS = 10, 120
+WRAP = partial(textwrap.wrap, width=LINE_CHARS, break_on_hyphens=False)
 
 
 def make_readme_figures(
@@ -81,21 +83,37 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     counts = [plural(n, word) for n, word in size]
     if (n := rows["concept"].nunique()) > common:
         counts[0] = f"{common} of {n} concepts, those that have all setups"
-    shown = [commit[:COMMIT_CHARS] for commit in facts["commit"].split(", ")]
     whole = [command for command in facts.get("command", "").split(AND) if command]
     commands = [f", `{textwrap.shorten(command, LINE_CHARS, placeholder=' …')}`" for command in whole]
-    made = f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}" + "".join(commands)
+    made = _commits(facts["commit"]) + "".join(commands)
     failed = int((results["status"] == "failed").sum())
     left_out = f"; {failed} failed rows left out" if failed else ""
     return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} per run for CLAP-A{left_out}; {made}*"
 
 
+def _commits(joined: str) -> str:
+    shown = [commit[:COMMIT_CHARS] for commit in joined.split(", ")]
+    return f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}"
+
+
 def _findings(results: pd.DataFrame) -> tuple[str, str]:
     """Return the answer, and the list of the other findings, both wrapped."""
     answer, *others = narrative.in_short(results)
-    wrap = partial(textwrap.wrap, width=LINE_CHARS, break_on_hyphens=False)
-    items = [line for text in others for line in wrap(f"- {text}", subsequent_indent="  ")]
-    return "\n".join(wrap(f"**{answer}**" if answer else "")), "\n".join(items)
+    return "\n".join(WRAP(f"**{answer}**" if answer else "")), _listed(others)
+
+
+def _listed(sentences: Sequence[str]) -> str:
+    return "\n".join(line for text in sentences for line in WRAP(f"- {text}", subsequent_indent="  "))
+
+
+def mixtures_block(table: pd.DataFrame) -> str:
+    """Return the means of the words learned from mixtures, the verdicts on them, and what made them."""
+    means = mixtures.means_in_words(table, list(OF_MIXTURES))
+    lines = [f"| words | {' | '.join(OF_MIXTURES.values())} |", "|---|" + "---:|" * len(OF_MIXTURES)]
+    lines += [f"| {' | '.join(row)} |" for row in means.itertuples(index=False)]
+    size = f"{plural(table['mixture'].nunique(), 'mixture')}, {plural(table['seed'].nunique(), 'seed')}"
+    lines += ["", f"*Profile {table.attrs['profile']}: {size}; {_commits(table.attrs['commit'])}.*", ""]
+    return "\n".join([*lines, _listed(mixtures.in_words(mixtures.mixture_verdicts(table)))])
 
 
 def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], profile: str) -> pd.DataFrame:
@@ -223,6 +241,8 @@ def main(options: argparse.Namespace) -> None:
         results = read_results(place)
         facts = {"commit": ", ".join(commits(place.runs())), "command": "make study"}
     blocks, minutes = {}, None
+    if (of_mixtures := mixtures.read_published_mixtures(options.profile)) is not None:
+        blocks[MIXTURES] = mixtures_block(of_mixtures)
     if len(rows := evening.read_gpu(PUBLISHED_DIR / evening.TABLE.name)):
         blocks[GPU] = evening.gpu_in_words(rows)
     if len(rows := once.read_once(PUBLISHED_DIR / once.TABLE.name)):

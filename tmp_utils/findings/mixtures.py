@@ -7,11 +7,6 @@ so hold for other mixtures of such kinds. The verdict of a comparison is on `dif
 - "helps", "harms": the difference of A and B is not 0, by Holm's rule over all comparisons;
 - "no difference": it is not, and two one-sided tests put it within `MARGIN` on both sides, by Holm's rule, too;
 - "undecided": neither. With fewer than three mixtures there is no verdict.
-
-mixture_means    : mean and interval of each setup in each metric.
-mixture_verdicts : the comparisons, by either embedder.
-in_words         : their sentences.
-read_published_mixtures, publish_mixtures : the table that is shipped.
 """
 
 from __future__ import annotations
@@ -23,6 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from tmp_utils.figures.look import setup_label, setups_in_order
+from tmp_utils.findings.claims import bracketed
+from tmp_utils.findings.comparisons import DASH
 from tmp_utils.findings.published import PUBLISHED_DIR, write_published
 from tmp_utils.findings.verdicts import ALPHA, NO_DIFFERENCE, SECOND_EMBEDDER, UNDECIDED
 from tmp_utils.metrics.intervals import MIN_UNITS, Interval, holm, mean_of, p_above
@@ -32,6 +30,7 @@ from tmp_utils.runs.mixtures import COLUMNS
 HELPS, HARMS = "helps", "harms"
 MARGIN = 0.05  # a twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv
 OUTSIDE = ("si_sdr", "mel_l1")  # metrics that no embedder measures
+METRICS = ("closeness", "leakage", "difference", "weaker", "clap_t", *OUTSIDE)
 JUDGED = [
     *("method", "a", "b", "what", "value_a", "value_b", "difference", "ci_low", "ci_high", "margin"),
     *("p_holm", "p_equal", "n_mixtures", "verdict", "difference_second", "ci_low_second", "ci_high_second"),
@@ -48,8 +47,8 @@ class Comparison(NamedTuple):
 
 COMPARISONS = (
     Comparison("PRIOR", "PROMPT", "separation by the frozen model"),
-    Comparison("JOINT", "PROMPT", "separation by the words themselves, as a regulariser"),
-    Comparison("ANCHOR", "PROMPT", "separation by words and class nouns, as a regulariser"),
+    Comparison("JOINT", "PROMPT", "separation by the words themselves as a regulariser"),
+    Comparison("ANCHOR", "PROMPT", "separation by words and class nouns as a regulariser"),
     Comparison("JOINT", "PRIOR", "computing the masks again from the words"),
     Comparison("ANCHOR", "PRIOR", "computing the masks again from words and class nouns"),
     Comparison("STEMS", "PRIOR", "having the true parts"),
@@ -70,11 +69,7 @@ def by_mixture(table: pd.DataFrame, metric: str, second: bool = False) -> pd.Dat
     return of_seeds.groupby(["mixture", "method", "setup"]).mean().unstack(["method", "setup"])
 
 
-def mixture_means(
-    table: pd.DataFrame,
-    metrics: Sequence[str] = ("closeness", "leakage", "difference", "weaker", "clap_t", *OUTSIDE),
-    second: bool = False,
-) -> pd.DataFrame:
+def mixture_means(table: pd.DataFrame, metrics: Sequence[str] = METRICS, second: bool = False) -> pd.DataFrame:
     """Return method, setup, metric, value, ci_low, ci_high, n_mixtures; no interval of fewer than three mixtures."""
     rows = []
     for metric in metrics:
@@ -85,6 +80,16 @@ def mixture_means(
             ends = {"value": interval.value, "ci_low": interval.ci_low, "ci_high": interval.ci_high}
             rows.append({"method": method, "setup": setup, "metric": metric, **ends, "n_mixtures": len(of_setup)})
     return pd.DataFrame(rows)
+
+
+def means_in_words(table: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
+    """Return the means as text, "0.46 [0.30, 0.61]": a row a setup, a column a metric."""
+    means = mixture_means(table, metrics)
+    means["text"] = [bracketed(row.value, row.ci_low, row.ci_high) for row in means.itertuples()]
+    cells = means[means["n_mixtures"] > 0].pivot(index=["method", "setup"], columns="metric", values="text")
+    cells = cells.loc[setups_in_order(cells.index)].reindex(columns=list(metrics)).fillna(DASH)
+    cells.insert(0, "words", [setup_label(*setup) for setup in cells.index])
+    return cells.reset_index(drop=True).rename_axis(columns=None)
 
 
 def _interval(values: Sequence[float]) -> Interval:
@@ -160,8 +165,8 @@ def in_words(verdicts: pd.DataFrame) -> list[str]:
     sentences = []
     for row in verdicts.itertuples():
         words = said[row.verdict].format(what=row.what)
-        interval = f" [{row.ci_low:.2f}, {row.ci_high:.2f}]" if np.isfinite(row.ci_low) else ""
-        numbers = f"{row.value_a:.2f} with {row.a}, {row.value_b:.2f} with {row.b}; {row.difference:+.2f}{interval}"
+        difference = bracketed(row.difference, row.ci_low, row.ci_high)
+        numbers = f"{row.value_a:.2f} with {row.a}, {row.value_b:.2f} with {row.b}; difference {difference}"
         if row.verdict == UNDECIDED and not row.ci_low <= 0 <= row.ci_high and np.isfinite(row.p_holm):
             numbers += f", p = {row.p_holm:.2g} after correction for all comparisons"
         mixtures = f"{row.n_mixtures} mixture" + "s" * (row.n_mixtures != 1)
