@@ -105,7 +105,7 @@ def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebook
 
 
 def test_the_block_of_mixtures_has_a_row_for_each_setup_a_verdict_and_what_made_it():
-    values = {"PRIOR": (0.5, 0.61, 0.7), "PROMPT": (0.3, 0.4, 0.5)}
+    values = {"PRIOR": (0.5, 0.61, 0.7), "ALONE": (0.3, 0.4, 0.5)}
     rows = [
         (f"m{k}", "like", "TI", setup, 0, "flute", "difference", value, 4, "clap:judge")
         for setup, of in values.items()
@@ -114,9 +114,9 @@ def test_the_block_of_mixtures_has_a_row_for_each_setup_a_verdict_and_what_made_
     mixed = pd.DataFrame(rows, columns=MIXTURE_COLUMNS)
     mixed.attrs = {"profile": "pocket", "commit": "0123456789abcdef, fedcba9876543210"}
     text = readme_figures.mixtures_block(mixed)
-    assert "| TI PROMPT | – | – | 0.40 [0.15, 0.65] | – |" in text
+    assert "| TI ALONE | – | – | 0.40 [0.15, 0.65] | – | – |" in text
     assert "*Profile pocket: 3 mixtures, 1 seed; commits 0123456789, fedcba9876.*" in text
-    assert "- TI: separation by the frozen model helps (0.60 with PRIOR, 0.40 with PROMPT;" in text
+    assert "- Masks of the frozen model: raises closeness minus leakage (TI PRIOR 0.60," in text
 
 
 def test_failed_rows_are_counted():

@@ -19,7 +19,7 @@ def test_a_row_a_setup_has_the_mean_over_mixtures_with_an_interval_from_three_on
     rows += [("m0", "untrained", "class-noun", 0, "difference", 0.5)]
     table = pd.DataFrame(rows, columns=["mixture", "method", "setup", "seed", "metric", "value"])
     fig = mixture_dots(table, "difference", "Closeness minus leakage")
-    assert list(fig.layout.yaxis.categoryarray) == ["class noun", "TI PRIOR"]
+    assert list(fig.layout.yaxis.categoryarray) == ["untrained", "TI PRIOR"]
     assert fig.data[1].x == pytest.approx((0.15,)) and fig.data[1].error_x.array is not None
     assert fig.data[3].x == (0.5,) and fig.data[3].error_x.array is None
     with pytest.raises(ValueError, match="no rows of 'leakage'"):

@@ -6,7 +6,7 @@ import torch
 
 from tmp_utils.inputs.audio import RATE_HZ, log_mel
 from tmp_utils.inputs.masks import shares
-from tmp_utils.metrics.separation import mask_scores, mel_l1, si_sdr, word_scores
+from tmp_utils.metrics.separation import both_scores, mask_scores, mel_l1, si_sdr, word_scores
 
 T = np.arange(round(0.64 * RATE_HZ)) / RATE_HZ
 LOW, HIGH = (0.1 * np.sin(2 * np.pi * hz * T) for hz in (300, 3000))
@@ -60,6 +60,14 @@ def test_closeness_and_leakage_are_means_over_all_pairs_of_clips():
     leaked = np.mean([mean_cosine(generated, other), mean_cosine(generated, third)])
     assert scores["leakage"] == pytest.approx(leaked)
     assert scores["difference"] == pytest.approx(scores["closeness"] - leaked)
+
+
+def test_a_clip_with_one_of_two_sounds_does_not_count_as_half_of_both():
+    first, second = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    halves = np.concatenate([first, second])
+    assert both_scores(halves, [first, second]) == pytest.approx(0)
+    together = (first + second) / np.sqrt(2)
+    assert both_scores(together, [first, second]) == pytest.approx(np.sqrt(0.5))
 
 
 def test_a_word_of_identical_sounds_has_no_difference():

@@ -2,18 +2,18 @@
 
 Conventions: `python -m tmp_utils mixtures` runs what is not done yet (`runs.mixtures`) and prints the verdicts.
 `--publish` first writes the table of what is done to `data/published/mixtures.csv`.
-
-chosen_mixtures, chosen_setups : names -> what is run.
-commands_of : a table -> the commands that make its runs.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from itertools import product
 
 import pandas as pd
 
+from tmp_utils.commands import NOT_ALL
 from tmp_utils.findings.mixtures import (
     in_words,
     means_in_words,
@@ -23,7 +23,8 @@ from tmp_utils.findings.mixtures import (
 )
 from tmp_utils.findings.published import AND, commits
 from tmp_utils.inputs.mixtures import list_mixture_setups, list_mixtures, load_mixture
-from tmp_utils.personalize.mixtures import SHARE_OF_STEPS
+from tmp_utils.personalize import Diverged
+from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.mixtures import (
     MIXTURES,
@@ -33,6 +34,7 @@ from tmp_utils.runs.mixtures import (
     mixture_runs,
     mixtures_table,
     run_mixtures,
+    run_names,
 )
 
 NOTHING_TO_COMPARE = (
@@ -52,11 +54,11 @@ def chosen_setups(names: Sequence[str]) -> list[str]:
     groups = {"all": [setup.name for setup in setups] + list(TOGETHER), "references": list(REFERENCES)}
     for setup in setups:
         groups.setdefault(setup.method, []).append(setup.name)
-    known = {setup.name for setup in setups} | set(REFERENCES) | set(TOGETHER)
+    known = run_names()
     chosen = list(REFERENCES)
     for name in names:
         if name not in known and name not in groups:
-            raise ValueError(f'"{name}" is not a setup of mixtures; expected {", ".join([*groups, *sorted(known)])}.')
+            raise ValueError(f'"{name}" is not a setup of mixtures; expected {", ".join([*groups, *known])}.')
         chosen += groups.get(name, [name])
     return list(dict.fromkeys(chosen))
 
@@ -73,8 +75,8 @@ def commands_of(table: pd.DataFrame, profile: str) -> list[str]:
     """Return the commands that make the runs of a table: one for the mixtures that have the same setups and seeds."""
     mixtures: dict[tuple, list[str]] = {}
     for mixture, rows in table.groupby("mixture"):
-        there = set(zip(rows["method"], rows["setup"], strict=True))
-        names = [name for name in chosen_setups(["all"]) if method_and_setup(name) in there and name not in REFERENCES]
+        made = set(zip(rows["method"], rows["setup"], strict=True))
+        names = [name for name in chosen_setups(["all"]) if method_and_setup(name) in made and name not in REFERENCES]
         mixtures.setdefault((*(names or ["references"]), "--seeds", *sorted(rows["seed"].unique())), []).append(mixture)
     start = f"python -m tmp_utils mixtures --profile {profile} --setups"
     return [f"{start} {' '.join(map(str, of))} --mixtures {' '.join(names)}" for of, names in mixtures.items()]
@@ -91,18 +93,26 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--publish", action="store_true", help="write the table of all finished runs to data/published")
 
 
-def main(options: argparse.Namespace) -> None:
-    """Run the mixtures, publish their table if asked to, print the verdicts."""
+def main(options: argparse.Namespace) -> int | None:
+    """Run the mixtures, publish their table if asked to, print the verdicts; return 1 if a training diverged."""
     names, setups, seeds = chosen_mixtures(options.mixtures), chosen_setups(options.setups), options.seeds or [0]
     lab = Lab.load(options.profile, options.runs_dir)
-    for name in names:
-        run_mixtures(lab, [load_mixture(name)], setups, seeds)
+    mixtures, failed = [load_mixture(name) for name in names], []
+    for mixture, name in product(mixtures, setups):
+        try:
+            run_mixtures(lab, [mixture], [name], seeds)
+        except Diverged as error:
+            failed.append(f"{mixture.name} {name}: {error}")
     table = mixtures_table(lab.place)
     if options.publish:
         facts = {"profile": lab.profile.name, "commit": ", ".join(commits(mixture_runs(lab.place)))}
         facts |= {"command": AND.join(commands_of(table, lab.profile.name))}
-        facts |= {"backbone": lab.backbone.hash[:12], "share_of_steps": str(SHARE_OF_STEPS)}
+        shares = {read_manifest(folder)["parameters"]["share_of_steps"] for folder in mixture_runs(lab.place)}
+        facts |= {"backbone": lab.backbone.hash[:12], "share_of_steps": ", ".join(map(str, sorted(shares)))}
         print(f"Written: {publish_mixtures(table, published_mixtures_path(lab.profile.name), facts)}")
     print(means_in_words(table).to_string(index=False))
     print("\n".join(in_words(mixture_verdicts(table))) or NOTHING_TO_COMPARE)
     print(f"Runs: {lab.place.folder / MIXTURES}")
+    for reason in failed:
+        print(reason, file=sys.stderr)
+    return NOT_ALL if failed else None

@@ -37,7 +37,7 @@ RESULTS, MIXTURES, NOTEBOOKS, GPU, ONCE = "results", "mixtures", "notebooks", "g
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
-OF_MIXTURES = {"closeness": "closeness ↑", "leakage": "leakage ↓", "difference": "difference ↑", "weaker": "both ↑"}
+OF_MIXTURES = {"closeness": "closeness ↑", "leakage": "leakage ↓", "difference": "difference ↑", "both": "both ↑"}
 WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
 COMMIT_CHARS, LINE_CHARS = 10, 120
 WRAP = partial(textwrap.wrap, width=LINE_CHARS, break_on_hyphens=False)
@@ -109,7 +109,10 @@ def _listed(sentences: Sequence[str]) -> str:
 def mixtures_block(table: pd.DataFrame) -> str:
     """Return the means of the words learned from mixtures, the verdicts on them, and what made them."""
     means = mixtures.means_in_words(table, list(OF_MIXTURES))
-    lines = [f"| words | {' | '.join(OF_MIXTURES.values())} |", "|---|" + "---:|" * len(OF_MIXTURES)]
+    second = mixtures.means_in_words(table, ["difference"], second=True).rename(columns={"difference": "second"})
+    means = means.merge(second, on="words", how="left").fillna(DASH)
+    heads = [*OF_MIXTURES.values(), "difference, MusiCNN ↑"]
+    lines = [f"| words | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     lines += [f"| {' | '.join(row)} |" for row in means.itertuples(index=False)]
     size = f"{plural(table['mixture'].nunique(), 'mixture')}, {plural(table['seed'].nunique(), 'seed')}"
     lines += ["", f"*Profile {table.attrs['profile']}: {size}; {_commits(table.attrs['commit'])}.*", ""]

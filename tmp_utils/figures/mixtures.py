@@ -14,7 +14,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from tmp_utils.figures.look import GREY, INK, faded, method_colour, styled
+from tmp_utils.figures.look import GREY, INK, faded, method_colour, setup_label, styled
 from tmp_utils.figures.sound import mel_axes
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_of
 
@@ -64,7 +64,7 @@ def mixture_dots(table: pd.DataFrame, metric: str, title: str, note: str = "", x
     fig, labels = go.Figure(), []
     for (method, setup), group in rows.groupby(["method", "setup"], sort=False):
         values = group.groupby(["mixture", "seed"])["value"].mean().groupby("mixture").mean()
-        label = setup.replace("-", " ") if method in ("untrained", "reference") else f"{method} {setup}"
+        label = setup_label(method, setup)
         colour = method_colour(method)
         fig.add_scatter(
             x=values,

@@ -1,57 +1,67 @@
 """What separation does for words that are learned from a mixture: means, paired differences and verdicts over mixtures.
 
 Conventions: tables have the columns of `runs.mixtures.COLUMNS`. A mixture is a unit: its seeds and sounds are averaged
-first. Differences are paired by mixture, A minus B, with Student's interval over mixtures (`metrics.intervals`), and
-so hold for other mixtures of such kinds. The verdict of a comparison is on `difference` (closeness minus leakage):
+first. Differences are paired by mixture, A minus B, with Student's interval over mixtures (`metrics.intervals`); some
+concepts are in two mixtures, which the interval does not know. The verdict of a comparison:
 
-- "helps", "harms": the difference of A and B is not 0, by Holm's rule over all comparisons;
-- "no difference": it is not, and two one-sided tests put it within `MARGIN` on both sides, by Holm's rule, too;
+- "higher", "lower": the difference of A and B is not 0, by Holm's rule over all comparisons;
+- "no difference": it is not, and two one-sided tests put it within the metric's margin on both sides, by Holm's rule,
+  too;
 - "undecided": neither. With fewer than three mixtures there is no verdict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from tmp_utils.figures.look import setup_label, setups_in_order
+from tmp_utils.figures.look import setup_label
 from tmp_utils.findings.claims import bracketed
-from tmp_utils.findings.comparisons import DASH
+from tmp_utils.findings.comparisons import DASH, plural
 from tmp_utils.findings.published import PUBLISHED_DIR, write_published
 from tmp_utils.findings.verdicts import ALPHA, NO_DIFFERENCE, SECOND_EMBEDDER, UNDECIDED
 from tmp_utils.metrics.intervals import MIN_UNITS, Interval, holm, mean_of, p_above
 from tmp_utils.metrics.table import read_header
-from tmp_utils.runs.mixtures import COLUMNS
+from tmp_utils.runs.mixtures import COLUMNS, method_and_setup, run_names
 
-HELPS, HARMS = "helps", "harms"
-MARGIN = 0.05  # a twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv
+HIGHER, LOWER = "higher", "lower"
+# A twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv; of a difference of two, twice that.
+MARGINS = {"closeness": 0.05, "difference": 0.1, "both": 0.05, "si_sdr": 1.0}
 OUTSIDE = ("si_sdr", "mel_l1")  # metrics that no embedder measures
-METRICS = ("closeness", "leakage", "difference", "weaker", "clap_t", *OUTSIDE)
+IN_WORDS = {"si_sdr": "SI-SDR in dB", "difference": "closeness minus leakage", "both": "how much of both is heard"}
+METRICS = ("closeness", "leakage", "difference", "both", "clap_t", *OUTSIDE)
 JUDGED = [
-    *("method", "a", "b", "what", "value_a", "value_b", "difference", "ci_low", "ci_high", "margin"),
+    *("a", "b", "metric", "what", "value_a", "value_b", "difference", "ci_low", "ci_high", "margin"),
     *("p_holm", "p_equal", "n_mixtures", "verdict", "difference_second", "ci_low_second", "ci_high_second"),
 ]
 
 
 class Comparison(NamedTuple):
-    """Setup A beside setup B of one method, and what A has that B lacks."""
+    """Run A beside run B in a metric, and what A has that B lacks."""
 
-    a: str
-    b: str
+    a: tuple[str, str]
+    b: tuple[str, str]
+    metric: str
     what: str
 
 
+NOUNS, MIXTURE = ("untrained", "class-noun"), ("reference", "mixture")
 COMPARISONS = (
-    Comparison("PRIOR", "PROMPT", "separation by the frozen model"),
-    Comparison("JOINT", "PROMPT", "separation by the words themselves as a regulariser"),
-    Comparison("ANCHOR", "PROMPT", "separation by words and class nouns as a regulariser"),
-    Comparison("JOINT", "PRIOR", "computing the masks again from the words"),
-    Comparison("ANCHOR", "PRIOR", "computing the masks again from words and class nouns"),
-    Comparison("STEMS", "PRIOR", "having the true parts"),
+    Comparison(NOUNS, MIXTURE, "si_sdr", "separating by masks of the frozen model"),
+    Comparison(("TI", "PRIOR"), NOUNS, "closeness", "a word learned from masked parts, in place of the class noun"),
+    Comparison(("TI", "PRIOR"), NOUNS, "difference", "a word learned from masked parts, in place of the class noun"),
+    Comparison(("TI", "STEMS"), NOUNS, "difference", "a word learned from true parts, in place of the class noun"),
+    Comparison(("TI", "PRIOR"), ("TI", "ALONE"), "difference", "masks of the frozen model"),
+    Comparison(("TI", "STEMS"), ("TI", "PRIOR"), "difference", "true parts in place of masked ones"),
+    Comparison(("TI", "JOINT"), ("TI", "PROMPT"), "difference", "separation by the words as a regulariser"),
+    Comparison(("TI", "JOINT"), ("TI", "RISING"), "difference", "masks made again from the words"),
+    Comparison(("TI", "ANCHOR"), ("TI", "RISING"), "difference", "masks made again from words and class nouns"),
+    Comparison(("TI+TI", "apart"), MIXTURE, "both", "two words that share a prompt, beside the mixture itself"),
+    Comparison(("LoRA+LoRA", "apart"), ("TI+TI", "apart"), "both", "low-rank updates in place of words"),
 )
 
 
@@ -79,15 +89,16 @@ def mixture_means(table: pd.DataFrame, metrics: Sequence[str] = METRICS, second:
             interval = _interval(of_setup)
             ends = {"value": interval.value, "ci_low": interval.ci_low, "ci_high": interval.ci_high}
             rows.append({"method": method, "setup": setup, "metric": metric, **ends, "n_mixtures": len(of_setup)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["method", "setup", "metric", "value", "ci_low", "ci_high", "n_mixtures"])
 
 
-def means_in_words(table: pd.DataFrame, metrics: Sequence[str] = METRICS) -> pd.DataFrame:
-    """Return the means as text, "0.46 [0.30, 0.61]": a row a setup, a column a metric."""
-    means = mixture_means(table, metrics)
+def means_in_words(table: pd.DataFrame, metrics: Sequence[str] = METRICS, second: bool = False) -> pd.DataFrame:
+    """Return the means as text, "0.46 [0.30, 0.61]": a row a setup, a column a metric; references come last."""
+    means = mixture_means(table, metrics, second)
     means["text"] = [bracketed(row.value, row.ci_low, row.ci_high) for row in means.itertuples()]
     cells = means[means["n_mixtures"] > 0].pivot(index=["method", "setup"], columns="metric", values="text")
-    cells = cells.loc[setups_in_order(cells.index)].reindex(columns=list(metrics)).fillna(DASH)
+    order = [method_and_setup(name) for name in run_names()]
+    cells = cells.loc[sorted(cells.index, key=order.index)].reindex(columns=list(metrics)).fillna(DASH)
     cells.insert(0, "words", [setup_label(*setup) for setup in cells.index])
     return cells.reset_index(drop=True).rename_axis(columns=None)
 
@@ -97,25 +108,23 @@ def _interval(values: Sequence[float]) -> Interval:
     return interval if len(values) >= MIN_UNITS else Interval(interval.value, np.nan, np.nan, interval.n)
 
 
-def mixture_verdicts(table: pd.DataFrame, margin: float = MARGIN) -> pd.DataFrame:
-    """Judge every comparison whose setups were both run on a mixture; no rows where none is.
+def mixture_verdicts(table: pd.DataFrame, margins: Mapping[str, float] = MARGINS) -> pd.DataFrame:
+    """Judge every comparison whose runs are both there on a mixture; no rows where none is.
 
     Returns
     -------
     pandas.DataFrame
-        The columns `JUDGED`; those in "_second" are by the second embedder.
+        The columns `JUDGED`; those in "_second" are by the second embedder, NaN where no embedder measures.
     """
-    values, seconds = by_mixture(table, "difference"), by_mixture(table, "difference", second=True)
     rows = []
-    for method in dict.fromkeys(values.columns.get_level_values("method")):
-        for comparison in COMPARISONS:
-            a, b = (method, comparison.a), (method, comparison.b)
-            if len(_paired(values, a, b)):
-                rows.append({"method": method, **comparison._asdict(), **_compared(values, a, b, margin)})
-                second = _paired(seconds, a, b)
-                interval = _interval(second) if len(second) else Interval(np.nan, np.nan, np.nan, 0)
-                ends = (interval.value, interval.ci_low, interval.ci_high)
-                rows[-1] |= dict(zip(JUDGED[-3:], ends, strict=True))
+    for a, b, metric, what in COMPARISONS:
+        values = by_mixture(table, metric)
+        if len(_paired(values, a, b)):
+            names = {"a": setup_label(*a), "b": setup_label(*b), "metric": metric, "what": what}
+            rows.append(names | _compared(values, a, b, margins[metric]))
+            second = [] if metric in OUTSIDE else _paired(by_mixture(table, metric, second=True), a, b)
+            interval = _interval(second) if len(second) else Interval(np.nan, np.nan, np.nan, 0)
+            rows[-1] |= dict(zip(JUDGED[-3:], (interval.value, interval.ci_low, interval.ci_high), strict=True))
     judged = pd.DataFrame(rows, columns=JUDGED)
     if rows:
         judged["p_holm"], judged["p_equal"] = holm(judged["p_holm"]), holm(judged["p_equal"])
@@ -150,27 +159,30 @@ def _compared(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], marg
 
 def _verdict(row) -> str:
     if row.p_holm < ALPHA:
-        return HELPS if row.difference > 0 else HARMS
+        return HIGHER if row.difference > 0 else LOWER
     return NO_DIFFERENCE if row.p_equal < ALPHA else UNDECIDED
 
 
 def in_words(verdicts: pd.DataFrame) -> list[str]:
-    """Return a sentence for each comparison."""
-    said = {
-        HELPS: "{what} helps",
-        HARMS: "{what} harms",
-        NO_DIFFERENCE: "{what} makes no difference",
-        UNDECIDED: "we cannot tell whether {what} helps",
+    """Return a sentence for each comparison, with MusiCNN's difference beside CLAP's."""
+    effects = {
+        HIGHER: "raises {metric}",
+        LOWER: "lowers {metric}",
+        NO_DIFFERENCE: "makes no difference to {metric}",
+        UNDECIDED: "we cannot tell what it does to {metric}",
     }
     sentences = []
     for row in verdicts.itertuples():
-        words = said[row.verdict].format(what=row.what)
+        effect = effects[row.verdict].format(metric=IN_WORDS.get(row.metric, row.metric))
         difference = bracketed(row.difference, row.ci_low, row.ci_high)
-        numbers = f"{row.value_a:.2f} with {row.a}, {row.value_b:.2f} with {row.b}; difference {difference}"
+        numbers = f"{row.a} {row.value_a:.2f}, {row.b} {row.value_b:.2f}; difference {difference}"
         if row.verdict == UNDECIDED and not row.ci_low <= 0 <= row.ci_high and np.isfinite(row.p_holm):
             numbers += f", p = {row.p_holm:.2g} after correction for all comparisons"
-        mixtures = f"{row.n_mixtures} mixture" + "s" * (row.n_mixtures != 1)
-        sentences.append(f"{row.method}: {words} ({numbers}; {mixtures}).")
+        if np.isfinite(row.difference_second):
+            second = bracketed(row.difference_second, row.ci_low_second, row.ci_high_second)
+            numbers += f"; by MusiCNN {second}"
+        what, over = row.what[0].upper() + row.what[1:], plural(row.n_mixtures, "mixture")
+        sentences.append(f"{what}: {effect} ({numbers}; {over}).")
     return sentences
 
 

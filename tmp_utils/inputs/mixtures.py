@@ -142,7 +142,10 @@ def load_mixture(name: str) -> Mixture:
     """
     rows = {row.name: row for row in list_mixtures()}
     if name not in rows:
-        raise ValueError(f'"{name}" is not a mixture; data/mixtures.csv has {", ".join(rows)}.')
+        raise ValueError(
+            f'"{name}" is not a mixture; data/mixtures.csv has {", ".join(rows)}. For a folder of your own recordings, '
+            "give the class nouns of its sounds."
+        )
     row = rows[name]
     if row.first == row.second:
         raise ValueError(f"{name}: {row.first} with itself is one concept. Name two.")
@@ -173,8 +176,14 @@ def own_mixture(folder: str | Path, class_nouns: Sequence[str]) -> Mixture:
 
     Raises
     ------
-    ValueError : fewer than two nouns, a noun twice, or fewer clips than nouns; a file that cannot be used.
+    ValueError : no such folder, fewer than two nouns, a noun twice, or fewer clips than nouns; a file that cannot be
+        used.
     """
+    if not Path(folder).expanduser().is_dir():
+        raise ValueError(
+            f"{folder}: there is no such folder. Class nouns are for a folder of your own recordings; leave them out "
+            "for a row of data/mixtures.csv."
+        )
     nouns = tuple(noun.strip() for noun in class_nouns)
     if blank := [noun for noun in nouns if not noun]:
         raise ValueError(f"{folder}: {len(blank)} of {len(nouns)} class nouns are empty. Say what each sound is.")

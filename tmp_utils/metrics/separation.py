@@ -4,11 +4,8 @@ Conventions: clips are mono float arrays (n,) at 16 kHz, mels and masks as in `i
 word, *closeness* is the mean cosine to the clips of its own sound, *leakage* the same to the clips of the others, and
 *difference* closeness minus leakage: 0 where a word is as near to another sound as to its own. Leakage is not 0 for a
 perfect word, since sounds may be alike; the parts themselves say what it can be.
-
-si_sdr        : scale-invariant signal-to-distortion ratio in dB.
-mel_l1        : mean absolute difference of log-mels.
-mask_scores   : both, of the parts under masks.
-word_scores   : closeness, leakage and difference of clips of a word.
+Of clips of a prompt with all words, *both* is the mean of each clip's smallest mean cosine to a sound's
+clips: low where one of the sounds is missing in most clips.
 """
 
 from collections.abc import Sequence
@@ -58,6 +55,12 @@ def mask_scores(clip: np.ndarray, masks: torch.Tensor, parts: Sequence[np.ndarra
         "si_sdr": [si_sdr(estimate, part) for estimate, part in zip(estimates, parts, strict=True)],
         "mel_l1": [mel_l1(ours, theirs) for ours, theirs in zip(mels, true, strict=True)],
     }
+
+
+def both_scores(generated: np.ndarray, parts: Sequence[np.ndarray]) -> float:
+    """*both* of embeddings (n, d) of clips of all words; `parts` as in `word_scores`."""
+    near = [similarity_matrix(generated, part).mean(axis=1) for part in parts]
+    return float(np.min(near, axis=0).mean())
 
 
 def word_scores(generated: np.ndarray, parts: Sequence[np.ndarray], own: int) -> dict[str, float]:

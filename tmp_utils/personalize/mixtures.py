@@ -9,13 +9,15 @@ z_i those of part i of it, every setup minimises
 and they differ in the parts and in the weight w of the parts:
 
     PROMPT  w = 0. Nothing says which word is which sound, but that each starts from its class noun.
+    ALONE   w = 1, and z_i = z: each word in a prompt of its own, without separation.
     PRIOR   w = 1. Parts by the masks of `separation`, under the class nouns: found once, by the frozen model.
-    JOINT   w rises over the training. Parts by the same masks under the words as they are now, computed
-            `RENEWALS` times: each word explains its part, and the parts sum to the mixture. This alternates between the
-            hidden parts (given the words) and the words (given the parts), as expectation-maximisation does; no
-            gradient passes through the masks.
+    RISING  as PRIOR, but w rises from 1/2 to 1.
+    JOINT   w rises from 1/2 to 1. Parts by the same masks under the words as they are now, computed at the start and
+            after each `RENEWALS`-th of the steps: each word explains its part, and the parts sum to the mixture. This
+            alternates between the hidden parts (given the words) and the words (given the parts), as
+            expectation-maximisation does; no gradient passes through the masks.
     ANCHOR  as JOINT, with masks of both: the mean of the log-mels predicted under word and class noun.
-    STEMS   w = 1, with the true parts: a ceiling.
+    STEMS   w = 1, with the true parts.
 
 In a batch each example is of the parts with probability w, so that the batch's mean error is an unbiased estimate.
 
@@ -23,10 +25,6 @@ Break-A-Scene (Avrahami et al. 2023, https://arxiv.org/abs/2305.16311) learns se
 that the user draws, puts several words into one prompt ("union sampling") and ties words to regions through
 cross-attention. AudioLDM's condition is a single vector without cross-attention, and nobody draws masks on sound: here
 the masks come from the model, and prompts of one word and of all words take the place of union sampling.
-
-learn_mixture   : mixture + setup -> an adapter a word.
-masks_under     : the masks under class nouns or learned words.
-mixture_recipe  : what the training loop is given.
 """
 
 from collections.abc import Sequence
@@ -54,7 +52,7 @@ from tmp_utils.personalize.recipe import Recipe
 from tmp_utils.personalize.separation import check_separable, parts_of, predicted_mels
 from tmp_utils.personalize.training import Training
 
-RENEWALS = 4  # times that JOINT makes its masks; each costs as much as ten steps or so
+RENEWALS = 4  # times that JOINT makes its masks, the first before it learns; each costs as much as ten steps or so
 SHARE_OF_STEPS = 0.4  # of a profile's steps for one concept
 JOINED = " and a "
 

@@ -1,12 +1,6 @@
 """From the clips and masks of a mixture's words to the rows of `runs.mixtures`.
 
 Conventions: clips are mono at 16 kHz, by sound and prompt id; a row has sound, metric, value, n and embedder.
-
-word_rows       : closeness, leakage, difference, weaker.
-text_rows       : clap_t.
-separation_rows : si_sdr and mel_l1 of masks.
-reference_rows  : all of these of the parts themselves, or of the mixture itself.
-ideal_masks     : of the true parts.
 """
 
 from __future__ import annotations
@@ -21,15 +15,15 @@ from tmp_utils.inputs.masks import shares
 from tmp_utils.inputs.mixtures import Mixture
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.metrics.embed import Embedder
-from tmp_utils.metrics.separation import mask_scores, word_scores
-from tmp_utils.metrics.similarity import audio_ceiling, clap_text_similarity, similarity_matrix
+from tmp_utils.metrics.separation import both_scores, mask_scores, word_scores
+from tmp_utils.metrics.similarity import audio_ceiling, clap_text_similarity
 from tmp_utils.runs.lab import Lab
 
 ALL = "all"  # the sound of rows about the prompt of all words
 
 
 def word_rows(lab: Lab, mixture: Mixture, clips: Mapping[str, Mapping[str, list]]) -> list[dict]:
-    """Return closeness, leakage and difference of each sound's clips, by sound and prompt, and weaker of all words'."""
+    """Return closeness, leakage and difference of each sound's clips, by sound and prompt, and both of all words'."""
     rows, own_prompt = [], reconstruction_prompt().id
     for embedder in _embedders(lab):
         parts = [embedder.embed_clips(part) for part in mixture.parts]
@@ -37,9 +31,8 @@ def word_rows(lab: Lab, mixture: Mixture, clips: Mapping[str, Mapping[str, list]
             generated = embedder.embed_clips(clips[noun][own_prompt])
             scores = word_scores(generated, parts, i)
             rows += [_row(noun, metric, value, len(generated), embedder.name) for metric, value in scores.items()]
-        both = embedder.embed_clips(clips[ALL][own_prompt])
-        weaker = min(similarity_matrix(both, part).mean() for part in parts)
-        rows.append(_row(ALL, "weaker", weaker, len(both), embedder.name))
+        of_all = embedder.embed_clips(clips[ALL][own_prompt])
+        rows.append(_row(ALL, "both", both_scores(of_all, parts), len(of_all), embedder.name))
     return rows
 
 
@@ -69,8 +62,7 @@ def reference_rows(lab: Lab, mixture: Mixture, of_stems: bool) -> list[dict]:
                 scores["difference"] = scores["closeness"] - scores["leakage"]
             rows += [_row(noun, metric, value, len(mixture.clips), embedder.name) for metric, value in scores.items()]
         if not of_stems:
-            weaker = min(similarity_matrix(whole, part).mean() for part in parts)
-            rows.append(_row(ALL, "weaker", weaker, len(whole), embedder.name))
+            rows.append(_row(ALL, "both", both_scores(whole, parts), len(whole), embedder.name))
     return rows
 
 

@@ -13,15 +13,8 @@ Besides the setups of `data/mixture_setups.csv` there are `REFERENCES` and, of t
     TI+TI, TI+DB, LoRA+LoRA   each word learned apart, from its own stem, and both used at once
 
 Metrics: closeness, leakage, difference (`metrics.separation`) by both embedders; `clap_t` of editability prompts, the
-word's class noun in its place; `si_sdr` and `mel_l1` of the masks under the words; and of the prompt of all words
-`weaker`, the smallest of its clips' mean cosines to each sound's clips: low where one of them is not heard. Where
-the parts are not known there is only clap_t.
-
-run_mixture     : mixture + setup + seed -> finished folder.
-run_mixtures    : several of them -> their rows.
-mixture_folder, clip_path : where a run is, and a clip of it.
-mixture_runs, mixtures_table : the folders and the rows of all finished runs of a profile.
-method_and_setup : what a setup's name is in the rows.
+word's class noun in its place; `si_sdr` and `mel_l1` of the masks under the words, when all are learned, whatever the
+words were learned from; and `both` of the prompt of all words. Where the parts are not known there is only clap_t.
 """
 
 from __future__ import annotations
@@ -36,7 +29,7 @@ import pandas as pd
 
 from tmp_utils.files import slug, write_csv
 from tmp_utils.inputs.audio import CLIP_SUFFIX, load_clip, overs_counted, save_clip
-from tmp_utils.inputs.mixtures import Mixture, load_mixture_setup
+from tmp_utils.inputs.mixtures import Mixture, list_mixture_setups, load_mixture_setup
 from tmp_utils.inputs.profiles import Profile, load_setup
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.metrics.table import REFERENCE, UNTRAINED
@@ -44,8 +37,8 @@ from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.combination import Combination, combine
 from tmp_utils.model.generate import clip_seed, generate
 from tmp_utils.personalize import load_adapter, personalise
-from tmp_utils.personalize.mixtures import JOINED, SHARE_OF_STEPS, learn_mixture, masks_under
-from tmp_utils.personalize.separation import check_separable
+from tmp_utils.personalize.mixtures import JOINED, RENEWALS, SHARE_OF_STEPS, learn_mixture, masks_under
+from tmp_utils.personalize.separation import GUIDANCE, LEVELS, check_separable
 from tmp_utils.runs.folder import open_run
 from tmp_utils.runs.identity import CLASS_NOUN, with_models
 from tmp_utils.runs.lab import Lab
@@ -67,8 +60,8 @@ COLUMNS = ["mixture", "kind", "method", "setup", "seed", "sound", "metric", "val
 
 @dataclass(frozen=True)
 class Learned:
-    """What the clips of a mixture's words are generated with: the words, and what is applied (words do not disturb each
-    other, so that all may be applied at once)."""
+    """What the clips of a mixture's words are generated with: the words, and what is applied, to clips of one word as
+    well. New words leave each other as they are; updates of the weights change every word's clips."""
 
     words: Sequence[str]
     adapter: Adapter | Combination | None
@@ -90,7 +83,7 @@ def run_mixture(
 
     Parameters
     ----------
-    name : of a setup ("TI-PRIOR"), one of `REFERENCES`, or one of `TOGETHER`.
+    name : one of `run_names`, such as "TI-PRIOR".
     share_of_steps : of the profile's steps.
     n_clips, n_prompts : clips of each word, and its editability prompts with a clip each.
     within : folder of the profile's runs.
@@ -98,12 +91,12 @@ def run_mixture(
     Raises
     ------
     ValueError
-        If there is no such setup, it needs the mixture's parts, which are not known, or the backbone gives no masks.
+        If there is no such run, it needs the mixture's parts, which are not known, or the backbone gives no masks.
     """
+    if name not in run_names():
+        raise ValueError(f'"{name}" is not a run of mixtures; expected one of {", ".join(run_names())}.')
     if not mixture.parts and name in (OF_MIXTURE, OF_STEMS, *TOGETHER):
         raise ValueError(f"{mixture.name}: its parts are not known, and {name} is about them. Leave it out.")
-    if name not in (*REFERENCES, *TOGETHER):
-        load_mixture_setup(name)
     if mixture.parts and name not in (OF_MIXTURE, OF_STEMS):  # which have no predicted masks
         check_separable(lab.backbone)
     identity = _identity(lab, mixture, name, seed, share_of_steps, n_clips, n_prompts)
@@ -176,10 +169,16 @@ def _identity(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, n_
         row = load_mixture_setup(name)
         setup |= row.model_dump(exclude={"note"}) | {"hyperparameters": profile.method(row.method)}
     words = {"class_nouns": mixture.class_nouns, "rare_words": mixture.rare_words}
+    masks = {"levels": list(LEVELS), "guidance": GUIDANCE, "renewals": RENEWALS}
     amounts = {"share_of_steps": share, "n_clips": n_clips, "n_prompts": n_prompts, "seed": seed}
     sampling = {key: getattr(profile, key) for key in ("guidance_scale", "inference_steps", "scheduler", "clip_s")}
-    identity = {"mixture": mixture.name, "clips": mixture.digest, "setup": setup, **words, **amounts, **sampling}
-    return with_models(identity, lab.embedder, lab.backbone)
+    what = {"mixture": mixture.name, "clips": mixture.digest, "setup": setup, "masks": masks}
+    return with_models(what | words | amounts | sampling, lab.embedder, lab.backbone)
+
+
+def run_names() -> list[str]:
+    """Return the names of all runs: the floor, the setups of `data/mixture_setups.csv`, `TOGETHER`, references."""
+    return [FLOOR, *(setup.name for setup in list_mixture_setups()), *TOGETHER, OF_MIXTURE, OF_STEMS]
 
 
 def method_and_setup(name: str) -> tuple[str, str]:
