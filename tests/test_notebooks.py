@@ -1,6 +1,7 @@
 """The notebooks as they are committed: short cells, much prose, no outputs, one parameters cell."""
 
 import ast
+import importlib
 import re
 from pathlib import Path
 
@@ -84,6 +85,14 @@ def test_notebooks_call_the_package_and_define_no_classes(notebook):
     imported = {n.module or "" for t in trees for n in ast.walk(t) if isinstance(n, ast.ImportFrom)}
     imported |= {a.name for t in trees for n in ast.walk(t) if isinstance(n, ast.Import) for a in n.names}
     assert any(name.startswith("tmp_utils") for name in imported)
+
+
+def test_what_a_notebook_imports_is_there(notebook):
+    nodes = [node for cell in code(notebook) for node in ast.walk(ast.parse(cell.source))]
+    names = {(node.module, alias.name) for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    for module, name in sorted(names):
+        if module.startswith("tmp_utils") and not hasattr(importlib.import_module(module), name):
+            importlib.import_module(f"{module}.{name}")
 
 
 def test_formulas_need_no_script_that_is_loaded_from_elsewhere(notebook):

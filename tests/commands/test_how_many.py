@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from tmp_utils.commands.how_many import FOLDER, make_curves, more_clips_of
-from tmp_utils.findings.published import read_curves
+from tmp_utils.findings.published import read_if_there
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import load_setup
 
@@ -50,7 +50,7 @@ def make(monkeypatch, tmp_path):
 def test_a_table_grows_by_what_it_lacks(make, tmp_path):
     assert make([1]) == (0, [("TI", 1), ("DB", 1)])
     assert make([1, 5]) == (0, [("TI", 5), ("DB", 5)])
-    table = read_curves(tmp_path / "table.csv")
+    table = read_if_there(tmp_path / "table.csv")
     assert list(zip(table["method"], table["n_clips"], strict=True)) == [("TI", 1), ("DB", 1), ("TI", 5), ("DB", 5)]
 
 
