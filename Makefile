@@ -39,7 +39,7 @@ OPTIONS = --profile $(PROFILE) --runs-dir "$(RUNS)" \
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  Settings: PROFILE=pocket|paper|smoke  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
+	@echo '  Settings: PROFILE=pocket|paper|smoke|...  CONCEPTS="sitar path/to/folder"  SEEDS="0 1" (which) or N_SEEDS=2 (how many)'
 	@echo '            RUNS=folder  STAGE=clap  MIRROR=folder (study: keeps copies of its runs)'
 	@echo '  Quickstart: CONCEPTS=path/to/folder  CLASS_NOUN="drum beat" (what the recordings are)'
 	@echo '  Survey: SURVEY="--about my-study.toml --share"  SURVEY="--export answers.csv"  SURVEY=--help'

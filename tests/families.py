@@ -11,6 +11,7 @@ from tmp_utils.model.backbone import load_backbone, placeholder_tokens
 from tmp_utils.model.pipelines import quiet
 
 FAMILIES = tuple(TINY)
+ON_MELS = ("musicldm", "audioldm2")  # their denoisers count whole timesteps
 DURATION_S = 0.64
 
 
@@ -48,6 +49,8 @@ def spelt(name, pipe, prompt, placeholder="<x>", n_vectors=1):
 def predicted(name, pipe, prompt, noised, times):
     """The output of a pipeline's denoiser for one prompt, with the pipeline's own encoding: its `__call__` in parts."""
     n, cpu = len(noised), torch.device("cpu")
+    if name == "musicldm":
+        return pipe.unet(noised, times, None, class_labels=musicldm_embedding(pipe, prompt).expand(n, -1)).sample
     if name == "audioldm2":
         tokens, mask, generated = pipe.encode_prompt([prompt] * n, cpu, 1, False)
         return pipe.unet(
@@ -99,10 +102,16 @@ def predicted(name, pipe, prompt, noised, times):
     ).sample.transpose(1, 2)
 
 
+def musicldm_embedding(pipe, prompt):
+    """(1, d) by CLAP's own function, padded as in the pipeline, which with transformers 5 stops at what it returns."""
+    tokens = pipe.tokenizer(prompt, padding="max_length", max_length=64, return_tensors="pt")
+    return pipe.text_encoder.get_text_features(**tokens).pooler_output
+
+
 def noised_and_target(name, pipe, latents, noise, times):
     """The objective of each family, written out."""
     t = times.view(-1, *[1] * (latents.ndim - 1))
-    if name == "audioldm2":
+    if name in ON_MELS:
         power = pipe.scheduler.alphas_cumprod[t]
         return power.sqrt() * latents + (1 - power).sqrt() * noise, noise
     if name == "stable_audio_open":

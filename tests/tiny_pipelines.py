@@ -2,7 +2,16 @@
 
 import torch
 
-from tmp_utils.model.architectures import COSINE, DDIM, TINY_CLAP, TINY_HIFIGAN, TINY_VAE, TWO_LEVELS, flow
+from tmp_utils.model.architectures import (
+    ARCHITECTURES,
+    COSINE,
+    DDIM,
+    TINY_CLAP,
+    TINY_HIFIGAN,
+    TINY_VAE,
+    TWO_LEVELS,
+    flow,
+)
 from tmp_utils.model.blank import built, without_zeros
 
 TINY_T5 = {"vocab_size": 200, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_heads": 2, "num_layers": 1}
@@ -13,30 +22,37 @@ TINY_OOBLECK = {"encoder_hidden_size": 8, "decoder_channels": 8, "decoder_input_
 TINY_OOBLECK |= {"channel_multiples": [1, 2]}
 TINY_ACE = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2, "num_key_value_heads": 1}
 TINY_ACE |= {"head_dim": 8, "sliding_window": 8}
+TINY_BOTH = (  # of sounds and of texts
+    "ClapModel",
+    {
+        "text_config": {**TINY_CLAP, "intermediate_size": 24, "max_position_embeddings": 200},
+        "audio_config": {
+            "spec_size": 8,
+            "window_size": 4,
+            "num_mel_bins": 8,
+            "depths": [1, 1],
+            "num_attention_heads": [1, 2],
+            "patch_size": 2,
+            "patch_stride": 2,
+            "patch_embeds_hidden_size": 8,
+            "hidden_size": 16,
+            "projection_dim": 12,
+        },
+        "projection_dim": 12,
+    },
+)
 
 TINY = {
+    "musicldm": {
+        **ARCHITECTURES["tiny"],
+        "pipeline": "MusicLDMPipeline",
+        "text_encoder": TINY_BOTH,
+        "feature_extractor": ("ClapFeatureExtractor", {"feature_size": 8}),
+    },
     "audioldm2": {
         "pipeline": "AudioLDM2Pipeline",
         "vae": TINY_VAE,
-        "text_encoder": (
-            "ClapModel",
-            {
-                "text_config": {**TINY_CLAP, "intermediate_size": 24, "max_position_embeddings": 200},
-                "audio_config": {
-                    "spec_size": 8,
-                    "window_size": 4,
-                    "num_mel_bins": 8,
-                    "depths": [1, 1],
-                    "num_attention_heads": [1, 2],
-                    "patch_size": 2,
-                    "patch_stride": 2,
-                    "patch_embeds_hidden_size": 8,
-                    "hidden_size": 16,
-                    "projection_dim": 12,
-                },
-                "projection_dim": 12,
-            },
-        ),
+        "text_encoder": TINY_BOTH,
         "text_encoder_2": ("T5EncoderModel", TINY_T5),
         "projection_model": (
             "AudioLDM2ProjectionModel",

@@ -26,12 +26,6 @@ def test_prompts_are_embedded_as_the_pipeline_embeds_them(backbone):
     assert float(ours[0] @ ours[1]) < 0.999, "the prompts must differ, or the comparison says nothing"
 
 
-def test_a_prompt_over_the_limit_is_cut_as_the_pipeline_cuts_it(backbone):
-    long = ["drums " * 200]
-    theirs = backbone.pipe._encode_prompt(long, "cpu", 1, do_classifier_free_guidance=False)
-    torch.testing.assert_close(backbone.embed_prompts(long), theirs, atol=1e-5, rtol=0)
-
-
 def test_a_prompt_has_the_same_bits_in_any_company(backbone):
     together = backbone.embed_prompts(PROMPTS)
     assert all(torch.equal(backbone.embed_prompts([p])[0], row) for p, row in zip(PROMPTS, together, strict=True))
@@ -70,17 +64,6 @@ def test_the_hash_follows_the_weights(blank_folder, tmp_path):
 def test_an_unknown_backbone_says_where_it_was_looked_for(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no model_index.json"):
         load_backbone(tmp_path)
-
-
-def test_without_a_network_the_message_names_the_profile_that_needs_none(monkeypatch):
-    from diffusers import DiffusionPipeline
-
-    def offline(name, **_):
-        raise OSError("no network")
-
-    monkeypatch.setattr(DiffusionPipeline, "download", offline)
-    with pytest.raises(FileNotFoundError, match='profile "pocket"'):
-        load_backbone("nobody/no-such-model", "cpu")
 
 
 def test_the_papers_model_is_not_downloaded_where_there_is_no_gpu(monkeypatch):
@@ -210,7 +193,7 @@ def test_auto_is_the_profiles_choice(monkeypatch, device):
     def locate(name, gpu_expected):
         raise FileNotFoundError("with a GPU" if gpu_expected else "without a GPU")
 
-    monkeypatch.setattr("tmp_utils.model.backbone.locate_pipeline", locate)
+    monkeypatch.setattr("tmp_utils.model.backbone.describe_pipeline", locate)
     with pytest.raises(FileNotFoundError, match="without a GPU"):
         load_backbone(replace(load_profile("pocket"), device="cpu"), device)
     with pytest.raises(FileNotFoundError, match="with a GPU"):

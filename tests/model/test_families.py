@@ -1,18 +1,23 @@
 """Every family gives what its pipeline gives, and says what it cannot do."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 from diffusers import EDMDPMSolverMultistepScheduler
-from families import DURATION_S, FAMILIES, load_tiny, predicted, with_word
+from families import DURATION_S, FAMILIES, ON_MELS, load_tiny, musicldm_embedding, predicted, with_word
 from tiny_pipelines import tiny_pipeline
 
 from tmp_utils.inputs.audio import RATE_HZ, resampled
-from tmp_utils.model.backbone import unit_noise
+from tmp_utils.inputs.concepts import list_concepts, load_concept
+from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.prompts import editability_prompts, fill, training_templates
+from tmp_utils.model.backbone import load_backbone, unit_noise
 from tmp_utils.model.families import backbone_of, families
 from tmp_utils.model.generate import generate
+from tmp_utils.model.pipelines import check_versions
 from tmp_utils.model.process import Continuous, continuous_levels
 from tmp_utils.model.transfer import round_trip, transfer
 
@@ -30,6 +35,12 @@ class CosineScheduler(EDMDPMSolverMultistepScheduler):
 def of_pipeline(name, backbone, noise):
     """The latents that a pipeline makes of noise, its `__call__` as a whole."""
     pipe, options = backbone.pipe, {"num_inference_steps": 3, "guidance_scale": 3.0, "output_type": "latent"}
+    if name == "musicldm":
+        prompts = {
+            "prompt_embeds": musicldm_embedding(pipe, PROMPT),
+            "negative_prompt_embeds": musicldm_embedding(pipe, ""),
+        }
+        return pipe(**prompts, audio_length_in_s=DURATION_S, latents=noise, **options).audios
     if name == "audioldm2":
         return pipe(PROMPT, audio_length_in_s=DURATION_S, latents=noise, **{**options, "guidance_scale": 1.0}).audios
     if name == "stable_audio_open":
@@ -62,7 +73,7 @@ def test_a_new_word_is_a_row_of_the_text_encoders_lookups(tiny):
     name, backbone = tiny
     vectors = torch.stack([backbone.mean_word("guitar"), backbone.mean_word("drums") + 0.1]).requires_grad_()
     noised = unit_noise([1, 2], backbone.latent_shape(DURATION_S))
-    times = torch.tensor([7, 900]) if name == "audioldm2" else torch.tensor([0.2, 0.9])
+    times = torch.tensor([7, 900]) if name in ON_MELS else torch.tensor([0.2, 0.9])
     ids, mask = backbone.tokenise(["a recording of <x>"] * 2, {"<x>": 2})
     ours = backbone.predict(noised, times, backbone.encode(ids, mask, vectors))
     pipe, leaves = with_word(backbone.pipe, "<x>", vectors.detach())
@@ -120,9 +131,9 @@ def test_strength_runs_from_the_round_trip_to_generation(tiny):
     (made,) = generate(backbone, [PROMPT], [5], clip_s=DURATION_S, batch_size=1, **SAMPLING)
     assert np.abs(clips[2] - made).max() < 1e-6
     assert np.abs(clips[1] - clips[0]).max() > 1e-4
-    if name != "audioldm2":
+    if name not in ON_MELS:
         assert backbone.times_of(0.3, 3)[0] == 0.3
-        with pytest.raises(ValueError, match="ddpm-inversion needs the random steps"):
+        with pytest.raises(ValueError, match="has noising, ddim-inversion; ddpm-inversion needs the random"):
             transfer(backbone, clip, [0.5], prompt=PROMPT, method="ddpm-inversion", steps=3, guidance_scale=2.0)
 
 
@@ -144,7 +155,7 @@ def test_times_are_drawn_as_in_pre_training(tiny_backbones):
     normal = torch.special.ndtri(part)
     shift = math.exp(0.5 + 0.65 * (1000 - 256) / (4096 - 256))
     expected = {
-        "audioldm2": 1000 * part,
+        **dict.fromkeys(ON_MELS, 1000 * part),
         "stable_audio_open": part,
         "stable_audio_3": shift * part / (1 + (shift - 1) * part),
         "ace_step": 1 / (1 + torch.exp(0.4 - normal)),
@@ -165,8 +176,43 @@ def test_what_a_family_cannot_do_is_refused(tiny_backbones, tmp_path):
         backbone.latent_shape(30.0)
     with pytest.raises(ValueError, match=r'takes first-order steps only\. Set scheduler = "DDIM"'):
         backbone.choose_scheduler("DPMSolverMultistep")
+
+
+def test_what_a_family_refuses_is_refused_before_its_weights_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("tmp_utils.model.backbone.locate_pipeline", lambda name: pytest.fail("located"))
     with pytest.raises(ValueError, match=r"a distilled checkpoint.*Learn on the base"):
         load_tiny("stable_audio_3", tmp_path / "distilled", scheduler={"stochastic_sampling": True})
+    (tmp_path / "speech").mkdir()
+    index = {"_class_name": "AudioLDM2Pipeline", "text_encoder_2": ["transformers", "VitsModel"]}
+    (tmp_path / "speech" / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="its second text encoder is a VitsModel"):
+        load_backbone(tmp_path / "speech", "cpu")
+
+
+def test_a_prompt_over_the_limit_is_named_as_it_was_written(tiny):
+    _, backbone = tiny
+    long = "a quiet guitar " * 150
+    with pytest.raises(ValueError, match=r'^"a quiet guitar .*" has \d+ tokens; .* reads at most \d+\. Shorten'):
+        backbone.tokenise(["short", long])
+
+
+def test_no_prompt_of_the_study_is_over_the_pocket_models_limit():
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(DATA_DIR / "pocket" / "tokenizer")
+    templates = [*training_templates(), *(prompt.template for prompt in editability_prompts())]
+    words = [f"{concept.rare_word} {concept.class_noun}" for concept in map(load_concept, list_concepts())]
+    longest = max(words, key=lambda text: len(tokenizer(text).input_ids))
+    texts = [fill(template, f"{longest} and a {longest}") for template in templates]
+    assert max(len(ids) for ids in tokenizer(texts).input_ids) <= tokenizer.model_max_length
+
+
+def test_musicldms_own_pipeline_is_said_to_fail_where_it_does(tiny_backbones):
+    pipe = tiny_backbones("musicldm").pipe
+    with pytest.raises(AttributeError):
+        pipe(PROMPT, audio_length_in_s=DURATION_S, num_inference_steps=1)
+    with pytest.warns(UserWarning, match="MusicLDMPipeline cannot encode a prompt with transformers"):
+        check_versions("MusicLDMPipeline", "musicldm")
 
 
 def test_every_pipeline_class_has_one_family():

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline
 from diffusers.utils import DummyObject
 from safetensors.torch import load_file, save_file
 
-from tmp_utils.model.backbone import load_backbone
-from tmp_utils.model.pipelines import WORKS, check_pipeline, check_versions, open_pipeline
-from tmp_utils.runs.folder import open_run
-from tmp_utils.runs.integrity import read_manifest
+from tmp_utils.model.hub import check_pipeline
+from tmp_utils.model.pipelines import WORKS, check_versions, open_pipeline
 
 
 @pytest.fixture
@@ -74,18 +71,6 @@ def test_damaged_descriptions_are_refused_with_the_remedy(blank_folder, tmp_path
 def test_a_buffer_of_older_versions_is_no_damage(damaged):
     ids = {"text_model.encoder.position_ids": torch.arange(4)[None]}
     open_pipeline(damaged("text_encoder", with_tensors(lambda tensors: tensors.update(ids))))
-
-
-def test_a_hub_id_is_downloaded_at_the_commit_it_names_and_the_run_remembers_it(blank_folder, tmp_path, monkeypatch):
-    snapshot, seen = tmp_path / "snapshots" / "0123abc", []
-    snapshot.parent.mkdir()
-    snapshot.symlink_to(blank_folder)
-    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, revision: seen.append((name, revision)) or snapshot)
-    backbone = load_backbone("someone/model@0123abc", "cpu")
-    assert seen == [("someone/model", "0123abc")] and backbone.revision == "0123abc"
-    assert load_backbone(blank_folder, "cpu").revision is None
-    with open_run(tmp_path / "run", {}, backbone, say=lambda line: None) as run:
-        assert read_manifest(run.path)["backbone"]["revision"] == "0123abc"
 
 
 def test_a_family_that_the_installed_versions_lack_is_refused_before_a_download(monkeypatch):

@@ -1,12 +1,15 @@
 """The package's loop against the loop that a notebook shows in plain PyTorch."""
 
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from families import DURATION_S, FAMILIES
 from training_runs import learn, with_hyperparameters
 
 from tmp_utils.inputs.audio import RATE_HZ
@@ -14,6 +17,7 @@ from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.mixtures import Mixture
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.inputs.prompts import fill
+from tmp_utils.model.transfer import transfer
 from tmp_utils.personalize import examples
 from tmp_utils.personalize.mixtures import masks_under
 
@@ -51,6 +55,19 @@ def test_notebook_03_learns_the_weights_that_the_package_learns(backbone, concep
     for name, weight in adapter.tensors.items():
         torch.testing.assert_close(trained[name], weight, atol=1e-6, rtol=0)
         assert not torch.equal(weight, backbone.parameter(name))
+
+
+@pytest.mark.parametrize("family", ["", *FAMILIES])
+def test_notebook_04_makes_the_clip_that_the_package_makes(family, backbone, tiny_backbones, concept, profile):
+    model, word = tiny_backbones(family) if family else backbone, SimpleNamespace(words="a guitar")
+    word.applied = lambda model: nullcontext()
+    profile = replace(profile, clip_s=DURATION_S, guidance_scale=3.0)
+    values = {"sources": {"tones": concept.clips[0]}, "adapter": word, "guidance_scale": 0.0, "n_steps": 3}
+    names = run_from_scratch("04_style_transfer.ipynb", model, concept, profile, **values)
+    options = {"adapter": word, "seed": 0, "steps": 3, "guidance_scale": 3.0}
+    (packaged,) = transfer(model, names["original"], [0.5], **options)
+    np.testing.assert_allclose(names["from_scratch"][: len(packaged)], packaged, atol=1e-5)
+    assert np.abs(packaged - names["original"]).max() > 1e-3
 
 
 def test_notebook_07_makes_the_masks_that_the_package_makes(backbone, profile):

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tmp_utils.personalize import METHODS, Diverged, load_adapter, loop, prepare
 from tmp_utils.personalize import examples as examples_module
 from tmp_utils.personalize.examples import Examples, make_examples
 from tmp_utils.personalize.loop import losses, train
+from tmp_utils.personalize.textual_inversion import placeholder_for
 from tmp_utils.personalize.training import Training, step_generator
 
 pytestmark = pytest.mark.usefixtures("short_clips")
@@ -124,6 +126,10 @@ def test_an_empty_class_noun_is_refused(backbone, concept, profile, method, setu
 def test_a_placeholder_that_is_a_word_already_is_refused(backbone, concept, profile):
     with pytest.raises(ValueError, match="<mask> is in the tokenizer's vocabulary"):
         learn(backbone, replace(concept, name="mask"), load_setup("TI", "BL"), profile)
+    knows = SimpleNamespace(tokenizers=[SimpleNamespace(get_vocab=lambda: {"<tones>_1": 7})])
+    assert placeholder_for(knows, concept, 1) == "<tones>"
+    with pytest.raises(ValueError, match="<tones>_1 is in the tokenizer's vocabulary"):
+        placeholder_for(knows, concept, 2)
 
 
 def test_a_common_rare_word_is_warned_of(backbone, concept):

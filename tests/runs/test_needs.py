@@ -9,7 +9,7 @@ import torch
 
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics import clap_checkpoint
-from tmp_utils.model import pipelines
+from tmp_utils.model import hub
 from tmp_utils.model.device import OutOfMemory
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
@@ -23,7 +23,8 @@ def no_download(monkeypatch, tmp_path):
     from diffusers import DiffusionPipeline
 
     monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **_: pytest.fail("downloaded"))
-    monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(hub, "hf_hub_download", lambda *_, **__: pytest.fail("downloaded"))
     monkeypatch.setattr(clap_checkpoint, "try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr(clap_checkpoint, "CACHE_DIR", tmp_path)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -31,7 +32,7 @@ def no_download(monkeypatch, tmp_path):
 
 
 def with_free_bytes(monkeypatch, free):
-    monkeypatch.setattr(pipelines.shutil, "disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
+    monkeypatch.setattr(hub.shutil, "disk_usage", lambda _: Usage(10**12, 10**12 - free, free))
 
 
 def test_the_embedder_is_checked_before_the_backbone_is_downloaded(tmp_path, monkeypatch):
@@ -48,13 +49,18 @@ def test_a_missing_gpu_and_a_missing_checkpoint_are_named_together(tmp_path):
 def test_a_full_disk_is_named_with_what_is_needed_and_what_is_free(monkeypatch):
     with_free_bytes(monkeypatch, 10**9)
     with pytest.raises(OSError, match=r"about 2.6 GB to download, and 1.0 GB free .* Nothing was downloaded"):
-        pipelines.check_pipeline(load_profile("paper").backbone)
+        hub.check_pipeline(load_profile("paper").backbone)
 
 
-def test_a_backbone_in_the_cache_needs_no_room(monkeypatch):
+def test_a_backbone_in_the_cache_needs_no_room_but_its_description_alone_is_not_the_backbone(monkeypatch, tmp_path):
     with_free_bytes(monkeypatch, 0)
-    monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: "model_index.json")
-    assert pipelines.check_pipeline("cvssp/audioldm-m-full") is None
+    (tmp_path / "model_index.json").write_text("{}")
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "model_index.json"))
+    with pytest.raises(OSError, match=r"0\.0 GB free"):
+        hub.check_pipeline("cvssp/audioldm-m-full")
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "weights.bin").write_bytes(b"")
+    assert hub.check_pipeline("cvssp/audioldm-m-full") is None
 
 
 def with_gpu(monkeypatch, total_bytes):

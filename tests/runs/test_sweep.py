@@ -67,6 +67,18 @@ def test_a_sweep_keeps_a_clip_and_a_row_for_each_strength_and_method(lab, concep
     assert list(metrics["setup"]) == ["MW@0.0-0.2", "MW@0.4-0.6", "MW@0.8-1.0"]  # the fifths that have strengths
 
 
+def test_a_sweep_takes_the_methods_that_the_backbone_has_and_refuses_others_before_any_work(
+    lab, concept, source, monkeypatch
+):
+    adapter = find_adapter(lab, concept, "TI", "MW", 0, quiet)
+    monkeypatch.setattr(type(lab.backbone), "inversions", ("noising",))
+    curves = read_curves([run_sweep(lab, concept, adapter, {"tune": source}, [0.0], 0, say=quiet)])
+    assert set(curves["transfer"]) == {"noising"}
+    monkeypatch.setattr(sweep, "load_clip", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(ValueError, match=r'method "ddim-inversion": .* has noising\.'):
+        run_sweep(lab, concept, adapter, {"tune": source}, [0.0], 1, methods=["noising", "ddim-inversion"], say=quiet)
+
+
 def test_what_an_interrupted_sweep_finished_is_not_done_again(lab, concept, source, monkeypatch):
     adapter, done, transfer = find_adapter(lab, concept, "TI", "MW", 0, quiet), [], sweep.transfer
 

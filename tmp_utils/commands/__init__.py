@@ -96,7 +96,7 @@ SHARED = {
     "profile": {
         "--profile": {
             "default": "pocket",
-            "help": "pocket (default), paper, smoke, or another profile of your profiles file",
+            "help": "pocket (default), paper, smoke, or another of data/profiles.toml or of your own file",
         }
     },
     "runs-dir": {"--runs-dir": {"default": "runs", "help": "the folder of all runs (default: runs)"}},

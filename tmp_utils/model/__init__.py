@@ -1,7 +1,8 @@
 """The text-to-audio model, and what can be done with it.
 
 published  : sizes and licences of published models.
-pipelines  : where a pipeline is, and how it is opened.
+hub        : where a pipeline is: a folder, or a model to be downloaded.
+pipelines  : how it is opened.
 backbone   : clips <-> latents, prompts -> conditions, the denoiser.
 family     : what a family of pipelines says of itself.
 families   : AudioLDM, AudioLDM 2, Stable Audio and ACE-Step, one module each.

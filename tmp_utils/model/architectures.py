@@ -7,6 +7,8 @@ defaults. "tiny" is an AudioLDM of a few hundred kB, for tests. The others have 
 audioldm-m           : huggingface.co/cvssp/audioldm-m-full, its configuration files.
 audioldm2            : huggingface.co/cvssp/audioldm2-music; CLAP, T5 and GPT-2 as named in
     github.com/huggingface/diffusers/blob/main/scripts/convert_original_audioldm2_to_diffusers.py.
+musicldm             : github.com/huggingface/diffusers/blob/main/scripts/convert_original_musicldm_to_diffusers.py, and
+    huggingface.co/ucsd-reach/musicldm/blob/main/vae/config.json.
 stable-audio-open    : diffusers' defaults and scripts/convert_stable_audio.py; T5 is t5-base.
 stable-audio-3-small : github.com/Stability-AI/stable-audio-3/blob/main/optimized/mlx/models/defs/dit_mlx.py; the
     autoencoder is diffusers' default, the text encoder google/t5gemma-b-b-ul2.
@@ -16,6 +18,7 @@ ace-step-1.5         : diffusers' defaults (the base checkpoint); the text encod
 
 FULL_SIZE = {  # names of those of published size, and the profile that uses each
     "audioldm-m": "paper",
+    "musicldm": "musicldm",
     "audioldm2": "audioldm2",
     "stable-audio-open": "stable-audio-open",
     "stable-audio-3-small": "stable-audio-3-small",
@@ -69,11 +72,12 @@ def flow(**numbers) -> tuple[str, dict]:
     return "FlowMatchEulerDiscreteScheduler", {"num_train_timesteps": 1, **numbers}
 
 
-AUDIOLDM_M = (192, 384, 576, 960)  # channels of its UNet
+AUDIOLDM_M, AUDIOLDM_S = (192, 384, 576, 960), (128, 256, 384, 640)  # channels of their UNets
 TINY_CLAP = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 TINY_CLAP |= {"projection_dim": 12, "initializer_factor": 5.0}
 TINY_VAE = mel_vae((4, 4, 4, 8), latent_channels=4, norm_num_groups=2, scaling_factor=0.9)
 MEL_VAE = mel_vae((128, 256, 512), latent_channels=8, layers_per_block=2, scaling_factor=0.9138255715370178)
+CLAP_AUDIO = {"patch_embeds_hidden_size": 128, "hidden_size": 1024, "depths": [2, 2, 12, 2]}
 T5_BASE = {"d_model": 768, "d_ff": 3072, "num_heads": 12, "num_layers": 12}
 T5_LARGE = {"d_model": 1024, "d_ff": 2816, "num_heads": 16, "num_layers": 24, "feed_forward_proj": "gated-gelu"}
 GEMMA = {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "head_dim": 64, "vocab_size": 256_000}
@@ -103,6 +107,16 @@ ARCHITECTURES = {
         "scheduler": ("DDIMScheduler", DDIM),
         "vocoder": ("SpeechT5HifiGan", HIFIGAN),
     },
+    "musicldm": {
+        "pipeline": "MusicLDMPipeline",
+        "vae": mel_vae((128, 256, 512), latent_channels=8, layers_per_block=2, scaling_factor=1.075324296951294),
+        "text_encoder": ("ClapModel", {"audio_config": CLAP_AUDIO}),
+        "tokenizer": ("roberta", {"limit": 512}),
+        "feature_extractor": ("ClapFeatureExtractor", {}),
+        "unet": clap_unet(8, 512, **FOUR_LEVELS, block_out_channels=AUDIOLDM_S, cross_attention_dim=AUDIOLDM_S),
+        "scheduler": ("DDIMScheduler", DDIM),
+        "vocoder": ("SpeechT5HifiGan", HIFIGAN),
+    },
     "audioldm2": {
         "pipeline": "AudioLDM2Pipeline",
         "vae": MEL_VAE,
@@ -122,7 +136,7 @@ ARCHITECTURES = {
                 **FOUR_LEVELS,
                 "in_channels": 8,
                 "out_channels": 8,
-                "block_out_channels": (128, 256, 384, 640),
+                "block_out_channels": AUDIOLDM_S,
                 "cross_attention_dim": [[None, 768, 1024]] * 4,
             },
         ),

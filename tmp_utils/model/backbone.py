@@ -28,7 +28,8 @@ import torch
 from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.profiles import Profile
 from tmp_utils.model.family import Family
-from tmp_utils.model.pipelines import locate_pipeline, open_pipeline, pipeline_class, pipeline_hash
+from tmp_utils.model.hub import describe_pipeline, locate_pipeline
+from tmp_utils.model.pipelines import check_versions, open_pipeline, pipeline_class, pipeline_hash
 
 
 @dataclass(eq=False)
@@ -143,14 +144,23 @@ class Backbone(Family):
         ids = torch.where(ids >= first_new, first_new - 1 - ids, ids)
         return ids.to(self.device), tokens.attention_mask.to(self.device)
 
-    def limited_ids(self, tokenizer, prompts: list[str], placeholders: dict[str, int] | None, limit: int):
-        """Ids and mask (b, limit); ValueError where a prompt has more tokens."""
-        ids, mask = self.token_ids(tokenizer, prompts, placeholders, padding="max_length", max_length=limit)
+    def limited_ids(
+        self, tokenizer, prompts: list[str], placeholders: dict[str, int] | None, limit: int, pad: bool = True
+    ):
+        """Ids and mask (b, length) of prompts in the family's form; ValueError where one has more than `limit` tokens.
+
+        Parameters
+        ----------
+        pad : to the limit; False pads to the longest.
+        """
+        texts = [self.form(prompt) for prompt in prompts]
+        ids, mask = self.token_ids(tokenizer, texts, placeholders, padding=True)
         if ids.shape[1] > limit:
-            longest = max(prompts, key=len)
-            raise ValueError(
-                f'"{longest[:60]}" has {ids.shape[1]} tokens; {self.id} reads at most {limit}. Shorten the prompt.'
-            )
+            counts = mask.sum(1)
+            longest, n = prompts[int(counts.argmax())], int(counts.max())
+            raise ValueError(f'"{longest[:60]}" has {n} tokens; {self.id} reads at most {limit}. Shorten the prompt.')
+        if pad:
+            return self.token_ids(tokenizer, texts, placeholders, padding="max_length", max_length=limit)
         return ids, mask
 
     def tokenizer_with(self, placeholders: dict[str, int], tokenizer=None):
@@ -231,7 +241,7 @@ def placeholder_tokens(placeholder: str, n_vectors: int) -> list[str]:
 
 
 def load_backbone(source: Profile | str | Path, device: str | None = None) -> Backbone:
-    """Load a pipeline, move it to a device, freeze it.
+    """Load a pipeline, move it to a device, freeze it. What no family takes is refused before it is downloaded.
 
     Parameters
     ----------
@@ -241,8 +251,8 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
 
     Raises
     ------
-    FileNotFoundError : neither a folder nor a model that can be downloaded or is in the cache.
-    ValueError : a pipeline of another class, or an unknown scheduler.
+    FileNotFoundError, PermissionError : neither a folder nor a model that can be downloaded or is in the cache.
+    ValueError : a pipeline of another class, or one that its family refuses; an unknown scheduler.
     RuntimeError : a Hugging Face id with device "auto" on a machine without a GPU; nothing is downloaded.
     """
     from tmp_utils.model.families import family_of
@@ -251,8 +261,12 @@ def load_backbone(source: Profile | str | Path, device: str | None = None) -> Ba
     name = str(profile.backbone if profile else source)
     if device in (None, "auto"):
         device = profile.device if profile else "auto"
-    folder = locate_pipeline(name, gpu_expected=device == "auto")
-    family = family_of(pipeline_class(folder), folder.name)
+    described = describe_pipeline(name, gpu_expected=device == "auto")
+    kind = pipeline_class(described)
+    family = family_of(kind, name)
+    check_versions(kind, name)
+    family.check(described, name)
+    folder = locate_pipeline(name)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     pipe = open_pipeline(folder, family.own_parts(folder)).to(device)

@@ -15,7 +15,9 @@ from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.prompts import fill, reconstruction_prompt
 from tmp_utils.inputs.weights import split_revision
 from tmp_utils.model.backbone import placeholder_tokens
-from tmp_utils.model.pipelines import pipeline_hash
+from tmp_utils.model.families import family_of
+from tmp_utils.model.hub import local_folder
+from tmp_utils.model.pipelines import pipeline_class, pipeline_hash
 from tmp_utils.model.published import UNKNOWN, published
 from tmp_utils.model.tensors import EMBEDDING
 
@@ -33,41 +35,42 @@ backbone, adapter = load_backbone("{source}"), load_adapter("folder/of/this/file
 (clip,) = generate(backbone, ["{prompt}"], [0], adapter=adapter, strength=1.0)  # strength: 0 to 1.5
 """,
     "word": """
-from diffusers import AudioLDMPipeline
+from diffusers import {pipeline}
 from diffusers.loaders import TextualInversionLoaderMixin
 
 
-class WithWords(TextualInversionLoaderMixin, AudioLDMPipeline):
+class WithWords(TextualInversionLoaderMixin, {pipeline}):
     pass
 
 
 pipe = WithWords.from_pretrained("{base}")
-pipe.load_textual_inversion("{file}")
-audio = pipe("{spelt}", audio_length_in_s=10.24).audios[0]
+pipe.load_textual_inversion("{file}"{word_options})
+{clip_code}
 """,
     "lora": """
-from diffusers import AudioLDMPipeline
+from diffusers import {pipeline}
 
-pipe = AudioLDMPipeline.from_pretrained("{base}")
-pipe.unet.load_lora_adapter("{file}", prefix="unet")
-audio = pipe("{spelt}", audio_length_in_s=10.24).audios[0]
+pipe = {pipeline}.from_pretrained("{base}")
+{lora_loader}("{file}"{prefix})
+{clip_code}
 """,
-    "lora of a transformer": """
-from diffusers import DiffusionPipeline
+    "lora by peft": """
+from diffusers import {pipeline}
 from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
 from safetensors.torch import load_file
 
-tensors = {{name.removeprefix("transformer."): x for name, x in load_file("{file}").items()}}
+tensors = {{name.removeprefix("{denoiser}."): x for name, x in load_file("{file}").items()}}
 modules, rank = {{name.partition(".lora_")[0] for name in tensors}}, min(next(iter(tensors.values())).shape)
-pipe = DiffusionPipeline.from_pretrained("{base}")
-inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(modules)), pipe.transformer)
-set_peft_model_state_dict(pipe.transformer, tensors)
+pipe = {pipeline}.from_pretrained("{base}")
+inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=sorted(modules)), pipe.{denoiser})
+set_peft_model_state_dict(pipe.{denoiser}, tensors)
+{clip_code}
 """,
     "pipeline": """
-from diffusers import DiffusionPipeline
+from diffusers import {pipeline}
 
-pipe = DiffusionPipeline.from_pretrained("this/folder")
-audio = pipe("{spelt}").audios[0]
+pipe = {pipeline}.from_pretrained("this/folder")
+{clip_code}
 """,
 }
 
@@ -130,6 +133,34 @@ def _linked(folder: Path, clip: str | Path | None) -> str | None:
     return Path(shutil.copyfile(clip, folder / f"{CLIP}{clip.suffix}")).name
 
 
+def base_class(adapter: Adapter) -> str:
+    """The diffusers class of an adapter's base; ValueError where neither its files nor a published model tell it."""
+    folder = local_folder(adapter.backbone_id)
+    if kind := pipeline_class(folder) if folder else published(adapter.backbone_id).pipeline:
+        return kind
+    raise ValueError(
+        f"{adapter.name}: its base, {adapter.backbone_id}, is not here, so its class is not known. Load the base "
+        "first, or put its folder back."
+    )
+
+
+def _code(kind: str, names: dict[str, str], pipeline: str, spelt: str) -> str:
+    """How diffusers loads an export of a kind and makes a clip with it."""
+    family = family_of(pipeline, names["base"])
+    if kind == "lora" and not family.lora_loader:
+        kind = "lora by peft"
+    of_part = family.lora_loader.startswith(f"pipe.{family.denoiser_name}.")
+    names |= {
+        "pipeline": pipeline,
+        "denoiser": family.denoiser_name,
+        "word_options": family.word_options,
+        "lora_loader": family.lora_loader,
+        "prefix": f', prefix="{family.denoiser_name}"' if of_part else "",
+        "clip_code": family.clip_code.format(prompt=spelt),
+    }
+    return LOADING[kind].format(**names)
+
+
 def _text(adapter: Adapter, kind: str, file: str, clip: str | None) -> str:
     licence, in_words = licence_of(adapter)
     on_hub = not Path(adapter.backbone_id).is_absolute() and adapter.backbone_id.count("/") == 1
@@ -155,9 +186,8 @@ def _text(adapter: Adapter, kind: str, file: str, clip: str | None) -> str:
     cells = {name: " ".join(value.replace("|", "\\|").split()) for name, value in rows.items()}
     lines += ["| | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in cells.items()), ""]
     lines += ["The recordings that it learned from have licences of their own.", "", "## How to load it", ""]
-    if kind == "lora" and all(name.startswith("transformer.") for name in adapter.tensors):
-        kind = "lora of a transformer"
-    code = LOADING[kind].format(source=source, base=base, file=file, prompt=prompt, spelt=spelt)
+    names = {"source": source, "base": base, "file": file, "prompt": prompt}
+    code = LOADING[kind].format(**names) if kind == "adapter" else _code(kind, names, base_class(adapter), spelt)
     lines += ["```python", code.strip(), "```"]
     if kind != "adapter" and _is_pocket(adapter):
         lines += ["", "Plain diffusers uses the pocket model's HiFi-GAN, which sounds worse than the study's vocoder."]

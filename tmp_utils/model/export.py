@@ -19,7 +19,8 @@ import torch
 from tmp_utils.files import whole_folder, write_tensors
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, placeholder_tokens
-from tmp_utils.model.card import CARD, check_card, write_card
+from tmp_utils.model.card import CARD, base_class, check_card, write_card
+from tmp_utils.model.families import family_of
 from tmp_utils.model.pipelines import quiet
 from tmp_utils.model.tensors import EMBEDDING, LORA_A, LORA_B
 
@@ -33,7 +34,7 @@ def export_textual_inversion(adapter: Adapter, path: str | Path, clip: str | Pat
 
     Raises
     ------
-    ValueError : the adapter holds more than a new word, or none.
+    ValueError : the adapter holds more than a new word, or none; or its word has vectors of two text encoders.
     FileExistsError : the file's folder has a `README.md` that is not this adapter's card.
     """
     if set(adapter.tensors) != {EMBEDDING}:
@@ -41,14 +42,18 @@ def export_textual_inversion(adapter: Adapter, path: str | Path, clip: str | Pat
             f"{adapter.name}: only an adapter that is a new word and nothing else can be a textual-inversion file. "
             "Use export_pipeline."
         )
+    if len(family_of(base_class(adapter), adapter.backbone_id).vocabularies) > 1:
+        raise ValueError(
+            f"{adapter.name}: a word of this base has vectors of two text encoders, and diffusers' loader reads those "
+            "of one. Use export_pipeline."
+        )
     return _write_file(adapter, path, {adapter.placeholder: adapter.tensors[EMBEDDING]}, "word", clip)
 
 
 def export_lora(adapter: Adapter, path: str | Path, clip: str | Path | None = None) -> Path:
     """Write low-rank updates as peft names them, after the part that they belong to: "unet." or "transformer.".
 
-    The card says how to load them: by the UNet's own loader, or by peft into a transformer. A pipeline with
-    `load_lora_weights`, such as ACE-Step's, takes the file as it is.
+    The card says how to load them: by diffusers' loader, or by peft where the pipeline has none.
 
     Raises
     ------

@@ -29,6 +29,10 @@ class Family:
         frame of latents.
     checkpointed : module and arguments -> its result, computed again in the backward pass; None is diffusers' own.
     prediction : of the denoiser: "epsilon", "v_prediction", "sample" or "flow" (noise - latents).
+    clip_code : Python for cards: a clip of 10.24 s by diffusers' pipeline `pipe`; "{prompt}" is its prompt.
+    word_options : what diffusers' `load_textual_inversion` takes beside the file, in Python.
+    lora_loader : the loader of diffusers that reads low-rank updates, in Python; "" where peft has to.
+    inversions : the methods of style transfer that its process has, by their names in `inversion.INVERSIONS`.
     """
 
     pipelines: ClassVar[tuple[str, ...]] = ()
@@ -41,6 +45,10 @@ class Family:
     channels: ClassVar[int] = 1
     grain: ClassVar[int]
     prediction: ClassVar[str]
+    clip_code: ClassVar[str] = ""
+    word_options: ClassVar[str] = ""
+    lora_loader: ClassVar[str] = ""
+    inversions: ClassVar[tuple[str, ...]] = ("noising", "ddim-inversion")
 
     # What a family defines.
 
@@ -113,6 +121,10 @@ class Family:
     # What a family may say otherwise.
 
     @classmethod
+    def check(cls, folder: Path, name: str) -> None:
+        """Raise ValueError where a pipeline of the class is not one of the family, by what `describe_pipeline` has."""
+
+    @classmethod
     def prepare(cls, pipe, folder: Path) -> None:
         """Change a pipeline that was just loaded from a folder."""
 
@@ -138,6 +150,10 @@ class Family:
     def latent_scale(self) -> float:
         """What a sample of the moments is multiplied with."""
         return 1.0
+
+    def form(self, prompt: str) -> str:
+        """What the text encoder reads for a prompt."""
+        return prompt
 
     @property
     def words(self) -> torch.Tensor:

@@ -14,9 +14,11 @@ ddim_inversion : the deterministic reverse process, run backwards (Song et al. 2
     https://arxiv.org/abs/2309.04907).
 ddpm_inversion : edit-friendly noise maps (Huberman-Spiegelglas, Kulikov and Michaeli 2024,
     https://arxiv.org/abs/2304.06140).
-INVERSIONS     : the three by name.
+INVERSIONS     : the three by name; a model has two or all of them.
+check_methods  : whether a backbone has them.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -163,3 +165,11 @@ def ddpm_inversion(denoiser: Denoiser, source: torch.Tensor, noise: torch.Tensor
 
 
 INVERSIONS = {"noising": noising, "ddim-inversion": ddim_inversion, "ddpm-inversion": ddpm_inversion}
+
+
+def check_methods(backbone: Backbone, methods: Iterable[str]) -> None:
+    """Raise ValueError where a method of style transfer is none of the backbone's."""
+    for method in methods:
+        if method not in backbone.inversions:
+            why = "; ddpm-inversion needs the random steps of a DDPM" if method == "ddpm-inversion" else ""
+            raise ValueError(f'method "{method}": {backbone.id} has {", ".join(backbone.inversions)}{why}.')

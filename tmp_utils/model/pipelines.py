@@ -1,12 +1,10 @@
-"""Where a diffusers pipeline is, opening it quietly, and telling it from another.
+"""Opening a diffusers pipeline quietly, and telling it from another; `hub` says where it is.
 
 Conventions: a pipeline is a folder with a `model_index.json`, its weights in safetensors (or, in older ones,
 bin).
 
-locate_pipeline : folder or Hugging Face id -> folder.
-check_pipeline  : whether it is there, or can be downloaded and used here.
 check_versions  : whether the installed libraries have a pipeline's class.
-download_bytes  : how much of it is to be downloaded.
+pipeline_index  : folder -> what its `model_index.json` says.
 pipeline_class  : folder -> the name of its diffusers class.
 open_pipeline   : folder -> pipeline.
 make_scheduler  : name -> a scheduler for a pipeline's noise.
@@ -18,102 +16,28 @@ import hashlib
 import importlib
 import inspect
 import json
-import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import torch
-from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.constants import HF_HUB_CACHE
 
-from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.inputs.weights import load_whole, readable, split_revision
-from tmp_utils.model.published import published, terms
+from tmp_utils.inputs.weights import load_whole, readable
 
-DENOISERS = ("unet", "transformer")  # names of the part that predicts
+INDEX, SCHEDULER = "model_index.json", "scheduler/scheduler_config.json"
 MODEL_CONFIG = "config.json"  # in the folder of a part that has weights
 VOCODERS = ("hifigan", "griffin-lim", "spectrum")
 VOCODER_CHOICE = "vocoder_choice.json"
 WORKS = {"diffusers": "0.42.1", "transformers": "5.23.0"}  # what every family was tried with: those of the lock
-BYTES = 4_000_000  # of a million parameters in single precision
-
-
-def locate_pipeline(name: str, gpu_expected: bool = False) -> Path:
-    """Find a pipeline's folder, downloading it into the Hugging Face cache where need be.
-
-    Parameters
-    ----------
-    name : a folder, or a Hugging Face id; `id@revision` is one commit, tag or branch of it.
-    gpu_expected : refuse a Hugging Face id, of which gigabytes may have to be downloaded, where there is no GPU.
-
-    Raises
-    ------
-    FileNotFoundError : neither a folder nor a model that is in the cache or can be downloaded.
-    RuntimeError, OSError : as `check_pipeline`.
-    """
-    if folder := check_pipeline(name, gpu_expected):
-        return folder
-    from diffusers import DiffusionPipeline
-
-    try:
-        repository, revision = split_revision(name)
-        return Path(DiffusionPipeline.download(repository, revision=revision))
-    except (OSError, ValueError) as error:  # offline, and for ids that do not exist
-        raise FileNotFoundError(
-            f'backbone "{name}": not a folder, not in the Hugging Face cache, and not to be downloaded '
-            f'({type(error).__name__}). Connect once to fetch it, give a folder, or use profile "pocket", '
-            "which needs no network. A private or gated one needs a token of the hub (HF_TOKEN, or `hf auth login`) "
-            f"and consent to its terms: {terms(name)}. One in another format than diffusers' has to be converted first."
-        ) from error
-
-
-def check_pipeline(name: str, gpu_expected: bool = False) -> Path | None:
-    """Return a pipeline's folder; for a Hugging Face id, check what its download needs, and return None.
-
-    Parameters
-    ----------
-    name, gpu_expected : as of `locate_pipeline`.
-
-    Raises
-    ------
-    FileNotFoundError : neither a folder nor an id.
-    ValueError : as `check_versions`.
-    RuntimeError : a GPU was expected and there is none.
-    OSError : the disk of the Hugging Face cache has no room for a model that is not yet there.
-    """
-    given = Path(name).expanduser()
-    for folder in (given, DATA_DIR / given):
-        if (folder / "model_index.json").is_file():
-            return folder.resolve()
-    if given.is_dir() or name.count("/") != 1:
-        raise FileNotFoundError(
-            f'backbone "{name}": no model_index.json there, nor in {DATA_DIR / given}. Give the folder of a '
-            "diffusers pipeline, or a Hugging Face id such as cvssp/audioldm-m-full."
-        )
-    if known := published(name).pipeline:
-        check_versions(known, name)
-    if gpu_expected and not torch.cuda.is_available():
-        raise RuntimeError(
-            f'backbone "{name}" is made for a GPU, and this machine has none that torch can use. Nothing was '
-            'downloaded. Use profile "pocket", a machine with a GPU, or, if days on a CPU will do, device = "cpu" in '
-            "the profile (TMP_PROFILES names another file)."
-        )
-    if needed := _bytes_not_in_cache(name):
-        cache = Path(HF_HUB_CACHE)
-        disk = next(path for path in (cache, *cache.parents) if path.exists())
-        free = shutil.disk_usage(disk).free
-        if needed > free:
-            raise OSError(
-                f'backbone "{name}": about {needed / 1e9:.1f} GB to download, and {free / 1e9:.1f} GB free in {disk}. '
-                "Nothing was downloaded. Free some space, or set HF_HOME to a folder on another disk."
-            )
-    return None
 
 
 def check_versions(pipeline: str, name: str) -> None:
-    """Raise ValueError where the installed diffusers or transformers has no such pipeline, saying which have it."""
+    """Raise ValueError where the installed diffusers or transformers has no such pipeline, saying which have it.
+
+    Where they have it and its own call fails with them, there is a warning.
+    """
     import diffusers
     import transformers
 
@@ -128,39 +52,23 @@ def check_versions(pipeline: str, name: str) -> None:
             f"{transformers.__version__} does not have ({lacks}). It works with diffusers {WORKS['diffusers']} and "
             f"transformers {WORKS['transformers']}; install these. Nothing was downloaded."
         )
-
-
-def download_bytes(name: str) -> int:
-    """Return about how many bytes of a pipeline must be downloaded; 0 for a folder or a cached one."""
-    given = Path(name).expanduser()
-    return 0 if given.is_dir() or (DATA_DIR / given).is_dir() else _bytes_not_in_cache(name)
-
-
-def _bytes_not_in_cache(name: str) -> int:
-    repository, revision = split_revision(name)
-    if try_to_load_from_cache(repository, "model_index.json", revision=revision) is not None:
-        return 0
-    return denoiser_bytes(name) + other_parts_bytes(name)
-
-
-def denoiser_bytes(name: str) -> int:
-    """Return the size in single precision of a published model's denoiser; AudioLDM-M's for an unknown one."""
-    return BYTES * published(name).denoiser
-
-
-def other_parts_bytes(name: str) -> int:
-    """Return the same of its text encoders, VAE and vocoder."""
-    return BYTES * published(name).others
+    if pipeline == "MusicLDMPipeline" and int(transformers.__version__.partition(".")[0]) >= 5:
+        warnings.warn(
+            f"diffusers' own {pipeline} cannot encode a prompt with transformers {transformers.__version__}. This "
+            "package encodes prompts itself; an adapter's card shows how diffusers can.",
+            stacklevel=1,  # the same place whoever asks, so that it is said once
+        )
 
 
 def pipeline_class(folder: Path) -> str:
     """The name of a pipeline's diffusers class; ValueError where its index is damaged."""
-    return _index(folder)["_class_name"]
+    return pipeline_index(folder)["_class_name"]
 
 
-def _index(folder: Path) -> dict:
+def pipeline_index(folder: Path) -> dict:
+    """A pipeline's `model_index.json`; ValueError where it is damaged."""
     with readable(folder, "pipeline"):
-        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         if not isinstance(index["_class_name"], str):
             raise ValueError("it names no class")
         return index
@@ -192,7 +100,7 @@ def open_pipeline(folder: Path, own: dict | None = None):
 
 def weighty_parts(folder: Path) -> dict[str, tuple[str, str]]:
     """The parts of a pipeline that have weights, in the order of their names: the library and class of each."""
-    entries = {part: of for part, of in sorted(_index(folder).items()) if isinstance(of, list) and all(of)}
+    entries = {part: of for part, of in sorted(pipeline_index(folder).items()) if isinstance(of, list) and all(of)}
     return {part: tuple(of) for part, of in entries.items() if (folder / part / MODEL_CONFIG).is_file()}
 
 

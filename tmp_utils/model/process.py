@@ -46,11 +46,8 @@ class Process:
         raise NotImplementedError
 
     def ancestral_mean(self, output: torch.Tensor, i: int, latents: torch.Tensor) -> torch.Tensor:
-        """The mean of DDPM's step `i`; ValueError where the process has no such steps."""
-        raise ValueError(
-            'ddpm-inversion needs the random steps of a DDPM, which this model does not have. Use "noising" or '
-            '"ddim-inversion".'
-        )
+        """The mean of DDPM's step `i`, where the process has such steps."""
+        raise NotImplementedError
 
 
 class Scheduled(Process):

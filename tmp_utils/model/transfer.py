@@ -25,7 +25,7 @@ from tmp_utils.inputs.audio import CLIP_S, MIN_CLIP_S, RATE_HZ, SILENCE_PEAK, fi
 from tmp_utils.inputs.prompts import fill
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, unit_noise
-from tmp_utils.model.inversion import INVERSIONS, Denoiser, Trajectory
+from tmp_utils.model.inversion import INVERSIONS, Denoiser, Trajectory, check_methods
 
 WINDOW_S, OVERLAP_S = CLIP_S, 1.28  # of a long clip's windows; neighbours overlap by so much at least
 
@@ -52,7 +52,7 @@ def transfer(
     strengths : in [0, 1]; see the module's conventions.
     prompt : y; a "{}" in it stands for the adapter's words. None is y = S*, the adapter's words alone.
     adapter : what was learned, of any method; None asks the backbone as it is.
-    method : "noising" (Equation 2), "ddim-inversion" or "ddpm-inversion".
+    method : "noising" (Equation 2), "ddim-inversion" or, with a DDPM, "ddpm-inversion".
     seed : of the noise; DDIM inversion has none.
     steps, guidance_scale : of the reverse process; the profile's, commonly.
     rate_hz : of the clips that are returned.
@@ -64,12 +64,11 @@ def transfer(
     Raises
     ------
     FileNotFoundError : `clip` names no file.
-    ValueError : a strength outside [0, 1]; neither prompt nor adapter; an unknown method; a clip that is silent,
-        too short or not finite.
+    ValueError : a strength outside [0, 1]; neither prompt nor adapter; a method that the backbone does not have; a clip
+        that is silent, too short or not finite.
     """
     words = _words(prompt, adapter)
-    if method not in INVERSIONS:
-        raise ValueError(f'unknown method "{method}"; expected one of {", ".join(INVERSIONS)}.')
+    check_methods(backbone, [method])
     strengths = [float(strength) for strength in strengths]
     if not strengths:
         raise ValueError("no strengths arrived; expected at least one number from 0 to 1.")

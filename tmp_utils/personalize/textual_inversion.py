@@ -15,7 +15,7 @@ import torch
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Hyperparameters, Setup
 from tmp_utils.inputs.prompts import fill, training_templates
-from tmp_utils.model.backbone import Backbone
+from tmp_utils.model.backbone import Backbone, placeholder_tokens
 from tmp_utils.model.tensors import EMBEDDING, noun_embedding
 from tmp_utils.personalize.recipe import Phase, Recipe
 
@@ -34,7 +34,7 @@ def textual_inversion(
             f"setup {setup.name}: a new word is all that Textual Inversion trains; the text encoder (TE) and "
             "prior preservation belong to DreamBooth. Leave them out of the setup, or use method DB."
         )
-    placeholder = placeholder_for(backbone, concept)
+    placeholder = placeholder_for(backbone, concept, hyperparameters.n_vectors)
     return Recipe(
         tensors={EMBEDDING: first_embedding(backbone, concept, setup, hyperparameters.n_vectors)},
         phases=[Phase([EMBEDDING], hyperparameters.lr, 0, hyperparameters.steps, weight_decay=0.0)],
@@ -44,16 +44,17 @@ def textual_inversion(
     )
 
 
-def placeholder_for(backbone: Backbone, concept: Concept) -> str:
+def placeholder_for(backbone: Backbone, concept: Concept, n_vectors: int = 1) -> str:
     """The placeholder "<name>" of a concept.
 
     Raises
     ------
-    ValueError : it is in the vocabulary already.
+    ValueError : one of its tokens is in a vocabulary already.
     """
     placeholder = f"<{concept.name.rpartition('/')[2].replace(' ', '-')}>"
-    if any(placeholder in tokenizer.get_vocab() for tokenizer in backbone.tokenizers):
-        raise ValueError(f"{placeholder} is in the tokenizer's vocabulary already. Give the concept another name.")
+    for tokenizer in backbone.tokenizers:
+        if known := set(placeholder_tokens(placeholder, n_vectors)) & tokenizer.get_vocab().keys():
+            raise ValueError(f"{min(known)} is in the tokenizer's vocabulary already. Give the concept another name.")
     return placeholder
 
 

@@ -10,11 +10,10 @@ moments.
 import json
 from collections.abc import Sequence
 from math import inf
-from pathlib import Path
 from typing import NamedTuple
 
-from tmp_utils.inputs.profiles import DATA_DIR, Profile
-from tmp_utils.model import pipelines
+from tmp_utils.inputs.profiles import Profile
+from tmp_utils.model.hub import local_folder, weight_bytes
 from tmp_utils.model.published import published
 from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
@@ -42,7 +41,7 @@ def expected_bytes(place: Place, profile: Profile, methods: Sequence[str], n_job
     """Return what one run of each method writes; "" is the untrained reference, `n_jobs` how many train at once."""
     n_clips = profile.reconstruction_clips + profile.clips_per_prompt * profile.n_editability_prompts
     clips = len(methods) * (round(n_clips * profile.clip_s * rate_hz(profile) * 2) + OTHER_BYTES)
-    trained, whole = [method for method in methods if method], denoiser_bytes(profile)
+    trained, whole = [method for method in methods if method], weight_bytes(profile.backbone)[0]
     sizes = {method: whole if method in WHOLE_DENOISER else SMALL_BYTES for method in trained} | adapter_sizes(place)
     at_once = min(n_jobs, sum(method in WHOLE_DENOISER for method in trained))
     return Bytes(clips, sum(sizes[method] for method in trained), 3 * whole * at_once)
@@ -76,22 +75,8 @@ def size_in_words(place: Place, n: int = 1) -> str:
 
 def rate_hz(profile: Profile) -> int:
     """Return the rate of the backbone's clips; AudioLDM-M's for an unknown one of the hub."""
-    for folder in _folders(profile):
+    if folder := local_folder(profile.backbone):
         for config in (folder / part / "config.json" for part in ("vae", "vocoder")):  # of samples; of mels
             if config.is_file() and (rate := json.loads(config.read_text(encoding="utf-8")).get("sampling_rate")):
                 return rate
     return published(profile.backbone).rate_hz
-
-
-def _folders(profile: Profile) -> tuple[Path, Path]:
-    """Return where the backbone is if it is a folder."""
-    return Path(profile.backbone).expanduser(), DATA_DIR / profile.backbone
-
-
-def denoiser_bytes(profile: Profile) -> int:
-    """Return the size of the backbone's denoiser in single precision; AudioLDM-M's for an unknown one of the hub."""
-    for folder in _folders(profile):
-        for part in (folder / name for name in pipelines.DENOISERS):
-            if weights := list(part.glob("*.safetensors")) or list(part.glob("*.bin")):
-                return 2 * sum(path.stat().st_size for path in weights)  # which may be in half precision
-    return pipelines.denoiser_bytes(profile.backbone)

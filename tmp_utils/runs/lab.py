@@ -16,8 +16,8 @@ from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.model.backbone import Backbone, load_backbone
 from tmp_utils.model.device import check_memory
 from tmp_utils.model.generate import generate
-from tmp_utils.model.pipelines import check_pipeline, other_parts_bytes
-from tmp_utils.runs.disk import WHOLE_DENOISER, denoiser_bytes
+from tmp_utils.model.hub import check_pipeline, weight_bytes
+from tmp_utils.runs.disk import WHOLE_DENOISER
 from tmp_utils.runs.identity import CLASS_NOUN, identity_of, with_models
 from tmp_utils.runs.mirror import Mirror, open_mirror
 from tmp_utils.runs.place import Place
@@ -96,9 +96,8 @@ def memory_bytes(profile: Profile, weight_copies: int = 1) -> int:
     ----------
     weight_copies : how many values there are for each of the denoiser's weights.
     """
-    weights = denoiser_bytes(profile)
-    others = other_parts_bytes(profile.backbone) + ACTIVATION_BYTES
-    return weight_copies * weights + others if weights > SMALL_BYTES else 0
+    denoiser, others = weight_bytes(profile.backbone)
+    return weight_copies * denoiser + others + ACTIVATION_BYTES if denoiser > SMALL_BYTES else 0
 
 
 def _check_needs(profile: Profile) -> None:

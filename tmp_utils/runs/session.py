@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
-from tmp_utils.model.pipelines import download_bytes
+from tmp_utils.model.hub import download_bytes
 from tmp_utils.model.published import terms
 from tmp_utils.runs.place import Place
 

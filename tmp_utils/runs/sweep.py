@@ -23,7 +23,7 @@ from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.preservation import FIFTHS, chroma_correlation, onset_correlation, transfer_balance
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import failed_rows, result_row, results_table
-from tmp_utils.model.inversion import INVERSIONS
+from tmp_utils.model.inversion import check_methods
 from tmp_utils.model.transfer import transfer
 from tmp_utils.personalize import Adapter, load_adapter, personalise
 from tmp_utils.runs.clips import CLIPS
@@ -110,7 +110,7 @@ def run_sweep(
     strengths: Sequence[float],
     seed: int,
     *,
-    methods: Sequence[str] = tuple(INVERSIONS),
+    methods: Sequence[str] | None = None,
     prompt: str | None = None,
     guidance_scale: float | None = None,
     steps: int | None = None,
@@ -123,6 +123,7 @@ def run_sweep(
     ----------
     sources : sound files by name; of a long one the first `profile.clip_s` are used.
     seed : of the noise.
+    methods : of style transfer; None is all that the backbone has.
     prompt, guidance_scale, steps : as in `transfer.transfer`; None is y = S*, and the profile's guidance and steps.
     label : names a sweep with other sources or settings than the study's: part of the folder's name, and of the setup's
         in ``metrics.csv``, so that the paper's claim is judged by the study's sweep alone.
@@ -130,7 +131,13 @@ def run_sweep(
     Returns
     -------
     The finished run.
+
+    Raises
+    ------
+    ValueError : a method that the backbone does not have.
     """
+    methods = lab.backbone.inversions if methods is None else methods
+    check_methods(lab.backbone, methods)
     profile, setup = lab.profile, "+".join(filter(None, [adapter.setup, label]))
     clips_in = {name: load_clip(path, duration_s=profile.clip_s) for name, path in sources.items()}
     sampling = {

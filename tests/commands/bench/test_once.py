@@ -16,7 +16,9 @@ def test_every_part_is_measured_once_and_a_models_new_rows_replace_its_old_ones(
     assert [row["what"] for row in rows] == ["load", "a clip to latents", "TI step", "DB-LoRA step", "a clip in 1 step"]
     assert sys.platform != "linux" or all(0.1 < row["peak_memory_gb"] < 20 for row in rows)
     assert list(module.read_once(path)["model"]) == ["other", *[blank_folder.name] * 5]
-    words = module.once_in_words(module.read_once(path).iloc[1:])
+    made = module.read_once(path).iloc[1:].assign(commit="0123456789abcdef+changes")
+    words = module.once_in_words(made)
+    assert "commit 0123456789+changes, " in words
     assert words.startswith("| random weights | load |") and "| `audioldm` | " in words
 
 

@@ -113,5 +113,11 @@ def once_in_words(rows: pd.DataFrame) -> str:
         lines.append(f"| `{model}` | {' | '.join(cells.get(what, '–') for what in rows['what'].unique())} |")
     where = rows[["processor", "threads", "commit", "date"]].drop_duplicates().itertuples()
     machines = ((f"{row.processor}, {plural(row.threads, 'thread')}", row) for row in where)
-    made = dict.fromkeys(f"{machine}, commit {str(row.commit)[:10]}, {row.date}" for machine, row in machines)
+    made = dict.fromkeys(f"{machine}, commit {_short(str(row.commit))}, {row.date}" for machine, row in machines)
     return "\n".join([*lines, "", f"*Seconds of the processor and highest memory: {'; '.join(made)}.*"])
+
+
+def _short(commit: str) -> str:
+    """The first characters of a commit, and whether there were changes to it."""
+    number, plus, changes = commit.partition("+")
+    return f"{number[:10]}{plus}{changes}"

@@ -31,6 +31,11 @@ class AceStep(WaveBackbone):
 
     pipelines = ("AceStepPipeline",)
     prediction = "flow"
+    clip_code = """
+sampling = {{"audio_duration": 10.24, "num_inference_steps": 50, "guidance_scale": 7.0}}
+audio = pipe("{prompt}", lyrics="[Instrumental]", **sampling).audios[0]
+""".strip()
+    lora_loader = "pipe.load_lora_weights"
     conditioned = ("cross_attn.to_k", "cross_attn.to_v")
 
     grain = property(lambda self: self.vae.hop_length)
@@ -39,8 +44,8 @@ class AceStep(WaveBackbone):
     def latent_shape(self, duration_s: float) -> tuple[int, int]:
         return self.denoiser.config.audio_acoustic_hidden_dim, self.n_frames(duration_s)
 
-    def tokenise(self, prompts: list[str], placeholders: dict[str, int] | None = None):
-        return super().tokenise([self._form(prompt)[0] for prompt in prompts], placeholders)
+    def form(self, prompt: str) -> str:
+        return self._form(prompt)[0]
 
     def _form(self, prompt: str) -> tuple[str, str]:
         """The texts that the encoder reads: of a prompt, and of the lyrics."""

@@ -27,6 +27,7 @@ class MelBackbone(Backbone):
     """A pipeline whose VAE encodes log-mel spectrograms, and whose UNet counts whole timesteps."""
 
     denoiser_name = "unet"
+    inversions = ("noising", "ddim-inversion", "ddpm-inversion")
 
     unet = property(lambda self: self.pipe.unet)
     vocoder = property(lambda self: self.pipe.vocoder)
@@ -108,9 +109,13 @@ class MelBackbone(Backbone):
 
 
 class AudioLDM(MelBackbone):
-    """AudioLDM, and MusicLDM, which has the same parts."""
+    """AudioLDM."""
 
-    pipelines = ("AudioLDMPipeline", "MusicLDMPipeline")
+    pipelines = ("AudioLDMPipeline",)
+    clip_code = (
+        'audio = pipe("{prompt}", audio_length_in_s=10.24, num_inference_steps=50, guidance_scale=2.5).audios[0]'
+    )
+    lora_loader = "pipe.unet.load_lora_adapter"
     # Its attention has no text to look at: the condition passes through `class_embedding`, is concatenated to the
     # timestep's embedding, and every ResNet block reads the two through its `time_emb_proj`.
     conditioned = ("class_embedding", "time_emb_proj")
@@ -120,12 +125,12 @@ class AudioLDM(MelBackbone):
         return self.text_encoder.text_model.embeddings.word_embeddings.weight[: len(self.tokenizer)]
 
     def tokenise(self, prompts: list[str], placeholders: dict[str, int] | None = None):
-        """Ids are cut at the tokenizer's limit and padded to the longest.
+        """Ids are padded to the longest.
 
-        Padding is masked, so embeddings equal those of the pipeline, which pads to 512, at a fraction of the cost.
+        Padding is masked, so embeddings equal those of the pipeline, which pads to 512, at a fraction of the cost. The
+        pipeline would cut a prompt at the tokenizer's limit; here a longer one is refused.
         """
-        limit = self.tokenizer.model_max_length
-        return self.token_ids(self.tokenizer, prompts, placeholders, padding=True, truncation=True, max_length=limit)
+        return self.limited_ids(self.tokenizer, prompts, placeholders, self.tokenizer.model_max_length, pad=False)
 
     def encode(self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
         return F.normalize(clap_text_embedding(self.text_encoder, ids, mask, vectors), dim=-1)
@@ -138,6 +143,22 @@ class AudioLDM(MelBackbone):
 
     def text_parameters(self) -> list[str]:
         return [name for name in super().text_parameters() if name.startswith(TEXT_PARTS)]
+
+
+class MusicLDM(AudioLDM):
+    """MusicLDM, which has AudioLDM's parts, and CLAP's audio tower beside them."""
+
+    pipelines = ("MusicLDMPipeline",)
+    word_options = ", text_encoder=pipe.text_encoder.text_model"
+    # diffusers' pipeline takes what CLAP returns for the embedding itself, which it is not with transformers 5.
+    clip_code = """
+def embedding(text):
+    return pipe.text_encoder.get_text_features(**pipe.tokenizer(text, return_tensors="pt")).pooler_output
+
+
+prompts = {{"prompt_embeds": embedding("{prompt}"), "negative_prompt_embeds": embedding("")}}
+audio = pipe(**prompts, audio_length_in_s=10.24, num_inference_steps=50, guidance_scale=2.0).audios[0]
+""".strip()
 
 
 def clap_text_embedding(

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tmp_utils.model.backbone import spliced
 from tmp_utils.model.families.audioldm import MelBackbone, clap_text_embedding
+from tmp_utils.model.pipelines import pipeline_index
 from tmp_utils.model.waveform import by_length
 
 TEXT_LIMIT = 128  # tokens of a prompt
@@ -29,6 +30,9 @@ class AudioLDM2(MelBackbone):
 
     pipelines = ("AudioLDM2Pipeline",)
     vocabularies = (("tokenizer", "text_encoder"), ("tokenizer_2", "text_encoder_2"))
+    clip_code = (
+        'audio = pipe("{prompt}", audio_length_in_s=10.24, num_inference_steps=50, guidance_scale=3.5).audios[0]'
+    )
     conditioned = ("attn2.to_k", "attn2.to_v")  # of three in a row, the first attends to the sound again
 
     t5 = property(lambda self: self.pipe.text_encoder_2)
@@ -45,12 +49,12 @@ class AudioLDM2(MelBackbone):
         return checkpoint(module, *arguments, use_reentrant=False)
 
     @classmethod
-    def prepare(cls, pipe, folder: Path) -> None:
-        super().prepare(pipe, folder)
-        if type(pipe.text_encoder_2).__name__ != "T5EncoderModel":
+    def check(cls, folder: Path, name: str) -> None:
+        _, encoder = pipeline_index(folder)["text_encoder_2"]
+        if encoder != "T5EncoderModel":
             raise ValueError(
-                f"{folder.name}: its second text encoder is a {type(pipe.text_encoder_2).__name__}; only AudioLDM 2 "
-                "for sound and music, with a T5, is supported."
+                f"{name}: its second text encoder is a {encoder}; only AudioLDM 2 for sound and music, with a T5, is "
+                "supported."
             )
 
     @property

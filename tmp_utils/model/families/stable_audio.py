@@ -24,6 +24,7 @@ from diffusers.models.embeddings import get_1d_rotary_pos_embed
 
 from tmp_utils.inputs.audio import fit_length
 from tmp_utils.model.backbone import spliced
+from tmp_utils.model.pipelines import SCHEDULER
 from tmp_utils.model.waveform import WaveBackbone
 
 # Stable Audio 3's noise levels in training, by the length of the latents (github.com/Stability-AI/stable-audio-3,
@@ -37,6 +38,7 @@ class StableAudioOpen(WaveBackbone):
 
     pipelines = ("StableAudioPipeline",)
     prediction = "v_prediction"
+    clip_code = 'audio = pipe("{prompt}", audio_end_in_s=10.24, num_inference_steps=50, guidance_scale=7.0).audios[0]'
     conditioned = ("attn2.to_k", "attn2.to_v")
 
     text_limit = property(lambda self: self.tokenizer.model_max_length)
@@ -44,7 +46,7 @@ class StableAudioOpen(WaveBackbone):
     @classmethod
     def own_parts(cls, folder: Path) -> dict:
         """A scheduler that holds the noise levels; the pipeline's own draws random numbers, by another library."""
-        config = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+        config = json.loads((folder / SCHEDULER).read_text(encoding="utf-8"))
         return {"scheduler": EDMDPMSolverMultistepScheduler.from_config(config)}
 
     grain = property(lambda self: self.vae.hop_length)
@@ -105,16 +107,17 @@ class StableAudio3(WaveBackbone):
 
     pipelines = ("StableAudio3Pipeline",)
     prediction = "flow"
+    clip_code = 'audio = pipe("{prompt}", duration=10.24, num_inference_steps=50, guidance_scale=7.0).audios[0]'
     attention = ("attn.to_q", "attn.to_kv", "attn.to_qkv", "attn.to_out")
     conditioned = ("cross_attn.to_kv",)
 
     grain = property(lambda self: self.vae.downsampling_ratio)
 
     @classmethod
-    def prepare(cls, pipe, folder: Path) -> None:
-        if pipe.scheduler.config.stochastic_sampling:
+    def check(cls, folder: Path, name: str) -> None:
+        if json.loads((folder / SCHEDULER).read_text(encoding="utf-8")).get("stochastic_sampling"):
             raise ValueError(
-                f"{folder.name}: a distilled checkpoint, which has no training objective of its own. Learn on the base "
+                f"{name}: a distilled checkpoint, which has no training objective of its own. Learn on the base "
                 'that it was distilled from, whose name ends in "-base"; what is learned can be put on both.'
             )
 
