@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.model import pipelines
+from tmp_utils.model import hub
 from tmp_utils.runs.session import in_words, read_minutes, session_line
 
 
@@ -30,12 +30,14 @@ def test_the_line_names_the_gpu_and_what_is_not_in_the_cache(tmp_path, monkeypat
     t4 = SimpleNamespace(name="Tesla T4", total_memory=15_800_000_000)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: t4)
-    monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: None)
     line = session_line("paper", tmp_path, "02_textual_inversion")
     assert line.startswith("Tesla T4 with 15.8 GB; ")
     assert "2.6 GB to download (cvssp/audioldm-m-full, licence CC BY-NC-SA 4.0 (not for commercial use" in line
     assert line.endswith("not timed at this profile")
-    monkeypatch.setattr(pipelines, "try_to_load_from_cache", lambda *_, **__: "model_index.json")
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "weights.bin").touch()
+    monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "model_index.json"))
     assert "nothing to download; not timed" in session_line("paper", tmp_path, "01_data")
 
 

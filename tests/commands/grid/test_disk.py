@@ -33,6 +33,7 @@ def test_clips_are_counted_at_two_bytes_a_sample_and_adapters_by_the_largest_of_
 def test_clips_are_counted_at_the_models_rate(tmp_path):
     rates = {"paper": 16_000, "stable-audio-open": 44_100, "ace-step-1.5": 48_000}
     assert {name: rate_hz(load_profile(name)) for name in rates} == rates
+    write_json(tmp_path / "model_index.json", {"_class_name": "StableAudioPipeline"})
     for part, values in (("vae", {"sampling_rate": 4000}), ("vocoder", {})):
         (tmp_path / part).mkdir()
         write_json(tmp_path / part / "config.json", values)
