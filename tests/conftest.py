@@ -19,6 +19,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name != "test_page.py")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """One worker more than there are cores: the one with the page in a browser mostly waits."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_finish():
     """Keep what was imported out of later searches for garbage."""
     gc.freeze()
