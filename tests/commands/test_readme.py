@@ -116,7 +116,8 @@ def test_the_block_of_mixtures_has_a_row_for_each_setup_a_verdict_and_what_made_
     text = readme_figures.mixtures_block(mixed)
     assert "| TI ALONE | – | – | 0.40 [0.15, 0.65] | – | – |" in text
     assert "*Profile pocket: 3 mixtures, 1 seed; commits 0123456789, fedcba9876.*" in text
-    assert "- Masks of the frozen model: raises closeness minus leakage (TI PRIOR 0.60," in text
+    assert "- Separating by masks of the frozen model: raises closeness minus leakage (TI PRIOR 0.60," in text
+    assert text.endswith("- Undecided: 0 of 1 comparison; notebook 07 lists them.")
 
 
 def test_failed_rows_are_counted():

@@ -62,7 +62,9 @@ def test_equal_setups_make_no_difference_worse_ones_are_lower_and_few_mixtures_g
     two = mixture_verdicts(table_of({"ALONE": alone[:2], "PRIOR": alone[:2] + 0.5}))
     assert list(two["verdict"]) == ["undecided"] and two["ci_low"].isna().all()
     sentence = in_words(two)[0]
-    assert sentence.startswith("Masks of the frozen model: we cannot tell what it does to closeness minus leakage (TI ")
+    assert sentence.startswith(
+        "Separating by masks of the frozen model: we cannot tell what it does to closeness minus leakage (TI "
+    )
     assert sentence.endswith("; 2 mixtures).") and "MusiCNN" not in sentence
     close = two.assign(ci_low=0.02, ci_high=0.33, p_holm=0.12, difference_second=-0.1)
     assert "p = 0.12 after correction for all comparisons; by MusiCNN −0.10;" in in_words(close)[0]

@@ -26,6 +26,7 @@ from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_tex
 from tmp_utils.findings import mixtures, narrative
 from tmp_utils.findings.comparisons import DASH, caption, comparable, has_values, plural, setup_cells
 from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
+from tmp_utils.findings.verdicts import UNDECIDED
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.place import Place
@@ -107,7 +108,7 @@ def _listed(sentences: Sequence[str]) -> str:
 
 
 def mixtures_block(table: pd.DataFrame) -> str:
-    """Return the means of the words learned from mixtures, the verdicts on them, and what made them."""
+    """Return the means of the words learned from mixtures, what made them, and the comparisons that are decided."""
     means = mixtures.means_in_words(table, list(OF_MIXTURES))
     second = mixtures.means_in_words(table, ["difference"], second=True).rename(columns={"difference": "second"})
     means = means.merge(second, on="words", how="left").fillna(DASH)
@@ -116,7 +117,11 @@ def mixtures_block(table: pd.DataFrame) -> str:
     lines += [f"| {' | '.join(row)} |" for row in means.itertuples(index=False)]
     size = f"{plural(table['mixture'].nunique(), 'mixture')}, {plural(table['seed'].nunique(), 'seed')}"
     lines += ["", f"*Profile {table.attrs['profile']}: {size}; {_commits(table.attrs['commit'])}.*", ""]
-    return "\n".join([*lines, _listed(mixtures.in_words(mixtures.mixture_verdicts(table)))])
+    judged = mixtures.mixture_verdicts(table)
+    undecided = judged["verdict"] == UNDECIDED
+    sentences = mixtures.in_words(judged[~undecided])
+    sentences.append(f"Undecided: {undecided.sum()} of {plural(len(judged), 'comparison')}; notebook 07 lists them.")
+    return "\n".join([*lines, _listed(sentences)])
 
 
 def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], profile: str) -> pd.DataFrame:

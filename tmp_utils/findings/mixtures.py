@@ -52,16 +52,16 @@ class Comparison(NamedTuple):
 NOUNS, MIXTURE = ("untrained", "class-noun"), ("reference", "mixture")
 COMPARISONS = (
     Comparison(NOUNS, MIXTURE, "si_sdr", "separating by masks of the frozen model"),
-    Comparison(("TI", "PRIOR"), NOUNS, "closeness", "a word learned from masked parts, in place of the class noun"),
-    Comparison(("TI", "PRIOR"), NOUNS, "difference", "a word learned from masked parts, in place of the class noun"),
-    Comparison(("TI", "STEMS"), NOUNS, "difference", "a word learned from true parts, in place of the class noun"),
-    Comparison(("TI", "PRIOR"), ("TI", "ALONE"), "difference", "masks of the frozen model"),
-    Comparison(("TI", "STEMS"), ("TI", "PRIOR"), "difference", "true parts in place of masked ones"),
+    Comparison(("TI", "PRIOR"), NOUNS, "closeness", "learning a word from masked parts, in place of the class noun"),
+    Comparison(("TI", "PRIOR"), NOUNS, "difference", "learning a word from masked parts, in place of the class noun"),
+    Comparison(("TI", "STEMS"), NOUNS, "difference", "learning a word from true parts, in place of the class noun"),
+    Comparison(("TI", "PRIOR"), ("TI", "ALONE"), "difference", "separating by masks of the frozen model"),
+    Comparison(("TI", "STEMS"), ("TI", "PRIOR"), "difference", "having true parts in place of masked ones"),
     Comparison(("TI", "JOINT"), ("TI", "PROMPT"), "difference", "separation by the words as a regulariser"),
-    Comparison(("TI", "JOINT"), ("TI", "RISING"), "difference", "masks made again from the words"),
-    Comparison(("TI", "ANCHOR"), ("TI", "RISING"), "difference", "masks made again from words and class nouns"),
-    Comparison(("TI+TI", "apart"), MIXTURE, "both", "two words that share a prompt, beside the mixture itself"),
-    Comparison(("LoRA+LoRA", "apart"), ("TI+TI", "apart"), "both", "low-rank updates in place of words"),
+    Comparison(("TI", "JOINT"), ("TI", "RISING"), "difference", "making masks again from the words"),
+    Comparison(("TI", "ANCHOR"), ("TI", "RISING"), "difference", "making masks again from words and class nouns"),
+    Comparison(("TI+TI", "apart"), MIXTURE, "both", "putting two words into one prompt, beside the mixture itself"),
+    Comparison(("LoRA+LoRA", "apart"), ("TI+TI", "apart"), "both", "using low-rank updates in place of words"),
 )
 
 
