@@ -152,13 +152,12 @@ def test_a_step_keeps_the_clean_latents_and_the_noise_that_the_output_implies(pr
 def test_times_are_drawn_as_in_pre_training(tiny_backbones):
     """Each family's distribution by its own formula, at five quantiles of 20,000 draws."""
     part = torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])
-    normal = torch.special.ndtri(part)
     shift = math.exp(0.5 + 0.65 * (1000 - 256) / (4096 - 256))
     expected = {
         **dict.fromkeys(ON_MELS, 1000 * part),
         "stable_audio_open": part,
         "stable_audio_3": shift * part / (1 + (shift - 1) * part),
-        "ace_step": 1 / (1 + torch.exp(0.4 - normal)),
+        "ace_step": 1 / (1 + torch.exp(0.4 - torch.special.ndtri(part.sqrt()))),  # both of two draws are below
     }
     for name, quantiles in expected.items():
         drawn = tiny_backbones(name).draw_times(20_000, (4, 1000), torch.Generator().manual_seed(0)).float()
@@ -166,6 +165,14 @@ def test_times_are_drawn_as_in_pre_training(tiny_backbones):
     turbo = backbone_of(tiny_pipeline("ace_step", transformer={"is_turbo": True}), "turbo")
     drawn = turbo.draw_times(1000, (4, 40), torch.Generator().manual_seed(0)).unique()
     assert drawn.flip(0) == pytest.approx([1.0, 0.9545, 0.9, 0.8333, 0.75, 0.6429, 0.5, 0.3], abs=1e-4)
+
+
+def test_ace_step_learns_at_the_larger_of_two_logit_normal_times(tiny_backbones):
+    """The distribution function of a logit-normal time, squared, at every draw."""
+    drawn = tiny_backbones("ace_step").draw_times(20_000, (4, 1000), torch.Generator().manual_seed(1))
+    drawn = drawn.double().sort().values
+    below = torch.special.ndtr(torch.log(drawn / (1 - drawn)) + 0.4).square()
+    assert (below - (torch.arange(20_000) + 0.5) / 20_000).abs().max() < 1.63 / math.sqrt(20_000)  # at 1 %
 
 
 def test_what_a_family_cannot_do_is_refused(tiny_backbones, tmp_path):

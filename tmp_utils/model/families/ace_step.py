@@ -6,7 +6,7 @@ Conventions: latents are (batch, 64, samples / 1920). Qwen reads a form with the
 token and 0 for padding. The transformer has no mask for padding, so prompts of different lengths go through it one
 after the other. Guidance is the pipeline's: projected, with momentum (Sadat et al. 2024,
 https://arxiv.org/abs/2410.02416). Turbo checkpoints, distilled for eight steps without guidance, learn at those eight
-times alone.
+times alone. In pre-training, 15 of 100 conditions were replaced by the null; here none is.
 """
 
 import math
@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from tmp_utils.model.backbone import spliced
 from tmp_utils.model.waveform import WaveBackbone, by_length
 
-# Base and SFT models were pre-trained at logit-normal times (Esser et al. 2024, https://arxiv.org/abs/2403.03206) with
-# this mean and standard deviation (github.com/huggingface/diffusers/pull/14193). Generation shifts its even steps
-# towards noise, as the pipeline does; turbo models were distilled at eight of them.
+# Base and SFT models were pre-trained at the larger of two logit-normal times (Esser et al. 2024,
+# https://arxiv.org/abs/2403.03206) with this mean and standard deviation, also where they learn a flow and not a mean
+# flow (github.com/ace-step/ACE-Step-1.5, acestep/models/base/modeling_acestep_v15_base.py, sample_t_r). Generation
+# shifts its even steps towards noise, as the pipeline does; turbo models were distilled at eight of them.
 LOGIT_MEAN, LOGIT_STD = -0.4, 1.0
 SHIFT, TURBO_STEPS = 3.0, 8
 LYRICS, TIMBRE_S = "[Instrumental]", 30
@@ -104,7 +105,7 @@ audio = pipe("{prompt}", lyrics="[Instrumental]", **sampling).audios[0]
     def draw_times(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         if self.is_turbo:
             return torch.tensor(self.grid(TURBO_STEPS))[torch.randint(TURBO_STEPS, (n,), generator=generator)]
-        return torch.sigmoid(LOGIT_MEAN + LOGIT_STD * torch.randn(n, generator=generator))
+        return torch.sigmoid(LOGIT_MEAN + LOGIT_STD * torch.randn(2, n, generator=generator).amax(0))
 
     def grid(self, steps: int) -> list[float]:
         """Even steps, shifted towards noise."""
