@@ -78,7 +78,12 @@ def predicted(name, pipe, prompt, noised, times):
         duration = pipe.encode_duration(DURATION_S, cpu, 1, n)
         context, mask = pipe.prepare_cross_attention(tokens, mask, duration)
         return pipe.transformer(
-            noised, times, encoder_hidden_states=context, global_hidden_states=duration, encoder_attention_mask=mask
+            noised,
+            times,
+            encoder_hidden_states=context,
+            global_hidden_states=duration,
+            encoder_attention_mask=mask,
+            local_add_cond=torch.zeros(n, noised.shape[1] + 1, noised.shape[2]),
         ).sample
     text, text_mask, lyrics, lyrics_mask = pipe.encode_prompt(
         [prompt] * n, ["[Instrumental]"] * n, cpu, audio_duration=DURATION_S

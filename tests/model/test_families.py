@@ -2,11 +2,12 @@
 
 import json
 import math
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
 import torch
-from diffusers import EDMDPMSolverMultistepScheduler
+from diffusers import EDMDPMSolverMultistepScheduler, StableAudio3InpaintPipeline
 from families import DURATION_S, FAMILIES, ON_MELS, load_tiny, musicldm_embedding, predicted, with_word
 from tiny_pipelines import tiny_pipeline
 
@@ -32,6 +33,19 @@ class CosineScheduler(EDMDPMSolverMultistepScheduler):
         return torch.as_tensor(sigma).atan() * 2 / math.pi
 
 
+@contextmanager
+def nothing_given(transformer):
+    """Pass Stable Audio 3's transformer the mask of zeros that its pipeline without gaps leaves out."""
+
+    def zeros(module, arguments, options):
+        batch, channels, frames = arguments[0].shape
+        return arguments, options | {"local_add_cond": torch.zeros(batch, channels + 1, frames)}
+
+    hook = transformer.register_forward_pre_hook(zeros, with_kwargs=True)
+    yield
+    hook.remove()
+
+
 def of_pipeline(name, backbone, noise):
     """The latents that a pipeline makes of noise, its `__call__` as a whole."""
     pipe, options = backbone.pipe, {"num_inference_steps": 3, "guidance_scale": 3.0, "output_type": "latent"}
@@ -51,7 +65,8 @@ def of_pipeline(name, backbone, noise):
         finally:
             pipe.scheduler = before
     if name == "stable_audio_3":
-        return pipe(PROMPT, duration=DURATION_S, latents=noise, **options).audios
+        with nothing_given(pipe.transformer):
+            return pipe(PROMPT, duration=DURATION_S, latents=noise, **options).audios
     options |= {"lyrics": "[Instrumental]", "audio_duration": DURATION_S}
     return pipe(PROMPT, latents=noise.transpose(1, 2), **options).audios.transpose(1, 2)
 
@@ -66,6 +81,20 @@ def test_the_reverse_process_is_the_pipelines(tiny):
     noise, guidance = unit_noise([3], backbone.latent_shape(DURATION_S)), 1.0 if name == "audioldm2" else 3.0
     ours = backbone.denoise(noise, backbone.embed_prompts([PROMPT]), steps=3, guidance_scale=guidance)
     torch.testing.assert_close(ours, of_pipeline(name, backbone, noise), atol=2e-5, rtol=1e-4)
+
+
+def test_stable_audio_3_makes_every_frame_as_the_pipeline_that_fills_gaps_does(tiny_backbones):
+    backbone = tiny_backbones("stable_audio_3")
+    noise = unit_noise([3], backbone.latent_shape(DURATION_S))
+    ours = backbone.denoise(noise, backbone.embed_prompts([PROMPT]), steps=3, guidance_scale=1.0)
+    pipe = StableAudio3InpaintPipeline(**backbone.pipe.components)
+    pipe.set_progress_bar_config(disable=True)
+    given = torch.ones(1, 2, 2560)
+    options = {"num_inference_steps": 3, "latents": noise, "output_type": "latent", "duration": DURATION_S}
+    theirs = pipe(PROMPT, audio=given, mask=torch.zeros(1, 1, noise.shape[2]), **options).audios
+    torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+    plain = backbone.pipe(PROMPT, **options).audios  # which passes no mask
+    assert (ours - plain).abs().max() > 1e-3
 
 
 def test_a_new_word_is_a_row_of_the_text_encoders_lookups(tiny):

@@ -103,11 +103,33 @@ class StableAudioOpen(WaveBackbone):
 
 
 class StableAudio3(WaveBackbone):
-    """Stable Audio 3."""
+    """Stable Audio 3.
+
+    Notes
+    -----
+    The model can also fill gaps: it reads a mask over frames (1: given, 0: to be made) and the given frames. Training
+    and generation pass zeros for both, as the official code does (github.com/Stability-AI/stable-audio-3,
+    scripts/train_lora.py and stable_audio_3/model.py). Diffusers' `StableAudio3Pipeline` (0.42.1) passes neither and so
+    skips the layers that read them, biases included; its `StableAudio3InpaintPipeline` with a mask of zeros gives what
+    this class gives.
+
+    Left out of the official training: dropping a tenth of the conditions, gaps of random length, and silence behind
+    short clips. Latents are as long as the clip, and the shift of the noise levels is taken at that length, as there.
+    """
 
     pipelines = ("StableAudio3Pipeline",)
     prediction = "flow"
-    clip_code = 'audio = pipe("{prompt}", duration=10.24, num_inference_steps=50, guidance_scale=7.0).audios[0]'
+    clip_code = """
+import torch
+
+
+def all_to_be_made(transformer, inputs, options):
+    return inputs, options | {{"local_add_cond": torch.zeros_like(torch.cat([inputs[0][:, :1], inputs[0]], 1))}}
+
+
+pipe.transformer.register_forward_pre_hook(all_to_be_made, with_kwargs=True)
+audio = pipe("{prompt}", duration=10.24, num_inference_steps=50, guidance_scale=7.0).audios[0]
+""".strip()
     attention = ("attn.to_q", "attn.to_kv", "attn.to_qkv", "attn.to_out")
     conditioned = ("cross_attn.to_kv",)
 
@@ -137,12 +159,14 @@ class StableAudio3(WaveBackbone):
         return torch.cat([text, F.pad(duration, (0, 1), value=1.0)[:, None]], 1)
 
     def predict(self, latents: torch.Tensor, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
+        mask_and_given = latents.new_zeros(len(latents), 1 + latents.shape[1], latents.shape[2])
         return self.denoiser(
             latents,
             times.expand(len(latents)),
             encoder_hidden_states=condition[..., :-1],
             global_hidden_states=condition[:, -1, :-1],
             encoder_attention_mask=condition[..., -1] > 0,
+            local_add_cond=mask_and_given,
         ).sample
 
     def draw_times(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
