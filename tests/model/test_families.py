@@ -15,9 +15,11 @@ from tmp_utils.inputs.audio import RATE_HZ, resampled
 from tmp_utils.inputs.concepts import list_concepts, load_concept
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.prompts import editability_prompts, fill, training_templates
+from tmp_utils.model import transfer as transfer_module
 from tmp_utils.model.backbone import load_backbone, unit_noise
 from tmp_utils.model.families import backbone_of, families
 from tmp_utils.model.generate import generate
+from tmp_utils.model.inversion import Denoiser
 from tmp_utils.model.pipelines import check_versions
 from tmp_utils.model.process import Continuous, continuous_levels
 from tmp_utils.model.transfer import round_trip, transfer
@@ -31,6 +33,10 @@ class CosineScheduler(EDMDPMSolverMultistepScheduler):
 
     def precondition_noise(self, sigma):
         return torch.as_tensor(sigma).atan() * 2 / math.pi
+
+
+def clip_of_tone(duration_s=DURATION_S):
+    return (0.3 * np.sin(np.arange(round(duration_s * RATE_HZ)) / 20)).astype(np.float32)
 
 
 @contextmanager
@@ -142,7 +148,7 @@ def test_only_cross_attention_sees_the_condition(tiny):
 
 def test_moments_are_the_vaes_and_a_clip_comes_back_at_its_length(tiny):
     _, backbone = tiny
-    clip = (0.3 * np.sin(np.arange(round(DURATION_S * RATE_HZ)) / 20)).astype(np.float32)
+    clip = clip_of_tone()
     own = resampled(clip, RATE_HZ, backbone.rate_hz)
     mean, std = backbone.moments([own, own])
     assert mean.shape == std.shape == (2, *backbone.latent_shape(DURATION_S)) and torch.equal(mean[0], mean[1])
@@ -154,7 +160,7 @@ def test_moments_are_the_vaes_and_a_clip_comes_back_at_its_length(tiny):
 
 def test_strength_runs_from_the_round_trip_to_generation(tiny):
     name, backbone = tiny
-    clip = (0.3 * np.sin(np.arange(round(DURATION_S * RATE_HZ)) / 20)).astype(np.float32)
+    clip = clip_of_tone()
     strengths = [0.0, 0.3, 1.0]
     clips = transfer(backbone, clip, strengths, prompt=PROMPT, seed=5, steps=3, guidance_scale=2.0)
     (made,) = generate(backbone, [PROMPT], [5], clip_s=DURATION_S, batch_size=1, **SAMPLING)
@@ -164,6 +170,63 @@ def test_strength_runs_from_the_round_trip_to_generation(tiny):
         assert backbone.times_of(0.3, 3)[0] == 0.3
         with pytest.raises(ValueError, match="has noising, ddim-inversion; ddpm-inversion needs the random"):
             transfer(backbone, clip, [0.5], prompt=PROMPT, method="ddpm-inversion", steps=3, guidance_scale=2.0)
+
+
+def test_ace_steps_sweep_of_strengths_is_its_strengths_one_by_one(tiny_backbones):
+    """Rows that join a common reverse process do not take over the momentum of those under way."""
+    backbone = tiny_backbones("ace_step")
+    strengths = backbone.grid(4)[:0:-1]
+    options = {"prompt": PROMPT, "seed": 5, "steps": 4, "guidance_scale": 5.0}
+    sweep = transfer(backbone, clip_of_tone(), strengths, **options)
+    for strength, together in zip(strengths, sweep, strict=True):
+        (alone,) = transfer(backbone, clip_of_tone(), [strength], **options)
+        assert together == pytest.approx(alone, abs=1e-5)
+
+
+def test_ace_steps_guidance_starts_anew_in_each_window(tiny_backbones, monkeypatch):
+    backbone, windows, sweep = tiny_backbones("ace_step"), [], transfer_module._sweep
+
+    def recorded(denoiser, trajectory, starts, bar):
+        windows.append((denoiser, trajectory, starts, bar, sweep(denoiser, trajectory, starts, bar)))
+        return windows[-1][-1]
+
+    monkeypatch.setattr(transfer_module, "WINDOW_S", DURATION_S)
+    monkeypatch.setattr(transfer_module, "OVERLAP_S", DURATION_S / 4)
+    monkeypatch.setattr(transfer_module, "_sweep", recorded)
+    transfer(backbone, clip_of_tone(1.5), [1.0], prompt=PROMPT, seed=5, steps=3, guidance_scale=5.0)
+    assert len(windows) >= 3
+    for denoiser, trajectory, starts, bar, latents in windows:
+        fresh = Denoiser(backbone, denoiser.condition, 3, 5.0)
+        assert torch.equal(latents, sweep(fresh, trajectory, starts, bar))
+
+
+@pytest.mark.parametrize("name", ["stable_audio_open", "ace_step"])
+def test_an_inversion_begins_from_the_familys_own_null(tiny_backbones, monkeypatch, name):
+    backbone, seen = tiny_backbones(name), []
+    predict = type(backbone).predict
+    monkeypatch.setattr(type(backbone), "predict", lambda self, x, t, c: seen.append(c) or predict(self, x, t, c))
+    transfer(
+        backbone, clip_of_tone(), [0.5], prompt=PROMPT, method="ddim-inversion", seed=5, steps=3, guidance_scale=1.0
+    )
+    words = backbone.embed_prompts([PROMPT])
+    nulls = [condition for condition in seen if not torch.equal(condition, words)]
+    assert 0 < len(nulls) < len(seen)
+    for null in nulls:
+        if name == "stable_audio_open":
+            assert not null[:, :-2].any() and torch.equal(null[:, -2:], words[:, -2:])
+        else:
+            assert (null[..., :-1] == backbone.pipe.condition_encoder.null_condition_emb).all()
+            assert torch.equal(null[..., -1], words[..., -1])
+
+
+def test_a_turbo_model_computes_no_null_that_it_would_not_use(monkeypatch):
+    turbo = backbone_of(tiny_pipeline("ace_step", transformer={"is_turbo": True}), "turbo")
+    turbo.duration_s, rows = DURATION_S, []
+    predict = type(turbo).predict
+    monkeypatch.setattr(type(turbo), "predict", lambda self, x, t, c: rows.append(len(x)) or predict(self, x, t, c))
+    noise, condition = unit_noise([1, 2], turbo.latent_shape(DURATION_S)), turbo.embed_prompts([PROMPT] * 2)
+    plain, guided = (turbo.denoise(noise, condition, steps=8, guidance_scale=scale) for scale in (1.0, 7.0))
+    assert torch.equal(plain, guided) and rows == [2] * 16
 
 
 @pytest.mark.parametrize("prediction", ["flow", "v_prediction"])

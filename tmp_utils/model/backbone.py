@@ -78,10 +78,11 @@ class Backbone(Family):
         Parameters
         ----------
         condition : (b, ...), or (1, ...) for latents of any number of rows.
-        scale : of classifier-free guidance; no guidance at 1 and below.
+        scale : of classifier-free guidance; no guidance at 1 and below, or where the family takes none.
         """
-        ends = [self.null_of(condition), condition] if scale > 1 else [condition]
-        guide = self.guidance(scale) if scale > 1 else lambda output: output
+        guides = scale > 1 and self.takes_guidance
+        ends = [self.null_of(condition), condition] if guides else [condition]
+        guide = self.guidance(scale) if guides else lambda output: output
 
         def answer(latents: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
             conditions = torch.cat([end.expand(len(latents), *end.shape[1:]) for end in ends])

@@ -27,6 +27,7 @@ class Family:
         and of those that alone see the condition (for Custom Diffusion).
     rate_hz, channels, grain : samples a second of its clips, how many channels it learns from, and samples in one
         frame of latents.
+    takes_guidance : False for models distilled to generate without guidance, whose scale is then ignored.
     checkpointed : module and arguments -> its result, computed again in the backward pass; None is diffusers' own.
     prediction : of the denoiser: "epsilon", "v_prediction", "sample" or "flow" (noise - latents).
     clip_code : Python for cards: a clip of 10.24 s by diffusers' pipeline `pipe`; "{prompt}" is its prompt.
@@ -43,6 +44,7 @@ class Family:
     conditioned: ClassVar[tuple[str, ...]] = ()
     rate_hz: ClassVar[int]
     channels: ClassVar[int] = 1
+    takes_guidance: ClassVar[bool] = True
     grain: ClassVar[int]
     prediction: ClassVar[str]
     clip_code: ClassVar[str] = ""
@@ -179,7 +181,10 @@ class Family:
         return condition
 
     def guidance(self, scale: float) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-        """For one reverse process: the outputs without and with text -> the guided one (Ho and Salimans 2022)."""
+        """For one reverse process: the outputs without and with text -> the guided one (Ho and Salimans 2022).
+
+        It may remember earlier steps; rows that join in later ones come behind the others.
+        """
         return lambda without, with_text: without + scale * (with_text - without)
 
     def conditioned_parameters(self) -> list[str]:

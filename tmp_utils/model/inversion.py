@@ -31,7 +31,7 @@ REFINEMENTS = 2  # fixed-point iterations of a DDIM inversion step after the fir
 
 @dataclass
 class Denoiser:
-    """The reverse process of a backbone under one condition.
+    """The reverse process of a backbone under one condition, once: its guidance may remember earlier steps.
 
     Attributes
     ----------
@@ -119,7 +119,7 @@ def ddim_inversion(
 
     Parameters
     ----------
-    denoiser : of the source's prompt, commonly the empty one without guidance, which would amplify errors.
+    denoiser : of the source's prompt, commonly the family's null without guidance, which would amplify errors.
     source : (c, t, ...).
     noise : not used; the method is deterministic.
     refinements : further iterations; 0 is plain DDIM inversion. With few steps they do not converge: with the pocket

@@ -83,14 +83,16 @@ def transfer(
     clips: dict[float, np.ndarray] = {}
     with adapter.applied(backbone) if adapter else nullcontext(), backbone.lasting(window / own_hz):
         sources = [_encode(backbone, fit_length(samples, window, offset)) for offset in offsets]
-        sides = (backbone.null_condition, 1.0), (backbone.embed_prompts([words]), guidance_scale)
+        condition = backbone.embed_prompts([words])
+        null = backbone.null_of(condition)
         with tqdm(desc=method, disable=not progress, leave=False) as bar:
             for times, joins in processes:
-                forward, back = (Denoiser(backbone, side, steps, scale, times) for side, scale in sides)
+                forward = Denoiser(backbone, null, steps, 1.0, times)
                 starts = sorted(set(joins.values()))  # strengths with the same times are one row
                 parts = []
                 for offset, source in zip(offsets, sources, strict=True):
                     trajectory = _trajectory(forward, source, method, seed, offset // grain, starts[0])
+                    back = Denoiser(backbone, condition, steps, guidance_scale, times)
                     parts.append(_decode(backbone, _sweep(back, trajectory, starts, bar), window))
                 faded = [cross_fade([part[k] for part in parts], offsets, own_hz) for k in range(len(starts))]
                 clips |= {strength: faded[starts.index(start)] for strength, start in joins.items()}

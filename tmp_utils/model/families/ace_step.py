@@ -41,6 +41,7 @@ audio = pipe("{prompt}", lyrics="[Instrumental]", **sampling).audios[0]
 
     grain = property(lambda self: self.vae.hop_length)
     is_turbo = property(lambda self: self.pipe.is_turbo)
+    takes_guidance = property(lambda self: not self.is_turbo)
 
     def latent_shape(self, duration_s: float) -> tuple[int, int]:
         return self.denoiser.config.audio_acoustic_hidden_dim, self.n_frames(duration_s)
@@ -78,13 +79,18 @@ audio = pipe("{prompt}", lyrics="[Instrumental]", **sampling).audios[0]
         return torch.cat([null, condition[..., -1:]], -1)
 
     def guidance(self, scale: float):
-        if self.is_turbo:
-            return lambda without, with_text: with_text
         from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer, normalized_guidance
 
         buffer = MomentumBuffer(momentum=MOMENTUM)
         options = {"eta": 0.0, "norm_threshold": NORM_LIMIT, "use_original_formulation": True, "norm_dim": (2,)}
-        return lambda without, with_text: normalized_guidance(with_text, without, scale - 1, buffer, **options)
+
+        def guide(without: torch.Tensor, with_text: torch.Tensor) -> torch.Tensor:
+            if torch.is_tensor(buffer.running_average):  # rows that join have no momentum yet
+                joining = len(with_text) - len(buffer.running_average)
+                buffer.running_average = F.pad(buffer.running_average, (0, 0, 0, 0, 0, joining))
+            return normalized_guidance(with_text, without, scale - 1, buffer, **options)
+
+        return guide
 
     def predict(self, latents: torch.Tensor, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         times = times.expand(len(latents))
