@@ -3,10 +3,12 @@
 import json
 import math
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from adapters import new_word
 from diffusers import EDMDPMSolverMultistepScheduler, StableAudio3InpaintPipeline
 from families import DURATION_S, FAMILIES, ON_MELS, load_tiny, musicldm_embedding, predicted, with_word
 from tiny_pipelines import tiny_pipeline
@@ -22,6 +24,7 @@ from tmp_utils.model.generate import generate
 from tmp_utils.model.inversion import Denoiser
 from tmp_utils.model.pipelines import check_versions
 from tmp_utils.model.process import Continuous, continuous_levels
+from tmp_utils.model.tensors import EMBEDDING
 from tmp_utils.model.transfer import round_trip, transfer
 
 PROMPT = "a recording of a guitar"
@@ -62,7 +65,7 @@ def of_pipeline(name, backbone, noise):
         }
         return pipe(**prompts, audio_length_in_s=DURATION_S, latents=noise, **options).audios
     if name == "audioldm2":
-        return pipe(PROMPT, audio_length_in_s=DURATION_S, latents=noise, **{**options, "guidance_scale": 1.0}).audios
+        return pipe(PROMPT, audio_length_in_s=DURATION_S, latents=noise, **options).audios
     if name == "stable_audio_open":
         before, config = pipe.scheduler, {**pipe.scheduler.config, "solver_order": 1}
         pipe.scheduler = CosineScheduler.from_config(config)
@@ -84,8 +87,8 @@ def tiny(request, tiny_backbones):
 
 def test_the_reverse_process_is_the_pipelines(tiny):
     name, backbone = tiny
-    noise, guidance = unit_noise([3], backbone.latent_shape(DURATION_S)), 1.0 if name == "audioldm2" else 3.0
-    ours = backbone.denoise(noise, backbone.embed_prompts([PROMPT]), steps=3, guidance_scale=guidance)
+    noise = unit_noise([3], backbone.latent_shape(DURATION_S))
+    ours = backbone.denoise(noise, backbone.embed_prompts([PROMPT]), steps=3, guidance_scale=3.0)
     torch.testing.assert_close(ours, of_pipeline(name, backbone, noise), atol=2e-5, rtol=1e-4)
 
 
@@ -198,6 +201,22 @@ def test_ace_steps_guidance_starts_anew_in_each_window(tiny_backbones, monkeypat
     for denoiser, trajectory, starts, bar, latents in windows:
         fresh = Denoiser(backbone, denoiser.condition, 3, 5.0)
         assert torch.equal(latents, sweep(fresh, trajectory, starts, bar))
+
+
+@pytest.mark.parametrize(("n_vectors", "noun"), [(1, "guitar and drums in a hall"), (12, "guitar")])
+def test_a_word_turns_into_its_class_noun_without_a_jump(tiny, concept, n_vectors, noun):
+    """One vector has fewer tokens than the longer noun, and twelve have more than the shorter one."""
+    _, backbone = tiny
+    mean = backbone.mean_word()
+    vectors = mean + 0.02 * torch.randn(n_vectors, len(mean), generator=torch.Generator().manual_seed(0))
+    adapter = replace(new_word(backbone, concept, 0), class_noun=noun, tensors={EMBEDDING: vectors})
+    options = {"adapter": adapter, "clip_s": DURATION_S, "batch_size": 1, **SAMPLING, "steps": 1}
+    zero, near_zero, near_one, one = (
+        generate(backbone, ["a recording of <tones>"], [5], strength=strength, **options)[0]
+        for strength in (0.0, 1e-3, 1 - 1e-3, 1.0)
+    )
+    apart = np.abs(one - zero).max()
+    assert np.abs(near_zero - zero).max() < 0.05 * apart and np.abs(near_one - one).max() < 0.05 * apart
 
 
 @pytest.mark.parametrize("name", ["stable_audio_open", "ace_step"])

@@ -120,7 +120,8 @@ def _conditions(
 
     Below strength 1 the prompt's condition moves, too. With the adapter's words it is c(s), which at strength 0 differs
     from that of the class noun, c_noun: by the rare word, or by what one vector makes of a noun of two tokens. So
-    (1 - s) (c_noun - c(0)) is added, and the unadapted model's clip of the class noun is reached without a jump.
+    (1 - s) (c_noun - c(0)) is added, and the unadapted model's clip of the class noun is reached without a jump. Where
+    the prompts have different numbers of tokens, those that only one has fade with it (`waveform.faded`).
     """
     if isinstance(adapter, Sequence):
         yield _words_conditions(backbone, prompts, adapter, strength)

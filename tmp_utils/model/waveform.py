@@ -94,3 +94,22 @@ def by_length(mask: torch.Tensor, make: Callable[[torch.Tensor, int], torch.Tens
         for row, made in zip(same.tolist(), make(same, int(count)), strict=True):
             rows[row] = made
     return torch.stack(rows)
+
+
+def faded(tokens: torch.Tensor, make: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """(b, ...), made of tokens (b, length, d + 1) that may fade in or out.
+
+    Parameters
+    ----------
+    tokens : in the last column 1 for a token and 0 for padding. Between two prompts of different lengths (`generate`,
+        below strength 1), those that only one of them has are multiplied by a share, in the last column too, which is
+        the same for all of a row. The result is that share of what is made with them, and the rest of what is made
+        without.
+    make : takes each row with a last column above 0 for a token.
+    """
+    mask = tokens[..., -1:]
+    shares = torch.where(mask > 0, mask, 1.0)
+    if (shares >= 1).all():
+        return make(tokens)
+    all_tokens, without = make(tokens), make(torch.where(mask >= 1, tokens, 0.0))
+    return torch.lerp(without, all_tokens, shares.amin((1, 2)).reshape(-1, *[1] * (without.ndim - 1)))

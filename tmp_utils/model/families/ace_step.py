@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from tmp_utils.model.backbone import spliced
-from tmp_utils.model.waveform import WaveBackbone, by_length
+from tmp_utils.model.waveform import WaveBackbone, by_length, faded
 
 # Base and SFT models were pre-trained at the larger of two logit-normal times (Esser et al. 2024,
 # https://arxiv.org/abs/2403.03206) with this mean and standard deviation, also where they learn a flow and not a mean
@@ -97,16 +97,19 @@ audio = pipe("{prompt}", lyrics="[Instrumental]", **sampling).audios[0]
         silence = self.pipe.prepare_src_latents(self.device, latents.dtype, latent_length=latents.shape[2])[0]
         context = torch.cat([silence, torch.ones_like(silence)], -1)
 
-        def velocities(same: torch.Tensor, n: int) -> torch.Tensor:
-            return self.denoiser(
-                hidden_states=latents[same].transpose(1, 2),
-                timestep=times[same],
-                timestep_r=times[same],
-                encoder_hidden_states=condition[same, :n, :-1],
-                context_latents=context.expand(len(same), -1, -1),
-            ).sample.transpose(1, 2)
+        def velocities(tokens: torch.Tensor) -> torch.Tensor:
+            return by_length(
+                tokens[..., -1] > 0,
+                lambda same, n: self.denoiser(
+                    hidden_states=latents[same].transpose(1, 2),
+                    timestep=times[same],
+                    timestep_r=times[same],
+                    encoder_hidden_states=tokens[same, :n, :-1],
+                    context_latents=context.expand(len(same), -1, -1),
+                ).sample.transpose(1, 2),
+            )
 
-        return by_length(condition[..., -1] > 0, velocities)
+        return faded(condition, velocities)
 
     def draw_times(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
         if self.is_turbo:

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from tmp_utils.model.backbone import spliced
 from tmp_utils.model.families.audioldm import MelBackbone, clap_text_embedding
 from tmp_utils.model.pipelines import pipeline_index
-from tmp_utils.model.waveform import by_length
+from tmp_utils.model.waveform import by_length, faded
 
 TEXT_LIMIT = 128  # tokens of a prompt
 CLAP_PARTS = ("text_encoder.text_model.", "text_encoder.text_projection.")
@@ -76,52 +76,79 @@ class AudioLDM2(MelBackbone):
         return tuple(torch.cat(parts, 1) for parts in zip(*both, strict=True))
 
     def encode(self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
-        n_clap, embed = self.words.shape[1], self.t5.get_input_embeddings()
+        n_clap = self.words.shape[1]
         of_clap, of_t5 = (None, None) if vectors is None else (vectors[:, :n_clap], vectors[:, n_clap:])
-        used = mask[:, :TEXT_LIMIT].any(0)
-        clap = clap_text_embedding(
-            self.text_encoder, ids[:, :TEXT_LIMIT][:, used], mask[:, :TEXT_LIMIT][:, used], of_clap
-        )
-        clap = F.normalize(clap, dim=-1)
+        clap = self._clap(ids, mask, of_clap)
         ids, mask = ids[:, TEXT_LIMIT:], mask[:, TEXT_LIMIT:]
 
         def conditions(same: torch.Tensor, n: int) -> torch.Tensor:
             tokens = ids[same][mask[same].bool()].view(-1, n)
-            hidden = self.t5(inputs_embeds=spliced(embed, tokens, of_t5)).last_hidden_state
-            return self._packed(self._continued(clap[same, None], hidden), hidden)
+            return self._condition(clap[same], tokens, torch.ones_like(tokens), of_t5)
 
         return by_length(mask, conditions)  # GPT-2 would count padding in the middle of its sequence
 
-    def _continued(self, clap: torch.Tensor, t5: torch.Tensor) -> torch.Tensor:
-        """GPT-2's continuation (b, 8, d) of CLAP's embedding (b, 1, d) and T5's tokens (b, n, d)."""
-        gpt2, ones = self.pipe.language_model, torch.ones_like
-        sequence = self.pipe.projection_model(
+    @torch.no_grad()
+    def null_of(self, condition: torch.Tensor) -> torch.Tensor:
+        """The empty prompt's, padded to as many of T5's tokens as the condition has, as in the pipeline.
+
+        The padding is masked, but GPT-2 counts it, so each length has its own null.
+        """
+        ids, mask = self.tokenise([""])
+        clap, ids, mask = self._clap(ids, mask), ids[:, TEXT_LIMIT:], mask[:, TEXT_LIMIT:]
+
+        def nulls(same: torch.Tensor, n: int) -> torch.Tensor:
+            return self._condition(clap, ids[:, :n], mask[:, :n]).expand(len(same), -1, -1)
+
+        t5 = condition[:, self.pipe.language_model.config.max_new_tokens :]
+        return faded(t5, lambda tokens: by_length(tokens[..., -1] > 0, nulls))
+
+    def _clap(self, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None) -> torch.Tensor:
+        """(b, d), CLAP's L2-normalised embeddings."""
+        ids, mask = ids[:, :TEXT_LIMIT], mask[:, :TEXT_LIMIT]
+        used = mask.any(0)
+        return F.normalize(clap_text_embedding(self.text_encoder, ids[:, used], mask[:, used], vectors), dim=-1)
+
+    def _condition(
+        self, clap: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Conditions of CLAP's embeddings (b, d) and T5's token ids and mask, both (b, n)."""
+        inputs = spliced(self.t5.get_input_embeddings(), ids, vectors)
+        t5 = self.t5(inputs_embeds=inputs, attention_mask=mask).last_hidden_state
+        generated = self._continued(clap[:, None], t5, mask)
+        width, n_generated = max(generated.shape[2], t5.shape[2]), generated.shape[1]
+        both = torch.cat([F.pad(part, (0, width - part.shape[2])) for part in (generated, t5)], 1)
+        both = torch.cat([both, F.pad(mask, (n_generated, 0), value=1).to(both)[..., None]], 2)
+        return F.pad(both, (0, 0, 0, TEXT_LIMIT - ids.shape[1]))
+
+    def _continued(self, clap: torch.Tensor, t5: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """GPT-2's continuation (b, 8, d) of CLAP's embedding (b, 1, d) and T5's tokens (b, n, d) with a mask (b, n)."""
+        gpt2 = self.pipe.language_model
+        projected = self.pipe.projection_model(
             hidden_states=clap,
             hidden_states_1=t5,
-            attention_mask=ones(clap[..., 0], dtype=torch.long),
-            attention_mask_1=ones(t5[..., 0], dtype=torch.long),
-        ).hidden_states
+            attention_mask=torch.ones_like(clap[..., 0], dtype=torch.long),
+            attention_mask_1=mask,
+        )
+        sequence, mask = projected.hidden_states, projected.attention_mask
         for _ in range(gpt2.config.max_new_tokens):
-            output = gpt2(inputs_embeds=sequence, output_hidden_states=True).hidden_states[-1]
-            sequence = torch.cat([sequence, output[:, -1:]], 1)
+            output = gpt2(inputs_embeds=sequence, attention_mask=mask, output_hidden_states=True).hidden_states[-1]
+            sequence, mask = torch.cat([sequence, output[:, -1:]], 1), F.pad(mask, (0, 1), value=1)
         return sequence[:, -gpt2.config.max_new_tokens :]
 
-    @staticmethod
-    def _packed(generated: torch.Tensor, t5: torch.Tensor) -> torch.Tensor:
-        width = max(generated.shape[2], t5.shape[2])
-        t5 = F.pad(F.pad(t5, (0, width - t5.shape[2], 0, 0)), (0, 1), value=1.0)
-        generated = F.pad(F.pad(generated, (0, width - generated.shape[2])), (0, 1), value=1.0)
-        return torch.cat([generated, F.pad(t5, (0, 0, 0, TEXT_LIMIT - t5.shape[1]))], 1)
-
     def predict(self, latents: torch.Tensor, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        n, gpt2, t5 = self.pipe.language_model.config.max_new_tokens, self.pipe.language_model.config, self.t5.config
-        return self.unet(
-            latents,
-            times,
-            encoder_hidden_states=condition[:, :n, : gpt2.n_embd],
-            encoder_hidden_states_1=condition[:, n:, : t5.d_model],
-            encoder_attention_mask_1=(condition[:, n:, -1] > 0).long(),
-        ).sample
+        gpt2, t5 = self.pipe.language_model.config, self.t5.config
+        n = gpt2.max_new_tokens
+
+        def noise(tokens: torch.Tensor) -> torch.Tensor:
+            return self.unet(
+                latents,
+                times,
+                encoder_hidden_states=condition[:, :n, : gpt2.n_embd],
+                encoder_hidden_states_1=tokens[..., : t5.d_model],
+                encoder_attention_mask_1=(tokens[..., -1] > 0).long(),
+            ).sample
+
+        return faded(condition[:, n:], noise)
 
     def conditioned_parameters(self) -> list[str]:
         layers = {name for name, module in self.unet.named_modules() if getattr(module, "is_cross_attention", False)}

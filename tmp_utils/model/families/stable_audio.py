@@ -160,12 +160,12 @@ audio = pipe("{prompt}", duration=10.24, num_inference_steps=50, guidance_scale=
 
     def predict(self, latents: torch.Tensor, times: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         mask_and_given = latents.new_zeros(len(latents), 1 + latents.shape[1], latents.shape[2])
+        padding = (1 - condition[..., -1:]) * self.denoiser.prompt_padding_embedding  # attended to like a token
         return self.denoiser(
             latents,
             times.expand(len(latents)),
-            encoder_hidden_states=condition[..., :-1],
+            encoder_hidden_states=condition[..., :-1] + padding,
             global_hidden_states=condition[:, -1, :-1],
-            encoder_attention_mask=condition[..., -1] > 0,
             local_add_cond=mask_and_given,
         ).sample
 
