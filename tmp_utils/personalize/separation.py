@@ -4,7 +4,8 @@ A mixture's latents z are noised to a middle level t and cleaned again under eac
 the noise is common to all predictions; what the denoiser has to guess, it guesses as its word sounds. The mean over a
 few levels and draws of noise is decoded to a mel, and each word's share of the summed magnitudes is its mask:
 
-    z_i = mean over t, e of  E[z | z_t, c_i],  z_t = signal_t z + sigma_t e,     Y_i = exp(decoder(z_i))
+    z_i = mean over t, e of  z0(z_t, 0) + g [z0(z_t, c_i) - z0(z_t, 0)],   z_t = signal_t z + sigma_t e
+    Y_i = exp(decoder(z_i)),   z0: the clean latents that the denoiser predicts, 0: the empty prompt, g: `GUIDANCE`
     m_i = Y_i / (Y_1 + ... + Y_k),     part i = m_i applied to the mixture's spectrum, with its phases
 
 The masks sum to one in every bin, so the parts sum to the mixture. No step knows the true parts.
@@ -15,10 +16,6 @@ Diffusion models as priors for separation are known (Jayaram and Thickstun 2020,
 Mariani et al. 2023, https://arxiv.org/abs/2302.02257; with prompts, Postolache et al. 2024,
 https://arxiv.org/abs/2403.11706): they run the whole reverse process under the constraint of the sum. Masks of one
 prediction a level are coarser, and a second or two a clip on a CPU.
-
-predicted_mels : a mixture's clip + conditions -> log-mels of what each would play; their `shares` are the masks.
-check_separable : whether masks can be made with a backbone.
-parts_of       : clips and masks -> clips of the parts.
 """
 
 from collections.abc import Sequence
@@ -71,7 +68,8 @@ def predicted_mels(backbone: Backbone, clip: np.ndarray, conditions: torch.Tenso
 def _cleaned(
     backbone: Backbone, latents: torch.Tensor, noise: torch.Tensor, timestep: int, conditions: torch.Tensor
 ) -> torch.Tensor:
-    """E[z | z_t, c_i] (k, c, t, f) of latents (1, c, t, f) noised to a timestep, with classifier-free guidance."""
+    """The clean latents (k, c, t, f) that are predicted under each condition, with classifier-free guidance, from
+    latents (1, c, t, f) noised to a timestep; without guidance they would be the mean E[z | z_t, c_i]."""
     at = torch.tensor(timestep, device=backbone.device)
     signal, sigma = backbone.levels(at)
     noised = signal * latents.to(backbone.device) + sigma * noise.to(backbone.device)
