@@ -60,6 +60,11 @@ COMPARISONS = (
     Comparison(("TI", "JOINT"), ("TI", "PROMPT"), "difference", "separation by the words as a regulariser"),
     Comparison(("TI", "JOINT"), ("TI", "RISING"), "difference", "making masks again from the words"),
     Comparison(("TI", "ANCHOR"), ("TI", "RISING"), "difference", "making masks again from words and class nouns"),
+    Comparison(("DB", "PRIOR"), NOUNS, "difference", "learning weights from masked parts, in place of the class noun"),
+    Comparison(
+        ("DB", "PRIOR"), ("DB", "ALONE"), "difference", "separating by masks of the frozen model for DreamBooth"
+    ),
+    Comparison(("DB", "JOINT"), ("DB", "PROMPT"), "difference", "separation as a regulariser for DreamBooth"),
     Comparison(("TI+TI", "apart"), MIXTURE, "both", "putting two words into one prompt, beside the mixture itself"),
     Comparison(("LoRA+LoRA", "apart"), ("TI+TI", "apart"), "both", "using low-rank updates in place of words"),
 )
