@@ -34,7 +34,8 @@ def test_the_line_names_the_gpu_and_what_is_not_in_the_cache(tmp_path, monkeypat
     line = session_line("paper", tmp_path, "02_textual_inversion")
     assert line.startswith("Tesla T4 with 15.8 GB; ")
     assert "2.6 GB to download (cvssp/audioldm-m-full, licence CC BY-NC-SA 4.0 (not for commercial use" in line
-    assert line.endswith("not timed at this profile")
+    assert line.endswith("not timed at this profile") and "convert" not in line
+    assert "and to convert to diffusers' format" in session_line("stable-audio-3-small", tmp_path, "01_data")
     (tmp_path / "unet").mkdir()
     (tmp_path / "unet" / "weights.bin").touch()
     monkeypatch.setattr(hub, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "model_index.json"))

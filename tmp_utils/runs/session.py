@@ -12,7 +12,7 @@ import torch
 
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
 from tmp_utils.model.hub import download_bytes
-from tmp_utils.model.published import terms
+from tmp_utils.model.published import published, terms
 from tmp_utils.runs.place import Place
 
 MINUTES = DATA_DIR / "published" / "minutes.csv"
@@ -50,6 +50,8 @@ def session_line(profile: str, runs_dir: str | Path, notebook: str) -> str:
     download = "nothing to download"
     if n_bytes:
         download = f"{n_bytes / 1e9:.1f} GB to download ({chosen.backbone}, {terms(chosen.backbone)})"
+        if published(chosen.backbone).conversion:
+            download += " and to convert to diffusers' format, see the README"
     timed = read_minutes().query("profile == @profile and notebook == @notebook")
     took = "not timed at this profile"
     if len(timed):
