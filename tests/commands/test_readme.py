@@ -101,7 +101,7 @@ def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebook
         ["How?", "4 |"],
         ["Why?", "not timed |"],
     ]
-    assert lines[-1] == "*Minutes of the last `make study`: commit 0123456789, 2 cores (Chip).*"
+    assert lines[-1] == "*Minutes of the latest timed runs: commit 0123456789, 2 cores (Chip).*"
 
 
 def test_the_block_of_mixtures_has_a_row_for_each_setup_a_verdict_and_what_made_it():

@@ -157,7 +157,7 @@ def notebooks_table(notebooks: Sequence[Path], timed: pd.DataFrame) -> str:
         lines.append(f"| [`{path.stem}`](notebooks/{path.name}) | {title} | {shown} |")
     of = timed[["commit", "machine"]].drop_duplicates().sort_values(["commit", "machine"])
     made = "; ".join(f"commit {row.commit}, {row.machine}" for row in of.itertuples())
-    return "\n".join([*lines, "", f"*Minutes of the last `make study`: {made}.*"])
+    return "\n".join([*lines, "", f"*Minutes of the latest timed runs: {made}.*"])
 
 
 def _machine(machine: Mapping) -> str:

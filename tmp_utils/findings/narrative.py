@@ -253,7 +253,7 @@ def _highest(results: pd.DataFrame) -> str:
         texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")
     n, all_concepts = (whole_runs(table, "clap_a")["concept"].nunique() for table in (common, results))
     of = f", over the {n} concepts that have all setups" if n < all_concepts else ""
-    return f"The highest means{of}: {' and '.join(texts)}." if texts else ""
+    return f"The highest means of trained setups{of}: {' and '.join(texts)}." if texts else ""
 
 
 def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
