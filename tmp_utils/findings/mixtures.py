@@ -211,5 +211,7 @@ def publish_mixtures(table: pd.DataFrame, path: Path, facts: dict[str, str]) -> 
     """Write a table with lines "# key: value" at its head; ValueError where it has no rows."""
     if table.empty:
         raise ValueError("no finished runs of mixtures, so there is nothing to publish.")
-    ordered = table[COLUMNS].sort_values(["mixture", "method", "setup", "seed", "metric", "embedder", "sound"])
-    return write_published(path, ordered, facts)
+    order = {method_and_setup(name): place for place, name in enumerate(run_names())}
+    ranks = [order[pair] for pair in zip(table["method"], table["setup"], strict=True)]
+    ordered = table[COLUMNS].assign(rank=ranks).sort_values(["mixture", "rank", "seed", "metric", "embedder", "sound"])
+    return write_published(path, ordered[COLUMNS], facts)
