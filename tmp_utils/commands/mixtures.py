@@ -29,7 +29,6 @@ from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.mixtures import (
     MIXTURES,
     REFERENCES,
-    TOGETHER,
     method_and_setup,
     mixture_runs,
     mixtures_table,
@@ -51,14 +50,13 @@ def chosen_setups(names: Sequence[str]) -> list[str]:
         If a name is none of them.
     """
     setups = list_mixture_setups()
-    groups = {"all": [setup.name for setup in setups] + list(TOGETHER), "references": list(REFERENCES)}
+    groups = {"all": run_names(), "references": list(REFERENCES)}
     for setup in setups:
         groups.setdefault(setup.method, []).append(setup.name)
-    known = run_names()
     chosen = list(REFERENCES)
     for name in names:
-        if name not in known and name not in groups:
-            raise ValueError(f'"{name}" is not a setup of mixtures; expected {", ".join([*groups, *known])}.')
+        if name not in run_names() and name not in groups:
+            raise ValueError(f'"{name}" is not a setup of mixtures; expected {", ".join([*groups, *run_names()])}.')
         chosen += groups.get(name, [name])
     return list(dict.fromkeys(chosen))
 

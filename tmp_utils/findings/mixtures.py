@@ -121,13 +121,15 @@ def mixture_verdicts(table: pd.DataFrame, margins: Mapping[str, float] = MARGINS
     pandas.DataFrame
         The columns `JUDGED`; those in "_second" are by the second embedder, NaN where no embedder measures.
     """
+    by_first = {metric: by_mixture(table, metric) for metric in margins}
+    by_second = {metric: by_mixture(table, metric, second=True) for metric in margins if metric not in OUTSIDE}
     rows = []
     for a, b, metric, what in COMPARISONS:
-        values = by_mixture(table, metric)
+        values = by_first[metric]
         if len(_paired(values, a, b)):
             names = {"a": setup_label(*a), "b": setup_label(*b), "metric": metric, "what": what}
             rows.append(names | _compared(values, a, b, margins[metric]))
-            second = [] if metric in OUTSIDE else _paired(by_mixture(table, metric, second=True), a, b)
+            second = [] if metric in OUTSIDE else _paired(by_second[metric], a, b)
             interval = _interval(second) if len(second) else Interval(np.nan, np.nan, np.nan, 0)
             rows[-1] |= dict(zip(JUDGED[-3:], (interval.value, interval.ci_low, interval.ci_high), strict=True))
     judged = pd.DataFrame(rows, columns=JUDGED)
