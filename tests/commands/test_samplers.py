@@ -10,7 +10,7 @@ from diffusers import DDIMScheduler
 from results_runs import ToneEmbedder, use_tone_embedder
 
 from tmp_utils.commands import samplers
-from tmp_utils.commands.samplers import measure_samplers, sampler_equivalence
+from tmp_utils.commands.samplers import Trial, measure_samplers, sampler_equivalence
 from tmp_utils.findings.published import read_samplers
 from tmp_utils.inputs.profiles import load_profile
 from tmp_utils.metrics.embed import load_embedder, unit_rows
@@ -147,9 +147,11 @@ def test_samplers_are_held_against_ddim(backbone, monkeypatch):
     monkeypatch.setattr(samplers, "PAPERS_SAMPLER", ("DDIM", 6))
     monkeypatch.setattr(samplers, "RESAMPLES", 20)
     prompts, rng = ["a recording of a guitar", "a jazz song", "the sound of drums"] * 2, np.random.default_rng(0)
-    training = list(0.1 * rng.normal(size=(12, 10240)))
-    tried = [("DDIM", 6), ("UniPCMultistep", 1)]
-    table = sampler_equivalence(backbone, EvenEmbedder("tones"), prompts, range(6), training, tried, clip_s=0.64)
+    near, far = (list(0.1 * rng.normal(size=(12, 10240))) for _ in range(2))
+    settings = SimpleNamespace(guidance_scale=2.5, clip_s=0.64)
+    make = samplers._maker(backbone, settings, [(prompts, range(6), None)])
+    trial, tried = Trial(make, prompts, [near, far], np.array([0, 0, 0, 1, 1, 1])), [("DDIM", 6), ("UniPCMultistep", 1)]
+    table = sampler_equivalence(EvenEmbedder("tones"), trial, tried)
     itself, other = table[table["scheduler"] == "DDIM"], table[table["scheduler"] == "UniPCMultistep"]
     assert list(table["metric"]) == ["clap_a", "clap_t", "fad"] * 2 and (table["n"] == 6).all()
     assert (itself["difference"] == 0).all() and itself["equivalent"].all()
@@ -157,29 +159,52 @@ def test_samplers_are_held_against_ddim(backbone, monkeypatch):
     assert fewest_steps(table) == {"DDIM": 6, "UniPCMultistep": None}
 
 
-def test_a_backbone_that_takes_no_other_sampler_says_so_before_anything_is_embedded_or_generated():
+def test_a_clip_is_compared_with_its_own_concept(monkeypatch):
+    monkeypatch.setattr(samplers, "RESAMPLES", 2)
+    rng, embedder = np.random.default_rng(0), EvenEmbedder("tones")
+    tones = [np.sin(2 * np.pi * hz * np.arange(10240) / 16000) for hz in (300, 4000)]
+    training = [[tone + 0.01 * rng.normal(size=10240) for _ in range(3)] for tone in tones]
+    clips = [tone + 0.01 * rng.normal(size=10240) for tone in tones for _ in range(4)]
+    for places, near in (([0] * 4 + [1] * 4, True), ([1] * 4 + [0] * 4, False)):
+        trial = Trial(lambda *sampler: clips, ["a tone"] * 8, training, np.array(places))
+        table = sampler_equivalence(embedder, trial, [("DDIM", 6)]).set_index("metric")
+        assert (table.loc["clap_a", "reference"] > 0.9) == near
+
+
+def test_a_backbone_that_takes_no_other_sampler_says_so_before_anything_is_trained_or_generated(monkeypatch, profile):
     waves = StableAudioOpen("waves", "", None, None)
-    with pytest.raises(ValueError, match='scheduler "UniPCMultistep": this backbone takes first-order steps only'):
-        sampler_equivalence(waves, None, ["a guitar"], [0], [], [("DDIM", 6), ("UniPCMultistep", 1)])
+    monkeypatch.setattr(samplers, "load_profile", lambda name: profile)
+    monkeypatch.setattr("tmp_utils.model.backbone.load_backbone", lambda source: waves)
+    with pytest.raises(ValueError, match='scheduler "DPMSolverMultistep": this backbone takes first-order steps only'):
+        measure_samplers(profile.name)
     with pytest.raises(ValueError, match="DDIMScheduler: this backbone takes first-order steps only"):
         waves.process(2, DDIMScheduler())
 
 
 def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():
     table, profile = read_samplers("pocket"), load_profile("pocket")
-    assert profile.inference_steps >= fewest_steps(table)[profile.scheduler]
+    untrained = table[table.model == samplers.UNTRAINED]
+    assert profile.inference_steps >= fewest_steps(untrained)[profile.scheduler]
     assert set(table.backbone) == {load_backbone(profile).hash[:12]}
     assert set(table.embedder) == {load_embedder(profile.embedder).name}
 
 
-def test_samplers_are_measured_on_a_profiles_own_backbone(backbone, profile, monkeypatch):
+def test_samplers_are_measured_on_a_profiles_own_backbone_untrained_and_trained(backbone, profile, monkeypatch):
     monkeypatch.setattr(samplers, "load_profile", lambda name: profile)
     loaded = use_tone_embedder(monkeypatch)
     monkeypatch.setattr("tmp_utils.inputs.concepts.list_concepts", lambda: ["sitar"])  # five clips, not 145
+    monkeypatch.setattr(samplers, "PAPERS_SAMPLER", ("DDIM", 2))
     monkeypatch.setattr(samplers, "RESAMPLES", 10)
     monkeypatch.setattr(samplers, "SCHEDULERS", ("DDIM",))
-    table = measure_samplers(profile.name, nouns=("guitar",), steps=(50,))
-    assert set(table.metric) == {"clap_a", "clap_t", "fad"} and set(table.n) == {profile.n_editability_prompts}
+    table = measure_samplers(profile.name, nouns=("guitar",), steps=(2,), concepts=("sitar", "koto"))
+    assert list(table.metric) == ["clap_a", "clap_t", "fad"] * 3
+    n_edits = profile.n_editability_prompts
+    per_concept = samplers.N_RECONSTRUCTIONS + min(samplers.N_EDITS, n_edits)
+    assert dict(zip(table.model, table.n, strict=True)) == {
+        "untrained": n_edits,
+        "TI-BL": 2 * per_concept,
+        "DB-BL": 2 * per_concept,
+    }
     np.testing.assert_allclose(table.difference, 0, atol=1e-5)
     assert set(table.backbone) == {backbone.hash[:12]} and loaded == [profile.embedder]
     assert read_samplers("paper") is None

@@ -1,137 +1,195 @@
 """With how few denoising steps does a profile's backbone score as it does with 50? Measured once and published.
 
-Conventions: `python -m tmp_utils samplers --profile pocket` generates the editability prompts of a few nouns with the
-untrained backbone and each sampler, tests each for equivalence with 50-step DDIM (every row states its margin) and
-writes `data/published/samplers-<profile>.csv`. This takes about ten minutes for the pocket profile on one core.
+Conventions: `python -m tmp_utils samplers --profile pocket` generates with the untrained backbone (the editability
+prompts of a few nouns), then with the baselines of Textual Inversion and DreamBooth, trained on a few concepts (the
+prompts of a run, fewer of them). Each sampler is tested for equivalence with 50-step DDIM; every row states its margin.
+The table is `data/published/samplers-<profile>.csv`; the pocket profile takes about an hour on one core.
 """
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
 from tmp_utils.files import write_csv
 from tmp_utils.findings.published import samplers_path
-from tmp_utils.inputs.profiles import load_profile
+from tmp_utils.inputs.profiles import load_profile, load_setup
 from tmp_utils.metrics.distances import frechet_audio_distance
 from tmp_utils.metrics.equivalence import distance_equivalence, fewest_steps, paired_equivalence
 from tmp_utils.metrics.similarity import similarity_matrix
 
-NOUNS, PUBLISHED_STEPS, RESAMPLES = ("guitar", "drums"), (10, 15, 20, 25), 200
+NOUNS, PUBLISHED_STEPS, RESAMPLES = ("guitar", "drums"), (6, 8, 10), 200
+CONCEPTS = ("irish_fiddle", "electronic_beat", "tenor", "sitar", "kalimba", "greensleeves")
+N_RECONSTRUCTIONS, N_EDITS = 4, 10  # clips of each concept
 SD_SHARE, FAD_SHARE = 0.2, 0.05
 PAPERS_SAMPLER = ("DDIM", 50)
 SCHEDULERS = ("DPMSolverMultistep", "UniPCMultistep", "DDIM")
+UNTRAINED = "untrained"
 
 
-def measure_samplers(
-    profile: str, nouns: Sequence[str] = NOUNS, steps: Sequence[int] = PUBLISHED_STEPS
-) -> pd.DataFrame:
-    """Compare every scheduler at every number of steps with 50-step DDIM.
+@dataclass(frozen=True)
+class Trial:
+    """What is generated with every sampler, and compared with what.
 
-    Parameters
+    Attributes
     ----------
-    nouns : each fills every editability prompt of the profile; n is their product.
-    steps : numbers of denoising steps to try.
-
-    Returns
-    -------
-    As `sampler_equivalence`, with the columns backbone (hash) and embedder.
+    make : scheduler, steps -> n clips, always from the same noise.
+    texts : (n,), the text of each clip's prompt, with the class noun.
+    training : the clips of each concept.
+    concept : int (n,), which of them a clip is compared with.
     """
+
+    make: Callable[[str, int], list[np.ndarray]]
+    texts: Sequence[str]
+    training: Sequence[Sequence[np.ndarray]]
+    concept: np.ndarray
+
+
+def untrained_trial(backbone, settings, nouns: Sequence[str]) -> Trial:
+    """Return the trial of the untrained backbone: the editability prompts of nouns, beside all stand-ins together."""
     from tmp_utils.inputs.concepts import are_stand_ins, list_concepts, load_clips, load_concept
     from tmp_utils.inputs.prompts import editability_prompts, fill
-    from tmp_utils.metrics.embed import check_embedder, load_embedder
-    from tmp_utils.model.backbone import load_backbone
     from tmp_utils.model.generate import clip_seed
 
-    settings = load_profile(profile)
-    check_embedder(settings.embedder)
-    backbone, embedder = load_backbone(settings), load_embedder(settings.embedder)
     rendered = [name for name in list_concepts() if are_stand_ins([name])]  # the model was trained on rendered music
     training = [clip for name in rendered for clip in load_clips(load_concept(name), 5)]
     prompts = editability_prompts(settings.n_editability_prompts)
     filled = [(prompt.id, fill(prompt.template, noun)) for noun in nouns for prompt in prompts]
     seeds = [clip_seed(0, name + text, 0) for name, text in filled]
-    candidates = [(scheduler, n) for n in steps for scheduler in SCHEDULERS]
-    sampling = {"guidance_scale": settings.guidance_scale, "clip_s": settings.clip_s}
     texts = [text for _, text in filled]
-    table = sampler_equivalence(backbone, embedder, texts, seeds, training, candidates, **sampling)
-    return table.assign(backbone=backbone.hash[:12], embedder=embedder.name)
+    make = _maker(backbone, settings, [(texts, seeds, None)])
+    return Trial(make, texts, [training], np.zeros(len(texts), int))
 
 
-def sampler_equivalence(
-    backbone,
-    embedder,
-    prompts: Sequence[str],
-    seeds: Sequence[int],
-    training: Sequence[np.ndarray],
-    candidates: Sequence[tuple[str, int]],
-    **sampling,
+def adapters_trial(backbone, settings, method: str, concepts: Sequence[str]) -> Trial:
+    """Return the trial of a method's baseline, which is trained on each concept: its own prompts and clips."""
+    from tmp_utils.inputs.concepts import load_clips, load_concept
+    from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+    from tmp_utils.model.generate import clip_seed
+    from tmp_utils.personalize import personalise
+
+    parts, texts, training, setup = [], [], [], load_setup(method, "BL")
+    edits = editability_prompts(min(N_EDITS, settings.n_editability_prompts))
+    asked = [(reconstruction_prompt(), k) for k in range(N_RECONSTRUCTIONS)] + [(prompt, 0) for prompt in edits]
+    for name in concepts:
+        concept = load_concept(name)
+        adapter = personalise(backbone, concept, setup, 0, profile=settings, progress=False)
+        words, seeds = adapter.phrase(concept), [clip_seed(0, prompt.id, k) for prompt, k in asked]
+        parts.append(([fill(prompt.template, words) for prompt, _ in asked], seeds, adapter))
+        texts += [fill(prompt.template, concept.class_noun) for prompt, _ in asked]
+        training.append(load_clips(concept))
+    return Trial(_maker(backbone, settings, parts), texts, training, np.repeat(np.arange(len(parts)), len(asked)))
+
+
+def _maker(backbone, settings, parts: Sequence[tuple]) -> Callable[[str, int], list[np.ndarray]]:
+    """Return what generates the clips of prompts, seeds and adapter, of each part, with a sampler."""
+    from tmp_utils.model.generate import generate
+
+    def make(scheduler: str, steps: int) -> list[np.ndarray]:
+        numbers = {"steps": steps, "scheduler": scheduler, "guidance_scale": settings.guidance_scale}
+        numbers |= {"clip_s": settings.clip_s, "progress": False}
+        made = [generate(backbone, prompts, seeds, adapter=adapter, **numbers) for prompts, seeds, adapter in parts]
+        return [clip for clips in made for clip in clips]
+
+    return make
+
+
+def measure_samplers(
+    profile: str,
+    nouns: Sequence[str] = NOUNS,
+    steps: Sequence[int] = PUBLISHED_STEPS,
+    concepts: Sequence[str] = CONCEPTS,
 ) -> pd.DataFrame:
+    """Compare every scheduler at every number of steps with 50-step DDIM.
+
+    Parameters
+    ----------
+    nouns : each fills every editability prompt of the profile, for the untrained backbone; none leaves it out.
+    steps : numbers of denoising steps to try.
+    concepts : what the baselines are trained on; none leaves them out.
+
+    Returns
+    -------
+    As `sampler_equivalence`, with the columns model ("untrained", "TI-BL", "DB-BL"), backbone (hash) and embedder.
+
+    Raises
+    ------
+    ValueError : the backbone does not take one of the schedulers; nothing was trained or generated.
+    """
+    from tmp_utils.metrics.embed import check_embedder, load_embedder
+    from tmp_utils.model.backbone import load_backbone
+
+    settings = load_profile(profile)
+    check_embedder(settings.embedder)
+    backbone, embedder = load_backbone(settings), load_embedder(settings.embedder)
+    candidates = [(scheduler, n) for n in steps for scheduler in SCHEDULERS]
+    for scheduler, _ in [PAPERS_SAMPLER, *candidates]:
+        backbone.choose_scheduler(scheduler)
+    trials = {UNTRAINED: lambda: untrained_trial(backbone, settings, nouns)} if nouns else {}
+    for method in ("TI", "DB") if concepts else ():
+        trials[f"{method}-BL"] = lambda method=method: adapters_trial(backbone, settings, method, concepts)
+    tables = [sampler_equivalence(embedder, trial(), candidates).assign(model=name) for name, trial in trials.items()]
+    return pd.concat(tables, ignore_index=True).assign(backbone=backbone.hash[:12], embedder=embedder.name)
+
+
+def sampler_equivalence(embedder, trial: Trial, candidates: Sequence[tuple[str, int]]) -> pd.DataFrame:
     """Compare samplers with `PAPERS_SAMPLER`, the paper's, on CLAP-A, CLAP-T and FAD.
 
     Parameters
     ----------
-    prompts, seeds : as many of each: what is generated and compared with, and from which noise.
-    training : clips (n,) that CLAP-A and FAD compare with; FAD's bias shrinks with their number.
+    trial : its clips of all concepts together count for FAD, whose bias shrinks with their number.
     candidates : (scheduler, steps) of each sampler.
-    sampling : guidance_scale and clip_s, for `generate`.
 
     Returns
     -------
     scheduler, steps, metric, reference (its mean), difference, ci_low, ci_high, margin, n, equivalent; a row a
     candidate and metric.
-
-    Raises
-    ------
-    ValueError : the backbone does not take one of the schedulers; nothing was generated.
     """
-    from tmp_utils.model.generate import generate
+    wanted = embedder.embed_prompts(list(trial.texts))
+    of_concepts = [embedder.embed_clips(list(clips)) for clips in trial.training]
+    known = np.concatenate(of_concepts)
 
-    for scheduler, _ in [PAPERS_SAMPLER, *candidates]:
-        backbone.choose_scheduler(scheduler)
-    wanted, known = embedder.embed_prompts(list(prompts)), embedder.embed_clips(list(training))
+    def scores(generated: np.ndarray) -> dict[str, np.ndarray]:
+        near = [similarity_matrix(generated[[k]], of_concepts[c]).mean() for k, c in enumerate(trial.concept)]
+        return {"clap_a": np.array(near), "clap_t": np.diag(similarity_matrix(generated, wanted)).copy()}
 
-    def embedded(scheduler: str, steps: int) -> np.ndarray:
-        numbers = {"steps": steps, "scheduler": scheduler, "progress": False}
-        return embedder.embed_clips(generate(backbone, list(prompts), list(seeds), **numbers, **sampling))
-
-    ours = embedded(*PAPERS_SAMPLER)
-    scores, fad = _scores(ours, known, wanted), frechet_audio_distance(known, ours).value
-    margins = {name: SD_SHARE * float(np.std(values, ddof=1)) for name, values in scores.items()}
+    reference = embedder.embed_clips(trial.make(*PAPERS_SAMPLER))
+    ours, fad = scores(reference), frechet_audio_distance(known, reference).value
+    margins = {name: SD_SHARE * float(np.std(values, ddof=1)) for name, values in ours.items()}
     rows = []
     for scheduler, steps in candidates:
-        theirs = embedded(scheduler, steps)
+        generated = embedder.embed_clips(trial.make(scheduler, steps))
         tests = {
-            name: (float(scores[name].mean()), paired_equivalence(values, scores[name], margins[name]))
-            for name, values in _scores(theirs, known, wanted).items()
+            name: (float(ours[name].mean()), paired_equivalence(values, ours[name], margins[name]))
+            for name, values in scores(generated).items()
         }
-        tests["fad"] = (fad, distance_equivalence(known, theirs, ours, FAD_SHARE * fad, n_resamples=RESAMPLES))
+        tests["fad"] = (fad, distance_equivalence(known, generated, reference, FAD_SHARE * fad, n_resamples=RESAMPLES))
         for metric, (mean, test) in tests.items():
             names = {"scheduler": scheduler, "steps": steps, "metric": metric, "reference": mean}
             rows.append({**names, **asdict(test), "equivalent": test.equivalent})
     return pd.DataFrame(rows)
 
 
-def _scores(generated: np.ndarray, training: np.ndarray, wanted: np.ndarray) -> dict[str, np.ndarray]:
-    """CLAP-A and CLAP-T (n,), a value a clip."""
-    to_training = similarity_matrix(generated, training).mean(1)
-    return {"clap_a": to_training, "clap_t": np.diag(similarity_matrix(generated, wanted)).copy()}
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what only this command takes."""
     parser.add_argument(
-        "--nouns", nargs="+", default=NOUNS, help=f"class nouns to generate (default: {' '.join(NOUNS)})"
+        "--nouns", nargs="*", default=NOUNS, help=f"class nouns for the untrained model (default: {' '.join(NOUNS)})"
+    )
+    parser.add_argument(
+        "--concepts", nargs="*", default=CONCEPTS, help=f"what the baselines learn (default: {' '.join(CONCEPTS)})"
     )
     parser.add_argument("--steps", nargs="+", type=int, default=PUBLISHED_STEPS, help="numbers of denoising steps")
 
 
 def main(options: argparse.Namespace) -> None:
     """Measure a profile's samplers and publish the table."""
-    table = measure_samplers(options.profile, options.nouns, options.steps)
+    if not [*options.nouns, *options.concepts]:
+        raise ValueError("--nouns and --concepts are both empty; there is nothing to generate.")
+    table = measure_samplers(options.profile, options.nouns, options.steps, options.concepts)
     write_csv(samplers_path(options.profile), table)
     print(table.round(4).to_string(index=False))
-    print(f"Fewest steps that are equivalent in everything: {fewest_steps(table)}")
+    for model, rows in table.groupby("model", sort=False):
+        print(f"{model}: fewest steps that are equivalent in everything: {fewest_steps(rows)}")
     print(f"Written: {samplers_path(options.profile)}")

@@ -15,6 +15,7 @@ agreement_names : its columns, for a concept.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -105,9 +106,15 @@ def key_and_scale(clip: np.ndarray, rate_hz: int) -> tuple[str | None, str | Non
     return _ENHARMONIC.get(key, key), scale, float(strength)
 
 
+@lru_cache(maxsize=32)  # every run of a concept is compared with the same training clips
+def _reading(samples: bytes, shape: tuple[int, ...], rate_hz: int) -> tuple:
+    clip = np.frombuffer(samples, np.float32).reshape(shape)
+    return tempo_bpm(clip, rate_hz), level_lufs(clip, rate_hz), *key_and_scale(clip, rate_hz)
+
+
 def read_music(clips: Sequence[np.ndarray], rate_hz: int) -> pd.DataFrame:
     """Return one row a clip: tempo_bpm, level_lufs, key, scale, key_strength."""
-    rows = [(tempo_bpm(clip, rate_hz), level_lufs(clip, rate_hz), *key_and_scale(clip, rate_hz)) for clip in clips]
+    rows = [_reading(np.asarray(clip, np.float32).tobytes(), np.shape(clip), rate_hz) for clip in clips]
     table = pd.DataFrame(rows, columns=["tempo_bpm", "level_lufs", "key", "scale", "key_strength"])
     names = ["key", "scale"]
     table[names] = table[names].astype(object).where(table[names].notna(), None)
