@@ -92,7 +92,8 @@ def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebook
         (tmp_path / f"{name}.ipynb").write_text(json.dumps({"cells": cells}))
     made = {"commit": "0123456789abcdef", "machine": {"processor": "Chip", "cores": 2, "gpu": None}}
     records = {"01_data": 20, "02_ti-seed0": 200, "02_ti-seed1": 300}
-    records = {name: made | {"elapsed_s": seconds} for name, seconds in records.items()}
+    records = {name: made | {"elapsed_s": seconds, "found": []} for name, seconds in records.items()}
+    records["02_ti-seed2"] = records["02_ti-seed0"] | {"elapsed_s": 2, "found": ["lute/TI-BL/seed2"]}  # a second try
     notebooks = sorted(tmp_path.glob("*.ipynb"))
     timed = readme_figures.minutes_table(notebooks, records, "pocket")
     lines = readme_figures.notebooks_table(notebooks, timed).splitlines()

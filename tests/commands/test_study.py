@@ -118,7 +118,9 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     executed = tmp_path / "runs/pocket/notebooks/01_first.ipynb"
     printed = nbformat.read(executed, as_version=4).cells[-1].outputs[0].text
     assert printed == f"{sys.executable} 1\n"
-    assert Place(tmp_path / "runs", "pocket").runs() == [tmp_path / "runs/pocket/a/TI-BL/seed3"]
+    place = Place(tmp_path / "runs", "pocket")
+    assert place.runs() == [tmp_path / "runs/pocket/a/TI-BL/seed3"]
+    assert place.executions()["01_first"]["found"] == []
     told = capsys.readouterr().out
     assert "[1/1] 01_first: done in" in told and "has 0.0 MB, too large for a hub to show" in told
     assert "less than the 250 MB that this study may leave" in told
@@ -128,6 +130,10 @@ def test_the_study_runs_then_skips_then_stops_at_the_cell_that_fails(tmp_path, c
     assert run(arguments) == 0
     assert "[1/1] 01_first: already done" in capsys.readouterr().out
     assert executed.stat().st_mtime_ns == written
+
+    assert run([*arguments, "--force"]) == 0  # it finds its run, and says so: it was quicker than it is for a reader
+    assert place.executions()["01_first"]["found"] == ["a/TI-BL/seed3"]
+    capsys.readouterr()
 
     write_notebook(tmp_path / "notebooks", "02_second.ipynb", "a: int = 1", "print('so far')", "1 / 0")
     assert run(arguments) == 1

@@ -129,12 +129,13 @@ def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], pro
 
     Parameters
     ----------
-    records : name of an executed copy -> elapsed_s, commit and machine, as `make study` writes them. Several copies of
-        a notebook (one for each concept or seed) are averaged.
+    records : name of an executed copy -> elapsed_s, found, commit and machine, as `make study` writes them. Several
+        copies of a notebook (one for each concept or seed) are averaged. One that found runs of an earlier try was
+        quicker than it is for a reader, and is left out.
     """
     rows = []
     for path in notebooks:
-        if of := [record for name, record in records.items() if name.startswith(path.stem)]:
+        if of := [record for name, record in records.items() if name.startswith(path.stem) and not record.get("found")]:
             minutes = round(sum(record["elapsed_s"] for record in of) / len(of) / 60)
             commit, machine = str(of[0]["commit"])[:COMMIT_CHARS], _machine(of[0]["machine"])
             rows.append(dict(zip(MINUTES_COLUMNS, (profile, path.stem, minutes, commit, machine), strict=True)))

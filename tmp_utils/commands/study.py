@@ -108,7 +108,7 @@ def execute(execution: Execution, place: Place, before: Sequence[str], label: st
     if not force and _is_done(place, execution.name, print_hash):
         print(f"{label}: already done", flush=True)
         return print_hash
-    figures = {name: os.environ.get(name, value) for name, value in FIGURES.items()}
+    figures, found = {name: os.environ.get(name, value) for name, value in FIGURES.items()}, _found(place, before)
     try:
         elapsed_s = headless.execute(execution.notebook, output, execution.parameters, label, figures)
     except headless.NotebookFailed as failure:
@@ -119,6 +119,7 @@ def execute(execution: Execution, place: Place, before: Sequence[str], label: st
         "parameters": execution.parameters,
         "elapsed_s": elapsed_s,
         "runs": runs,
+        "found": found,
     }
     write_json(output.with_suffix(".json"), {**made_from, **provenance()})
     megabytes = output.stat().st_size / 1e6
@@ -168,6 +169,13 @@ def _is_done(place: Place, name: str, print_hash: str) -> bool:
         return False
     whole = all(_n_files(place.folder / run) >= n for run, n in record["runs"].items())
     return record["fingerprint"] == print_hash and whole
+
+
+def _found(place: Place, before: Sequence[str]) -> list[str]:
+    """Return the finished runs that no notebook before has left: of an earlier try, or of another command."""
+    records = [record for record in place.executions().values() if record["fingerprint"] in before]
+    known = {run for record in records for run in record["runs"]}
+    return [name for run in place.runs() if (name := str(run.relative_to(place.folder))) not in known]
 
 
 def _n_files(run: Path) -> int:

@@ -26,7 +26,7 @@ from tmp_utils.runs.identity import HASH_CHARS, identity_hash
 from tmp_utils.runs.integrity import check_files
 from tmp_utils.runs.protocol import ADAPTER_FILES, CHECKPOINTS, Lab
 
-STOPS = 5
+STOPS = 4
 PATH_CLIPS = 4
 PATH_PROMPTS = 5
 DRIFT_CLIPS = 8
