@@ -69,9 +69,12 @@ def test_the_clean_latents_of_a_denoiser_that_knows_them_are_found_and_guidance_
         return answers[kind]
 
     known = SimpleNamespace(predict=predict, levels=lambda at: (signal, sigma), prediction=kind, device="cpu")
-    known.null_condition = torch.zeros(1, 1)
-    cleaned = separation._cleaned(known, z, noise, 0, torch.tensor([[1.0], [2.0]]))
-    assert torch.allclose(cleaned, GUIDANCE * torch.cat([z, 2 * z]), atol=1e-5)
+    conditions = torch.tensor([[1.0], [2.0]])
+    for null_of in (torch.zeros_like, lambda condition: -condition):  # one null for all, and each its own
+        known.null_of, nulls = null_of, null_of(conditions)
+        expected = [(null + GUIDANCE * (one - null)) * z for null, one in zip(nulls, conditions, strict=True)]
+        cleaned = separation._cleaned(known, z, noise, 0, conditions)
+        assert torch.allclose(cleaned, torch.cat(expected), atol=1e-5)
 
 
 @pytest.mark.parametrize(("family", "said"), [(AceStep, 'predicts "flow"'), (StableAudioOpen, "decodes to samples")])

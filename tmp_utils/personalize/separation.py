@@ -73,9 +73,13 @@ def _cleaned(
     at = torch.tensor(timestep, device=backbone.device)
     signal, sigma = backbone.levels(at)
     noised = signal * latents.to(backbone.device) + sigma * noise.to(backbone.device)
-    rows = torch.cat([backbone.null_condition, conditions.to(backbone.device)])
+    conditions = conditions.to(backbone.device)
+    nulls = backbone.null_of(conditions)
+    nulls = nulls[:1] if (nulls == nulls[:1]).all() else nulls  # one prediction is enough where they are the same
+    rows = torch.cat([nulls, conditions])
     output = backbone.predict(noised.expand(len(rows), *noised.shape[1:]), at, rows).float()
-    output = output[:1] + GUIDANCE * (output[1:] - output[:1])
+    without, with_text = output.split([len(nulls), len(conditions)])
+    output = without + GUIDANCE * (with_text - without)
     clean = {
         "epsilon": lambda: (noised - sigma * output) / signal,
         "v_prediction": lambda: signal * noised - sigma * output,

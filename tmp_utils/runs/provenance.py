@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+PUBLISHED = "data/published"
 PROJECT_DIR = Path(__file__).resolve().parents[2]  # of the checkout, which holds `data/` and `notebooks/`
 RECORDED = (
     *("tmp-utils", "numpy", "scipy", "torch", "diffusers", "transformers", "peft", "laion-clap", "essentia"),
@@ -37,11 +38,15 @@ def versions() -> dict[str, str | None]:
 
 @functools.cache
 def commit() -> str | None:
-    """Return the git commit of the code, with "+changes" if tracked files differ; None outside a checkout."""
+    """Return the git commit of the code, with "+changes" if tracked files differ; None outside a checkout.
+
+    Published tables do not count: no run reads them, and a command that writes one would otherwise mark itself.
+    """
     head = _git("rev-parse", "HEAD")
     if head is None or not (PROJECT_DIR / ".git").exists():
         return None
-    return head + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{PUBLISHED}")
+    return head + ("+changes" if changed else "")
 
 
 def machine() -> dict:
