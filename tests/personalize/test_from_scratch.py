@@ -28,13 +28,14 @@ STEPS = 6
 
 
 def run_from_scratch(notebook, backbone, concept, profile, **values) -> dict:
-    """Execute the notebook's cell tagged "from-scratch" as the notebook does; return the names it leaves."""
+    """Execute the notebook's cells tagged "from-scratch" as the notebook does; return the names they leave."""
     cells = json.loads((NOTEBOOKS / notebook).read_text(encoding="utf-8"))["cells"]
-    (source,) = ["".join(cell["source"]) for cell in cells if "from-scratch" in cell["metadata"].get("tags", [])]
+    sources = ["".join(cell["source"]) for cell in cells if "from-scratch" in cell["metadata"].get("tags", [])]
     lab = SimpleNamespace(backbone=backbone, profile=profile)
     clips = examples.load_clips(concept, 5) if isinstance(concept, Concept) else concept.clips
     names = {"lab": lab, "chosen": concept, "seeds": [0], "fill": fill, "clips": clips, **values}
-    exec(source, names)
+    assert sources
+    exec("\n".join(sources), names)
     return names
 
 

@@ -147,7 +147,7 @@ def what_moves(moves: pd.DataFrame, note: str = "") -> go.Figure:
         fig.add_scatter(x=points["step"], y=points[column], **line, row=row, col=1)
         fig.update_yaxes(title=name, rangemode="tozero", row=row, col=1)
     fig.update_xaxes(title="Optimisation step", row=len(PANELS), col=1)
-    return styled(fig, "What moves while the loss does not", note, height=520)
+    return styled(fig, "CLAP-A and drift move; the loss of a step is mostly noise", note, height=520)
 
 
 def language_drift(drift: pd.DataFrame, class_noun: str, note: str = "") -> go.Figure:
