@@ -48,9 +48,9 @@ REFERENCES = {
     "codec_a": "codec",
 }
 AGREEMENTS = {
-    "tempo_agreement": ("Tempo", "5 BPM"),
-    "tempo_octave_agreement": ("Tempo, octaves allowed", "4 %"),
-    "level_agreement": ("Loudness", "2.5 LU"),
+    "tempo_agreement": ("Tempo", "±5 BPM"),
+    "tempo_octave_agreement": ("Tempo, octaves allowed", "±4 %"),
+    "level_agreement": ("Loudness", "±2.5 LU"),
     "key_agreement": ("Key", ""),
     "scale_agreement": ("Scale", ""),
 }
