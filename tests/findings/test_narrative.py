@@ -42,7 +42,9 @@ def with_untrained(table, value, half_width=0.03):
 def test_the_answer_follows_from_the_difference_between_trained_and_untrained():
     table = results({"clap_a": 0.2, "clap_t": 0.0})
     yes = narrative.answer(with_untrained(table, 0.1))
-    assert yes.startswith("Yes, for 6 concepts (rendered stand-ins): asked for “a recording of” ")
+    assert yes.startswith(
+        "Yes, for 6 concepts (rendered stand-ins), where the concept plays by itself: asked for “a recording of” "
+    )
     assert all(f"{value} [" in yes for value in ("of 0.10", "untrained, 0.50", "and 0.70"))
     assert yes.index("Textual Inversion") < yes.index("DreamBooth") < yes.index("the concept's own clips reach 0.90")
     assert narrative.answer(with_untrained(table, 0.95)).startswith("No, for 6 concepts")
@@ -53,7 +55,7 @@ def test_the_answer_follows_from_the_difference_between_trained_and_untrained():
 
 def test_the_answer_for_one_concept_speaks_of_it_alone_and_needs_intervals_that_are_apart():
     table = results({"clap_a": 0.2, "clap_t": 0.0}, concepts=["sitar"])
-    assert narrative.answer(with_untrained(table, 0.1)).startswith("Yes, for sitar (a rendered stand-in) alone: ")
+    assert narrative.answer(with_untrained(table, 0.1)).startswith("Yes, for sitar (a rendered stand-in) alone, where ")
     assert narrative.answer(with_untrained(table, 0.68, 0.2)).startswith("We cannot tell from sitar")
     assert narrative.answer(with_untrained(table, 0.9)).startswith("No, for sitar")
     smoke = with_untrained(table, 0.1).assign(profile="smoke")

@@ -50,6 +50,17 @@ def test_rows_that_a_run_has_are_kept_as_they_are(scored):
     assert kept["value"].item() == rows(table, metric="clap_a")["value"].item()
 
 
+def test_a_reference_of_a_version_without_the_own_clips_agreement_is_scored_again(scored):
+    before, intact = collect(scored), csv(scored)
+    assert rows(before, setup="own clips", metric="key_agreement")["value"].eq(1).all()  # as these ears read it
+    path = clip(scored, "untrained-class-noun").parents[1] / "metrics.csv"
+    table = read_table(path)
+    write_csv(path, table[table["setup"] != "own clips"])
+    record(path.parent, "metrics.csv")
+    collect(scored)
+    assert csv(scored) == intact
+
+
 def test_a_cut_table_of_scores_is_not_read_but_made_again(scored):
     whole, intact = collect(scored), csv(scored)
     path = clip(scored).parents[1] / "metrics.csv"

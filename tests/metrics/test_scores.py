@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from results_runs import use_quick_ears
 
-from tmp_utils.metrics import scores
+from tmp_utils.metrics import music, scores
 from tmp_utils.metrics.distances import equal_n, frechet_audio_distance, kernel_audio_distance
 from tmp_utils.metrics.embed import Embedder, LevelMatched, unit_rows
 from tmp_utils.metrics.similarity import similarity_matrix
@@ -129,12 +129,25 @@ def test_the_codec_s_music_rows_are_shares_of_agreeing_clips(training):
     coded = [training[0], training[1], training[2], 0.1 * training[3]]
     rows = scores.codec_rows(coded, training, [], IDENTITY).set_index("metric")
     levels = [20 * np.log10(np.std(clip)) for clip in training]
-    agree = [abs(level - np.mean(levels)) <= 2.5 for level in levels[:3]]
+    others = [np.mean(np.delete(levels, k)) for k in range(4)]  # a copy is not compared with what it is a copy of
+    agree = [abs(levels[k] - others[k]) <= 2.5 for k in range(3)]
     assert rows.loc["level_agreement", ["value", "n"]].tolist() == [sum(agree) / 4, 4]
+
+
+def test_a_concept_s_own_clips_are_compared_with_the_others(training):
+    pytest.importorskip("essentia")
+    rule = {"tempo": False, "harmony": False}
+    quiet = [training[0], 0.4 * training[0]]  # 8 dB: the mean of both is within reach of neither, nor is the other clip
+    for clips, share in (([training[0]] * 3, 1.0), (quiet, 0.0)):
+        row = scores.own_rows(clips, clips, IDENTITY, **rule).iloc[0]
+        assert (row["metric"], row["value"], row["n"]) == ("level_agreement", share, len(clips))
+    row = scores.own_rows(training[:1], training[:1], IDENTITY, **rule).iloc[0]
+    assert row["status"] == "failed" and "no other to compare with" in row["note"]
 
 
 def test_where_essentia_is_missing_the_rows_say_so(training, monkeypatch):
     monkeypatch.setitem(sys.modules, "essentia", None)
+    music._reading.cache_clear()
     rows = scores.music_rows(training, training, IDENTITY, tempo=True, harmony=True)
     assert rows["status"].tolist() == ["failed"] * 5
     assert "pip install essentia" in rows["note"][0]

@@ -18,7 +18,7 @@ from plotly.subplots import make_subplots
 from tmp_utils.figures.look import GREY, faded, in_order, method_colour, setup_label, setups_in_order, styled
 from tmp_utils.metrics.intervals import MIN_UNITS, mean_over_units, wilson
 from tmp_utils.metrics.names import AGREEMENTS, REFERENCES, TITLES
-from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, bounds_of, is_share, whole_runs
+from tmp_utils.metrics.table import CODEC, OWN, REFERENCE, UNTRAINED, bounds_of, is_share, whole_runs
 
 LABEL_SHARE, LABEL_PX = 0.3, 16  # width of a line's label, as a share of the axis on a phone; its height
 
@@ -26,13 +26,13 @@ LABEL_SHARE, LABEL_PX = 0.3, 16  # width of a line's label, as a share of the ax
 def summary(results: pd.DataFrame, metric: str, with_references: bool = False) -> pd.DataFrame:
     """Return method, setup, value, ci_low, ci_high, n_concepts, n_runs of one metric, in the paper's order.
 
-    With references, the codec and the untrained model follow the setups.
+    With references, the concept's own clips, the codec and the untrained model follow the setups.
     The interval is over concepts; where a setup has only one run, it is over the clips of that run. The interval of a
     share stays in [0, 1]; for one or two concepts it is over all their clips.
     """
     rows = whole_runs(results, metric, references=True)
-    codec = (rows["method"] == REFERENCE) & (rows["setup"] == CODEC)
-    of_references = codec | (rows["method"] == UNTRAINED)
+    own = (rows["method"] == REFERENCE) & rows["setup"].isin([CODEC, OWN])
+    of_references = own | (rows["method"] == UNTRAINED)
     rows = rows[~rows["method"].isin([REFERENCE, UNTRAINED]) | (of_references & with_references)]
     if rows.empty:
         raise ValueError(f"no finished rows of {metric!r}; the table has {sorted(results['metric'].unique())}.")
@@ -131,8 +131,8 @@ def _single_concepts(fig: go.Figure, results: pd.DataFrame, metric: str, table: 
 def music_agreement(results: pd.DataFrame, title: str = "Which musical properties agree", note: str = "") -> go.Figure:
     """Return the share of clips that agree with the concept: one column for each property, one line for each setup.
 
-    The codec and the untrained model come last, where the table has them: a copy of the concept reaches the codec's
-    values, and the class noun alone the untrained model's.
+    The concept's own clips (each beside the others), the codec and the untrained model come last, where the table has
+    them: a copy of the concept reaches the codec's values, and the class noun alone the untrained model's.
     """
     present = [metric for metric in AGREEMENTS if ((results["metric"] == metric) & (results["status"] == "ok")).any()]
     if not present:

@@ -15,7 +15,7 @@ from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.intervals import holm, paired_difference
 from tmp_utils.metrics.names import AGREEMENTS, TABLE_1, digits_of, short_name
-from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, whole_runs
+from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, readable, whole_runs
 
 BASELINE = "BL"
 SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
@@ -28,10 +28,15 @@ def has_values(results: pd.DataFrame, *metrics: str) -> bool:
 
 
 def comparable(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the concepts that every setup has, so that means compare; all rows if no concept has all."""
-    has = whole_runs(results, "clap_a").groupby(["method", "setup"])["concept"].agg(set)
-    common = set.intersection(*has) if len(has) else set()
-    return results[results["concept"].isin(common)] if common else results
+    """Return the rows of the concepts and seeds that every setup has, so that means compare; all rows if there is none.
+
+    Rows of all concepts together, which no mean is of, go with the others.
+    """
+    runs = whole_runs(results, "clap_a")
+    has = [set(group[UNIT].itertuples(index=False, name=None)) for _, group in runs.groupby(["method", "setup"])]
+    common = set.intersection(*has) if has else set()
+    kept = pd.Series(list(results[UNIT].itertuples(index=False, name=None)), index=results.index).isin(common)
+    return results[kept] if common else results
 
 
 def coverage(results: pd.DataFrame) -> pd.DataFrame:
@@ -110,12 +115,14 @@ def memorisation(results: pd.DataFrame) -> pd.DataFrame:
 def way_to_a_copy(results: pd.DataFrame) -> pd.DataFrame:
     """Return by agreement the untrained model, the baselines and the codec, and how far the baselines come.
 
+    Over concepts whose own clips agree (`readable`).
+
     Returns
     -------
     Rows by short name of the metric; columns untrained, codec and each method's baseline, all means over the
     ``concepts`` that have them all, and "<method> way": 0 is the untrained model, 1 the codec.
     """
-    rows = {}
+    rows, results = {}, readable(results)
     for metric in AGREEMENTS:
         whole = whole_runs(results, metric, references=True)
         whole = whole[(whole["method"] == UNTRAINED) | whole["setup"].isin([CODEC, BASELINE])]

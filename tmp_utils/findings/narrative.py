@@ -77,10 +77,10 @@ def answer(results: pd.DataFrame) -> str:
     among = f"; the concept's own clips reach {' and '.join(reached)}" if reached else ""
     profile = untrained["profile"].iloc[0]
     model = MODELS.get(profile, f"the model of the profile {profile}")
-    yes_or_no = _yes_or_no(untrained, list(sides.values()))
+    alone = "" if profile == SMOKE else ", where the concept plays by itself"
     return (
-        f"{yes_or_no}: asked for “a recording of” the concept alone, {model} makes clips with a similarity to it "
-        f"(CLAP-A) of {_level(untrained)} untrained, {levels}{among}."
+        f"{_yes_or_no(untrained, list(sides.values()))}{alone}: asked for “a recording of” it, {model} makes clips "
+        f"with a similarity to the concept (CLAP-A) of {_level(untrained)} untrained, {levels}{among}."
     )
 
 
@@ -217,8 +217,8 @@ def conditions(results: pd.DataFrame) -> str:
     ]
     units = "concepts" if len(names) > 1 else "the clips of this concept"
     return (
-        f"{'; '.join(parts)}. Brackets are 95 % intervals over {units}; a difference counts only if it survives "
-        "correction for all claims."
+        f"{'; '.join(parts)}. Brackets are 95 % intervals over {units}. Claims of the paper are decided after "
+        "correction for all of them, differences from the untrained model after correction for two methods."
     )
 
 
@@ -229,19 +229,24 @@ def in_short(results: pd.DataFrame) -> list[str]:
     lines = [*gains(results), *comparisons(results), _highest(results)]
     undecided = whole.loc[(whole["verdict"] == UNDECIDED) & (whole["n_concepts"] > 0), "n_concepts"]
     fewest = undecided.min() if undecided.nunique() > 1 else 0
-    few = f"; {(undecided == fewest).sum()} of the undecided have {fewest} concepts" if fewest else ""
+    few = f"; {(undecided == fewest).sum()} of the undecided were judged on only {fewest} concepts" if fewest else ""
     lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}{few}.")
-    for verdict in (REPRODUCED, CONTRADICTED, NO_DIFFERENCE):
-        of_verdict = whole[whole["verdict"] == verdict]
-        names = [claim.partition(" (")[0] for claim in of_verdict["claim"]]
-        if verdict == CONTRADICTED:  # of a pair, what does the opposite of what is said
-            refuted = judged[judged["verdict"] == verdict].set_index("id")
-            names = [
-                f"{name} ({'; '.join(_sides(refuted.loc[part]) for part in parts if part in refuted.index)})"
-                for name, parts in zip(names, of_verdict["parts"], strict=True)
-            ]
-        lines += [f"{verdict.capitalize()}: {'; '.join(names)}."] if names else []
+    details = {REPRODUCED: lambda row: "", CONTRADICTED: _sides, NO_DIFFERENCE: _within}
+    for verdict, detail in details.items():
+        decided, names = judged[judged["verdict"] == verdict].set_index("id"), []
+        for claim in whole[whole["verdict"] == verdict].itertuples():
+            texts = filter(None, (detail(decided.loc[part]) for part in claim.parts if part in decided.index))
+            told = "; ".join(texts)
+            names.append(f"“{claim.claim.partition(' (')[0]}”" + (f" ({told})" if told else ""))
+        said = f"{verdict.capitalize()}, where the paper says" if verdict == NO_DIFFERENCE else verdict.capitalize()
+        lines += [f"{said}: {'; '.join(names)}."] if names else []
     return [answer(results), *filter(None, lines)]
+
+
+def _within(row) -> str:
+    """Return by how much the sides differ at most, for a verdict "no difference", and in the paper."""
+    paper = f"; the paper's differ by {abs(row.paper_a - row.paper_b):.2f}" if np.isfinite(row.paper_a) else ""
+    return f"within {row.margin:.2g}{paper}"
 
 
 def _highest(results: pd.DataFrame) -> str:

@@ -1,17 +1,19 @@
 """Whether the paper's findings hold here: one verdict for each claim, computed from the results table.
 
-Conventions: a claim is a row of ``data/paper/findings.csv``: the ``metric`` of side ``a`` is higher (lower, not lower)
-than that of side ``b``. A side is "METHOD/SETUP", or "METHOD/*", the mean over that method's setups in Table 1, or a
-number. "each METHOD/*" ("each */*" for both methods) compares with every other setup, "each TI/MW@*" with every other
-fifth of the strengths; one rival decides. Differences are A minus B, paired by concept and seed; the units are the
-concepts' means. A claim's ``margin`` is the smallest difference that matters, with its reason beside it, in the units
-of the metric or ("5 %") as a part of side B.
+Conventions: a claim is a row of ``data/paper/findings.csv``: the ``metric`` of side ``a`` is higher (lower, not lower,
+not higher) than that of side ``b``. A metric "x - y" is the difference of two. Agreement (in tempo, key, ...) counts
+for the concepts whose own clips agree with each other (`metrics.table.readable`). A side is "METHOD/SETUP", or
+"METHOD/*", the mean over that method's setups in Table 1, or a number. "each METHOD/*" ("each */*" for both methods)
+compares with every other setup, "each TI/MW@*" with every other fifth of the strengths; one rival decides. Differences
+are A minus B, paired by concept and seed; the units are the concepts' means. A claim's ``margin`` is the smallest
+difference that matters, with its reason beside it, in the units of the metric or ("5 %") as a part of side B.
 
 Student's t over concepts gives interval and p-values (`intervals`). Verdicts, with at least three concepts:
 
 - "reproduced", "contradicted": the difference from zero is significant, and supports or contradicts the claim. For "not
-  lower" it is the difference from minus the margin: a claim that nothing is lost cannot be tested against zero. A
-  significant difference counts even where it is smaller than the margin, as many of the paper's are.
+  lower" and "not higher" it is the difference from the margin below or above zero: a claim that nothing is lost, or
+  gained, cannot be tested against zero. A significant difference counts even where it is smaller than the margin, as
+  many of the paper's are.
 - "no difference": it is not, but two one-sided tests put the difference within the margin on both sides (Schuirmann
   1987, https://doi.org/10.1007/BF01068419).
 - "undecided": neither.
@@ -31,12 +33,13 @@ from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, SHARE, Interval, holm, mean_of, p_above
 from tmp_utils.metrics.names import key_of, metric_of
 from tmp_utils.metrics.preservation import FIFTHS
-from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share
+from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share, readable
 
 REPRODUCED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED = "reproduced", "contradicted", "no difference", "undecided"
 VERDICTS = (REPRODUCED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED)
-NOT_LOWER = "not lower"
-DIRECTIONS = ("higher", "lower", NOT_LOWER)
+NOT_LOWER, NOT_HIGHER = "not lower", "not higher"
+DIRECTIONS = ("higher", "lower", NOT_LOWER, NOT_HIGHER)
+MINUS = " - "  # between the two metrics of a difference
 UNIT = ["concept", "seed"]
 MIN_CONCEPTS = MIN_UNITS  # an interval over fewer says nothing about other concepts
 ALPHA = 1 - LEVEL
@@ -112,9 +115,12 @@ def _constant(side: str) -> float | None:
         return None
 
 
-def _units(measured: pd.DataFrame) -> pd.DataFrame:
+def _units(measured: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Return the finished values of a metric: concepts and seeds in rows, "METHOD/SETUP" in columns."""
-    ours = measured[measured["status"] == "ok"]
+    if MINUS in metric:
+        first, second = (_units(measured, part) for part in metric.split(MINUS))
+        return first - second
+    ours = measured[(measured["metric"] == metric) & (measured["status"] == "ok")]
     return ours.assign(name=_names(ours)).pivot_table(index=UNIT, columns="name", values="value")
 
 
@@ -132,6 +138,7 @@ def _compare(units: pd.DataFrame, claim: Mapping, b: str, table1: pd.DataFrame) 
     bounds = None
     if is_share(claim["metric"]):
         bounds = (-1.0, 1.0) if constant is None else (SHARE[0] - constant, SHARE[1] - constant)
+        bounds = (2 * bounds[0], 2 * bounds[1]) if MINUS in claim["metric"] else bounds
     of_concepts = pairs.groupby(level="concept").mean()
     ours_a, ours_b = float(of_concepts["a"].mean()), float(of_concepts["b"].mean())
     values, margin = of_concepts["difference"].to_numpy(), _margin(claim["margin"], ours_b)
@@ -161,8 +168,8 @@ def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgeme
     comparisons = [_compare(units, claim, rival, table1) for rival in rivals]
     if reasons := [reason for reason in comparisons if isinstance(reason, str)]:
         return reasons[0]
-    sign, k = -1 if claim["direction"] == "lower" else 1, len(rivals)
-    nulls = [-c.margin if claim["direction"] == NOT_LOWER else 0.0 for c in comparisons]
+    sign, k = -1 if claim["direction"] in ("lower", NOT_HIGHER) else 1, len(rivals)
+    nulls = [-c.margin if claim["direction"] in (NOT_LOWER, NOT_HIGHER) else 0.0 for c in comparisons]
     favours = np.array([sign * c.differences.mean() - null for c, null in zip(comparisons, nulls, strict=True)])
     support = np.array([c.p_above(null, sign) for c, null in zip(comparisons, nulls, strict=True)])
     against = np.array([c.p_above(-null, -sign) for c, null in zip(comparisons, nulls, strict=True)])
@@ -174,7 +181,7 @@ def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgeme
     p_value = 2 * (support[chosen] if supports else k * against[chosen])
     within = [max(c.p_above(-c.margin, sign) for c in comparisons)]
     within.append(k * min(c.p_above(-c.margin, -sign) for c in comparisons))
-    p_equal = np.nan if claim["direction"] == NOT_LOWER else min(1.0, max(within))
+    p_equal = np.nan if claim["direction"] in (NOT_LOWER, NOT_HIGHER) else min(1.0, max(within))
     c = comparisons[chosen]
     interval = mean_of(c.differences, "concepts", c.bounds, LEVEL if supports else 1 - ALPHA / k)
     return Judgement(c, supports, interval, min(1.0, p_value), p_equal)
@@ -182,17 +189,20 @@ def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgeme
 
 def _of_the_paper(claim: Mapping, table1: pd.DataFrame) -> dict:
     """Return the paper's two numbers from its Table 1, and whether they agree with its text."""
-    metric = metric_of(claim["metric"])
-    if metric not in table1.columns:
-        return {"paper_a": np.nan, "paper_b": np.nan, "paper_agrees": "no numbers published"}
-    means = table1[metric].astype(float)
+    nothing = {"paper_a": np.nan, "paper_b": np.nan, "paper_agrees": "no numbers published"}
+    if (metric := metric_of(claim["metric"])) not in table1.columns:
+        return nothing
     members_a, members_b = (_members(claim[side], table1) for side in "ab")
+    if not {*members_a, *members_b} <= set(table1.index):  # the untrained model is not in it
+        return nothing
+    means = table1[metric].astype(float)
     paper_a = means[members_a].mean()
     others = means[[member for member in members_b if member not in members_a]]
     closest = others.max() if claim["direction"] == "higher" else others.min()
     paper_b = closest if claim["b"].startswith("each ") else others.mean()
     slack = _margin(claim["margin"], paper_b)
-    holds = {"higher": paper_a > paper_b, "lower": paper_a < paper_b, "not lower": paper_a >= paper_b - slack}
+    holds = {"higher": paper_a > paper_b, "lower": paper_a < paper_b}
+    holds |= {NOT_LOWER: paper_a >= paper_b - slack, NOT_HIGHER: paper_a <= paper_b + slack}
     return {"paper_a": paper_a, "paper_b": paper_b, "paper_agrees": "yes" if holds[claim["direction"]] else "no"}
 
 
@@ -238,7 +248,7 @@ def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.
         raise ValueError(f"results of the profiles {profiles} arrived; pass the rows of one profile at a time.")
     if unknown := sorted(set(findings["direction"]) - set(DIRECTIONS)):
         raise ValueError(f"findings: column direction has {unknown}; expected one of {DIRECTIONS}.")
-    whole = results[results["prompt"] == WHOLE_RUN]
+    whole = readable(results[results["prompt"] == WHOLE_RUN])
     table = _judged(whole, findings, table1)
     seconds = findings["metric"].map(lambda metric: key_of(metric, SECOND_EMBEDDER, coded=True))
     both = findings[seconds.isin(set(whole["metric"]))]
@@ -248,8 +258,8 @@ def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.
 
 
 def _judged(whole: pd.DataFrame, findings: pd.DataFrame, table1: pd.DataFrame) -> pd.DataFrame:
-    measured = {metric: whole[whole["metric"] == metric] for metric in findings["metric"].unique()}
-    units = {metric: _units(rows) for metric, rows in measured.items()}
+    measured = {name: whole[whole["metric"].isin(name.split(MINUS))] for name in findings["metric"].unique()}
+    units = {metric: _units(rows, metric) for metric, rows in measured.items()}
     rows, judgements = [], []
     for claim in findings.to_dict("records"):
         judgements.append(_judge(units[claim["metric"]], claim, table1))

@@ -12,6 +12,7 @@ those after the codec, and keys end in "_coded".
 audio_rows    : CLAP-A or MusiCNN-A, nearest training clip, FAD and KAD by one embedder.
 distance_rows : FAD and KAD alone, such as of all concepts pooled.
 music_rows    : tempo, level, key and scale agreement.
+own_rows      : the same of a concept's own clips, each beside the others.
 copy_rows     : the share of clips that are copies of a training clip.
 codec_rows    : all of these for a concept's own clips after the codec, as a reference.
 """
@@ -111,16 +112,50 @@ def music_rows(
         readings = music.read_music(generated, RATE_HZ)
     except ImportError as error:
         return failed_music_rows(identity, str(error), tempo=tempo, harmony=harmony)
+    return _agreement_rows(music.agreement(readings, target, tempo=tempo, harmony=harmony), readings, identity)
+
+
+def _agreement_rows(table: pd.DataFrame, readings: pd.DataFrame, identity: Mapping) -> pd.DataFrame:
+    """Return a row for each column of `music.agreement`; a clip whose target is undefined agrees with nothing."""
     rows = []
-    for name, agrees in music.agreement(readings, target, tempo=tempo, harmony=harmony).items():
-        if agrees.isna().any():
+    for name, agrees in table.items():
+        if agrees.isna().all():
             note = "the training clips themselves have no reading"
             rows.append(result_row(identity, name, None, MUSIC_TOOL, note=note))
             continue
         undefined = int(readings[READINGS[name.split("_")[0]]].isna().sum())
         note = f"{undefined} of {len(readings)} readings undefined, counted as no agreement" if undefined else ""
-        rows.append(result_row(identity, name, share_of(agrees), MUSIC_TOOL, note=note))
+        rows.append(result_row(identity, name, share_of(agrees.fillna(0.0)), MUSIC_TOOL, note=note))
     return results_table(rows)
+
+
+def own_rows(
+    clips: Sequence[np.ndarray],
+    training: Sequence[np.ndarray],
+    identity: Mapping,
+    *,
+    tempo: bool,
+    harmony: bool,
+) -> pd.DataFrame:
+    """Return the rows of `music_rows` for a concept's own clips, as they are or after the codec.
+
+    Each is compared with the *other* training clips: a target that a clip has helped to make is one that it meets too
+    easily.
+
+    Parameters
+    ----------
+    clips : (n,) each; clip k is training clip k, or that after the codec.
+    """
+    rules = {"tempo": tempo, "harmony": harmony}
+    if len(training) < 2:
+        return failed_music_rows(identity, "one training clip has no other to compare with", **rules)
+    try:
+        readings, own = music.read_music(clips, RATE_HZ), music.read_music(training, RATE_HZ)
+    except ImportError as error:
+        return failed_music_rows(identity, str(error), **rules)
+    targets = [music.MusicTarget.of(own.drop(index=k)) for k in own.index]
+    parts = [music.agreement(readings.iloc[[k]], target, **rules) for k, target in enumerate(targets)]
+    return _agreement_rows(pd.concat(parts), readings, identity)
 
 
 def failed_music_rows(identity: Mapping, note: str, *, tempo: bool, harmony: bool) -> pd.DataFrame:
@@ -164,6 +199,8 @@ def codec_rows(
 ) -> pd.DataFrame:
     """Return what a perfect copy would score: the concept's own clips after the codec, rated like generated ones.
 
+    Agreement is that of `own_rows`.
+
     Parameters
     ----------
     coded : the training clips after VAE and vocoder, in the same order.
@@ -180,5 +217,5 @@ def codec_rows(
         raise ValueError(f"{len(coded)} coded clips of {len(training)} training clips; expected each of them once.")
     identity = {**identity, "method": REFERENCE, "setup": CODEC}
     tables = [audio_rows(coded, training, embedder, identity, seed) for embedder in embedders]
-    music = music_rows(coded, training, identity, tempo=tempo, harmony=harmony)
-    return pd.concat([*tables, music], ignore_index=True)
+    agreement = own_rows(coded, training, identity, tempo=tempo, harmony=harmony)
+    return pd.concat([*tables, agreement], ignore_index=True)

@@ -14,6 +14,7 @@ check_one_embedder        : refuses a table that mixes the scores of two embedde
 score_references          : the rows about a concept's own clips.
 whole_runs                : the finished rows of whole runs.
 references                : the means of those rows over concepts.
+readable                  : a table without agreement where the concept's own clips do not agree.
 reference_values          : what the untrained model and the codec reach in a metric.
 """
 
@@ -41,6 +42,8 @@ WHOLE_RUN = "all"
 UNTRAINED = "untrained"  # method of a run of the plain model prompted with the class noun: the CLAP-T ceiling
 REFERENCE = "reference"  # method of rows about the training clips themselves
 CODEC = "codec"  # setup of those about the training clips after the codec (VAE and vocoder)
+OWN = "own clips"  # setup of those about the agreement of the training clips with each other
+READABLE = 0.8  # four of five: the least agreement of a concept's own clips with which others can be asked to agree
 POOLED = "pooled"  # concept of rows about all concepts of a setup together
 
 
@@ -189,6 +192,19 @@ def references(results: pd.DataFrame) -> dict[str, float]:
     rows["ceiling_t"] = whole[(whole["metric"] == "clap_t") & (whole["method"] == UNTRAINED)]
     means = {name: float(of_name.groupby("concept")["value"].mean().mean()) for name, of_name in rows.items()}
     return means | {f"{name}_a": value for name, value in reference_values(results, "clap_a").items()}
+
+
+def readable(results: pd.DataFrame) -> pd.DataFrame:
+    """Return the table without the agreement of concepts whose own clips do not agree with each other.
+
+    A tempo that is read at half or double in every other training clip, or a key that changes from clip to clip, is one
+    that no clip can be asked to have. It is decided from the training clips alone: at least `READABLE` of them agree
+    with the others. Tables without rows on that (setup `OWN`) stay as they are.
+    """
+    own = results[(results["method"] == REFERENCE) & (results["setup"] == OWN)]
+    unclear = own.loc[own["value"] < READABLE, ["concept", "metric"]].drop_duplicates()
+    left = results.merge(unclear, on=["concept", "metric"], how="left", indicator=True)["_merge"] == "left_only"
+    return results[left.to_numpy()]
 
 
 def reference_values(results: pd.DataFrame, metric: str) -> dict[str, float]:

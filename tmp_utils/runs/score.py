@@ -32,9 +32,19 @@ from tmp_utils.metrics.scores import (
     copy_rows,
     failed_music_rows,
     music_rows,
+    own_rows,
 )
 from tmp_utils.metrics.similarity import similarity_matrix
-from tmp_utils.metrics.table import COPIED, UNTRAINED, failed_rows, result_row, results_table, score_references
+from tmp_utils.metrics.table import (
+    COPIED,
+    OWN,
+    REFERENCE,
+    UNTRAINED,
+    failed_rows,
+    result_row,
+    results_table,
+    score_references,
+)
 from tmp_utils.runs.clips import CLIPS, EDITABILITY, RECONSTRUCTION, at_level, failure, read_clips
 from tmp_utils.runs.identity import CLASS_NOUN
 from tmp_utils.runs.integrity import check_files, read_manifest
@@ -84,6 +94,9 @@ def score_run(folder: str | Path, concept: Concept, embedders: Sequence[Embedder
     for k, embedder in enumerate(embedders):
         prompt_rows = embedder.embed_prompts(list(texts.values())) if k == 0 else None
         tables.append(score_references(embedder.embed_clips(training), prompt_rows, names, embedder.name))
+    own = {**names, "method": REFERENCE, "setup": OWN}
+    of_music = {name: rules[name] for name in ("tempo", "harmony")}
+    tables.append(own_rows(training, training, own, **of_music))
     if coded:
         second = embedders[-1]
         tables.append(codec_rows(coded, training, embedders, names, **rules))
