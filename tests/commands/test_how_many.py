@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from tmp_utils.commands.how_many import FOLDER, make_curves, more_clips_of
+from tmp_utils.commands.how_many import FOLDER, METHODS, main, make_curves, with_more_clips
 from tmp_utils.findings.published import read_if_there
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.runs.how_many import CLIP_COUNTS
 
 SETUPS = [load_setup(method, "BL") for method in ("TI", "DB")]
 
@@ -71,13 +72,21 @@ def test_what_another_process_makes_is_left_to_it(make, tmp_path):
 
 
 def test_a_concept_takes_all_clips_of_its_folder_and_its_words_from_the_catalogue(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"koto: there is no folder .*stand-ins --only koto --takes 26"):
-        more_clips_of("koto", tmp_path, 2)
+    with pytest.raises(FileNotFoundError, match=r"no folder koto, taiko\. .*stand-ins --only koto taiko --takes 8 "):
+        with_more_clips(["koto", "taiko"], tmp_path, 2)
     (tmp_path / "koto").mkdir()
     names = [f"koto_{k:02}.wav" for k in range(8)]
     for name in names:
         save_clip(tmp_path / "koto" / name, [0.1] * 1600)
-    concept = more_clips_of("koto", tmp_path, 2)
+    (concept,) = with_more_clips(["koto"], tmp_path, 2)
     assert [Path(path).name for path in concept.clips] == names and concept.class_noun == "string instrument"
     with pytest.raises(ValueError, match=r"koto: 8 clips in .*, but 26 are needed"):
-        more_clips_of("koto", tmp_path, 20)
+        with_more_clips(["koto"], tmp_path, 20)
+
+
+def test_without_concepts_those_of_the_file_are_learned_from_26_clips_each(tmp_path):
+    chosen = {"concepts": [], "counts": CLIP_COUNTS, "methods": METHODS, "clips": tmp_path}
+    with pytest.raises(FileNotFoundError, match=r"--only breakbeat samba .* steel_drums --takes 26 "):
+        main(SimpleNamespace(**chosen))
+    with pytest.raises(ValueError, match="--counts 0: a training needs one clip or more"):
+        main(SimpleNamespace(**chosen | {"counts": [5, 0]}))

@@ -10,8 +10,10 @@ from tmp_utils.files import file_sha256
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.metrics.copies import CopyTest
 from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.generate import clip_seed
+from tmp_utils.model.transfer import round_trip
 from tmp_utils.personalize.objective import Draw, squared_errors
 from tmp_utils.runs import how_many
 from tmp_utils.runs.how_many import HowMany, Parts, check_clips
@@ -26,8 +28,9 @@ def task(backbone, profile, concept, tmp_path, monkeypatch, loaded):
     """Two clips to learn from, one to validate, two to judge; looks at steps 0, 3 and 6."""
     sizes = {
         "N_HELD_OUT": 2,
-        "LOOKS": 2,
+        "LOOKS": (1, 2),
         "JUDGED_CLIPS": 2,
+        "MORE_CLIPS": 3,
         "SEEN_CLIPS": 1,
         "JUDGED_PROMPTS": 1,
         "VALIDATION_DRAWS": 2,
@@ -59,10 +62,12 @@ def test_too_few_clips_are_refused_with_their_numbers(concept):
 def test_a_curve_has_every_metric_at_every_look_and_leaves_no_checkpoints(task, tmp_path):
     table = task.curve(load_setup("DB", "BL"), 1, tmp_path / "work")
     metrics = {"clap_a", "clap_t", "musicnn_a", "copied", "validation_loss", "drift", "clap_a_training"}
-    assert table.groupby("step")["metric"].agg(set).to_dict() == dict.fromkeys((0, 3, 6), metrics)
+    more = {"clap_a_more", "musicnn_a_more", "copied_more"}  # of three clips, at the profile's three steps
+    assert table.groupby("step")["metric"].agg(set).to_dict() == {0: metrics, 3: metrics | more, 6: metrics}
     assert table["value"].notna().all() and set(table["n_clips"]) == {1} and table["identity"].nunique() == 1
     n = table.drop_duplicates("metric").set_index("metric")["n"]
     assert (n["clap_a"], n["clap_t"], n["clap_a_training"], n["validation_loss"]) == (2, 1, 1, 2)
+    assert set(n[list(more)]) == {3}
     drift = table[table["metric"] == "drift"].set_index("step")["value"]
     assert drift[0] == 0 < drift[3] < drift[6]
     assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
@@ -76,6 +81,22 @@ def test_the_validation_loss_is_the_training_objective_at_fixed_noise_levels(tas
     with torch.no_grad():
         errors, _ = squared_errors(backbone, draw, backbone.embed_prompts(["a recording of a guitar"]).expand(2, -1))
     assert task._untrained.validation_loss == pytest.approx(float(errors.mean()), rel=1e-5)
+
+
+def test_looks_are_at_a_quarter_half_once_and_twice_the_steps(profile):
+    assert how_many.look_steps(80) == [20, 40, 80, 160] and how_many.look_steps(3) == [1, 3, 6]
+    longer = how_many.longer_profile(replace(profile, methods={"TI": {"steps": 150}})).methods["TI"]
+    assert longer["steps"] == 300 and all(look % longer["checkpoint_every"] == 0 for look in how_many.look_steps(150))
+
+
+def test_the_threshold_of_a_copy_is_the_same_for_every_number_of_clips(task):
+    one, two = task._copy_test(1), task._copy_test(2)
+    assert one.threshold == two.threshold and (len(one.training), len(two.training)) == (1, 2)
+    everything = [*task._training, *task.parts.held_out]
+    assert (
+        one.threshold
+        == CopyTest.calibrated(everything, [round_trip(task.lab.backbone, c) for c in everything]).threshold
+    )
 
 
 def test_a_training_twice_as_long_has_the_same_beginning(task):

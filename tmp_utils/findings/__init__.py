@@ -6,6 +6,7 @@ published   : result tables that are shipped in data/published.
 comparisons : differences between setups and methods.
 verdicts    : whether each finding of the paper holds here.
 claims      : the verdicts sentence by sentence, and two tables of results beside each other.
+clip_counts : what more clips bring.
 stopping    : when to stop a training, and whether a rule for it holds.
 mixtures    : what separation does for words that are learned from a mixture.
 narrative   : the findings in sentences.

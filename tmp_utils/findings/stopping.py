@@ -1,13 +1,16 @@
-"""When to stop a training: rules that use only what anybody can see, fitted on some concepts and tested on others.
+"""When to stop a training: rules that use only what anybody can see, beside fixed numbers of steps.
 
 Conventions: a table of curves is that of `runs.how_many`. A curve is one training: its index are steps, from 0 (the
-untrained model), its columns metrics. The best step is the one after 0 with the greatest CLAP-A plus CLAP-T, against
-held-out clips; the regret of a rule is how much less its step has. The best of several noisy looks is too good by
-chance, so every regret is too great by about as much: compare regrets.
+untrained model), its columns metrics. A rule looks at the steps that were measured, and at no other.
 
-Half of the concepts (every other one by name) choose for each method the rule of the least mean regret, and the fixed
-number of steps of the least. The other half tests them: a rule is worth offering only if its regret is less than that
-of the fixed number, with an interval over these concepts that excludes 0.
+A step's score is CLAP-A against held-out clips over 0.70 plus CLAP-T over 0.66. These numbers are the spans of the
+scores in `data/published/pocket.csv`, means over its 41 concepts: from the untrained model (0.19) to the concept's
+clips (0.89), and from prompts of other clips (0.15) to the untrained model (0.81). So 0.03 of a score is 3 % of either.
+
+Two-fold cross-fit: `data/how_many.csv` parts the concepts in two halves. What is chosen on one half, by its mean score,
+is tested on the other, so each concept tests once: a rule for each method, and a fixed number of steps for each method
+and number of clips. A rule's gain is its score minus that of the fixed steps. Rules are offered if the gain's interval
+over concepts lies above 0; or above -`MARGIN`, with at least `LEAST_SAVED` of the steps saved.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,15 +19,28 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tmp_utils.metrics.intervals import MIN_UNITS, Interval, mean_over_units, paired_difference
+from tmp_utils.findings.comparisons import plural
+from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.tables import read_rows
+from tmp_utils.metrics.intervals import MIN_UNITS, Interval, mean_over_units
 
 KEYS = ("concept", "method", "n_clips", "seed")
-SCORE = ("clap_a", "clap_t")  # their sum is what a step is judged by
+SPANS = {"clap_a": 0.70, "clap_t": 0.66}
+HALVES = ("first", "second")
+MARGIN, LEAST_SAVED = 0.03, 0.25
 FIXED = "steps"
-SIGNALS = ("validation_loss", "drift", "clap_a_training")
-PATIENCES = (1, 2, 3)
-LOSS_SHARES, CLAP_GAINS = (0.0, 0.002, 0.005, 0.01, 0.02), (0.0, 0.01, 0.02, 0.05)
-N_DRIFTS = 10  # thresholds that are tried, evenly spread over the drifts that occur
+SIGNALS = ("drift", "validation_loss", "clap_a_training")
+LOSS_SHARES, CLAP_GAINS = (0.0, 0.01), (0.0, 0.02)
+DRIFT_QUANTILES = (0.2, 0.4, 0.6, 0.8)  # of the drifts that occur
+
+
+def halves() -> dict[str, str]:
+    """Return the half, "first" or "second", of each concept of `data/how_many.csv`; ValueError for another word."""
+    path = DATA_DIR / "how_many.csv"
+    half_of = {row["concept"]: row["half"] for row in read_rows(path, "concept")}
+    if unknown := sorted(set(half_of.values()) - set(HALVES)):
+        raise ValueError(f"{path}: column half has {unknown}; expected {' or '.join(HALVES)}.")
+    return half_of
 
 
 @dataclass(frozen=True)
@@ -34,41 +50,40 @@ class StopRule:
     Attributes
     ----------
     signal : one of
-        "validation_loss": ends once it has not fallen by the share `x` for `looks` looks; the step where it last did is
-        taken (early stopping with patience; Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3);
-        "clap_a_training": the same, once it has not risen by `x`;
-        "drift": the first step at which it is `x` or more;
-        "steps": the last step that is not above `x`, whatever is seen.
+        "validation_loss": ends at the first look at which it has not fallen by the share `x`, and takes the look before
+        (early stopping; Prechelt 1998, https://doi.org/10.1007/3-540-49430-8_3);
+        "clap_a_training": the same, where it has not risen by `x`;
+        "drift": ends at the first look at which it is `x` or more, which is taken;
+        "steps": ends at step `x`, whatever is seen.
     x : threshold.
-    looks : patience.
     """
 
     signal: str
     x: float
-    looks: int = 1
 
-    def step(self, curve: pd.DataFrame) -> int:
-        """Return the step whose adapter is taken, after step 0; the last where the rule does not end the training."""
-        steps = [step for step in curve.index.tolist() if step > 0]
+    def ends(self, curve: pd.DataFrame) -> tuple[int, int]:
+        """Return the step that is taken, after step 0, and that at which the training ends; else both are the last."""
         if self.signal == FIXED:
-            return max([step for step in steps if step <= self.x], default=steps[0])
-        first, *seen = curve[self.signal].tolist()
-        if self.signal == "drift":
-            return next((step for step, value in zip(steps, seen, strict=True) if value >= self.x), steps[-1])
-        taken, best = 0, first
-        for k, value in enumerate(seen, start=1):
-            if value < best * (1 - self.x) if self.signal == "validation_loss" else value > best + self.x:
-                taken, best = k, value
-            elif k - taken >= self.looks:
-                break
-        return steps[max(taken - 1, 0)]
+            return int(self.x), int(self.x)
+        steps, values = curve.index.tolist(), curve[self.signal].tolist()
+        for k in range(1, len(steps)):
+            if self.signal == "drift":
+                if values[k] >= self.x:
+                    return steps[k], steps[k]
+            elif not self._better(values[k], values[k - 1]):
+                return steps[max(k - 1, 1)], steps[k]
+        return steps[-1], steps[-1]
+
+    def _better(self, value: float, before: float) -> bool:
+        return value < before * (1 - self.x) if self.signal == "validation_loss" else value > before + self.x
 
     def __str__(self) -> str:
         return {
             FIXED: f"{self.x:.0f} steps",
-            "drift": f"drift of {self.x:.3g}",
-            "validation_loss": f"validation loss not {self.x:.1%} lower for {self.looks} looks",
-            "clap_a_training": f"CLAP-A to the training clips not {self.x:.2f} higher for {self.looks} looks",
+            "drift": f"drift is {self.x:.3g} or more",
+            "validation_loss": f"validation loss has not fallen{f' by {self.x:.0%}' * (self.x > 0)} (on one more clip "
+            "than the fixed steps use)",
+            "clap_a_training": f"CLAP-A to the training clips has not risen{f' by {self.x:.2f}' * (self.x > 0)}",
         }[self.signal]
 
 
@@ -82,7 +97,7 @@ def curves_of(table: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
     curves = {}
     for key, rows in table.groupby(list(KEYS), sort=True):
         curve = rows.pivot(index="step", columns="metric", values="value").sort_index()
-        lacking = {*SCORE, *SIGNALS} - set(curve.columns[curve.notna().all()])
+        lacking = {*SPANS, *SIGNALS} - set(curve.columns[curve.notna().all()])
         if lacking:
             raise ValueError(
                 f"{key}: no {sorted(lacking)[0]} at some step. Delete the rows of this training; make it again."
@@ -91,114 +106,129 @@ def curves_of(table: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
     return curves
 
 
-def regrets(rules: Mapping[str, StopRule], curves: Mapping[tuple, pd.DataFrame]) -> pd.DataFrame:
-    """Return concept, method, n_clips, seed and regret of each curve; `rules` has one for each method."""
-    rows = [(*key, _regret(rules[key[KEYS.index("method")]], curve)) for key, curve in curves.items()]
-    return pd.DataFrame(rows, columns=[*KEYS, "regret"])
+def scores(curve: pd.DataFrame) -> pd.Series:
+    """Return the score of each step of a curve."""
+    return sum(curve[metric] / span for metric, span in SPANS.items())
 
 
-def _regret(rule: StopRule, curve: pd.DataFrame) -> float:
-    parts = (curve[name].tolist() for name in SCORE)
-    score = dict(zip(curve.index.tolist(), map(sum, zip(*parts, strict=True)), strict=True))
-    return max(value for step, value in score.items() if step > 0) - score[rule.step(curve)]
-
-
-def fitted(signals: Sequence[str], method: str, curves: Mapping[tuple, pd.DataFrame]) -> tuple[StopRule, float]:
-    """Return the rule of these signals with the least mean regret on the curves of a method, and that regret."""
-    of_method = [curve for key, curve in curves.items() if key[KEYS.index("method")] == method]
-    rules = [rule for signal in signals for rule in _candidates(signal, of_method)]
-    means = [sum(_regret(rule, curve) for curve in of_method) / len(of_method) for rule in rules]
-    least = min(range(len(rules)), key=means.__getitem__)
-    return rules[least], means[least]
+def fitted(signals: Sequence[str], curves: Sequence[pd.DataFrame]) -> StopRule:
+    """Return the rule of these signals with the greatest mean score on the curves; of equals the first."""
+    rules = [rule for signal in signals for rule in _candidates(signal, curves)]
+    of_curves = [(curve, scores(curve).to_dict()) for curve in curves]
+    return max(rules, key=lambda rule: sum(score[rule.ends(curve)[0]] for curve, score in of_curves))
 
 
 def _candidates(signal: str, curves: Sequence[pd.DataFrame]) -> list[StopRule]:
     if signal == FIXED:
-        return [
-            StopRule(FIXED, step) for step in sorted({step for curve in curves for step in curve.index if step > 0})
-        ]
+        return [StopRule(FIXED, step) for step in sorted(set.intersection(*(set(c.index) for c in curves)) - {0})]
     if signal == "drift":
         drifts = np.concatenate([curve.loc[curve.index > 0, "drift"] for curve in curves])
-        return [StopRule("drift", float(x)) for x in np.quantile(drifts, (np.arange(N_DRIFTS) + 0.5) / N_DRIFTS)]
-    thresholds = LOSS_SHARES if signal == "validation_loss" else CLAP_GAINS
-    return [StopRule(signal, x, looks) for looks in PATIENCES for x in thresholds]
+        return [StopRule("drift", float(x)) for x in np.quantile(drifts, DRIFT_QUANTILES)]
+    return [StopRule(signal, x) for x in (LOSS_SHARES if signal == "validation_loss" else CLAP_GAINS)]
 
 
-def _halves(table: pd.DataFrame) -> list[dict[tuple, pd.DataFrame]]:
-    """Return the curves that fit and those that test."""
-    names, curves = sorted(table["concept"].unique()), curves_of(table)
-    return [{key: curve for key, curve in curves.items() if key[0] in names[k::2]} for k in (0, 1)]
+def _of(curves: Mapping[tuple, pd.DataFrame], method: str, n_clips: int | None = None) -> list[pd.DataFrame]:
+    return [curve for key, curve in curves.items() if key[1] == method and n_clips in (None, key[2])]
 
 
-def stop_rules(table: pd.DataFrame) -> pd.DataFrame:
-    """Fit rules on half of the concepts and test them on the other half.
+def whole_curves(table: pd.DataFrame) -> dict[str, dict[tuple, pd.DataFrame]]:
+    """Return the curves of each half, of the concepts of `data/how_many.csv` that have every training of the table."""
+    curves, half_of = curves_of(table), halves()
+    trainings = {key[1:] for key in curves}
+    whole = {key[0] for key in curves if all((key[0], *training) in curves for training in trainings)}
+    return {
+        half: {key: curve for key, curve in curves.items() if key[0] in whole and half_of.get(key[0]) == half}
+        for half in HALVES
+    }
+
+
+def cross_fit(parts: Mapping[str, Mapping[tuple, pd.DataFrame]], signals: Sequence[str] = SIGNALS) -> pd.DataFrame:
+    """Test on each half of the curves what is chosen on the other.
 
     Returns
     -------
-    method, signal ("steps" is the fixed number), rule in words, regret_fit, regret, ci_low, ci_high, n (test concepts);
-    a row a method and signal. Empty where there are fewer than two concepts.
+    concept, method, n_clips, seed, rule and fixed in words, gain, steps and fixed_steps (at which the training ends); a
+    row a curve.
     """
-    fit, test = _halves(table)
     rows = []
-    for method in sorted(table["method"].unique()) if test else []:
-        of_method = {key: curve for key, curve in test.items() if key[KEYS.index("method")] == method}
-        for signal in (FIXED, *SIGNALS) if of_method else ():
-            rule, regret_fit = fitted([signal], method, fit)
-            tested = mean_over_units(regrets({method: rule}, of_method), "regret", ["concept"])
-            ends = {name: getattr(tested, name) for name in ("ci_low", "ci_high", "n")}
-            names = {"method": method, "signal": signal, "rule": str(rule)}
-            rows.append(names | {"regret_fit": regret_fit, "regret": tested.value} | ends)
+    for fit, test in (HALVES, HALVES[::-1]):
+        chosen, fixed = {}, {}
+        for key, curve in parts[test].items():
+            _, method, n_clips, _ = key
+            if method not in chosen:
+                chosen[method] = fitted(signals, _of(parts[fit], method))
+            if (method, n_clips) not in fixed:
+                fixed[method, n_clips] = fitted([FIXED], _of(parts[fit], method, n_clips))
+            rule, rival, score = chosen[method], fixed[method, n_clips], scores(curve)
+            (taken, ended), (step, _) = rule.ends(curve), rival.ends(curve)
+            found = {"rule": str(rule), "fixed": str(rival), "gain": score[taken] - score[step]}
+            rows.append(dict(zip(KEYS, key, strict=True)) | found | {"steps": ended, "fixed_steps": step})
     return pd.DataFrame(rows)
 
 
 @dataclass(frozen=True)
 class StopVerdict:
-    """Rules against fixed numbers of steps.
+    """Rules against fixed numbers of steps: the mean gain over concepts, and the share of all steps that is saved."""
 
-    Attributes
-    ----------
-    rules, fixed : by method, chosen on half of the concepts.
-    regret : the rules' mean on the other half.
-    gain : how much less it is than that of the fixed numbers, paired over trainings, with its interval over concepts.
-    """
-
-    rules: dict[str, StopRule]
-    fixed: dict[str, StopRule]
-    regret: Interval
     gain: Interval
+    saved: float
+
+    @classmethod
+    def of(cls, tested: pd.DataFrame) -> "StopVerdict":
+        """From the rows of `cross_fit`."""
+        saved = 1 - tested["steps"].sum() / tested["fixed_steps"].sum()
+        return cls(mean_over_units(tested, "gain", ["concept"]), float(saved))
 
     @property
-    def holds(self) -> bool:
-        """Whether the rules are better than fixed numbers of steps."""
-        return self.gain.n >= MIN_UNITS and self.gain.ci_low > 0
+    def offered(self) -> bool:
+        """Whether the rules are better than fixed steps, or not worse by `MARGIN` and much shorter."""
+        return self.gain.ci_low > 0 or (self.gain.ci_low > -MARGIN and self.saved >= LEAST_SAVED)
 
 
-def stop_verdict(table: pd.DataFrame) -> StopVerdict | None:
-    """Return the verdict on the rules of a table; None of fewer than six concepts, three in each half."""
-    fit, test = _halves(table)
-    if len({key[0] for key in test}) < MIN_UNITS:
-        return None
-    methods = sorted(table["method"].unique())
-    rules = {method: fitted(SIGNALS, method, fit)[0] for method in methods}
-    fixed = {method: fitted([FIXED], method, fit)[0] for method in methods}
-    by_rule, by_fixed = regrets(rules, test), regrets(fixed, test)
-    regret = mean_over_units(by_rule, "regret", ["concept"])
-    return StopVerdict(rules, fixed, regret, paired_difference(by_fixed, by_rule, KEYS, "regret", ["concept"]))
+def stop_rules(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what each signal alone brings to each method, to read beside the verdict, which is on the best signals.
+
+    Returns
+    -------
+    method, signal, rules (chosen on either half), gain, ci_low, ci_high, steps_saved (share), n (concepts). Empty where
+    a half has too few concepts.
+    """
+    parts, rows = whole_curves(table), []
+    if not _enough(parts):
+        return pd.DataFrame()
+    for signal in SIGNALS:
+        for method, tested in cross_fit(parts, [signal]).groupby("method"):
+            verdict, rules = StopVerdict.of(tested), " | ".join(dict.fromkeys(tested["rule"]))
+            ends = {name: getattr(verdict.gain, name) for name in ("ci_low", "ci_high")}
+            row = {"method": method, "signal": signal, "rules": rules, "gain": verdict.gain.value} | ends
+            rows.append(row | {"steps_saved": verdict.saved, "n": verdict.gain.n})
+    return pd.DataFrame(rows).sort_values("method", kind="stable", ignore_index=True)
+
+
+def _enough(parts: Mapping[str, Mapping[tuple, pd.DataFrame]]) -> bool:
+    return all(len({key[0] for key in curves}) >= MIN_UNITS for curves in parts.values())
 
 
 def stop_in_words(table: pd.DataFrame) -> str:
-    """Say whether a rule that anybody can use is better than a fixed number of steps."""
-    verdict, n = stop_verdict(table), table["concept"].nunique()
-    if verdict is None:
+    """Say whether rules that anybody can use are offered in place of fixed steps, and what all concepts choose."""
+    parts = whole_curves(table)
+    if not _enough(parts):
+        n = len({key[0] for curves in parts.values() for key in curves})
         return (
-            f"A stop rule needs {2 * MIN_UNITS} concepts, three to choose it and three to test it; this table has {n}."
+            f"Stop rules need {2 * MIN_UNITS} whole concepts of data/how_many.csv, {MIN_UNITS} of each half; this "
+            f"table has {n}."
         )
-    rules = "; ".join(f"{method}: {rule}, against {verdict.fixed[method]}" for method, rule in verdict.rules.items())
-    gain, regret = verdict.gain, verdict.regret
-    worse = gain.ci_high < 0
-    said = "is better than" if verdict.holds else "is worse than" if worse else "cannot be distinguished from"
+    verdict, curves = StopVerdict.of(cross_fit(parts)), parts[HALVES[0]] | parts[HALVES[1]]
+    chosen = []
+    for method in sorted({key[1] for key in curves}):
+        counts = sorted({key[2] for key in curves if key[1] == method})
+        steps = ", ".join(f"{fitted([FIXED], _of(curves, method, n))} of {plural(n, 'clip')}" for n in counts)
+        chosen.append(f"{method} stops once {fitted(SIGNALS, _of(curves, method))}; fixed, {steps}")
+    gain, offered = verdict.gain, "is" if verdict.offered else "is not"
+    saves = f"saves {verdict.saved:.0%} of the" if verdict.saved >= 0 else f"takes {-verdict.saved:.0%} more"
     return (
-        f"Chosen on half of the {n} concepts ({rules}), the stop rule {said} a fixed number of steps on the other half:"
-        f" CLAP-A + CLAP-T is {gain.value:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}] higher, and "
-        f"{regret.value:.3f} [{regret.ci_low:.3f}, {regret.ci_high:.3f}] below that of the best step."
+        f"A stop rule {offered} offered. On {gain.n} concepts, each tested by what was chosen on the other half, it "
+        f"gains {gain.value:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}] over fixed steps, and {saves} steps. "
+        f"It is offered if the interval lies above 0; or above -{MARGIN}, with {LEAST_SAVED:.0%} or more of the steps "
+        f"saved. Chosen on all concepts: {'. '.join(chosen)}."
     )

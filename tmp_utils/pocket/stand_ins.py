@@ -11,7 +11,7 @@ write_backgrounds : all of `data/backgrounds`.
 microphone        : a room, a tilt and a noise floor for one take.
 
 `python -m tmp_utils stand-ins` writes them all (needs FluidSynth and FluidR3, see `render.find_soundfont`);
-`--only koto rumba --takes 26 --folder runs/more_clips` writes more takes of some, for `how-many`.
+`--only koto sitar --takes 26 --folder runs/more_clips` writes more takes of some, for `how-many`.
 """
 
 import argparse

@@ -1,11 +1,14 @@
-"""How many clips, and how many steps? Trainings on 1, 2, 3, ... clips of a concept, measured along the way.
+"""How many clips, and how many steps? Trainings on 1, 5 and 20 clips of a concept, measured along the way.
 
 Conventions: a concept's clips are parted once, whatever is learned from. The last `N_HELD_OUT` are held out and judge;
-the one before them validates; the first n are learned from. Each training is `LONGER` times as long as the profile's,
-so that it may become too long, and is measured at `LOOKS` steps and before it (step 0: the untrained model with the
+the one before them validates; the first n are learned from. Each training is twice as long as the profile's, so that it
+may become too long, and is measured at the steps of `look_steps` and before it (step 0: the untrained model with the
 class noun). All trainings of a concept and seed are measured with the same noise.
 
-What judges: clap_a and musicnn_a (against the held-out clips), clap_t, copied (share of clips that copy one of the n).
+What judges: clap_a and musicnn_a (against the held-out clips), clap_t, copied (share of clips that copy one of the n;
+the threshold is the same for every n, and at step 0 these are false alarms). A look has `JUDGED_CLIPS` clips. At the
+profile's steps there are `MORE_CLIPS`: clap_a_more, musicnn_a_more and copied_more are of all of these, while clap_a is
+of the same few noises at every look, so that looks compare.
 What anybody who fine-tunes can see: validation_loss (mean squared error on the clip that validates, at fixed noise
 levels), drift (mean squared difference between the denoiser's predictions there and the untrained model's, relative
 to the mean square of those), clap_a_training (CLAP-A of other generated clips against the n).
@@ -13,8 +16,9 @@ to the mean square of those), clap_a_training (CLAP-A of other generated clips a
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -41,10 +45,11 @@ from tmp_utils.runs.identity import HASH_CHARS, identity_hash, identity_of, with
 from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.protocol import CHECKPOINTS
 
-CLIP_COUNTS = (1, 2, 3, 5, 10, 20)
+CLIP_COUNTS = (1, 5, 20)
 N_HELD_OUT, N_VALIDATION = 5, 1
-LOOKS, LONGER = 8, 2
+LOOKS = (0.25, 0.5, 1, 2)  # times the profile's steps
 JUDGED_CLIPS, JUDGED_PROMPTS, SEEN_CLIPS = 4, 5, 3  # generated at a look; together three batches of four
+MORE_CLIPS, MORE = 10, "_more"  # judged at the profile's steps; ends the metrics of all of them
 VALIDATION_DRAWS = 16  # noise levels, each with noise of its own
 VALIDATION = "validation"  # with the seed, decides these draws
 DENOISER = "denoiser"  # in the column embedder of what needs none
@@ -67,9 +72,14 @@ class Parts:
         return cls(replace(concept, clips=concept.clips[: last - N_VALIDATION]), others[0], others[1:])
 
 
+def clips_needed(most: int) -> int:
+    """Return how many clips a concept needs to learn from `most` of them and judge by others."""
+    return most + N_VALIDATION + N_HELD_OUT
+
+
 def check_clips(concept: Concept, most: int) -> None:
     """Raise ValueError where a concept has too few clips to learn from `most` of them and judge by others."""
-    needed, n = most + N_VALIDATION + N_HELD_OUT, len(concept.clips)
+    needed, n = clips_needed(most), len(concept.clips)
     if n < needed:
         raise ValueError(
             f"{concept.name}: {n} clips in {concept.clips[0].parent}, but {needed} are needed: {most} to learn from, "
@@ -78,13 +88,22 @@ def check_clips(concept: Concept, most: int) -> None:
         )
 
 
+def look_steps(steps: int) -> list[int]:
+    """Return the steps at which a training is measured, of the profile's number of steps.
+
+    >>> look_steps(100)
+    [25, 50, 100, 200]
+    """
+    return sorted({max(1, int(share * steps)) for share in LOOKS})
+
+
 def longer_profile(profile: Profile) -> Profile:
-    """The profile with `LONGER` times its steps and `LOOKS` checkpoints, all of them kept."""
+    """The profile with as many steps as the last look has, and checkpoints at all looks, which are kept."""
     methods = {}
     for name, values in profile.methods.items():
-        steps = LONGER * values["steps"]
-        looks = {"steps": steps, "checkpoint_every": max(1, steps // LOOKS), "keep_checkpoints": True}
-        methods[name] = values | looks
+        looks = look_steps(values["steps"])
+        more = {"steps": looks[-1], "checkpoint_every": math.gcd(*looks), "keep_checkpoints": True}
+        methods[name] = values | more
     return replace(profile, methods=methods)
 
 
@@ -94,8 +113,8 @@ class Look:
 
     Attributes
     ----------
-    clips : generated clips of the reconstruction prompt.
-    near, near_second : the same embedded by the study's embedder and by the second, (JUDGED_CLIPS, d).
+    clips : generated clips of the reconstruction prompt, `JUDGED_CLIPS` or `MORE_CLIPS`.
+    near, near_second : the same embedded by the study's embedder and by the second, (len(clips), d).
     seen : other clips of that prompt, embedded, (SEEN_CLIPS, d).
     clap_t : of a clip a prompt.
     validation_loss : mean squared error on the clip that validates.
@@ -123,12 +142,13 @@ class HowMany:
 
     def __init__(self, lab: Lab, concept: Concept, seed: int, most: int):
         self.lab, self.concept, self.seed, self.profile = lab, concept, seed, longer_profile(lab.profile)
-        self.parts, self._copy_tests = Parts.of(concept, most), {}
+        self.parts = Parts.of(concept, most)
 
     def identity(self, setup: Setup, n_clips: int) -> str:
         """A hash of all that decides a training and its measurements."""
         identity = identity_of(self.profile, self.concept, self.seed, replace(setup, n_clips=n_clips))
-        measured = [JUDGED_CLIPS, JUDGED_PROMPTS, SEEN_CLIPS, VALIDATION_DRAWS, N_HELD_OUT, N_VALIDATION]
+        measured = [LOOKS, JUDGED_CLIPS, MORE_CLIPS, JUDGED_PROMPTS, SEEN_CLIPS]
+        measured += [VALIDATION_DRAWS, N_HELD_OUT, N_VALIDATION]
         identity |= {"measured": measured, "second": self.lab.embedders[-1].name}
         return identity_hash(with_models(identity, self.lab.embedder, self.lab.backbone))[:HASH_CHARS]
 
@@ -156,9 +176,11 @@ class HowMany:
             cache_dir=self.lab.place.cache,
         )
         rows = [{"step": 0} | row for row in self._rows(self._untrained, n_clips)]
-        for checkpoint in sorted(checkpoints.glob("step-*")):
-            adapter = load_adapter(checkpoint)
-            rows += [{"step": adapter.steps} | row for row in self._rows(self._look(adapter), n_clips)]
+        usual = self.lab.profile.methods[setup.method]["steps"]
+        for adapter in map(load_adapter, sorted(checkpoints.glob("step-*"))):
+            if adapter.steps in look_steps(usual):
+                look = self._look(adapter, MORE_CLIPS if adapter.steps == usual else JUDGED_CLIPS)
+                rows += [{"step": adapter.steps} | row for row in self._rows(look, n_clips)]
         shutil.rmtree(folder / identity)
         names = {"concept": self.concept.name, "method": setup.method, "n_clips": n_clips}
         made = {"seed": self.seed, "backbone": self.lab.backbone.hash[:HASH_CHARS], "identity": identity}
@@ -166,39 +188,49 @@ class HowMany:
         return table[[*names, "step", "metric", "value", "n", "seed", "embedder", "backbone", "identity"]]
 
     def _rows(self, look: Look, n_clips: int) -> Iterator[dict]:
-        clap, second = self.lab.embedder.name, self.lab.embedders[-1].name
-        held_out, held_out_second = self._held_out
+        clap = self.lab.embedder.name
         moved = (look.predicted - self._untrained.predicted).square().mean()
         drift = float(moved / self._untrained.predicted.square().mean())
-        copied = float(self._copy_test(n_clips).rated(look.clips)["copy"].mean())
+        yield from self._judged(look, n_clips, JUDGED_CLIPS, "")
+        if len(look.clips) > JUDGED_CLIPS:
+            yield from self._judged(look, n_clips, len(look.clips), MORE)
         for metric, value, n, embedder in (
-            ("clap_a", clap_audio_similarity(look.near, held_out), JUDGED_CLIPS, clap),
             ("clap_t", look.clap_t, len(self._edits), clap),
-            (key_of("clap_a", second), clap_audio_similarity(look.near_second, held_out_second), JUDGED_CLIPS, second),
-            (COPIED, copied, JUDGED_CLIPS, COPY_TOOL),
             ("validation_loss", look.validation_loss, VALIDATION_DRAWS, DENOISER),
             ("drift", drift, VALIDATION_DRAWS, DENOISER),
             ("clap_a_training", clap_audio_similarity(look.seen, self._learned[:n_clips]), SEEN_CLIPS, clap),
         ):
             yield {"metric": metric, "value": value, "n": n, "embedder": embedder}
 
-    def _look(self, adapter: Adapter | None) -> Look:
+    def _judged(self, look: Look, n_clips: int, n: int, ending: str) -> Iterator[dict]:
+        """The first n clips beside the held-out ones and the n_clips that were learned from."""
+        clap, second = self.lab.embedder.name, self.lab.embedders[-1].name
+        held_out, held_out_second = self._held_out
+        copied = float(self._copy_test(n_clips).rated(look.clips[:n])["copy"].mean())
+        for metric, value, embedder in (
+            ("clap_a", clap_audio_similarity(look.near[:n], held_out), clap),
+            (key_of("clap_a", second), clap_audio_similarity(look.near_second[:n], held_out_second), second),
+            (COPIED, copied, COPY_TOOL),
+        ):
+            yield {"metric": metric + ending, "value": value, "n": n, "embedder": embedder}
+
+    def _look(self, adapter: Adapter | None, n_judged: int) -> Look:
         words = adapter.phrase(self.concept) if adapter else self.concept.class_noun
-        judged, seen = ("reconstruction", JUDGED_CLIPS), ("seen", SEEN_CLIPS)
+        judged, seen = ("reconstruction", n_judged), ("seen", SEEN_CLIPS)
         seeds = [clip_seed(self.seed, name, k) for name, n in (judged, seen) for k in range(n)]
         seeds += [clip_seed(self.seed, prompt.id, 0) for prompt in self._edits]
         prompt = fill(reconstruction_prompt().template, words)
-        prompts = [prompt] * (JUDGED_CLIPS + SEEN_CLIPS) + [fill(edit.template, words) for edit in self._edits]
+        prompts = [prompt] * (n_judged + SEEN_CLIPS) + [fill(edit.template, words) for edit in self._edits]
         clips = self.lab.generate(prompts, seeds, adapter)
-        embedded, near = self.lab.embedder.embed_clips(clips), clips[:JUDGED_CLIPS]
+        embedded, near = self.lab.embedder.embed_clips(clips), clips[:n_judged]
         texts = [fill(edit.template, self.concept.class_noun) for edit in self._edits]
         predicted = self._predictions(adapter, prompt)
         return Look(
             near,
-            embedded[:JUDGED_CLIPS],
+            embedded[:n_judged],
             self.lab.embedders[-1].embed_clips(near),
-            embedded[JUDGED_CLIPS : JUDGED_CLIPS + SEEN_CLIPS],
-            clap_text_similarity(embedded[JUDGED_CLIPS + SEEN_CLIPS :], self.lab.embedder.embed_prompts(texts)),
+            embedded[n_judged : n_judged + SEEN_CLIPS],
+            clap_text_similarity(embedded[n_judged + SEEN_CLIPS :], self.lab.embedder.embed_prompts(texts)),
             float((predicted - self._validation[1]).square().mean()),
             predicted,
         )
@@ -223,7 +255,7 @@ class HowMany:
 
     @cached_property
     def _untrained(self) -> Look:
-        return self._look(None)
+        return self._look(None, JUDGED_CLIPS)
 
     @cached_property
     def _edits(self) -> list:
@@ -244,17 +276,12 @@ class HowMany:
         first, second = self.lab.embedder, self.lab.embedders[-1]
         return first.embed_clips(self.parts.held_out), second.embed_clips(self.parts.held_out)
 
-    def _copy_test(self, n_clips: int) -> CopyTest:
-        """Whether clips copy one of the n: calibrated with these and the held-out clips, so also for n below three."""
-        if n_clips not in self._copy_tests:
-            training = self._training[:n_clips]
-            test = CopyTest.calibrated([*training, *self.parts.held_out], self._after_codec(n_clips))
-            self._copy_tests[n_clips] = replace(test, training=tuple(training))
-        return self._copy_tests[n_clips]
-
-    def _after_codec(self, n_clips: int) -> Sequence[np.ndarray]:
-        return [*self._coded[:n_clips], *self._coded[len(self._training) :]]
-
     @cached_property
-    def _coded(self) -> list[np.ndarray]:
-        return [round_trip(self.lab.backbone, clip) for clip in [*self._training, *self.parts.held_out]]
+    def _calibrated(self) -> CopyTest:
+        """The copy test of all clips that can be learned from and the held-out ones: one threshold for every n."""
+        clips = [*self._training, *self.parts.held_out]
+        return CopyTest.calibrated(clips, [round_trip(self.lab.backbone, clip) for clip in clips])
+
+    def _copy_test(self, n_clips: int) -> CopyTest:
+        """Whether clips copy one of the n that were learned from."""
+        return replace(self._calibrated, training=tuple(self._training[:n_clips]))

@@ -1,0 +1,74 @@
+"""Comparisons of numbers of clips: planted differences and equalities are found."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tmp_utils.findings.clip_counts import at_usual_steps, count_comparisons, counts_in_words
+from tmp_utils.metrics.equivalence import paired_equivalence
+from tmp_utils.metrics.intervals import mean_of
+
+
+def trainings(effects, n_concepts=14, spread=0.02, seed=0):
+    """Score 0.5 + effect of each (method, n_clips) + a concept's own level + noise, at steps 80 (usual) and 160."""
+    rng, rows = np.random.default_rng(seed), []
+    for concept in range(n_concepts):
+        level = rng.normal(0, 0.2)
+        for (method, n), effect in effects.items():
+            for metric, at in (("clap_a", 80), ("clap_a_more", 80), ("clap_a", 160), ("musicnn_a_more", 80),
+                               ("clap_t", 80), ("clap_t", 160)):  # fmt: skip
+                value = 0.5 + level + rng.normal(0, spread) + effect * metric.endswith("_more")
+                rows.append((f"c{concept}", method, n, at, metric, value, 0))
+    return pd.DataFrame(rows, columns=["concept", "method", "n_clips", "step", "metric", "value", "seed"])
+
+
+def test_a_planted_difference_and_a_planted_equality_are_found():
+    table = count_comparisons(trainings({("DB", 1): -0.1, ("DB", 5): 0.0, ("DB", 20): 0.005}))
+    of_a = table[table["metric"] == "clap_a"].set_index(["a", "b"])
+    assert of_a["verdict"].to_dict() == {(1, 5): "lower", (20, 5): "no difference"}
+    assert of_a.loc[(1, 5), "difference"] == pytest.approx(-0.1, abs=0.03)
+    assert of_a.loc[(1, 5), "difference_second"] == pytest.approx(-0.1, abs=0.03)
+    of_t = table[table["metric"] == "clap_t"]
+    assert set(of_t["margin"]) == {0.02} and of_t["difference_second"].isna().all()
+    said = counts_in_words(table)
+    assert "DB, CLAP-A to held-out clips, 14 concepts. 1 clip against 5: lower, -0.0" in said
+    assert "20 clips against 5: no difference (margin 0.05)" in said
+
+
+def test_the_four_tests_of_a_score_are_corrected_together_and_agree_with_the_intervals():
+    effects = {("TI", 1): -0.03, ("TI", 5): 0, ("TI", 20): 0.02, ("DB", 1): -0.02, ("DB", 5): 0, ("DB", 20): 0}
+    rows = trainings(effects, spread=0.04)
+    table = count_comparisons(rows).query("metric == 'clap_a'")
+    wide = rows[rows["metric"] == "clap_a_more"].pivot_table(
+        index="concept", columns=["method", "n_clips"], values="value"
+    )
+    p_values = []
+    for row in table.itertuples():
+        a, b = wide[row.method, row.a], wide[row.method, row.b]
+        mean = mean_of(a - b)
+        assert (row.difference, row.ci_low, row.ci_high) == pytest.approx((mean.value, mean.ci_low, mean.ci_high))
+        alone = paired_equivalence(a, b, 0.05)  # Holm's can only be stricter
+        assert alone.equivalent or row.p_equal >= 0.05
+        p_values.append(mean.p_value)
+    assert table["p_holm"].min() == pytest.approx(4 * min(p_values))
+
+
+def test_the_few_clips_of_a_look_give_way_to_all_that_are_judged_at_the_usual_steps():
+    there = at_usual_steps(trainings({("DB", 1): -0.1}))
+    assert set(there["step"]) == {80} and set(there["metric"]) == {"clap_a", "musicnn_a", "clap_t"}
+    assert len(there) == 14 * 3
+
+
+def test_trainings_of_two_lengths_are_refused():
+    table = trainings({("DB", 1): 0.0})
+    other = table.assign(concept="other", step=2 * table["step"])
+    with pytest.raises(ValueError, match="trainings of several numbers of steps"):
+        at_usual_steps(pd.concat([table, other]))
+
+
+def test_two_concepts_decide_nothing_and_missing_counts_are_no_comparison():
+    table = count_comparisons(trainings({("DB", 1): -0.1, ("DB", 5): 0.0}, n_concepts=2))
+    assert list(zip(table["a"], table["b"], strict=True)) == [(1, 5)] * 2
+    assert set(table["verdict"]) == {"undecided"} and table["ci_low"].isna().all()
+    nothing = count_comparisons(trainings({("DB", 1): -0.1}))
+    assert nothing.empty and "No method was trained on both numbers of clips" in counts_in_words(nothing)

@@ -1,0 +1,110 @@
+"""What more clips bring: one, five and twenty clips compared, at the profile's number of steps.
+
+Conventions: a table is that of `runs.how_many`. `COMPARED` was decided before the first training: for each method, one
+clip minus five, and twenty minus five. The primary score is CLAP-A against the held-out clips, of the `MORE_CLIPS` that
+are judged at the profile's steps; CLAP-T is secondary. Differences are paired by concept, after the mean over seeds;
+intervals are Student's over concepts. The verdicts are those of `findings.verdicts`, except that a difference here is
+"higher" or "lower". Holm's rule corrects both kinds of test over the comparisons of a score: four, of two methods.
+MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
+"""
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.findings.comparisons import plural
+from tmp_utils.findings.verdicts import ALPHA, NO_DIFFERENCE, UNDECIDED
+from tmp_utils.metrics.intervals import MIN_UNITS, holm, mean_of, p_above
+from tmp_utils.metrics.names import NAMES
+from tmp_utils.runs.how_many import MORE
+
+COMPARED = ((1, 5), (20, 5))
+MARGINS = {"clap_a": 0.05, "clap_t": 0.02}  # the smallest differences that matter; the first score is the primary one
+SECOND = {"clap_a": "musicnn_a"}
+HIGHER, LOWER = "higher", "lower"
+
+
+def at_usual_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows at the profile's steps, with the scores of all clips judged there in place of those of a few."""
+    of_all = table["metric"].str.endswith(MORE)
+    usual = table[of_all].groupby("method")["step"].agg(["min", "max"])
+    if (usual["min"] != usual["max"]).any():
+        raise ValueError(f"trainings of several numbers of steps: {usual.to_dict('index')}. Compare one profile's.")
+    there = table[table["step"] == table["method"].map(usual["max"])]
+    few = there["metric"].isin(there["metric"][there["metric"].str.endswith(MORE)].str.removesuffix(MORE))
+    return there[~few].assign(metric=there["metric"].str.removesuffix(MORE))
+
+
+def count_comparisons(table: pd.DataFrame) -> pd.DataFrame:
+    """Compare numbers of clips.
+
+    Returns
+    -------
+    metric, method, a, b (numbers of clips), difference (a minus b), ci_low, ci_high, margin, p_holm, p_equal (of two
+    one-sided tests that it is within the margin), n (concepts), verdict ("higher", "lower", "no difference" or
+    "undecided"), difference_second, ci_low_second, ci_high_second (MusiCNN's). Comparisons of which a side was not
+    measured are left out (the table may be empty); under three concepts there is neither an interval nor a test.
+    """
+    there, tables = at_usual_steps(table), []
+    for metric, margin in MARGINS.items():
+        rows = []
+        for method in sorted(there["method"].unique()):
+            for a, b in COMPARED:
+                values = _differences(there, metric, method, a, b)
+                if len(values):
+                    second = _interval(_differences(there, SECOND.get(metric, ""), method, a, b), "_second")
+                    names = {"metric": metric, "method": method, "a": a, "b": b}
+                    rows.append(names | _interval(values) | _tests(values, margin) | second)
+        if rows:
+            of_metric = pd.DataFrame(rows)
+            tables.append(of_metric.assign(p_holm=holm(of_metric["p_holm"]), p_equal=holm(of_metric["p_equal"])))
+    if not tables:
+        return pd.DataFrame()
+    whole = pd.concat(tables, ignore_index=True)
+    whole.insert(list(whole.columns).index("n") + 1, "verdict", [_verdict(row) for _, row in whole.iterrows()])
+    return whole
+
+
+def _differences(there: pd.DataFrame, metric: str, method: str, a: int, b: int) -> np.ndarray:
+    """Return a minus b of each concept that has both, (n,)."""
+    rows = there[(there["metric"] == metric) & (there["method"] == method)]
+    units = rows.pivot_table(index=["concept", "seed"], columns="n_clips", values="value").reindex(columns=[a, b])
+    return (units[a] - units[b]).dropna().groupby(level="concept").mean().to_numpy()
+
+
+def _interval(values: np.ndarray, ending: str = "") -> dict:
+    enough, mean = len(values) >= MIN_UNITS, mean_of(values) if len(values) else None
+    ends = (mean.ci_low, mean.ci_high) if enough else (np.nan, np.nan)
+    names = [f"{name}{ending}" for name in ("difference", "ci_low", "ci_high")]
+    return dict(zip(names, (mean.value if mean else np.nan, *ends), strict=True))
+
+
+def _tests(values: np.ndarray, margin: float) -> dict:
+    enough = len(values) >= MIN_UNITS
+    p_equal = max(p_above(values, -margin), p_above(-values, -margin)) if enough else np.nan
+    p_value = mean_of(values).p_value if enough else np.nan
+    return {"margin": margin, "p_holm": p_value, "p_equal": p_equal, "n": len(values)}
+
+
+def _verdict(row: pd.Series) -> str:
+    if row["p_holm"] < ALPHA:
+        return HIGHER if row["difference"] > 0 else LOWER
+    return NO_DIFFERENCE if row["p_equal"] < ALPHA else UNDECIDED
+
+
+def counts_in_words(comparisons: pd.DataFrame) -> str:
+    """Say what more clips bring, a line for each score and method."""
+    if comparisons.empty:
+        return f"No method was trained on both numbers of clips of a comparison: {COMPARED}."
+    return "\n".join(
+        _sentence(metric, method, of) for (metric, method), of in comparisons.groupby(["metric", "method"])
+    )
+
+
+def _sentence(metric: str, method: str, comparisons: pd.DataFrame) -> str:
+    parts = []
+    for _, row in comparisons.iterrows():
+        said = f"{row['verdict']} (margin {row['margin']})" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
+        interval = f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" if np.isfinite(row["ci_low"]) else ""
+        parts.append(f"{plural(row['a'], 'clip')} against {row['b']}: {said}, {row['difference']:+.3f}{interval}")
+    against = "to held-out clips" if metric in SECOND else "of edits, secondary"
+    return f"{method}, {NAMES[metric]} {against}, {plural(comparisons['n'].min(), 'concept')}. {'; '.join(parts)}."
