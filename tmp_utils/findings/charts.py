@@ -24,7 +24,8 @@ FIGURES = {
     "DreamBooth (notebook 03)": {
         "db_clap_plane": PLANE,
         "db_before_after": "Two clips from the same noise: the class noun before training, the rare word after it.",
-        "db_language_drift": "Where a bar lies wholly right of the untrained one, the class noun has drifted to the concept.",
+        "db_language_drift": "Where a bar lies wholly right of the untrained one, "
+        "the class noun has drifted to the concept.",
         "db_learning_path": "Over the steps of a training: how close clips are to the concept and to the prompt.",
         "how_many": "CLAP-A and CLAP-T while training on 1 to 20 clips, from the published table.",
     },
