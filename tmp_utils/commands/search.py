@@ -30,6 +30,7 @@ CANDIDATES = {
     "TI-DB": (2.5e-5, 5e-5, 1e-4, 2e-4),
 }
 SEED = 1000  # of no reported run
+N_CLIPS, N_EDITS = 4, 5  # reconstruction clips and edits that score a candidate
 TIE = 0.02  # three concepts cannot decide between sums that close
 CANDIDATE = ["method", "lr", "concept"]
 COLUMNS = [*CANDIDATE, "clap_a", "clap_t", "sum", "note"]
@@ -54,7 +55,8 @@ def search(lab: Lab, candidates: Mapping[str, Sequence[float]], concepts: Sequen
                 except Diverged as error:
                     yield row | {"note": str(error)}
                     continue
-                scores = {m["metric"]: m["value"] for m in measure_adapter(lab, concept, adapter, SEED)}
+                rows = measure_adapter(lab, concept, adapter, SEED, n_clips=N_CLIPS, n_prompts=N_EDITS)
+                scores = {row["metric"]: row["value"] for row in rows}
                 yield row | scores | {"sum": sum(scores.values()), "note": ""}
 
 

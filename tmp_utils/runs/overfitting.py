@@ -28,7 +28,7 @@ from tmp_utils.runs.protocol import ADAPTER_FILES, CHECKPOINTS, Lab
 
 STOPS = 4
 PATH_CLIPS = 4
-PATH_PROMPTS = 5
+PATH_PROMPTS = 4  # with the clips two full batches
 DRIFT_CLIPS = 8
 
 
@@ -48,7 +48,7 @@ def learning_path(
     """
     steps = lab.profile.method(setup.method)["steps"]
     every = max(1, steps // stops)
-    identity = lab.identity(concept, setup, seed) | {"stops": stops}
+    identity = lab.identity(concept, setup, seed) | {"stops": stops, "measured": [PATH_CLIPS, PATH_PROMPTS]}
     name = f"{concept.name}-{setup.name}-seed{seed}-{identity_hash(identity)[:HASH_CHARS]}"
     folder = Path(folder) / name  # another for other clips, words or hyperparameters
     if not (folder / "path.csv").exists():
