@@ -51,11 +51,10 @@ def test_rows_that_a_run_has_are_kept_as_they_are(scored):
 
 
 def test_a_reference_of_a_version_without_the_own_clips_agreement_is_scored_again(scored):
-    before, intact = collect(scored), csv(scored)
-    assert rows(before, setup="own clips", metric="key_agreement")["value"].eq(1).all()  # as these ears read it
+    own, intact = rows(collect(scored), setup="own clips", metric="key_agreement"), csv(scored)
+    assert own["value"].tolist() == [1.0] * 2  # as these ears read both concepts
     path = clip(scored, "untrained-class-noun").parents[1] / "metrics.csv"
-    table = read_table(path)
-    write_csv(path, table[table["setup"] != "own clips"])
+    write_csv(path, read_table(path).query("setup != 'own clips'"))
     record(path.parent, "metrics.csv")
     collect(scored)
     assert csv(scored) == intact

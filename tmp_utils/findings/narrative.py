@@ -227,12 +227,7 @@ def in_short(results: pd.DataFrame) -> list[str]:
     judged = verdicts(results)
     whole = claims(judged)
     lines = [*gains(results), *comparisons(results), _highest(results)]
-    undecided = whole.loc[(whole["verdict"] == UNDECIDED) & (whole["n_concepts"] > 0), "n_concepts"]
-    fewest = undecided.min() if undecided.nunique() > 1 else 0
-    n = int((undecided == fewest).sum())
-    verb = "was" if n == 1 else "were"
-    few = f"; {n} of the undecided {verb} judged on only {fewest} concepts" if fewest else ""
-    lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}{few}.")
+    lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}.")
     details = {REPRODUCED: lambda row: "", CONTRADICTED: _sides, NO_DIFFERENCE: _within}
     for verdict, detail in details.items():
         decided, names = judged[judged["verdict"] == verdict].set_index("id"), []

@@ -169,7 +169,8 @@ def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgeme
     if reasons := [reason for reason in comparisons if isinstance(reason, str)]:
         return reasons[0]
     sign, k = -1 if claim["direction"] in ("lower", NOT_HIGHER) else 1, len(rivals)
-    nulls = [-c.margin if claim["direction"] in (NOT_LOWER, NOT_HIGHER) else 0.0 for c in comparisons]
+    by_margin = claim["direction"] in (NOT_LOWER, NOT_HIGHER)
+    nulls = [-c.margin if by_margin else 0.0 for c in comparisons]
     favours = np.array([sign * c.differences.mean() - null for c, null in zip(comparisons, nulls, strict=True)])
     support = np.array([c.p_above(null, sign) for c, null in zip(comparisons, nulls, strict=True)])
     against = np.array([c.p_above(-null, -sign) for c, null in zip(comparisons, nulls, strict=True)])
@@ -181,7 +182,7 @@ def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgeme
     p_value = 2 * (support[chosen] if supports else k * against[chosen])
     within = [max(c.p_above(-c.margin, sign) for c in comparisons)]
     within.append(k * min(c.p_above(-c.margin, -sign) for c in comparisons))
-    p_equal = np.nan if claim["direction"] in (NOT_LOWER, NOT_HIGHER) else min(1.0, max(within))
+    p_equal = np.nan if by_margin else min(1.0, max(within))
     c = comparisons[chosen]
     interval = mean_of(c.differences, "concepts", c.bounds, LEVEL if supports else 1 - ALPHA / k)
     return Judgement(c, supports, interval, min(1.0, p_value), p_equal)

@@ -33,7 +33,7 @@ from tmp_utils.runs.clips import CLIPS, LISTING
 from tmp_utils.runs.disk import expected_bytes
 from tmp_utils.runs.folder import RunFolder, open_run
 from tmp_utils.runs.integrity import read_manifest
-from tmp_utils.runs.lab import Lab, memory_bytes
+from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.score import CODEC_CLIPS, PEAKS, score_run
 
@@ -118,26 +118,23 @@ def run_setups(
     concept: Concept,
     setups: Iterable[Setup],
     seeds: Iterable[int],
-    together: int | None = None,
+    together: int = 1,
     say: Callable = print,
 ) -> pd.DataFrame:
     """Run several setups, and the untrained reference, for several seeds; return their rows.
 
     Parameters
     ----------
-    together : how many new words (setups and seeds of Textual Inversion) learn in one batch (see `loop.train`), which
-        saves time on two cores, and on a GPU that one word does not fill. None is all of them where the model is small
-        (`lab.memory_bytes`), else one. Clips are generated and scored one run at a time.
+    together : how many new words (setups and seeds of Textual Inversion) learn in one batch (see `loop.train`). It
+        saves time on two cores, and on a GPU that one word does not fill. Clips are generated and scored one run at a
+        time.
 
     Raises
     ------
     ValueError : `together` is not possible for these setups; nothing was generated.
     """
     seeds, setups = list(dict.fromkeys(seeds)), list(dict.fromkeys(setups))
-    others = {setup.name for setup in setups if setup.method != "TI"}
-    if together is None:
-        together = 1 if others or memory_bytes(lab.profile) else len(setups) * len(seeds)
-    check_together(others, together)
+    check_together({setup.name for setup in setups if setup.method != "TI"}, together)
     lab.check_memory(setup.method for setup in setups)
     pairs = [(setup, seed) for seed in seeds for setup in setups]
     folders = [run_reference(lab, concept, seed, say) for seed in seeds]

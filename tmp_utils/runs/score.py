@@ -95,8 +95,7 @@ def score_run(folder: str | Path, concept: Concept, embedders: Sequence[Embedder
         prompt_rows = embedder.embed_prompts(list(texts.values())) if k == 0 else None
         tables.append(score_references(embedder.embed_clips(training), prompt_rows, names, embedder.name))
     own = {**names, "method": REFERENCE, "setup": OWN}
-    of_music = {name: rules[name] for name in ("tempo", "harmony")}
-    tables.append(own_rows(training, training, own, **of_music))
+    tables.append(own_rows(training, training, own, tempo=rules["tempo"], harmony=rules["harmony"]))
     if coded:
         second = embedders[-1]
         tables.append(codec_rows(coded, training, embedders, names, **rules))
