@@ -29,7 +29,7 @@ def test_a_planted_difference_and_a_planted_equality_are_found():
     assert of_a.loc[(1, 5), "difference"] == pytest.approx(-0.1, abs=0.03)
     assert of_a.loc[(1, 5), "difference_second"] == pytest.approx(-0.1, abs=0.03)
     of_t = table[table["metric"] == "clap_t"]
-    assert set(of_t["margin"]) == {0.02} and of_t["difference_second"].isna().all()
+    assert set(of_t["margin"]) == {0.05} and of_t["difference_second"].isna().all()
     said = counts_in_words(table)
     assert "DB, CLAP-A to held-out clips, 14 concepts. 1 clip against 5: lower, -0.0" in said
     assert "20 clips against 5: no difference (margin 0.05)" in said

@@ -18,7 +18,8 @@ from tmp_utils.metrics.names import NAMES
 from tmp_utils.runs.how_many import MORE
 
 COMPARED = ((1, 5), (20, 5))
-MARGINS = {"clap_a": 0.05, "clap_t": 0.02}  # the smallest differences that matter; the first score is the primary one
+SCORES = ("clap_a", "clap_t")  # the first is the primary one
+MARGIN = 0.05  # the smallest difference that matters, as in data/paper/findings.csv
 SECOND = {"clap_a": "musicnn_a"}
 HIGHER, LOWER = "higher", "lower"
 
@@ -45,7 +46,7 @@ def count_comparisons(table: pd.DataFrame) -> pd.DataFrame:
     measured are left out (the table may be empty); under three concepts there is neither an interval nor a test.
     """
     there, tables = at_usual_steps(table), []
-    for metric, margin in MARGINS.items():
+    for metric in SCORES:
         rows = []
         for method in sorted(there["method"].unique()):
             for a, b in COMPARED:
@@ -53,7 +54,7 @@ def count_comparisons(table: pd.DataFrame) -> pd.DataFrame:
                 if len(values):
                     second = _interval(_differences(there, SECOND.get(metric, ""), method, a, b), "_second")
                     names = {"metric": metric, "method": method, "a": a, "b": b}
-                    rows.append(names | _interval(values) | _tests(values, margin) | second)
+                    rows.append(names | _interval(values) | _tests(values) | second)
         if rows:
             of_metric = pd.DataFrame(rows)
             tables.append(of_metric.assign(p_holm=holm(of_metric["p_holm"]), p_equal=holm(of_metric["p_equal"])))
@@ -78,11 +79,11 @@ def _interval(values: np.ndarray, ending: str = "") -> dict:
     return dict(zip(names, (mean.value if mean else np.nan, *ends), strict=True))
 
 
-def _tests(values: np.ndarray, margin: float) -> dict:
+def _tests(values: np.ndarray) -> dict:
     enough = len(values) >= MIN_UNITS
-    p_equal = max(p_above(values, -margin), p_above(-values, -margin)) if enough else np.nan
+    p_equal = max(p_above(values, -MARGIN), p_above(-values, -MARGIN)) if enough else np.nan
     p_value = mean_of(values).p_value if enough else np.nan
-    return {"margin": margin, "p_holm": p_value, "p_equal": p_equal, "n": len(values)}
+    return {"margin": MARGIN, "p_holm": p_value, "p_equal": p_equal, "n": len(values)}
 
 
 def _verdict(row: pd.Series) -> str:

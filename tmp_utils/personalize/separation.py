@@ -1,6 +1,6 @@
 """Which part of a mixture belongs to which word: the model's own predictions, as masks.
 
-A mixture's latents z are noised to a middle level t and cleaned again under each word's condition c_i. What survives
+A mixture's latents z are noised to a high level t and cleaned again under each word's condition c_i. What survives
 the noise is common to all predictions; what the denoiser has to guess, it guesses as its word sounds. The mean over a
 few levels and draws of noise is decoded to a mel, and each word's share of the summed magnitudes is its mask:
 
