@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
-from made_results import SETUPS, claim, db_up, results
+from made_results import claim, db_up, results
 from scipy.stats import ttest_1samp
 from statsmodels.stats.weightstats import ttost_paired
 
 from tmp_utils.findings.verdicts import CONTRADICTED, NO_DIFFERENCE, REPRODUCED, UNDECIDED, paper_table, verdicts
+from tmp_utils.metrics.preservation import FIFTHS
 
 METRICS = ["clap_a", "fad"]
+BEST_FIFTH = claim("TI/MW@0.4-0.6", "each TI/MW@*")
 
 
 @pytest.mark.parametrize(
@@ -37,17 +39,18 @@ def test_a_whole_method_is_the_mean_of_its_setups():
     assert row["verdict"] == REPRODUCED
 
 
-def test_the_best_of_all_has_to_beat_its_closest_rival():
-    def effect(method, setup):
-        return {("DB", "TE"): 0.3, ("TI", "3-AC"): 0.1}.get((method, setup), 0.0)
+def fifths(effects, noise=0.02):
+    """Return a results table of a sweep; ``effects`` are of the fifths that have one."""
+    setups = [("TI", f"MW@{fifth}") for fifth in FIFTHS]
+    return results(lambda _, setup: effects.get(setup, 0.0), setups=setups, noise=noise)
 
-    row = verdicts(results(effect), claim("DB/TE", "each */*")).iloc[0]
+
+def test_the_best_of_all_has_to_beat_its_closest_rival():
+    row = verdicts(fifths({"MW@0.4-0.6": 0.3, "MW@0.2-0.4": 0.1}), BEST_FIFTH).iloc[0]
     assert row["verdict"] == REPRODUCED
-    assert row["note"] == "TI/3-AC decides"
+    assert row["note"] == "TI/MW@0.2-0.4 decides"
     assert row["difference"] == pytest.approx(0.2, abs=0.03)
-    beaten = verdicts(
-        results(lambda *s: {("DB", "TE"): 0.1, ("TI", "3-AC"): 0.3}.get(s, 0.0)), claim("DB/TE", "each */*")
-    )
+    beaten = verdicts(fifths({"MW@0.4-0.6": 0.1, "MW@0.2-0.4": 0.3}), BEST_FIFTH)
     assert beaten["verdict"].tolist() == [CONTRADICTED]
 
 
@@ -61,10 +64,10 @@ def test_no_improvement_needs_an_interval_above_minus_the_margin():
     assert same["ci_low"][0] < 0 < same["ci_high"][0]
 
 
-def test_a_constant_is_a_side_too():
-    table = results(lambda *_: -0.35, metric="key_agreement")
-    row = verdicts(table, claim("DB/BL", "0.5", "lower", "key_agreement")).iloc[0]
-    assert (row["ours_b"], row["verdict"]) == (0.5, REPRODUCED)
+@pytest.mark.parametrize("side", ["0.5", "TI/MW@*", "each TI/*"])
+def test_a_side_that_is_no_setup_is_refused(side):
+    with pytest.raises(ValueError, match="expected 'METHOD/SETUP'"):
+        verdicts(results(db_up(0.2)), claim("DB/BL", side))
 
 
 @pytest.mark.parametrize("n_concepts", [1, 2])
@@ -98,24 +101,25 @@ def test_our_two_numbers_and_their_difference_agree_where_concepts_have_unlike_m
     assert row["ours_a"] - row["ours_b"] == pytest.approx(row["difference"])
 
 
-def test_a_share_and_its_difference_from_a_mark_stay_where_shares_can_be():
-    shares = results(lambda *_: 0.0, metric="key_agreement", n_concepts=4, n_seeds=1)
-    shares["value"] = shares["concept"].map({"c0": 0.0, "c1": 0.0, "c2": 0.0, "c3": 0.25})
-    row = verdicts(shares, claim("TI/BL", "0.5", "lower", "key_agreement")).iloc[0]
-    assert row["ci_low"] == -0.5 and row["ci_high"] < 0.5
-    none = results(lambda *_: 0.0, metric="key_agreement", n_concepts=8, n_seeds=1).assign(value=0.0)
-    row = verdicts(none, claim("TI/BL", "0.5", "lower", "key_agreement")).iloc[0]
-    assert (row["verdict"], row["ci_high"] < 0) == (REPRODUCED, True)
-    few = verdicts(shares.assign(value=0.0), claim("TI/BL", "0.5", "lower", "key_agreement")).iloc[0]
-    assert (few["verdict"], few["p_holm"]) == (UNDECIDED, 0.125)  # four alike are no more than four heads in a row
+@pytest.mark.parametrize(
+    ("n_concepts", "last", "verdict", "p_value"),
+    [(4, 0.25, REPRODUCED, None), (4, 0.0, UNDECIDED, 0.125), (8, 0.0, REPRODUCED, 2**-7)],  # alike: heads in a row
+)
+def test_a_difference_of_shares_stays_where_it_can_be(n_concepts, last, verdict, p_value):
+    shares = results(lambda *_: 0.0, "key_agreement", n_concepts, n_seeds=1, setups=[("DB", "BL"), ("TI", "BL")])
+    shares["value"] = (shares["method"] == "TI").astype(float)
+    shares.loc[(shares["method"] == "DB") & (shares["concept"] == "c3"), "value"] = last
+    row = verdicts(shares, claim("DB/BL", "TI/BL", "lower", "key_agreement")).iloc[0]
+    assert (row["ci_low"], row["verdict"]) == (-1.0, verdict)
+    assert p_value is None or row["p_holm"] == p_value
 
 
 def test_a_claim_on_all_rivals_is_only_as_sure_as_on_the_one_it_is_least_sure_on():
-    table = results(lambda m, s: 0.1 * ((m, s) == ("DB", "TE")), noise=0.001)
-    unsure = (table["method"] == "TI") & (table["setup"] == "MW")
+    table = fifths({"MW@0.4-0.6": 0.1}, noise=0.001)
+    unsure = table["setup"] == "MW@0.8-1.0"
     table.loc[unsure, "value"] += table.loc[unsure, "concept"].map(dict(c0=-2, c1=2, c2=-2, c3=2, c4=-2, c5=1)) - 0.1
-    row = verdicts(table, claim("DB/TE", "each */*")).iloc[0]
-    assert (row["verdict"], row["note"]) == (UNDECIDED, "TI/MW decides")
+    row = verdicts(table, BEST_FIFTH).iloc[0]
+    assert (row["verdict"], row["note"]) == (UNDECIDED, "TI/MW@0.8-1.0 decides")
 
 
 def test_when_nothing_differs_one_verdict_in_twenty_tables_is_the_most_that_chance_makes():
@@ -177,10 +181,10 @@ def test_a_margin_in_percent_is_of_side_b():
 
 
 def test_interval_and_p_value_of_a_refuted_claim_on_all_rivals_are_of_one_level():
-    table = results(lambda *s: 0.02 * (s == ("TI", "3-AC")), noise=0.015)
-    row = verdicts(table, claim("DB/TE", "each */*")).iloc[0]
-    units = table.groupby(["method", "setup", "concept"])["value"].mean()
-    rivals = [units["DB", "TE"] - units[setup] for setup in SETUPS if setup != ("DB", "TE")]
+    table = fifths({"MW@0.2-0.4": 0.02}, noise=0.015)
+    row = verdicts(table, BEST_FIFTH).iloc[0]
+    units = table.groupby(["setup", "concept"])["value"].mean()
+    rivals = [units["MW@0.4-0.6"] - units[setup] for setup in table["setup"].unique() if setup != "MW@0.4-0.6"]
     tests = [ttest_1samp(rival, 0, alternative="less") for rival in rivals]
     best = min(tests, key=lambda test: test.pvalue)
     assert row["p_holm"] == pytest.approx(min(1, 2 * len(rivals) * best.pvalue))

@@ -295,4 +295,4 @@ def _sides(row) -> str:
 
 def _side(side: str) -> str:
     method, _, setup = side.partition("/")
-    return "the threshold" if not setup else setup_label(method, "(all setups)" if setup == "*" else setup)
+    return setup_label(method, "(all setups)" if setup == "*" else setup)

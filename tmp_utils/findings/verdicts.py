@@ -3,10 +3,10 @@
 Conventions: a claim is a row of ``data/paper/findings.csv``: the ``metric`` of side ``a`` is higher (lower, not lower,
 not higher) than that of side ``b``. A metric "x - y" is the difference of two. Agreement (in tempo, key, ...) counts
 for the concepts whose own clips agree with each other (`metrics.table.readable`). A side is "METHOD/SETUP", or
-"METHOD/*", the mean over that method's setups in Table 1, or a number. "each METHOD/*" ("each */*" for both methods)
-compares with every other setup, "each TI/MW@*" with every other fifth of the strengths; one rival decides. Differences
-are A minus B, paired by concept and seed; the units are the concepts' means. A claim's ``margin`` is the smallest
-difference that matters, with its reason beside it, in the units of the metric or ("5 %") as a part of side B.
+"METHOD/*", the mean over that method's setups in Table 1. "each METHOD/SETUP@*" compares with every other fifth of the
+strengths of style transfer; one rival decides. Differences are A minus B, paired by concept and seed; the units are the
+concepts' means. A claim's ``margin`` is the smallest difference that matters, with its reason beside it, in the units
+of the metric or ("5 %") as a part of side B.
 
 Student's t over concepts gives interval and p-values (`intervals`). Verdicts, with at least three concepts:
 
@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, SHARE, Interval, holm, mean_of, p_above
+from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, Interval, holm, mean_of, p_above
 from tmp_utils.metrics.names import key_of, metric_of
 from tmp_utils.metrics.preservation import FIFTHS
 from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share, readable
@@ -53,7 +53,7 @@ def paper_table(name: str) -> pd.DataFrame:
     if not path.is_file():
         names = sorted(file.stem for file in path.parent.glob("*.csv"))
         raise ValueError(f"no table {name!r} of the paper; expected one of {names}.")
-    return pd.read_csv(path, keep_default_na=False, dtype={"a": str, "b": str}, float_precision="round_trip")
+    return pd.read_csv(path, keep_default_na=False, float_precision="round_trip")
 
 
 @dataclass(frozen=True)
@@ -97,22 +97,13 @@ def _names(table: pd.DataFrame) -> pd.Series:
 
 def _members(side: str, table1: pd.DataFrame) -> list[str]:
     """Return the "METHOD/SETUP" names of a side."""
-    side = side.removeprefix("each ")
-    method, _, setup = side.partition("/")
-    if not setup:
-        raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or a number.")
+    name = side.removeprefix("each ")
+    method, _, setup = name.partition("/")
+    if not setup or setup.endswith("@*") != side.startswith("each "):
+        raise ValueError(f"side {side!r} of a claim: expected 'METHOD/SETUP', 'METHOD/*' or 'each METHOD/SETUP@*'.")
     if setup.endswith("@*"):
-        return [f"{side.removesuffix('*')}{fifth}" for fifth in FIFTHS]
-    if setup != "*":
-        return [side]
-    return [name for name in table1.index if method in ("*", name.partition("/")[0])]
-
-
-def _constant(side: str) -> float | None:
-    try:
-        return float(side)
-    except ValueError:
-        return None
+        return [f"{name.removesuffix('*')}{fifth}" for fifth in FIFTHS]
+    return [name for name in table1.index if name.startswith(f"{method}/")] if setup == "*" else [name]
 
 
 def _units(measured: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -126,19 +117,16 @@ def _units(measured: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def _compare(units: pd.DataFrame, claim: Mapping, b: str, table1: pd.DataFrame) -> Comparison | str:
     """Return the comparison of a claim's side A with ``b``, or the reason why there is none."""
-    members_a, constant = _members(claim["a"], table1), _constant(b)
-    members_b = [] if constant is not None else _members(b, table1)
+    members_a, members_b = _members(claim["a"], table1), _members(b, table1)
     if missing := [member for member in members_a + members_b if member not in units.columns]:
         return f"no results for {', '.join(missing)}"
-    a = units[members_a].to_numpy().mean(axis=1)
-    other = units[members_b].to_numpy().mean(axis=1) if members_b else np.full(len(units), constant)
+    a, other = (units[members].to_numpy().mean(axis=1) for members in (members_a, members_b))
     pairs = pd.DataFrame({"a": a, "b": other, "difference": a - other}, index=units.index.get_level_values("concept"))
     if (pairs := pairs.dropna()).empty:
         return "no concept and seed has results for both sides"
     bounds = None
     if is_share(claim["metric"]):
-        bounds = (-1.0, 1.0) if constant is None else (SHARE[0] - constant, SHARE[1] - constant)
-        bounds = (2 * bounds[0], 2 * bounds[1]) if MINUS in claim["metric"] else bounds
+        bounds = (-2.0, 2.0) if MINUS in claim["metric"] else (-1.0, 1.0)
     of_concepts = pairs.groupby(level="concept").mean()
     ours_a, ours_b = float(of_concepts["a"].mean()), float(of_concepts["b"].mean())
     values, margin = of_concepts["difference"].to_numpy(), _margin(claim["margin"], ours_b)
@@ -157,7 +145,7 @@ def _margin(text: str, of: float) -> float:
 def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgement | str:
     """Return what decides a claim; for "each", the rival that decides.
 
-    A claim about all other setups holds only if it holds against each: its p-value is that of the rival with the
+    A claim about all other fifths holds only if it holds against each: its p-value is that of the rival with the
     weakest support, the largest of all. A refutation is the best of k comparisons: p-value and interval of that rival
     are Bonferroni's for k. "No difference" means that the best rival is within the margin: no rival is better by more,
     and (Bonferroni) some rival is worse by less.
@@ -197,10 +185,7 @@ def _of_the_paper(claim: Mapping, table1: pd.DataFrame) -> dict:
     if not {*members_a, *members_b} <= set(table1.index):  # the untrained model is not in it
         return nothing
     means = table1[metric].astype(float)
-    paper_a = means[members_a].mean()
-    others = means[[member for member in members_b if member not in members_a]]
-    closest = others.max() if claim["direction"] == "higher" else others.min()
-    paper_b = closest if claim["b"].startswith("each ") else others.mean()
+    paper_a, paper_b = means[members_a].mean(), means[members_b].mean()
     slack = _margin(claim["margin"], paper_b)
     holds = {"higher": paper_a > paper_b, "lower": paper_a < paper_b}
     holds |= {NOT_LOWER: paper_a >= paper_b - slack, NOT_HIGHER: paper_a <= paper_b + slack}
