@@ -8,7 +8,7 @@ from tmp_utils.inputs.concepts import load_clips, load_concept
 from tmp_utils.metrics import copies
 from tmp_utils.metrics.copies import CopyTest, copy_test_power, planted_copies
 from tmp_utils.metrics.scores import COPY_TOOL, copy_rows
-from tmp_utils.metrics.table import bounds_of, share_rows
+from tmp_utils.metrics.table import bounds_of
 
 RATE_HZ = 16000
 IDENTITY = {"profile": "pocket", "concept": "sitar", "method": "TI", "setup": "BL", "seed": 0}
@@ -121,7 +121,6 @@ def test_the_row_is_the_share_of_copies_with_wilson_s_interval():
     assert table.loc[0, ["ci_low", "ci_high"]].tolist() == pytest.approx([0.045587, 0.699358], abs=1e-6)
     assert "other takes up to" in table.loc[0, "note"]
     assert bounds_of("copied") == (0, 1)
-    assert share_rows(table).equals(table)
 
 
 def test_semitone_bands_are_loudest_at_a_note_s_semitone():

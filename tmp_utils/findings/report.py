@@ -35,8 +35,6 @@ from tmp_utils.runs.provenance import provenance
 HERE = Path(__file__).parent
 PLANES = ("metrics_figure_3", "db_clap_plane")  # the first one available is shown beside the comparison
 PLANE_HEIGHT_PX, SPECTROGRAM_HEIGHT_PX = 430, 190
-# Figures of earlier versions, which the page has as text.
-TABLES = {"metrics_table_1", "metrics_table_1_published", "metrics_findings"}
 PARTS = "parts"
 MAX_RUNS, CLIPS_PER_RUN = 12, 2
 PUBLISHED, THESE = "published", "these runs"
@@ -65,7 +63,7 @@ def write_report(place: Place) -> Path:
     files = charts.figure_files(folder)
     plane = next((path for name in PLANES for path in files if path.stem == name), None)
     one_concept = sum(path.stem == PLANES[-1] for path in files) == 1  # its plane is that of all runs
-    rest = [path for path in files if path != plane and path.stem not in TABLES | set(PLANES if one_concept else ())]
+    rest = [path for path in files if path != plane and path.stem not in (PLANES if one_concept else ())]
     every = place.table() if results is None else results
     parts = {}
 

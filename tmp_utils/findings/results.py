@@ -20,8 +20,8 @@ from tmp_utils.files import write_csv
 from tmp_utils.findings.published import RESULTS, is_whole, publish, write_checked
 from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
-from tmp_utils.metrics.names import CODED, SECOND
-from tmp_utils.metrics.table import OWN, REFERENCE, check_one_embedder, read_table, results_table, share_rows
+from tmp_utils.metrics.names import CODED
+from tmp_utils.metrics.table import check_one_embedder, read_table, results_table
 from tmp_utils.runs.clips import BAD_CLIPS, CLIPS
 from tmp_utils.runs.collection import METRICS, SWEEP, Collection, embedders_of
 from tmp_utils.runs.integrity import damages, fingerprints, read_manifest, record, recorded
@@ -65,7 +65,7 @@ def collect_results(
             record(folder, METRICS)
             n_scored += 1
         tables.append(read_table(folder / METRICS))
-    table = share_rows(check_one_embedder(pd.concat(tables, ignore_index=True)))
+    table = check_one_embedder(pd.concat(tables, ignore_index=True))
     table = pd.concat([table, _pooled(collection)], ignore_index=True)
     write_checked(place.folder / RESULTS, table)
     counts = [f"{len(collection.folders)} runs", f"{n_scored} scored again"]
@@ -82,12 +82,6 @@ def _is_current(folder: Path, embedder: str) -> bool:
     if embedder and any(name != embedder for name in embedders_of(folder)):
         return False
     rows = read_table(folder / METRICS)
-    if not rows["metric"].str.startswith(SECOND).any():  # of a version with one embedder
-        return False
-    if "clap_t" in set(rows["metric"]) and "clap_a_edits" not in set(rows["metric"]):  # of a version without it
-        return False
-    if (rows["method"] == REFERENCE).any() and OWN not in set(rows["setup"]):  # of a version without it
-        return False
     if codec_paths(folder) and not rows["metric"].str.endswith(CODED).any():  # scored before its reference was made
         return False
     failed = rows["status"] == "failed"

@@ -2,14 +2,12 @@
 
 Conventions: the columns are `RESULT_COLUMNS`. The row of a whole run has the prompt "all". `status` is "ok", or
 "failed" with the reason in `note`. `interval_over` says which values a row's interval is over: "10 generated clips and
-5 training clips". An interval without it is of an earlier version: a bootstrap over the clips (of clap_t, the prompts),
-which is too narrow (`intervals`).
+5 training clips".
 
 result_row, results_table : make rows and tables.
 failed_rows               : rows without their values, and why.
 read_table                : a table from its file, to the last digit.
 is_share, bounds_of       : which metrics are shares of clips, and which values a metric can have.
-share_rows                : a table with the intervals of such rows.
 check_one_embedder        : refuses a table that mixes the scores of two embedders.
 score_references          : the rows about a concept's own clips.
 whole_runs                : the finished rows of whole runs.
@@ -24,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.metrics.intervals import SHARE, Interval, jackknife, mean_of, wilson, within
+from tmp_utils.metrics.intervals import SHARE, Interval, jackknife, mean_of, within
 from tmp_utils.metrics.names import key_of, metric_of
 from tmp_utils.metrics.similarity import nearest_within_training, similarity_matrix
 
@@ -100,20 +98,6 @@ def bounds_of(metric: str) -> tuple[float, float] | None:
 def is_share(metric: str) -> bool:
     """Return whether a metric is a share of a run's clips, in [0, 1]: those that agree with the concept, or copies."""
     return metric.endswith("_agreement") or metric == COPIED
-
-
-def share_rows(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with Wilson's interval in every finished row of a share.
-
-    It follows from the row's value and n, so tables that were made with other intervals are read like new ones.
-    """
-    results = results.copy()
-    shares = results["metric"].map(is_share).astype(bool) & (results["status"] == "ok")
-    values, counts = results.loc[shares, "value"], results.loc[shares, "n"].astype(int)
-    ends = [wilson(round(value * n), n) for value, n in zip(values, counts, strict=True)]
-    results.loc[shares, ["ci_low", "ci_high"]] = np.reshape(ends, (-1, 2))
-    results.loc[shares, "interval_over"] = [f"{n} clips" for n in counts]
-    return results
 
 
 def check_one_embedder(results: pd.DataFrame) -> pd.DataFrame:
@@ -235,7 +219,5 @@ def read_table(path: Path) -> pd.DataFrame:
     table = pd.read_csv(
         path, skiprows=len(header), dtype=text, keep_default_na=False, na_values=numbers, float_precision="round_trip"
     )
-    if "interval_over" not in table:  # of an earlier version
-        table.insert(RESULT_COLUMNS.index("interval_over"), "interval_over", "")
     table.attrs = header
     return table

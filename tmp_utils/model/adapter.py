@@ -29,7 +29,7 @@ from tmp_utils.model.tensors import (
     tensor_fault,
 )
 
-FORMAT = 2  # of adapter.json and its tensor names; 1 called the hyperparameters "settings"
+FORMAT = 2  # of adapter.json and its tensor names
 TENSORS_FILE, HEADER_FILE = "adapter.safetensors", "adapter.json"
 # Types of the header's values, and the lowest number; no text may be empty.
 HEADER = {
@@ -214,11 +214,8 @@ def load_adapter(folder: str | Path) -> Adapter:
         raise ValueError(f"{damaged} ({error}).") from error
     if not isinstance(header, dict):
         raise ValueError(f"{damaged} ({HEADER_FILE} is not a JSON object).")
-    if header.get("format") == 1:
-        header |= {"format": FORMAT, "hyperparameters": header.pop("settings", None)}
     if header.get("format") != FORMAT:
-        raise ValueError(f"{folder}: adapter format {header.get('format')}; this version reads 1 and {FORMAT}.")
-    header.setdefault("stored", EXACT)
+        raise ValueError(f"{folder}: adapter format {header.get('format')}; this version reads {FORMAT}.")
     known = {f.name for f in fields(Adapter)} - {"tensors", "cost"}
     del header["format"]
     if odd := sorted(known ^ header.keys()):
