@@ -6,6 +6,7 @@ import pandas as pd
 from tmp_utils.files import write_csv
 from tmp_utils.findings import results
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
+from tmp_utils.inputs.concepts import clips_hash, load_concept
 from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
 from tmp_utils.metrics.copies import CopyTest
 from tmp_utils.metrics.embed import Embedder, unit_rows
@@ -81,11 +82,12 @@ def make_concept(folder, name):
 
 
 def make_run(runs_dir, concept, method, setup, seed=0, hz=900):
-    """Write a run as the study does, without its metrics."""
-    folder = Place(runs_dir, PROFILE).run(concept, method, setup, seed)
+    """Write a run as the study does, without its metrics; of the concept's recordings, where there are any."""
+    folder, own = Place(runs_dir, PROFILE).run(concept, method, setup, seed), runs_dir.parent / "own" / concept
     settings = {"concept": concept, "class_noun": "guitar", "rare_word": "sks", "method": method, "setup": setup}
     settings |= {"seed": seed, "embedder": "clap:pocket/judge@1", "n_editability_prompts": N_PROMPTS}
     settings |= {"reconstruction_clips": 2, "clips_per_prompt": 1}
+    settings["clips_hash"] = clips_hash(load_concept(own)) if own.is_dir() else ""
     with open_run(folder, settings, say=lambda *_: None) as run, run.timed("generation_s"):
         (run.path / "clips").mkdir()
         rows = []

@@ -32,10 +32,8 @@ def make_run(runs_dir, concept, variant, n_prompts=3, n_clips=2, seed=0, duratio
             sound = {"seed": 0, "duration_s": duration_s, "peak": level, "level_lufs": -20.0}
             rows.append({**row, "prompt": prompt.template.format("<secret>"), "index": index, **sound})
     write_csv(folder / "clips" / "clips.csv", pd.DataFrame(rows))
-    write_json(
-        folder / "run.json",
-        {"parameters": {"concept": concept, "class_noun": noun}, "timings": {}, "status": "complete"},
-    )
+    manifest = {"parameters": {"concept": concept, "class_noun": noun}, "timings": {}, "files": {}}
+    write_json(folder / "run.json", manifest | {"status": "complete"})
     return folder
 
 

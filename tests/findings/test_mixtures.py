@@ -126,7 +126,7 @@ def test_one_setup_alone_is_published_with_what_made_it_and_then_has_nothing_to_
     for seed, commit in ((0, "b2"), (1, "a1")):
         folder = tmp_path / "runs/smoke/mixtures/m0/TI-PRIOR" / f"seed{seed}"
         folder.mkdir(parents=True)
-        write_json(folder / "run.json", {"parameters": {"share_of_steps": 0.4}, "commit": commit})
+        write_json(folder / "run.json", {"parameters": {"share_of_steps": 0.4}, "commit": commit, "files": {}})
         write_csv(folder / "metrics.csv", table_of({"PRIOR": [0.5]}).assign(seed=seed))
     lab = SimpleNamespace(place=Place(tmp_path / "runs", "smoke"), profile=SimpleNamespace(name="smoke"))
     lab.backbone = SimpleNamespace(hash="0123456789abcdef")

@@ -34,7 +34,7 @@ def run(tmp_path):
             soundfile.write(clips / f"{prompt}_{k}.wav", clip, RATE_HZ)
             rows.append({"file": f"{prompt}_{k}.wav", "prompt_id": prompt, "kind": kind, "duration_s": 2.0})
     pd.DataFrame(rows).to_csv(clips / "clips.csv", index=False)
-    (tmp_path / "run.json").write_text(json.dumps({"parameters": IDENTITY}))
+    (tmp_path / "run.json").write_text(json.dumps({"parameters": IDENTITY, "files": {}}))
     return tmp_path
 
 
@@ -100,7 +100,7 @@ def test_a_clip_that_is_too_faint_to_have_a_level_fails_its_rows_and_not_the_run
 
 def test_codec_clips_keep_their_levels_and_without_their_peaks_they_are_refused(run):
     (folder := run / "codec").mkdir()
-    (run / "run.json").write_text(json.dumps({"parameters": IDENTITY | {"method": "untrained"}}))
+    (run / "run.json").write_text(json.dumps({"parameters": IDENTITY | {"method": "untrained"}, "files": {}}))
     quiet, loud = (np.sin(np.arange(RATE_HZ) / 9) * gain for gain in (0.5, 2.0))
     with overs_counted(lambda line: None):
         for k, clip in enumerate((quiet, loud)):

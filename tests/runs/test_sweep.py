@@ -143,7 +143,7 @@ def test_a_silent_source_is_named_before_anything_is_computed(lab, concept, sour
 def test_a_finished_runs_adapter_comes_first(lab, concept):
     learned = find_adapter(lab, concept, "TI", "MW", 0, quiet)
     folder = learned.save(lab.place.folder / "tones/TI-MW/seed0")
-    write_json(folder / MANIFEST, {"parameters": lab.identity(concept, load_setup("TI", "MW"), 0)})
+    write_json(folder / MANIFEST, {"parameters": lab.identity(concept, load_setup("TI", "MW"), 0), "files": {}})
     said = []
     find_adapter(lab, concept, "TI", "MW", 0, said.append)
     assert said == ["tones TI-MW, seed 0: taken from smoke/tones/TI-MW/seed0."]

@@ -80,7 +80,7 @@ class Collection:
         except FileNotFoundError as error:
             remedy = "If it is a folder of recordings, name it in `concepts`; if it was changed, make the run again."
             raise FileNotFoundError(f"{error} {remedy}") from error
-        if parameters.get("clips_hash", "") not in ("", concepts.clips_hash(concept)):
+        if parameters["clips_hash"] != concepts.clips_hash(concept):
             raise ValueError(
                 f"{name}: other recordings than this run was made from ({concept.clips[0].parent}). If they are in "
                 "another folder, name it in `concepts`; if they were changed, make the run again."
@@ -98,8 +98,7 @@ def user_concepts(place: Place, also: Sequence[str | Path] = ()) -> dict[str, Co
 
     Notes
     -----
-    A folder is the right one if its recordings have the hash of the run's identity; where the identity holds no hash,
-    if it has the name.
+    A folder is the right one if its recordings have the hash of the run's identity.
     """
     named = {concept.name: concept for concept in map(concepts.load_concept, also)}
     manifests = [read_manifest(run) for run in place.runs()]

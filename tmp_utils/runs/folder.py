@@ -189,7 +189,7 @@ class RunFolder:
     def _take_over(self) -> None:
         """Continue from what is there; what is damaged goes, so that it is made again."""
         manifest = read_manifest(self.path)
-        self.timings, self.files = manifest["timings"], manifest.get("files", {})
+        self.timings, self.files = manifest["timings"], manifest["files"]
         self.damaged = damages(self.path, files=self.files)
         for name in self.damaged:
             del self.files[name]

@@ -2,7 +2,7 @@
 
 Conventions: a run's `run.json` holds, under "files", the size in bytes, the time of the last change (ns) and the
 SHA-256 of each of its files, named by their path below the run's folder. A file whose size and time are unchanged is
-taken to be whole; otherwise it is hashed. Runs made by earlier versions have no such list and are not checked.
+taken to be whole; otherwise it is hashed.
 """
 
 import json
@@ -72,8 +72,9 @@ def read_manifest(folder: str | Path) -> dict:
         )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(manifest.get("parameters"), dict):
-            raise ValueError("it has no parameters")
+        for name in ("parameters", "files"):
+            if not isinstance(manifest.get(name), dict):
+                raise ValueError(f"it has no {name}")
     except (ValueError, AttributeError) as error:  # not JSON, not UTF-8, or no mapping
         raise ValueError(f"{path} is damaged ({error}). Delete the folder it is in, and run it again.") from error
     return manifest
@@ -81,7 +82,7 @@ def read_manifest(folder: str | Path) -> dict:
 
 def recorded(folder: Path) -> dict[str, dict]:
     """Return the files that a run's manifest lists; none without a manifest, as in an adapter's own folder."""
-    return read_manifest(folder).get("files", {}) if (folder / MANIFEST).is_file() else {}
+    return read_manifest(folder)["files"] if (folder / MANIFEST).is_file() else {}
 
 
 def check_files(folder: Path, *names: str) -> None:
@@ -101,6 +102,5 @@ def check_files(folder: Path, *names: str) -> None:
 def record(folder: Path, *names: str) -> None:
     """Enter files that were written into a finished run, such as new scores, into its manifest."""
     manifest = read_manifest(folder)
-    if "files" in manifest:
-        manifest["files"] |= {name: fingerprint(folder / name) for name in names}
-        write_json(folder / MANIFEST, manifest)
+    manifest["files"] |= {name: fingerprint(folder / name) for name in names}
+    write_json(folder / MANIFEST, manifest)

@@ -98,13 +98,13 @@ class Mirror:
         if not (self.folder / MARK).is_file():
             raise FileNotFoundError(f"{MARK} is not there, so this is another disk or none")
         target, manifest = self.folder / run.resolve().relative_to(self.runs_dir), read_manifest(run)
-        files, there = fingerprints(run, manifest.get("files", {})), _listed(target)
+        files, there = fingerprints(run, manifest["files"]), _listed(target)
         target.mkdir(parents=True, exist_ok=True)
         for name, written in files.items():
             if there.get(name, {}).get("sha256") != written["sha256"] or not (target / name).is_file():
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 copy_file(run / name, target / name)
-        write_json(target / MANIFEST, manifest if files == manifest.get("files") else manifest | {COPIED: files})
+        write_json(target / MANIFEST, manifest if files == manifest["files"] else manifest | {COPIED: files})
         for name in there.keys() - files.keys():
             (target / name).unlink(missing_ok=True)
         if not run.name.startswith("."):
@@ -147,7 +147,7 @@ def _listed(target: Path) -> dict:
         manifest = read_manifest(target)
     except (FileNotFoundError, ValueError):
         return {}
-    return manifest.get(COPIED) or manifest.get("files", {})
+    return manifest.get(COPIED) or manifest["files"]
 
 
 def _copy_whole(source: Path, part: Path, files: dict[str, dict]) -> None:

@@ -46,7 +46,7 @@ def drop_adapter(run: Path) -> None:
     manifest = read_manifest(run)
     dropped = [name for name in (ADAPTER, CARD) if (run / name).exists()]
     for name in dropped:
-        manifest.get("files", {}).pop(name, None)
+        manifest["files"].pop(name, None)
     write_json(run / MANIFEST, {**manifest, "dropped": dropped})
     for name in dropped:
         (run / name).unlink()
