@@ -8,7 +8,7 @@ read 2.4. So compare equal n only (`equal_n`), and read `Distance.note`.
 frechet_audio_distance : FAD (Kilgour et al., Interspeech 2019) with n and, where n is small, a warning.
 frechet_distance       : the same between two Gaussians given by mean and covariance.
 kernel_audio_distance  : KAD (Chung et al., arXiv 2502.15602), unbiased at any n, so it may be negative.
-median_distance        : the bandwidth of KAD's kernel.
+median_distance        : the width of KAD's kernel.
 equal_n                : as many rows of either set, drawn with a seed.
 """
 
@@ -91,22 +91,19 @@ def median_distance(rows: np.ndarray) -> float:
     squares = _squared_distances(rows, rows)[np.triu_indices(len(rows), 1)]
     median = float(np.sqrt(np.quantile(squares, 0.5, method="lower")))
     if not median > 0:
-        raise ValueError("more than half of the embeddings' distances are 0: it holds copies. Give `bandwidth`.")
+        raise ValueError("more than half of the embeddings' distances are 0: the set holds copies. Remove them.")
     return median
 
 
-def kernel_audio_distance(reference: np.ndarray, generated: np.ndarray, bandwidth: float | None = None) -> Distance:
+def kernel_audio_distance(reference: np.ndarray, generated: np.ndarray) -> Distance:
     """Return KAD: 100 times the unbiased squared maximum mean discrepancy with a Gaussian kernel.
 
-    Parameters
-    ----------
-    reference, generated : embeddings (n, d) and (m, d).
-    bandwidth : the kernel is exp(-|x - y|^2 / (2 bandwidth^2)); by default the median distance within the reference, so
-        that all setups of a concept share one ruler. The toolkit kadtk takes the median of its second set:
-        ``bandwidth=median_distance(generated)`` gives its number.
+    Embeddings are (n, d) and (m, d). The kernel is exp(-|x - y|^2 / (2 width^2)), where the width is the median
+    distance within the reference, so that all setups of a concept share one. (The toolkit kadtk takes the median of
+    its second set.)
     """
     reference, generated = _two_sets(reference, generated)
-    width = median_distance(reference) if bandwidth is None else float(bandwidth)
+    width = median_distance(reference)
 
     def kernel(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         return np.exp(-_squared_distances(rows, others) / (2.0 * width**2))
