@@ -257,9 +257,8 @@ def test_a_clip_counts_as_heard_only_as_far_as_its_bytes_were_sent(sessions, clo
         sessions.answer(code, 0, "A")
 
 
-def test_a_notebook_session_runs_through_its_buttons_and_times_listening(questionnaire, clock, tmp_path):
-    store = Store(questionnaire, tmp_path / "n.sqlite")
-    session = NotebookSession(questionnaire, store, rules=Rules(0.5, 0.1), clock=clock)
+def test_a_notebook_session_runs_through_its_buttons_and_times_listening(questionnaire, clock):
+    session = NotebookSession(questionnaire, clock)
 
     def buttons():
         widgets = [w for box in session.body.children for w in (box, *getattr(box, "children", ()))]
@@ -283,5 +282,5 @@ def test_a_notebook_session_runs_through_its_buttons_and_times_listening(questio
             assert "data:audio/wav" in session.player.value
             clock.now += 0.6
         buttons()["Neither fits"].click()
-    answers = store.answers()
+    answers = Store(questionnaire).answers()
     assert len(answers) == len(questionnaire.questions) and set(answers["source"]) == {"notebook"}

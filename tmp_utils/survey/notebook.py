@@ -7,12 +7,13 @@ the page as data, without a name.
 
 import base64
 import functools
+import time
 from collections.abc import Callable
 from typing import Any
 
 from tmp_utils.survey.about import NEEDED
 from tmp_utils.survey.questions import Questionnaire
-from tmp_utils.survey.session import DEVICES, TRAINING, Delivery, Refused, Rules, Sessions
+from tmp_utils.survey.session import DEVICES, TRAINING, Delivery, Refused, Sessions
 from tmp_utils.survey.store import Store
 
 NAMES = {"reference": "Play reference", "a": "Play clip A", "b": "Play clip B"}
@@ -26,33 +27,21 @@ class NotebookSession:
 
     Parameters
     ----------
-    store : where answers go; by default `answers.sqlite` in the questionnaire's folder.
-    code : to continue where a participant stopped; None starts with consent.
+    questionnaire : its folder gets the answers, in `answers.sqlite`.
+    clock : seconds, never going back.
     """
 
-    def __init__(
-        self,
-        questionnaire: Questionnaire,
-        store: Store | None = None,
-        code: str | None = None,
-        rules: Rules | None = None,
-        **kwargs,
-    ):
+    def __init__(self, questionnaire: Questionnaire, clock: Callable[[], float] = time.monotonic):
         import ipywidgets
 
         self._widgets = ipywidgets
-        self.sessions = Sessions(
-            questionnaire, store or Store(questionnaire), rules or Rules(), source="notebook", **kwargs
-        )
+        self.sessions = Sessions(questionnaire, Store(questionnaire), source="notebook", clock=clock)
         self.message, self.player = ipywidgets.HTML(), ipywidgets.HTML()
         self.body = ipywidgets.VBox([])
         self.widget = ipywidgets.VBox([self.body, self.player, self.message])
         self.state: dict = {"stage": "consent"}
         self.device, self.softest = DEVICES[0], []  # of a round of the headphone test
-        if code is None:
-            self._show()
-        else:
-            self._step(self.sessions.state, code)
+        self._show()
 
     def _step(self, action: Callable, *values: Any) -> None:
         """Do one step and show what comes next, or why it is refused."""
