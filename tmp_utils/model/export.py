@@ -50,7 +50,7 @@ def export_textual_inversion(adapter: Adapter, path: str | Path, clip: str | Pat
     return _write_file(adapter, path, {adapter.placeholder: adapter.tensors[EMBEDDING]}, "word", clip)
 
 
-def export_lora(adapter: Adapter, path: str | Path, clip: str | Path | None = None) -> Path:
+def export_lora(adapter: Adapter, path: str | Path) -> Path:
     """Write low-rank updates as peft names them, after the part that they belong to: "unet." or "transformer.".
 
     The card says how to load them: by diffusers' loader, or by peft where the pipeline has none.
@@ -62,10 +62,10 @@ def export_lora(adapter: Adapter, path: str | Path, clip: str | Path | None = No
     """
     if not adapter.tensors or not all(name.endswith((LORA_A, LORA_B)) for name in adapter.tensors):
         raise ValueError(f"{adapter.name}: not low-rank updates. Use export_pipeline.")
-    return _write_file(adapter, path, adapter.tensors, "lora", clip)
+    return _write_file(adapter, path, adapter.tensors, "lora")
 
 
-def _write_file(adapter: Adapter, path: str | Path, tensors: dict, kind: str, clip: str | Path | None) -> Path:
+def _write_file(adapter: Adapter, path: str | Path, tensors: dict, kind: str, clip: str | Path | None = None) -> Path:
     """Write tensors, and the adapter's card beside them."""
     path = Path(path)
     check_card(adapter, path.parent)
@@ -75,7 +75,7 @@ def _write_file(adapter: Adapter, path: str | Path, tensors: dict, kind: str, cl
     return path
 
 
-def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path, clip: str | Path | None = None) -> Path:
+def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path) -> Path:
     """Write a folder that `DiffusionPipeline.from_pretrained` loads and that sounds like the adapter.
 
     What an adapter cannot change is copied from the backbone's folder.
@@ -85,7 +85,7 @@ def export_pipeline(adapter: Adapter, backbone: Backbone, folder: str | Path, cl
         shutil.copytree(backbone.folder, part, dirs_exist_ok=True, ignore=lambda _, names: {*names} & {*kept, CARD})
         for name, of in {backbone.denoiser_name: backbone.denoiser, **with_new_words(backbone)}.items():
             of.save_pretrained(part / name)
-        write_card(adapter, part, "pipeline", clip=clip)
+        write_card(adapter, part, "pipeline")
     return folder
 
 
