@@ -19,9 +19,10 @@ from tmp_utils.pocket.training import descend
 WINDOW_SAMPLES = architecture.CLAP_WINDOW_S * architecture.RATE_HZ
 BATCH_SIZE, HIGHEST_LR, WEIGHT_DECAY = 48, 1e-3, 0.05
 LEVEL_RANGE_DB = 6.0
+EMBED_AT_ONCE = 32
 
 
-def features(corpus: Corpus, cache: Path, batch_size: int = 16) -> np.ndarray:
+def features(corpus: Corpus, cache: Path) -> np.ndarray:
     """CLAP features of every clip of a corpus.
 
     Returns
@@ -35,7 +36,7 @@ def features(corpus: Corpus, cache: Path, batch_size: int = 16) -> np.ndarray:
         return extractor(clips, sampling_rate=architecture.RATE_HZ)["input_features"][:, 0]
 
     n_frames = WINDOW_SAMPLES // architecture.HOP + 1
-    return cached_rows(cache, (len(corpus.table), n_frames, architecture.N_MELS), compute, batch_size)
+    return cached_rows(cache, (len(corpus.table), n_frames, architecture.N_MELS), compute, batch_size=16)
 
 
 def contrastive_loss(audio: torch.Tensor, text: torch.Tensor, scale: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
@@ -111,12 +112,12 @@ class ClapStage:
 
 
 @torch.no_grad()
-def embed_features(model, mels, batch_size: int = 32) -> torch.Tensor:
+def embed_features(model, mels) -> torch.Tensor:
     """Unit audio embeddings (n, d) of CLAP features (n, frames, 64)."""
     model.eval()
     rows = []
-    for k in range(0, len(mels), batch_size):
-        batch = torch.from_numpy(np.asarray(mels[k : k + batch_size], np.float32))[:, None]
+    for k in range(0, len(mels), EMBED_AT_ONCE):
+        batch = torch.from_numpy(np.asarray(mels[k : k + EMBED_AT_ONCE], np.float32))[:, None]
         rows.append(model.get_audio_features(input_features=batch, is_longer=None).pooler_output)
     return F.normalize(torch.cat(rows), dim=-1)
 

@@ -93,6 +93,5 @@ INSTRUMENTS = (
 
 BY_NAME = {instrument.name: instrument for instrument in INSTRUMENTS}
 
-# Programs and drum keys of the stand-in concepts, which the corpus never uses.
+# Programs of the stand-in concepts, which the corpus never uses. Their drum keys are above `grooves.RIDE`, its highest.
 RESERVED = frozenset({6, 7, 10, 15, 21, 22, 47, 63, 75, 77, 79, *range(104, 117)})
-RESERVED_DRUM_KEYS = frozenset({54, *range(56, 82)})

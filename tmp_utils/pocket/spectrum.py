@@ -47,9 +47,7 @@ def varied_clip(corpus: Corpus, k: int, seed: int | None) -> np.ndarray:
     return (gain * clip).astype(np.float32)
 
 
-def training_pairs(
-    corpus: Corpus, vae, n: int, seed: int | None, cache: Path, batch_size: int = 8
-) -> tuple[np.ndarray, np.ndarray]:
+def training_pairs(corpus: Corpus, vae, n: int, seed: int | None, cache: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return n varied clips, float16 (n, 163840), and their moments, memory-mapped from ``cache``."""
 
     def clips(batch: range) -> np.ndarray:
@@ -58,9 +56,9 @@ def training_pairs(
     def mels(batch: range) -> np.ndarray:
         return log_mel(torch.from_numpy(waves[batch.start : batch.stop].astype(np.float32))).numpy()
 
-    waves = cached_rows(cache / "clips", (n, CLIP_SAMPLES), clips, batch_size)
-    all_mels = cached_rows(cache / "mels", (n, CLIP_FRAMES, N_MELS), mels, batch_size)
-    return waves, moments(vae, all_mels, cache / "moments", batch_size)
+    waves = cached_rows(cache / "clips", (n, CLIP_SAMPLES), clips, batch_size=8)
+    all_mels = cached_rows(cache / "mels", (n, CLIP_FRAMES, N_MELS), mels, batch_size=8)
+    return waves, moments(vae, all_mels, cache / "moments")
 
 
 def _relative(real: torch.Tensor, loudest: torch.Tensor) -> torch.Tensor:

@@ -20,13 +20,13 @@ GAIN_RANGE = 1.5  # natural log units: crops are up to 13 dB louder or softer th
 FLOOR = float(np.log(1e-5))
 
 
-def mels(corpus: Corpus, cache: Path, batch_size: int = 32) -> np.ndarray:
+def mels(corpus: Corpus, cache: Path) -> np.ndarray:
     """Return the log-mels of every clip: float16 (n_clips, 1024, 64), memory-mapped from ``cache``."""
 
     def compute(batch: range) -> np.ndarray:
         return log_mel(torch.from_numpy(np.stack([corpus.clip(k) for k in batch]))).numpy()
 
-    return cached_rows(cache, (len(corpus.table), CLIP_FRAMES, N_MELS), compute, batch_size)
+    return cached_rows(cache, (len(corpus.table), CLIP_FRAMES, N_MELS), compute, batch_size=32)
 
 
 def _standardise(vae, mean: float, std: float) -> None:
@@ -77,7 +77,7 @@ class VaeStage:
         return {"l1": (decoded - crops).abs().mean().item()}
 
 
-def moments(vae, all_mels: np.ndarray, cache: Path, batch_size: int = 8) -> np.ndarray:
+def moments(vae, all_mels: np.ndarray, cache: Path) -> np.ndarray:
     """Return the posterior mean and standard deviation of every clip: float16 (n, 128, 2, 16, 8), memory-mapped.
 
     Axes: clips, frames/8, mean and standard deviation, channels, mels/8. Time comes second so that ``random_crops``
@@ -91,7 +91,7 @@ def moments(vae, all_mels: np.ndarray, cache: Path, batch_size: int = 8) -> np.n
         return torch.stack([posterior.mean, posterior.std], 1).permute(0, 3, 1, 2, 4).numpy()
 
     shape = (len(all_mels), CLIP_FRAMES // 8, 2, architecture.LATENT_CHANNELS, N_MELS // 8)
-    return cached_rows(cache, shape, compute, batch_size)
+    return cached_rows(cache, shape, compute, batch_size=8)
 
 
 def latent_scale(all_moments: np.ndarray) -> float:
