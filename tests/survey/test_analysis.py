@@ -112,9 +112,13 @@ def test_the_sign_test_by_participants_keeps_its_level_when_there_is_no_effect()
 def test_bradley_terry_finds_the_abilities_and_orders_three_variants():
     questionnaire = example_questions(("DB-BL", "TI-BL", "DB-MIX"), 12)
     truth = {"DB-BL": 0.8, "DB-MIX": 0.0, "TI-BL": -0.8}
-    answers = answers_of(
-        Rater(**SURE, abilities=truth, item_sd=0, participant_sd=0, side_a=0), 60, questionnaire=questionnaire
-    )
+
+    class Ranked(Rater):
+        def effect(self, question):
+            return truth[question.first] - truth[question.second]
+
+    rater = Ranked(**SURE, item_sd=0, participant_sd=0, side_a=0)
+    answers = answers_of(rater, 60, questionnaire=questionnaire)
     table = models.bradley_terry(answers)
     assert list(table["variant"]) == list(truth)
     assert ((table["ci_low"] < list(truth.values())) & (table["ci_high"] > list(truth.values()))).all()

@@ -11,7 +11,7 @@ from tmp_utils.survey.analysis import ENDS, decided, source_of
 
 PRIOR_SD = 2.0  # of fixed effects, in log-odds: keeps a unanimous vote finite
 MIN_DECIDED = 10
-N_DRAWS = 400
+N_DRAWS, MAX_STEPS = 400, 1000
 
 
 def mixed_model(answers: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +126,7 @@ def bradley_terry(answers: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return table.sort_values("ability", ascending=False, ignore_index=True)
 
 
-def _abilities(wins: np.ndarray, max_steps: int = 1000) -> np.ndarray | None:
+def _abilities(wins: np.ndarray) -> np.ndarray | None:
     """Log abilities (k,), mean 0, from wins[i, j] of i over j, by Hunter's MM steps; None if not finite."""
     from scipy.sparse.csgraph import connected_components
 
@@ -134,7 +134,7 @@ def _abilities(wins: np.ndarray, max_steps: int = 1000) -> np.ndarray | None:
         return None
     played = wins + wins.T
     strength = np.ones(len(wins))
-    for _ in range(max_steps):
+    for _ in range(MAX_STEPS):
         before = strength
         strength = wins.sum(1) / (played / (strength[:, None] + strength)).sum(1)
         strength /= np.exp(np.log(strength).mean())

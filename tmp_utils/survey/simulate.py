@@ -36,13 +36,11 @@ class Rater:
     """What a simulated rater prefers.
 
     log_odds : preference for the first variant, for each kind of question.
-    abilities : instead, a log-odds ability for each variant.
     none, cannot_decide : chance of those answers; careless : share of raters who answer at random.
     participant_sd, item_sd : spread of tastes and of items, in log-odds; side_a : pull of the left clip.
     """
 
     log_odds: Mapping[str, float] = field(default_factory=lambda: {"reconstruction": 1.2, "editability": 0.2})
-    abilities: Mapping[str, float] | None = None
     none: float = 0.12
     cannot_decide: float = 0.08
     careless: float = 0.06
@@ -52,8 +50,6 @@ class Rater:
 
     def effect(self, question: Question) -> float:
         """Log-odds that the first variant of a question is preferred."""
-        if self.abilities is not None:
-            return self.abilities[question.first] - self.abilities[question.second]
         return self.log_odds[question.kind]
 
 
