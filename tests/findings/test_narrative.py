@@ -85,7 +85,7 @@ def test_the_answer_to_the_published_table_has_its_means():
 
 def test_the_comparison_over_concepts_is_of_the_means_of_the_methods():
     table = results({"clap_a": 0.2, "clap_t": -0.3})
-    sentence = narrative.comparison(table)
+    sentence = " ".join(narrative.comparisons(table))
     assert "The means of five setups each, over 6 concepts" in sentence
     assert "DreamBooth comes closer to the concept than Textual Inversion (CLAP-A 0.70" in sentence
     assert "Textual Inversion follows prompts better than DreamBooth (CLAP-T 0.20 against 0.50, difference −0.30 [" in (
@@ -93,13 +93,13 @@ def test_the_comparison_over_concepts_is_of_the_means_of_the_methods():
     )
     for words in ("pocket model", "6 concepts (rendered stand-ins)", "seed 3;", "4 clips per run", "clap:x@1", "95 %"):
         assert words in narrative.conditions(table)
-    turned = narrative.comparison(results({"clap_a": -0.2, "clap_t": 0.3}))
+    turned = " ".join(narrative.comparisons(results({"clap_a": -0.2, "clap_t": 0.3})))
     assert "Textual Inversion comes closer" in turned and "DreamBooth follows prompts better" in turned
 
 
 def test_where_not_all_setups_were_run_the_baselines_are_compared():
     table = results({"clap_a": 0.2, "clap_t": 0.0}, setups=[("DB", "BL"), ("TI", "BL"), ("TI", "MW")])
-    sentence = narrative.comparison(table)
+    sentence = " ".join(narrative.comparisons(table))
     assert (
         "DreamBooth comes closer" in sentence and "the two follow prompts equally well, within the margin" in sentence
     )
@@ -109,14 +109,14 @@ def test_where_not_all_setups_were_run_the_baselines_are_compared():
 def test_where_more_concepts_have_the_baselines_both_comparisons_stand():
     table = results({"clap_a": 0.2, "clap_t": 0.0})
     fewer = table[(table["setup"] == "BL") | table["concept"].isin(table["concept"].unique()[:4])]
-    sentence = narrative.comparison(fewer)
+    sentence = " ".join(narrative.comparisons(fewer))
     assert sentence.startswith("The means of five setups each, over 4 concepts:")
     assert ". The baselines, over 6 concepts:" in sentence
 
 
 def test_the_comparison_on_one_concept_gives_the_numbers_and_no_decision():
     table = results({"clap_a": 0.2, "clap_t": 0.0}, concepts=["sitar"])
-    sentence = narrative.comparison(table)
+    sentence = " ".join(narrative.comparisons(table))
     assert sentence.endswith("Results for one concept say nothing about the next one.")
     assert not any(words in sentence for aspects in narrative.ASPECTS.values() for words in aspects.values())
     assert "intervals over the clips of this concept" in narrative.conditions(table)
@@ -143,8 +143,8 @@ def test_gains_beyond_one_sentence_and_one_embedder_are_said_and_doubted():
 
 def test_there_is_no_comparison_without_both_methods_and_recordings_are_not_called_stand_ins():
     table = results({"clap_a": 0.2, "clap_t": 0.0})
-    assert narrative.comparison(table[table["method"] == "DB"]) == ""
-    assert narrative.comparison(table[table["metric"] == "clap_a"]) == ""
+    assert narrative.comparisons(table[table["method"] == "DB"]) == []
+    assert narrative.comparisons(table[table["metric"] == "clap_a"]) == []
     assert "mine (a recording)" in narrative.conditions(results({"clap_a": 0.2}, concepts=["mine"]))
     mixed = results({"clap_a": 0.2}, concepts=["mine", "sitar", "koto"])
     assert "3 concepts (2 rendered stand-ins, 1 recording)" in narrative.conditions(mixed)
@@ -153,7 +153,7 @@ def test_there_is_no_comparison_without_both_methods_and_recordings_are_not_call
 def test_the_comparison_in_the_published_table_is_that_of_its_verdicts():
     published = read_published("pocket")
     judged = verdicts(published).set_index("id").loc[list(narrative.CLAIMS)]
-    sentence = narrative.comparison(published)
+    sentence = " ".join(narrative.comparisons(published))
     assert all(narrative.ASPECTS[row.metric][row.verdict] in sentence for row in judged.itertuples())
 
 

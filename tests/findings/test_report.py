@@ -81,7 +81,8 @@ def correlation(sound, path):
 def test_the_page_answers_first_and_shows_before_and_after_with_players_in_that_order(whole):
     study, table, page = whole
     order = [narrative.answer(table), "Before training", "After Textual Inversion", "After DreamBooth"]
-    order += [narrative.comparison(table), charts.PLANE, "numbers mean nothing", "The paper's findings", "Table 1"]
+    comparison = " ".join(narrative.comparisons(table))
+    order += [comparison, charts.PLANE, "numbers mean nothing", "The paper's findings", "Table 1"]
     places = [page.text.index(words) for words in order]
     assert places == sorted(places) and "smoke test" in order[0]
     assert page.text.index(order[0]) == page.text.index("new sound? ") + len("new sound? ")  # right under the title

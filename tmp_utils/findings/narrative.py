@@ -145,11 +145,6 @@ def _level(rows: pd.DataFrame) -> str:
     return bracketed(row["value"], row["ci_low"], row["ci_high"])
 
 
-def comparison(results: pd.DataFrame) -> str:
-    """Return how DreamBooth compares with Textual Inversion: the sentences of `comparisons`."""
-    return " ".join(comparisons(results))
-
-
 def comparisons(results: pd.DataFrame) -> list[str]:
     """Return sentences on how DreamBooth compares with Textual Inversion; none where one of them has no scores.
 

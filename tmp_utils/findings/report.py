@@ -82,7 +82,7 @@ def write_report(place: Place) -> Path:
         warning=SMOKE_WARNING if profile == narrative.SMOKE else "",
         answer=results is not None and narrative.answer(results),
         gains=[] if results is None else narrative.gains(results),
-        comparison=results is not None and narrative.comparison(results),
+        comparison=results is not None and " ".join(narrative.comparisons(results)),
         conditions=results is not None and narrative.conditions(results),
         published=published is not None and _published(published),
         examples=_examples(clips, recordings),

@@ -18,7 +18,6 @@ import pandas as pd
 
 from tmp_utils.files import write_csv
 from tmp_utils.findings.published import RESULTS, is_whole, publish, write_checked
-from tmp_utils.findings.published import read_results as read_results  # so that a notebook needs one import
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.names import CODED
 from tmp_utils.metrics.table import check_one_embedder, read_table, results_table
