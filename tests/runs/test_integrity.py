@@ -42,19 +42,16 @@ def finished(backbone, concept, blank_folder, tmp_path_factory):
 
 
 VARYING = ("run.json", "cost.json")  # they hold times
-FILES = (
-    "adapter.safetensors",
-    "adapter.json",
-    "README.md",
-    "history.csv",
-    "metrics.csv",
-    "clips/clips.csv",
-    "clips/SHA256SUMS",
+CASES = (  # each file once, each damage twice
+    ("adapter.safetensors", "cut"),
+    ("adapter.json", "emptied"),
+    ("README.md", "removed"),
+    ("history.csv", "zeroed"),
+    ("metrics.csv", "emptied"),
+    ("clips/clips.csv", "cut"),
+    ("clips/SHA256SUMS", "removed"),
+    ("clips/reconstruction-0.flac", "zeroed"),
 )
-# Of each file, that it is gone and that only its content tells; of three kinds of file, that it is shorter or empty.
-CASES = [(file, damage) for file in FILES for damage in ("zeroed", "removed")]
-CASES += [("clips/reconstruction-0.flac", damage) for damage in (*DAMAGES, "removed")]
-CASES += [("adapter.safetensors", "cut"), ("metrics.csv", "emptied")]
 
 
 @pytest.mark.parametrize(("file", "damage"), CASES)
