@@ -223,3 +223,32 @@ def test_the_picture_is_a_png_of_the_size_it_says(tmp_path):
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     width, height = (int.from_bytes(content[i : i + 4], "big") for i in (16, 20))
     assert (width, height) == (1800, 1120) and [p.name for p in path.parent.iterdir()] == ["readme.png"]
+
+
+def test_the_block_of_numbers_of_clips_says_what_more_clips_bring_and_what_made_it():
+    scores = {
+        "clap_a": 0.8,
+        "clap_a_more": 0.8,
+        "clap_t": 0.5,
+        "drift": 0.1,
+        "validation_loss": 0.2,
+        "clap_a_training": 0.8,
+    }
+    rows = [
+        {
+            "concept": "koto",
+            "method": "DB",
+            "n_clips": n,
+            "seed": 0,
+            "step": 80,
+            "metric": metric,
+            "commit": "0123456789ab",
+        }
+        | {"value": value - 0.1 * (n == 1)}
+        for n in (1, 5)
+        for metric, value in scores.items()
+    ]
+    block = readme_figures.how_many_block(pd.DataFrame(rows), "pocket")
+    assert "- DB, CLAP-A to held-out clips, 1 concept: 1 clip in place of 5: undecided, -0.100." in block
+    assert "- Stop rules need 6 whole concepts" in block
+    assert block.endswith("*Profile pocket: 1 concept, 1 seed; commit 0123456789.*")

@@ -31,8 +31,8 @@ def test_a_planted_difference_and_a_planted_equality_are_found():
     of_t = table[table["metric"] == "clap_t"]
     assert set(of_t["margin"]) == {0.05} and of_t["difference_second"].isna().all()
     said = counts_in_words(table)
-    assert "DB, CLAP-A to held-out clips, 14 concepts. 1 clip against 5: lower, -0.0" in said
-    assert "20 clips against 5: no difference (margin 0.05)" in said
+    assert "DB, CLAP-A to held-out clips, 14 concepts: 1 clip in place of 5: lower, -0.0" in said
+    assert "20 clips in place of 5: less than 0.05 apart, +0.0" in said
 
 
 def test_the_four_tests_of_a_score_are_corrected_together_and_agree_with_the_intervals():

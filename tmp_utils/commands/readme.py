@@ -24,8 +24,10 @@ from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import mixtures, narrative
+from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words
 from tmp_utils.findings.comparisons import DASH, caption, comparable, has_values, plural, setup_cells
-from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, read_results
+from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, how_many_path, read_if_there, read_results
+from tmp_utils.findings.stopping import stop_in_words
 from tmp_utils.findings.verdicts import UNDECIDED
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
@@ -35,6 +37,7 @@ from tmp_utils.runs.session import COLUMNS as MINUTES_COLUMNS
 from tmp_utils.runs.session import MINUTES, in_words, read_minutes
 
 RESULTS, MIXTURES, NOTEBOOKS, GPU, ONCE = "results", "mixtures", "notebooks", "gpu", "once"  # names of the markers
+HOW_MANY = "how-many"
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
@@ -122,6 +125,15 @@ def mixtures_block(table: pd.DataFrame) -> str:
     sentences = mixtures.in_words(judged[~undecided])
     sentences.append(f"Undecided: {undecided.sum()} of {plural(len(judged), 'comparison')}; notebook 07 lists them.")
     return "\n".join([*lines, _listed(sentences)])
+
+
+def how_many_block(table: pd.DataFrame, profile: str) -> str:
+    """Return what more clips bring, whether a stop rule is offered, and what made the table."""
+    sentences = [*counts_in_words(count_comparisons(table)).splitlines(), stop_in_words(table)]
+    sizes = (("concept", "concept"), ("seed", "seed"))
+    size = ", ".join(plural(table[column].nunique(), word) for column, word in sizes)
+    made = f"*Profile {profile}: {size}; {_commits(', '.join(sorted(table['commit'].unique())))}.*"
+    return f"{_listed(sentences)}\n\n{made}"
 
 
 def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], profile: str) -> pd.DataFrame:
@@ -252,6 +264,8 @@ def main(options: argparse.Namespace) -> None:
     blocks, minutes = {}, None
     if (of_mixtures := mixtures.read_published_mixtures(options.profile)) is not None:
         blocks[MIXTURES] = mixtures_block(of_mixtures)
+    if (curves := read_if_there(how_many_path(options.profile))) is not None:
+        blocks[HOW_MANY] = how_many_block(curves, options.profile)
     if len(rows := evening.read_gpu(PUBLISHED_DIR / evening.TABLE.name)):
         blocks[GPU] = evening.gpu_in_words(rows)
     if len(rows := once.read_once(PUBLISHED_DIR / once.TABLE.name)):

@@ -102,10 +102,14 @@ def counts_in_words(comparisons: pd.DataFrame) -> str:
 
 
 def _sentence(metric: str, method: str, comparisons: pd.DataFrame) -> str:
-    parts = []
-    for _, row in comparisons.iterrows():
-        said = f"{row['verdict']} (margin {row['margin']})" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
-        interval = f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" if np.isfinite(row["ci_low"]) else ""
-        parts.append(f"{plural(row['a'], 'clip')} against {row['b']}: {said}, {row['difference']:+.3f}{interval}")
-    against = "to held-out clips" if metric in SECOND else "of edits, secondary"
-    return f"{method}, {NAMES[metric]} {against}, {plural(comparisons['n'].min(), 'concept')}. {'; '.join(parts)}."
+    against = "to held-out clips" if metric in SECOND else "of edits"
+    parts = [
+        f"{plural(row['a'], 'clip')} in place of {row['b']}: {_difference(row)}" for _, row in comparisons.iterrows()
+    ]
+    return f"{method}, {NAMES[metric]} {against}, {plural(comparisons['n'].min(), 'concept')}: {'; '.join(parts)}."
+
+
+def _difference(row: pd.Series) -> str:
+    interval = f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" if np.isfinite(row["ci_low"]) else ""
+    said = f"less than {row['margin']:g} apart" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
+    return f"{said}, {row['difference']:+.3f}{interval}"

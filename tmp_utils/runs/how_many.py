@@ -44,6 +44,7 @@ from tmp_utils.personalize.objective import noised_and_target
 from tmp_utils.runs.identity import HASH_CHARS, identity_hash, identity_of, with_models
 from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.protocol import CHECKPOINTS
+from tmp_utils.runs.provenance import commit
 
 CLIP_COUNTS = (1, 5, 20)
 N_HELD_OUT, N_VALIDATION = 5, 1
@@ -161,7 +162,7 @@ class HowMany:
 
         Returns
         -------
-        concept, method, n_clips, step, metric, value, n, seed, embedder, backbone, identity. n is the number of
+        concept, method, n_clips, step, metric, value, n, seed, embedder, backbone, identity, commit. n is the number of
         generated clips, or of noised latents.
         """
         chosen, identity = replace(setup, n_clips=n_clips), self.identity(setup, n_clips)
@@ -184,8 +185,9 @@ class HowMany:
         shutil.rmtree(folder / identity)
         names = {"concept": self.concept.name, "method": setup.method, "n_clips": n_clips}
         made = {"seed": self.seed, "backbone": self.lab.backbone.hash[:HASH_CHARS], "identity": identity}
+        made["commit"] = commit()
         table = pd.DataFrame(names | row | made for row in rows)
-        return table[[*names, "step", "metric", "value", "n", "seed", "embedder", "backbone", "identity"]]
+        return table[[*names, "step", "metric", "value", "n", "seed", "embedder", *list(made)[1:]]]
 
     def _rows(self, look: Look, n_clips: int) -> Iterator[dict]:
         clap = self.lab.embedder.name
