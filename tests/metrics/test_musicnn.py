@@ -111,12 +111,15 @@ def test_prompts_and_other_models_are_refused(embedder):
 
 
 def test_missing_and_damaged_weights_say_how_to_get_them_back(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"model.safetensors: a part .*pip download --no-deps musicnn==0.1.0"):
+    with pytest.raises(FileNotFoundError, match=r"model.safetensors: .*pip download --no-deps musicnn==0.1.0"):
         musicnn.load_musicnn(tmp_path)
     folder = Path(shutil.copytree(musicnn.WEIGHTS_DIR, tmp_path / "musicnn"))
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(ValueError, match=r"SHA-256 is .*SOURCE.toml says 49589384.*Restore the folder"):
+        musicnn.load_musicnn(folder)
+    (folder / "LICENSE.md").unlink()
+    with pytest.raises(FileNotFoundError, match=r"its licence file LICENSE\.md is missing\. Restore the folder"):
         musicnn.load_musicnn(folder)
 
 

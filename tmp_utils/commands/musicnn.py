@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save
 
 from tmp_utils.files import write_bytes, write_text
-from tmp_utils.metrics.musicnn import SOURCE_NAME, WEIGHTS_DIR, WEIGHTS_NAME, MusiCNN
+from tmp_utils.inputs.sources import SOURCE_NAME
+from tmp_utils.metrics.musicnn import WEIGHTS_DIR, WEIGHTS_NAME, MusiCNN
 
 PACKAGE, VERSION = "musicnn", "0.1.0"
 WHEEL_SHA256 = "f38a4890c648c1ddbb141c5d96d2b0a8cfcd36746002d896989f7b88beb65cfa"

@@ -1,9 +1,7 @@
 """The shipped real recordings: cut again from the packages that they come from, and compared.
 
-Conventions: each folder of recordings (`data/clips/<name>/`, `data/backgrounds/recorded/`, `data/stems/<name>/`) has a
-`SOURCE.toml` that says who made the recording, under which licence, from which package and file, and which seconds each
-clip is. This command reads nothing else, so the credits and the cutting cannot come apart. A clip is mono, 16 kHz,
-`CLIP_S` long.
+Conventions: each folder of recordings has a `SOURCE.toml` (`inputs.sources`). This command reads nothing else, so the
+credits and the cutting cannot come apart. A clip is mono, 16 kHz, `CLIP_S` long.
 """
 
 import argparse
@@ -11,7 +9,6 @@ import hashlib
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -23,65 +20,44 @@ from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, save_
 from tmp_utils.inputs.concepts import RECORDED_BACKGROUNDS, catalogue
 from tmp_utils.inputs.mixtures import STEMS
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.sources import read_licensed, read_source
 
-SOURCE_NAME = "SOURCE.toml"
 FADE_S = 0.01  # at both ends, so that a cut does not click
 SAME_WITHIN = 2e-3  # of full scale: what two Vorbis encoders may differ by
-FIELDS = {
-    "title": str,
-    "who": str,
-    "licence": str,
-    "licence_file": str,
-    "quote": str,
-    "quote_from": str,
-    "credit": str,
-    "changes": str,
-    "registry": str,
-    "package": str,
-    "version": str,
-    "gain_db": float,
-    "sources": dict,
-    "clips": list,
-}
-
-
-def read_source(folder: Path) -> dict:
-    """Read a folder's SOURCE.toml.
-
-    Raises
-    ------
-    FileNotFoundError : there is none, or its licence file is missing.
-    ValueError : a field is missing or of another type, or a clip's source is not listed.
-    """
-    path = folder / SOURCE_NAME
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{folder.name}: no {SOURCE_NAME}, so nothing says who recorded it and under which licence. Restore it, or "
-            "leave these clips out."
-        )
-    try:
-        source = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not TOML ({error}).") from error
-    for field, kind in FIELDS.items():
-        if not isinstance(source.get(field), kind) or source[field] in ("", {}, []):
-            raise ValueError(f"{path}: {field} = {source.get(field)!r}; expected a {kind.__name__} that is not empty.")
-    for clip in source["clips"]:
-        if lacking := sorted({"file", "sources", "start_s"} - set(clip)):
-            raise ValueError(f"{path}: a clip without {lacking[0]}: {clip}. Each needs file, sources and start_s.")
-        if unknown := sorted(set(clip["sources"]) - set(source["sources"])):
-            raise ValueError(f"{path}: {clip['file']} is cut from {unknown[0]!r}, which is not under [sources].")
-    if not (folder / source["licence_file"]).is_file():
-        raise FileNotFoundError(f"{folder.name}: its licence file {source['licence_file']} is missing. Restore it.")
-    return source
 
 
 def source_folders(data_dir: Path = DATA_DIR) -> list[Path]:
     """Return the folders of all shipped recordings: concepts in the catalogue's order, then backgrounds, then stems."""
     table = catalogue()
     names = table.loc[table["origin"] == "recording", "name"]
-    stems = sorted(path.parent for path in (data_dir / STEMS).glob(f"*/{SOURCE_NAME}"))
+    stems = sorted(path for path in (data_dir / STEMS).glob("*") if path.is_dir())
     return [*(data_dir / "clips" / name for name in names), data_dir / "backgrounds" / RECORDED_BACKGROUNDS, *stems]
+
+
+def check_licences(data_dir: Path = DATA_DIR) -> None:
+    """Check that what others made has its source and licence beside it, and its credit in the project's LICENSE.
+
+    Raises
+    ------
+    FileNotFoundError : a clip, a SOURCE.toml, the text of a licence or LICENSE is missing.
+    ValueError : a SOURCE.toml is wrong, a sound file is not listed in it, or LICENSE lacks a credit.
+    """
+    licence = data_dir.parent / "LICENSE"
+    if not licence.is_file():
+        raise FileNotFoundError(f"{licence}: missing, so nobody is credited. Restore it from the repository.")
+    read_licensed(data_dir / "musicnn")
+    credits = ["Weights of MusiCNN (data/musicnn/)"]
+    for folder in source_folders(data_dir):
+        source = read_source(folder)
+        if missing := [clip["file"] for clip in source["clips"] if not (folder / clip["file"]).is_file()]:
+            again = f"python -m tmp_utils recordings --only {folder.name}"
+            raise FileNotFoundError(f"{folder / missing[0]}: missing. Restore it, or cut it again: {again}.")
+        credits.append(f"{folder.relative_to(data_dir.parent).as_posix()}/: {source['credit']}")
+    words = " ".join(licence.read_text(encoding="utf-8").split())
+    if lacking := [credit for credit in credits if credit not in words]:
+        raise ValueError(
+            f"{licence}: it lacks {lacking[0]!r}. Add it, or correct the credit in the folder's SOURCE.toml."
+        )
 
 
 def cut(source: dict, clip: dict, files: dict[str, Path]) -> np.ndarray:
@@ -199,9 +175,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="concepts, or recorded for backgrounds")
     parser.add_argument("--folder", type=Path, default=DATA_DIR, help="where clips/ and backgrounds/ are")
     parser.add_argument("--replace", action="store_true", help="overwrite existing clips")
+    parser.add_argument("--check", action="store_true", help="only check sources, licences and credits; cut nothing")
 
 
 def main(options: argparse.Namespace) -> None:
+    if options.check:
+        return check_licences(options.folder)
     folders = source_folders(options.folder)
     if unknown := sorted(set(options.only) - {folder.name for folder in folders}):
         raise ValueError(f"{unknown[0]}: no recording of this name; expected {', '.join(f.name for f in folders)}.")

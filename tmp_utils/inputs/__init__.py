@@ -4,6 +4,7 @@ audio      : sound files -> clips, log-mel spectrograms, mixing, loudness.
 containers : what a sound file's header promises, compared with the file.
 sounds     : sound files of every kind -> frames.
 recordings : the part of a recording that is learned from.
+sources    : who made the shipped recordings, and under which licence.
 concepts   : the catalogue of concepts, and folders of your own recordings.
 mixtures   : several sounds at once, and a class noun for each.
 masks      : which part of a mel belongs to which sound.

@@ -34,6 +34,7 @@ from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, fit_length, load_clip, loop_
 from tmp_utils.inputs.containers import label
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.recordings import at_own_rate, chosen_files, load_recordings, sound_files
+from tmp_utils.inputs.sources import read_source
 from tmp_utils.inputs.tables import Words, read_rows, read_toml, validate
 
 PAPER_CLIPS_DIR = DATA_DIR.parent / "runs" / "paper_clips"
@@ -138,8 +139,9 @@ def load_concept(name_or_folder: str | Path, class_noun: str | None = None) -> C
 
     Raises
     ------
-    FileNotFoundError : neither a name nor a folder, or one of the paper's concepts that was not fetched.
-    ValueError : a folder without sound files, or a `concept.toml` that cannot be used.
+    FileNotFoundError : neither a name nor a folder, one of the paper's concepts that was not fetched, or a shipped
+        recording without its source or licence.
+    ValueError : a folder without sound files, or a `concept.toml` or `SOURCE.toml` that cannot be used.
     """
     table = catalogue().set_index("name")
     name = str(name_or_folder)
@@ -161,6 +163,8 @@ def _catalogued(name: str, row: pd.Series, class_noun: str | None) -> Concept:
     folder = DATA_DIR / "clips" / name if row["shipped"] else PAPER_CLIPS_DIR / name.removeprefix(PAPER_PREFIX)
     if not folder.is_dir():
         raise FileNotFoundError(f"{name}: no clips in {folder}. " + _how_to_get(row, folder))
+    if row["origin"] == "recording":
+        read_source(folder)
     return Concept(
         name=name,
         class_noun=class_noun or row["class_noun"],
@@ -285,5 +289,7 @@ def recordings_folder(concept: Concept) -> Path | None:
 def backgrounds(recorded: bool = False) -> list[np.ndarray]:
     """Environmental sounds for MIX, rendered or recorded, sorted by file name, each float32 (163840,) at 16 kHz."""
     folder = DATA_DIR / "backgrounds" / (RECORDED_BACKGROUNDS if recorded else "")
+    if recorded:
+        read_source(folder)
     clips = [load_clip(path, duration_s=CLIP_S) for path in sorted(folder.glob("*.ogg"))]
     return [fit_length(clip, round(CLIP_S * RATE_HZ)) for clip in clips]

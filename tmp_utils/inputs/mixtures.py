@@ -26,6 +26,7 @@ from pydantic import BaseModel, Field
 from tmp_utils.inputs.audio import loudness_lufs
 from tmp_utils.inputs.concepts import DEFAULT_RARE_WORD, Concept, load_clips, load_concept
 from tmp_utils.inputs.profiles import DATA_DIR, Absent
+from tmp_utils.inputs.sources import read_source
 from tmp_utils.inputs.tables import Name, Words, read_rows, validate
 
 STEMS = "stems"  # folder under data/: parts of songs whose other part is a shipped concept
@@ -164,7 +165,10 @@ def load_mixture(name: str) -> Mixture:
 
 def _concept(part: str) -> Concept:
     folder = DATA_DIR / part
-    return load_concept(folder if folder.is_dir() else part)
+    if not folder.is_dir():
+        return load_concept(part)
+    read_source(folder)
+    return load_concept(folder)
 
 
 def own_mixture(folder: str | Path, class_nouns: Sequence[str]) -> Mixture:

@@ -19,7 +19,6 @@ load_musicnn    : the network with the shipped weights.
 MusicnnEmbedder : it, as an embedder of clips; it knows no prompts.
 """
 
-import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil
@@ -33,6 +32,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from tmp_utils.files import file_sha256
 from tmp_utils.inputs.profiles import DATA_DIR
+from tmp_utils.inputs.sources import SOURCE_NAME, read_licensed
 from tmp_utils.metrics.embed import HASH_CHARS, Embedder
 
 RATE_HZ = 16000
@@ -45,7 +45,7 @@ MIDDLE_FILTERS, MIDDLE_FRAMES = 64, 7
 EMBEDDING_SIZE = 200
 NORM_EPSILON = 1e-3  # TensorFlow's
 WEIGHTS_DIR = DATA_DIR / "musicnn"
-WEIGHTS_NAME, SOURCE_NAME = "model.safetensors", "SOURCE.toml"
+WEIGHTS_NAME = "model.safetensors"
 REMEDY = (
     "Restore the folder from the repository, or make it again: pip download --no-deps musicnn==0.1.0, then "
     "python -m tmp_utils musicnn-weights WHEEL."
@@ -143,15 +143,15 @@ def load_musicnn(folder: str | Path = WEIGHTS_DIR) -> MusiCNN:
 
     Raises
     ------
-    FileNotFoundError, ValueError : the weights or their SOURCE.toml are missing, or the weights are not the ones that
-        it describes.
+    FileNotFoundError, ValueError : the weights, their SOURCE.toml or their licence are missing, or the weights are not
+        the ones that it describes.
     """
-    path, source = Path(folder) / WEIGHTS_NAME, Path(folder) / SOURCE_NAME
-    if missing := [file for file in (path, source) if not file.is_file()]:
-        raise FileNotFoundError(f"{missing[0]}: a part of MusiCNN's weights is missing. {REMEDY}")
-    expected = tomllib.loads(source.read_text(encoding="utf-8")).get("model_sha256")
+    path = Path(folder) / WEIGHTS_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: MusiCNN's weights are missing. {REMEDY}")
+    expected = read_licensed(Path(folder)).get("model_sha256")
     if (digest := file_sha256(path)) != expected:
-        raise ValueError(f"{path}: its SHA-256 is {digest}, and {source.name} says {expected}. {REMEDY}")
+        raise ValueError(f"{path}: its SHA-256 is {digest}, and {SOURCE_NAME} says {expected}. {REMEDY}")
     network = MusiCNN()
     network.load_state_dict(load_file(path))
     return network.eval()
