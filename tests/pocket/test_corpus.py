@@ -1,5 +1,7 @@
 """The corpus of the pocket model: scores, sounds and captions, drawn from a seed."""
 
+import sys
+
 import numpy as np
 import pretty_midi
 import pytest
@@ -10,6 +12,7 @@ from tmp_utils.pocket import acoustics, captions, grooves, scores
 from tmp_utils.pocket.corpus import CLIP_SAMPLES, EFFECTS, Corpus, render_clip, render_corpus
 from tmp_utils.pocket.instruments import BY_NAME, INSTRUMENTS, RESERVED
 from tmp_utils.pocket.render import find_soundfont, render_midi
+from tmp_utils.pocket.stand_ins import write_stand_ins
 
 
 def soundfont_installed() -> bool:
@@ -87,6 +90,16 @@ def test_a_missing_soundfont_is_an_error_that_names_the_package(monkeypatch, tmp
     monkeypatch.setenv("TMP_SOUNDFONT", str(tmp_path / "none.sf2"))
     with pytest.raises(FileNotFoundError, match="fluid-soundfont-gm"):
         find_soundfont()
+
+
+def test_without_fluidsynth_an_error_says_what_to_install_before_anything_is_overwritten(monkeypatch, tmp_path):
+    (tmp_path / "corpus.json").write_text("{}")
+    monkeypatch.setitem(sys.modules, "fluidsynth", None)
+    message = r"FluidSynth cannot be loaded .*`apt-get install fluidsynth`.*`pip install pyfluidsynth`"
+    for make in (lambda: render_corpus(tmp_path, 2, 0), lambda: write_stand_ins(tmp_path)):
+        with pytest.raises(ImportError, match=message):
+            make()
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.json"]
 
 
 @rendering

@@ -19,7 +19,7 @@ from tmp_utils.files import write_csv, write_json
 from tmp_utils.inputs.audio import CLIP_S, HOP, RATE_HZ
 from tmp_utils.pocket import acoustics, captions, grooves, scores
 from tmp_utils.pocket.instruments import BY_NAME, Instrument
-from tmp_utils.pocket.render import render_midi
+from tmp_utils.pocket.render import find_synthesizer, render_midi
 
 MAN = Instrument("man singing", (), 53, 43, 62, "sustain")
 OCTAVE = 12
@@ -190,6 +190,7 @@ def render_corpus(folder: Path, n_clips: int, seed: int, first: int = 0, n_proce
     request = {"seed": seed, "n_clips": n_clips, "first": first, "clip_samples": CLIP_SAMPLES, "hop": HOP}
     if (folder / "corpus.json").exists() and json.loads((folder / "corpus.json").read_text()) == request:
         return Corpus.open(folder)
+    find_synthesizer()  # or its error, before an earlier corpus is overwritten
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "corpus.json").unlink(missing_ok=True)  # until all clips are rendered, it would name others
     clips = np.memmap(folder / "clips.int16", np.int16, "w+", shape=(n_clips, CLIP_SAMPLES))

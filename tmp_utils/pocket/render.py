@@ -10,6 +10,7 @@ import functools
 import os
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -44,17 +45,34 @@ def find_soundfont() -> Path:
     )
 
 
+def find_synthesizer() -> tuple[ModuleType, Path]:
+    """Find FluidSynth's bindings, which load its library when they are imported, and the SoundFont.
+
+    Raises
+    ------
+    ImportError, FileNotFoundError : the bindings, the library or the SoundFont is missing; the message says how to
+        install it.
+    """
+    try:
+        import fluidsynth
+    except (ImportError, OSError) as error:
+        raise ImportError(
+            f"FluidSynth cannot be loaded ({error}). Install its library (`apt-get install fluidsynth`) and bindings "
+            "(`pip install pyfluidsynth`). Only rebuilding the pocket corpus or the stand-in clips needs them."
+        ) from error
+    return fluidsynth, find_soundfont()
+
+
 @contextmanager
 def _synthesizer():
     """A new synthesizer, since one that has played before renders differently; it reads only the samples it needs."""
-    import fluidsynth
-
+    fluidsynth, soundfont = find_synthesizer()
     synth = fluidsynth.Synth(samplerate=float(SYNTH_RATE_HZ), gain=SYNTH_GAIN)
     try:
         synth.setting("synth.reverb.active", 0)
         synth.setting("synth.chorus.active", 0)
         synth.setting("synth.dynamic-sample-loading", 1)
-        yield synth, synth.sfload(str(find_soundfont()))
+        yield synth, synth.sfload(str(soundfont))
     finally:
         synth.delete()
 

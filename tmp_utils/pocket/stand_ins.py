@@ -10,7 +10,7 @@ write_stand_ins   : clips of concepts, as `data/clips` has them.
 write_backgrounds : all of `data/backgrounds`.
 microphone        : a room, a tilt and a noise floor for one take.
 
-`python -m tmp_utils stand-ins` writes them all (needs FluidSynth and FluidR3, see `render.find_soundfont`);
+`python -m tmp_utils stand-ins` writes them all (needs FluidSynth and FluidR3, see `render.find_synthesizer`);
 `--only koto sitar --takes 26 --folder runs/more_clips` writes more takes of some, for `how-many`.
 """
 
@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, match_loudness, save_clip
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.pocket import acoustics
-from tmp_utils.pocket.render import render_midi
+from tmp_utils.pocket.render import find_synthesizer, render_midi
 from tmp_utils.pocket.stand_in_beats import GROOVES, beat
 from tmp_utils.pocket.stand_in_solos import PLAYERS, solo
 from tmp_utils.pocket.stand_in_tunes import TUNES, play
@@ -158,6 +158,7 @@ def write_stand_ins(
     """
     for name in names:
         _check(name, n_takes)
+    find_synthesizer()
     paths, digits = [], len(str(n_takes))
     for name in tqdm(names, desc="stand-ins", unit="concept"):
         (folder / "clips" / name).mkdir(parents=True, exist_ok=True)
