@@ -9,7 +9,7 @@ import struct
 import tarfile
 import zlib
 from argparse import Namespace
-from itertools import pairwise
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
@@ -176,8 +176,32 @@ def test_no_two_clips_are_the_same_passage_unless_the_source_says_so(folder):
     assert 0 < source["likeness"] < 0.95  # mean cosine between clips, by the pocket profile's judge
 
 
+def seconds_of(source):
+    """The seconds of each file that clips are cut from: (sha256, start, end)."""
+    for clip in source["clips"]:
+        for name in clip["sources"]:
+            end_s = clip["start_s"] + clip.get("repeated_s", CLIP_S)
+            yield source["sources"][name]["sha256"], clip["start_s"], end_s
+
+
+def test_seconds_that_two_concepts_share_are_named_by_both():
+    sources = {folder.name: read_source(folder) for folder in FOLDERS}
+    notes, sharing = catalogue().set_index("name")["note"], []
+    for pair in permutations(sources, 2):
+        spans = product(*(seconds_of(sources[name]) for name in pair))
+        shared_s = sorted(min(a[2], b[2]) - max(a[1], b[1]) for a, b in spans if a[0] == b[0])
+        if words := " and ".join(f"{seconds:.2f}" for seconds in shared_s if seconds > 1e-6):
+            sharing.append(pair)
+            changes = sources[pair[0]]["changes"]
+            assert f"share {words} s with" in changes and pair[1] in changes
+            assert f"share {words} s with {pair[1]}" in notes[pair[0]]
+    assert sharing == [("metal_guitar", "metal_band"), ("metal_band", "metal_guitar")]
+
+
 def test_the_recordings_stay_small():
-    assert sum(path.stat().st_size for folder in FOLDERS for path in folder.glob("*.ogg")) < 5.1e6
+    sizes = {folder: sum(path.stat().st_size for path in folder.glob("*.ogg")) for folder in FOLDERS}
+    stems = sum(size for folder, size in sizes.items() if folder.parent.name == "stems")
+    assert sum(sizes.values()) - stems < 5.0e6 and stems < 1.0e6
 
 
 def test_recorded_backgrounds_sound_and_are_others_than_the_rendered():
