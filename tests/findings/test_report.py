@@ -24,6 +24,8 @@ from tmp_utils.findings.comparisons import setup_cells
 from tmp_utils.findings.published import read_results
 from tmp_utils.findings.verdicts import verdicts
 from tmp_utils.inputs.audio import RATE_HZ
+from tmp_utils.inputs.concepts import load_concept
+from tmp_utils.inputs.credits import credits_of
 from tmp_utils.metrics.table import RESULT_COLUMNS
 from tmp_utils.runs.place import Place
 
@@ -155,6 +157,24 @@ def test_a_damaged_table_of_results_is_refused_by_its_name_and_collecting_again_
     with pytest.raises(ValueError, match=r"results\.csv: damaged .* results --profile smoke"):
         write(scored)
     assert collect(scored).equals(table) and read_results(Place(scored[0], PROFILE)).equals(table)
+
+
+def test_recordings_are_credited_under_their_players_and_at_the_end_and_nothing_else_is(tmp_path, whole):
+    """Of a rendered stand-in, a folder that is gone, and a recording that one run mixes backgrounds into."""
+    for concept, setup in (("koto", "MIX"), ("lute", "1-AC"), ("war_drums", "BL"), ("war_drums", "MIX")):
+        make_run(tmp_path, concept, "TI", setup)
+    page = write((tmp_path,))
+    drums, sounds = (credit.line for credit in credits_of(load_concept("war_drums"), ["TI-MIX"]))
+    shown, _, listed = page.text.rpartition("Recordings")
+    assert [listed.count(line) for line in (drums, sounds)] == [1, 1] and listed.count("cut and resampled") == 2
+    assert "models that learned from these recordings" in listed
+    assert shown.count("Recording: ") == 1 and shown.index(f"Recording: {drums}") < shown.index("Which method")
+    files = (tmp_path / PROFILE / "report" / "parts").glob("*.js")
+    parts = [unescape(json.loads(path.read_text().partition(", ")[2].removesuffix(");\n"))) for path in files]
+    by_concept = {re.search(r"<b>(\w+): Textual", part)[1]: part for part in parts}
+    assert [f"Recording: {line}" in by_concept["war_drums"] for line in (drums, sounds)] == [True, True]
+    assert by_concept.keys() == {"lute", "war_drums"} and "Recording:" not in by_concept["lute"]
+    assert whole[2].text.count("cut and resampled") == whole[2].text.count(sounds) > 0  # of own clips, mixed with these
 
 
 @pytest.fixture

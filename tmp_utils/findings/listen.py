@@ -56,13 +56,19 @@ def run_clips(place: Place) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)[[*RUN, *LISTED, "path", "damage"]]
 
 
-def concept_clips(concept: str, recordings: Recordings = ()) -> tuple[Path, ...]:
-    """Return the paths of a concept's clips; none where a folder of recordings is not named in `recordings`."""
+def find_concept(name: str, recordings: Recordings = ()) -> Concept | None:
+    """Return a concept of the runs; None where a folder of recordings is not named in `recordings`."""
     known = {each.name: each for each in (r if isinstance(r, Concept) else load_concept(r) for r in recordings)}
     try:
-        return (known.get(concept) or load_concept(concept)).clips
+        return known.get(name) or load_concept(name)
     except FileNotFoundError:
-        return ()
+        return None
+
+
+def concept_clips(concept: str, recordings: Recordings = ()) -> tuple[Path, ...]:
+    """Return the paths of a concept's clips; none where `find_concept` finds none."""
+    found = find_concept(concept, recordings)
+    return found.clips if found else ()
 
 
 def player(path: str | Path, damage: str = "", label: str = "", duration_s: float = CLIP_S) -> str:

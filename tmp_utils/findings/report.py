@@ -25,6 +25,7 @@ from tmp_utils.findings.published import RESULTS, read_published, read_results
 from tmp_utils.findings.verdicts import verdicts
 from tmp_utils.inputs.audio import CLIP_S, load_clip
 from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.inputs.credits import credits_of
 from tmp_utils.metrics.names import TABLE_1, with_arrow
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.runs.collection import user_concepts
@@ -96,6 +97,7 @@ def write_report(place: Place) -> Path:
         figures=charts.figures(rest),
         clips_fault=clips_fault,
         sample=_sample(clips, recordings),
+        credits=_credits(clips, recordings),
         **_making(place, runs),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
         script=(HERE / "report.js").read_text(encoding="utf-8"),
@@ -158,7 +160,8 @@ def _examples(clips: pd.DataFrame, recordings: listen.Recordings) -> list[dict]:
         for row in rows.head(1).itertuples():
             text = f"“{row.prompt}”, {setup_label(method, row.setup)}, seed {seed}"
             shown.append({"title": title, "text": text, "path": row.path, "damage": row.damage})
-    return _with_spectrograms(shown)
+    credited = [credit.line for credit in credits_of(listen.find_concept(concept, recordings))]
+    return _with_spectrograms([{**clip, "credits": credited} for clip in shown])
 
 
 def _with_spectrograms(shown: list[dict]) -> list[dict]:
@@ -193,6 +196,15 @@ def _sample(clips: pd.DataFrame, recordings: listen.Recordings) -> dict | None:
             sound = listen.player(row.path, row.damage, f"{title}, {text}")
             shown[concept].append({"title": title, "text": text, "player": sound})
     return {"clips": list(shown.items()), "n_runs": len(chosen), "of": len(runs), "per_run": CLIPS_PER_RUN}
+
+
+def _credits(clips: pd.DataFrame, recordings: listen.Recordings) -> dict[str, list[str]]:
+    """Return by concept the lines that credit the recordings that its runs learned from; none for rendered ones."""
+    if clips.empty:
+        return {}
+    setups = (clips["method"] + "-" + clips["setup"].astype(str)).groupby(clips["concept"]).unique()
+    concepts = {name: listen.find_concept(name, recordings) for name in setups.index}
+    return {name: [credit.line for credit in credits_of(concept, setups[name])] for name, concept in concepts.items()}
 
 
 def _table(frame: pd.DataFrame) -> dict:

@@ -6,6 +6,7 @@ sounds     : sound files of every kind -> frames.
 recordings : the part of a recording that is learned from.
 sources    : who made the shipped recordings, and under which licence.
 concepts   : the catalogue of concepts, and folders of your own recordings.
+credits    : who has to be named where recordings are shared.
 mixtures   : several sounds at once, and a class noun for each.
 masks      : which part of a mel belongs to which sound.
 prompts    : training, reconstruction and editability prompts.
