@@ -180,7 +180,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> None:
     if options.check:
-        return check_licences(options.folder)
+        check_licences(options.folder)
+        print("Each recording has its source, licence and credit.")
+        return
     folders = source_folders(options.folder)
     if unknown := sorted(set(options.only) - {folder.name for folder in folders}):
         raise ValueError(f"{unknown[0]}: no recording of this name; expected {', '.join(f.name for f in folders)}.")
