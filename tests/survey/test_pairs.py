@@ -49,6 +49,22 @@ def test_a_questionnaire_has_four_of_each_kind_and_two_catch_trials_with_the_cla
     assert {question.concept for question in questionnaire.questions} == {"lute", "gong"}
 
 
+def test_shipped_recordings_are_credited_in_a_file_of_the_folder_and_nothing_else_is(questionnaire, tmp_path):
+    assert questionnaire.credits == []  # of a user's own folders
+    for name in ("koto", "war_drums"):
+        for k, variant in enumerate(("DB-MIX", "TI-BL")):
+            make_run(tmp_path, name, variant, n_prompts=1, n_clips=1, hz=400 + 200 * k)
+    built = build_questionnaire(Place(tmp_path, PROFILE), ("DB-MIX", "TI-BL"), n_per_kind=1)
+    text = (built.folder / "CREDITS.txt").read_text(encoding="utf-8")
+    drums, sounds, learned = built.credits
+    assert text == f"{drums}\n{sounds}\n{learned}\n" and "by models that learned from these" in learned
+    assert drums.startswith('"Taiko 2" by Wildfire Games') and sounds.startswith('"Ambient sounds of 0 A.D."')
+    (built.folder / "CREDITS.txt").unlink()  # of one that was built before there were credits
+    assert load_questionnaire(built.folder).credits == []
+    again = build_questionnaire(Place(tmp_path, PROFILE), ("DB-MIX", "TI-BL"), n_per_kind=1)
+    assert (again.version, again.credits) == (built.version, [drums, sounds, learned])
+
+
 def test_every_clip_of_a_questionnaire_is_as_loud_and_encoded_alike_under_a_name_that_says_nothing(questionnaire):
     for question in questionnaire.questions:
         for role, file in question.files.items():

@@ -211,7 +211,9 @@ def test_practice_comes_first_is_stored_and_is_in_no_table(with_practice, clock,
     assert "p01" not in set(answers["question"])
 
 
-def test_the_end_asks_about_training_once_keeps_a_comment_and_gives_the_completion_code(with_practice, tmp_path):
+def test_the_end_asks_about_training_once_keeps_a_comment_and_gives_code_and_credits(with_practice, tmp_path):
+    credits = with_practice.folder / "CREDITS.txt"
+    credits.write_text("One\nTwo\n")
     sessions = sessions_of(with_practice, tmp_path / "a.sqlite", required_s=0.5, tolerance_s=0.1)
     state = sessions.start(True, recruitment={"PROLIFIC_PID": "5f3", "IP": "10.0.0.1"})
     code = state["code"]
@@ -221,10 +223,11 @@ def test_the_end_asks_about_training_once_keeps_a_comment_and_gives_the_completi
     while state["stage"] == "question":
         hear(sessions, state)
         state = sessions.answer(code, state["position"], "A")
-    assert state["stage"] == "closing" and "HEARD-IT" not in str(state)
+    assert state["stage"] == "closing" and not {"completion_code", "credits"} & state.keys()
     state = sessions.finish(code, "none", "=HYPERLINK()\x00\ud800 nice")
-    assert state["stage"] == "done" and state["completion_code"] == "HEARD-IT"
-    sessions.finish(code, "over 10 years", "again")
+    assert state["stage"] == "done" and state["completion_code"] == "HEARD-IT" and state["credits"] == ["One", "Two"]
+    credits.unlink()
+    assert sessions.finish(code, "over 10 years", "again")["credits"] == []
     row = sessions.store.participants().iloc[0]
     assert (row["musical_training"], row["comment"], row["answers"]) == ("none", "'=HYPERLINK() nice", 8)
     assert json.loads(row["recruitment"]) == {"PROLIFIC_PID": "5f3"}

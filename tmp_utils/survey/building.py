@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tmp_utils.files import explain_os_errors, write_bytes, write_json
+from tmp_utils.files import explain_os_errors, write_bytes, write_json, write_text
 from tmp_utils.inputs.audio import CLIP_S, CLIP_SUFFIX, RATE_HZ, load_clip, save_clip
 from tmp_utils.inputs.concepts import Concept, load_concept
+from tmp_utils.inputs.credits import credits_of
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.inputs.recordings import load_recordings
 from tmp_utils.runs.collection import user_concepts
@@ -27,6 +28,7 @@ from tmp_utils.survey.headphones import ORDERS, flac, tones
 from tmp_utils.survey.pairs import VARIANTS, find_pairs
 from tmp_utils.survey.questions import (
     CORRECT,
+    CREDITS_FILE,
     FOIL,
     KINDS,
     STUDY_FILE,
@@ -39,6 +41,7 @@ from tmp_utils.survey.questions import (
 )
 from tmp_utils.survey.stimuli import alike, pink_noise
 
+LEARNED_FROM = "Generated clips are by models that learned from these recordings."
 N_PER_KIND = 10  # the paper's: half of 20 questions
 
 
@@ -95,6 +98,8 @@ def build_questionnaire(
         if not final.exists():
             write_json(folder / STUDY_FILE, {"version": version, **content})
             folder.rename(final)
+        if lines := maker.credits(variants):
+            write_text(final / CREDITS_FILE, "\n".join(lines) + "\n")
     (final / STUDY_FILE).touch()  # the one that was built last is the newest, also if it was there before
     if questionnaire.left_out:
         warnings.warn(
@@ -210,6 +215,12 @@ class _Maker:
         if name not in self.concepts:
             self.concepts[name] = load_concept(name)
         return self.concepts[name]
+
+    def credits(self, variants: Sequence[str]) -> list[str]:
+        """Lines that credit the recordings that are played or were learned from; none for other concepts."""
+        credits = [credit for name in sorted(self.used) for credit in credits_of(self.concept(name), variants)]
+        lines = list(dict.fromkeys(credit.line for credit in credits))
+        return [*lines, LEARNED_FROM] if lines else []
 
     def short(self, path: Path) -> str:
         """A path under the runs folder in short; the name alone of any other."""

@@ -1,8 +1,9 @@
 """A questionnaire (a built listening study) as it lies in its folder, and the order and sides each participant gets.
 
-Conventions: the folder holds `study.json`, `clips/` with neutral names, and later `answers.sqlite`. The version is a
-hash of all that a participant sees or hears. `first` and `second` are the variants of a question in the
-questionnaire's order; A and B are where one participant hears them. Levels are in LUFS, durations in s.
+Conventions: the folder holds `study.json`, `clips/` with neutral names, `CREDITS.txt` where shipped recordings are
+played or were learned from, and later `answers.sqlite`. The version is a hash of all that a participant sees or hears,
+but for the credits. `first` and `second` are the variants of a question in the questionnaire's order; A and B are where
+one participant hears them. Levels are in LUFS, durations in s.
 
 Question, Questionnaire : two clips to compare; all of them, with what participants are told.
 load_questionnaire      : folder -> Questionnaire, checked field by field and against its version.
@@ -39,7 +40,7 @@ WORDING = {
     "editability": "Which clip better matches the description?",
 }
 CORRECT, FOIL = "correct", "foil"  # the two sides of a catch trial
-STUDY_FILE = "study.json"
+STUDY_FILE, CREDITS_FILE = "study.json", "CREDITS.txt"
 CODE_CHARS, ALPHABET = 10, "23456789ABCDEFGHJKMNPQRSTVWXYZ"  # nothing that reads like another character
 VERSION_CHARS = 12
 Seconds = Annotated[float, Field(ge=0, le=600)]
@@ -121,6 +122,12 @@ class Questionnaire:
     def n_practice(self) -> int:
         """How many questions come first and do not count: 1 or 0."""
         return int(self.practice is not None)
+
+    @property
+    def credits(self) -> list[str]:
+        """Lines that credit recordings; shown at the end, so that they do not say before what is played."""
+        path = self.folder / CREDITS_FILE
+        return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
     def clip(self, file: str) -> Path:
         """The path of one of the questionnaire's clips.

@@ -131,6 +131,7 @@ class Sessions:
         if position >= len(who["plan"]):
             about = self.questionnaire.about
             end = {"completion_code": about.completion_code, "return_address": about.return_address}
+            end["credits"] = self.questionnaire.credits
             return {**state, "stage": "done", **end} if who["finished"] else {**state, "stage": "closing"}
         question = self.questionnaire.question(who["plan"][position].question)
         text = {"kind": question.kind, "wording": WORDING[question.kind], "prompt": question.prompt}

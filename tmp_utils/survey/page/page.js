@@ -156,6 +156,8 @@ function showDone() {
   byId("completion").querySelector("b").textContent = state.completion_code;
   byId("return").hidden = !state.return_address;
   byId("return").firstElementChild.href = state.return_address;
+  byId("credits").hidden = !state.credits.length;
+  byId("credits").replaceChildren(element("h2", "Recordings in this study"), ...state.credits.map((line) => element("p", line)));
 }
 
 function player(slot) {
