@@ -31,7 +31,7 @@ def test_the_table_mixes_shipped_concepts_of_different_nouns():
     assert kinds.count("recordings") == 3 and kinds.count("song") == 3
     searched = {"accordion", "gymnopedie", "rumba"}  # the learning rates were chosen on these
     for row in rows:
-        first, second = (mixtures._concept(part) for part in (row.first, row.second))
+        first, second = mixtures.load_parts(row)
         assert first.class_noun != second.class_noun and {row.first, row.second}.isdisjoint(searched)
         assert row.first in list_concepts() and (row.second in list_concepts() or (DATA_DIR / row.second).is_dir())
 

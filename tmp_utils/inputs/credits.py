@@ -7,13 +7,15 @@ clips and folders of a user's own recordings have none.
 Credit        : the line, and the licence's name.
 folder_credit : folder of clips -> Credit, or None.
 credits_of    : Concept and setups -> the credits of all that was learned from.
+learned_from  : the same by the names that an adapter has.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from tmp_utils.inputs.concepts import RECORDED_BACKGROUNDS, Concept
+from tmp_utils.inputs.concepts import RECORDED_BACKGROUNDS, Concept, catalogue, load_concept
+from tmp_utils.inputs.mixtures import list_mixtures, load_parts
 from tmp_utils.inputs.profiles import DATA_DIR, list_setups
 from tmp_utils.inputs.sources import SOURCE_NAME, read_source
 
@@ -52,3 +54,23 @@ def credits_of(concept: Concept | None, setups: Collection[str] = ()) -> list[Cr
     if mixing & set(setups) and not (concept and concept.stand_in):
         folders.append(DATA_DIR / "backgrounds" / RECORDED_BACKGROUNDS)
     return [credit for credit in map(folder_credit, folders) if credit]
+
+
+def learned_from(name: str, rare_word: str | None, setup: str) -> list[Credit]:
+    """The credits of what an adapter learned from: a shipped concept, or the two parts of a shipped mixture.
+
+    Parameters
+    ----------
+    name : of the concept; of a mixture, "drums_fiddle-drum-beat".
+    rare_word : the shipped ones are unusual, so that a user's own folder of the same name is told apart by it.
+    setup : such as "DB-MIX".
+    """
+    shipped = catalogue().query("shipped").set_index("name")["rare_word"]
+    if rare_word and shipped.get(name) == rare_word:
+        return credits_of(load_concept(name), [setup])
+    for row in list_mixtures():
+        if name.startswith(f"{row.name}-"):
+            parts = load_parts(row)
+            if rare_word in {part.rare_word for part in parts}:
+                return [credit for part in parts for credit in credits_of(part)]
+    return credits_of(None, [setup])

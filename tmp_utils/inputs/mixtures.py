@@ -9,6 +9,7 @@ LU; without it the two keep the levels of their recording.
 Mixture       : name, words, clips and, where they are known, parts.
 load_mixture  : a name in `data/mixtures.csv` -> Mixture.
 own_mixture   : a folder of recordings and class nouns -> Mixture.
+load_parts    : a row of that table -> its two parts, as concepts.
 mix           : the clips of two parts -> the parts at their levels.
 list_mixtures : the rows of `data/mixtures.csv`.
 MixtureSetup, load_mixture_setup, list_mixture_setups : how words are learned from a mixture.
@@ -150,7 +151,7 @@ def load_mixture(name: str) -> Mixture:
     row = rows[name]
     if row.first == row.second:
         raise ValueError(f"{name}: {row.first} with itself is one concept. Name two.")
-    concepts = [_concept(part) for part in (row.first, row.second)]
+    concepts = load_parts(row)
     parts = mix([load_clips(concept) for concept in concepts], row.level_db, name)
     return Mixture(
         name=name,
@@ -163,10 +164,20 @@ def load_mixture(name: str) -> Mixture:
     )
 
 
-def _concept(part: str) -> Concept:
-    folder = DATA_DIR / part
+def load_parts(row: MixtureRow) -> list[Concept]:
+    """The two parts of a row.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError : a part without its clips, or a recording without its source or licence.
+    """
+    return [_part(name) for name in (row.first, row.second)]
+
+
+def _part(name: str) -> Concept:
+    folder = DATA_DIR / name
     if not folder.is_dir():
-        return load_concept(part)
+        return load_concept(name)
     read_source(folder)
     return load_concept(folder)
 

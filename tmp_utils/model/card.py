@@ -6,11 +6,13 @@ folder is named without its path.
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tmp_utils.files import write_text
+from tmp_utils.inputs.credits import Credit, learned_from
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.prompts import fill, reconstruction_prompt
 from tmp_utils.inputs.weights import split_revision
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from tmp_utils.model.adapter import Adapter
 
 CARD, CLIP = "README.md", "clip"
+SHARED_ALIKE = ("CC BY-SA 3.0",)
+ASKING = {"CC BY-SA 3.0": "cc-by-sa-3.0", "CC BY 3.0": "cc-by-3.0"}  # the first asks more; values are names on hubs
+ADDRESS = r"https?://\S*[^\s,;.)]"
 LOADING = {
     "adapter": """
 from tmp_utils.model.adapter import load_adapter
@@ -76,7 +81,22 @@ pipe = {pipeline}.from_pretrained("this/folder")
 
 
 def licence_of(adapter: Adapter) -> tuple[str, str]:
-    """A licence's name on model hubs, and the same in words."""
+    """A licence's name on model hubs, and the same in words: the base's, and what the recordings' licences ask.
+
+    A base under MIT asks for no more than its notice, so the licence is that of the recordings. Where base and
+    recordings both have to be shared alike, no one name says it.
+    """
+    on_hub, in_words = _licence_of_base(adapter)
+    licences = {credit.licence for credit in _recordings(adapter)}
+    asked = next((licence for licence in ASKING if licence in licences), "")
+    if asked and on_hub == "mit":
+        return ASKING[asked], f"{asked}, as what it learned from; the base is MIT"
+    if asked in SHARED_ALIKE:
+        return "other", f"{in_words}; and {asked}, as what it learned from"
+    return on_hub, in_words
+
+
+def _licence_of_base(adapter: Adapter) -> tuple[str, str]:
     if _is_pocket(adapter):
         return "mit", "MIT, as the base"
     base = published(adapter.backbone_id)
@@ -84,6 +104,23 @@ def licence_of(adapter: Adapter) -> tuple[str, str]:
         return "other", "that of the base, which is not known here; look it up before you share this"
     on_hub, licence, asks = base.licence
     return on_hub, f"{licence}, inherited from the base{f': {asks}' if asks else ''}"
+
+
+def _recordings(adapter: Adapter) -> list[Credit]:
+    return learned_from(adapter.concept, adapter.rare_word, f"{adapter.method}-{adapter.setup}")
+
+
+def _credited(adapter: Adapter) -> list[str]:
+    """What a card says of the recordings; addresses in brackets, since Markdown reads more into them."""
+    lines = dict.fromkeys(credit.line for credit in _recordings(adapter))
+    if not lines:
+        return ["The recordings that it learned from have licences of their own."]
+    items = ["- " + re.sub(ADDRESS, r"<\g<0>>", line) for line in lines]
+    return [
+        "It learned from these recordings. Credit them where you share it, or clips that were made with it:",
+        "",
+        *items,
+    ]
 
 
 def _is_pocket(adapter: Adapter) -> bool:
@@ -185,7 +222,7 @@ def _text(adapter: Adapter, kind: str, file: str, clip: str | None) -> str:
     lines += [f"[A clip of that prompt]({clip})", ""] if clip else []
     cells = {name: " ".join(value.replace("|", "\\|").split()) for name, value in rows.items()}
     lines += ["| | |", "|---|---|", *(f"| {name} | {cell} |" for name, cell in cells.items()), ""]
-    lines += ["The recordings that it learned from have licences of their own.", "", "## How to load it", ""]
+    lines += [*_credited(adapter), "", "## How to load it", ""]
     names = {"source": source, "base": base, "file": file, "prompt": prompt}
     code = LOADING[kind].format(**names) if kind == "adapter" else _code(kind, names, base_class(adapter), spelt)
     lines += ["```python", code.strip(), "```"]
