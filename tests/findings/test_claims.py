@@ -8,7 +8,7 @@ import pytest
 from made_results import SETUPS, claim, db_up, results
 from statsmodels.stats.weightstats import DescrStatsW
 
-from tmp_utils.findings.claims import beside, both_ways, by_origin, claims
+from tmp_utils.findings.claims import beside, both_ways, by_origin, claims, embedders_in_words
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, paper_table, verdicts
 from tmp_utils.metrics.preservation import FIFTHS
@@ -89,11 +89,15 @@ def test_a_claim_is_judged_by_either_embedder(second, verdict):
     assert (row["verdict"], row["verdict_second"], row["n_concepts_second"]) == (REPRODUCED, verdict, 6)
     assert row["difference_second"] == pytest.approx(second, abs=0.03)
     assert row["ci_low_second"] < row["difference_second"] < row["ci_high_second"]
+    said = embedders_in_words(verdicts(by_both(0.2, second), claim("DB/BL", "TI/BL")))
+    same = f"CLAP and MusiCNN give one verdict on {int(verdict == REPRODUCED)} of 1 claims about closeness"
+    assert said.startswith(same) and (f"(reproduced; by MusiCNN {verdict})" in said) == (verdict != REPRODUCED)
 
 
 def test_without_a_second_embedder_there_is_nothing_of_it():
     row = verdicts(results(db_up(0.2)), claim("DB/BL", "TI/BL")).iloc[0]
     assert row["verdict_second"] == "" and np.isnan(row["difference_second"])
+    assert embedders_in_words(verdicts(results(db_up(0.2)), claim("DB/BL", "TI/BL"))) == ""
 
 
 def test_every_margin_was_stated_with_its_reason():

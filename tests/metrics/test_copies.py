@@ -95,6 +95,13 @@ def test_planted_copies_of_shipped_concepts_are_called_copies_and_other_takes_ar
     assert power.loc["as it is", ["ci_low", "ci_high"]].tolist() == pytest.approx([0.565518, 1.0], abs=1e-6)
 
 
+def test_what_is_two_seconds_late_is_found_and_what_is_too_late_is_not():
+    training = [melody(seed) for seed in range(4)]
+    planted = planted_copies(training, noisy_codec, harder=True)
+    called = copy_test_power([(training, planted["as it is"], planted)])["called"]
+    assert (called["2 s later"], called["first half alone"], called["5 s later"]) == (4, 4, 0)
+
+
 def test_power_counts_over_concepts():
     training = [melody(seed) for seed in range(3)]
     coded = [noisy_codec(clip) for clip in training]

@@ -14,6 +14,7 @@ from tmp_utils.model.backbone import load_backbone
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import quiet
 from tmp_utils.pocket.assemble import SIZE_LIMIT_BYTES
+from tmp_utils.pocket.codec import goals_table
 from tmp_utils.pocket.proof import FLOORS, proof_report, spectral_flatness
 
 POCKET = DATA_DIR / "pocket"
@@ -86,4 +87,7 @@ def test_flatness_is_low_for_a_tone_and_that_of_exponential_power_for_noise():
 def test_the_shipped_report_is_that_of_the_shipped_proof():
     report = (POCKET / "README.md").read_text(encoding="utf-8")
     settings = dict(line.removeprefix("- ").split(": ", 1) for line in report.splitlines() if line.startswith("- "))
-    assert settings["seed"] == "0" and proof_report(pd.read_csv(POCKET / "proof.csv"), settings, report) == report
+    proof = pd.read_csv(POCKET / "proof.csv")
+    goals = goals_table(proof, pd.read_csv(POCKET / "codec.csv"))
+    assert settings["seed"] == "0" and proof_report(proof, goals, settings, report) == report
+    assert set(goals["reached"]) == {"yes", "no"} and goals.set_index("measure")["reached"]["R@10"] == "no"

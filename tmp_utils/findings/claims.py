@@ -114,6 +114,17 @@ def second_in_words(row) -> str:
     return f"; by {SECOND_NAME} {difference}, {row.verdict_second}"
 
 
+def embedders_in_words(judged: pd.DataFrame) -> str:
+    """Say on how many claims of closeness both embedders give one verdict, and on which they differ; "" without two."""
+    both = judged[judged["verdict_second"] != ""]
+    if both.empty:
+        return ""
+    other = both[both["verdict"] != both["verdict_second"]]
+    named = [f"“{row.claim}” ({row.verdict}; by {SECOND_NAME} {row.verdict_second})" for row in other.itertuples()]
+    same = f"CLAP and {SECOND_NAME} give one verdict on {len(both) - len(other)} of {len(both)} claims about closeness"
+    return f"{same}, and different ones on {'; '.join(named)}." if named else f"{same}."
+
+
 def bracketed(value: float, low: float, high: float) -> str:
     """Return a number with its interval, two decimals each; without an interval the number alone."""
     value, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in np.round([value, low, high], 2))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
-from tmp_utils.findings.claims import bracketed, claims, in_counts, second_in_words
+from tmp_utils.findings.claims import bracketed, claims, embedders_in_words, in_counts, second_in_words
 from tmp_utils.findings.comparisons import BASELINE, comparable, concepts_in_words, has_values, plural
 from tmp_utils.findings.verdicts import (
     ALPHA,
@@ -221,7 +221,7 @@ def in_short(results: pd.DataFrame) -> list[str]:
     """Return the answer (empty where there is none), and lines on both methods, the best setups and the claims."""
     judged = verdicts(results)
     whole = claims(judged)
-    lines = [*gains(results), *comparisons(results), _highest(results)]
+    lines = [*gains(results), *comparisons(results), _highest(results), _copies(results)]
     lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}.")
     details = {REPRODUCED: lambda row: "", CONTRADICTED: _sides, NO_DIFFERENCE: _within}
     for verdict, detail in details.items():
@@ -232,7 +232,7 @@ def in_short(results: pd.DataFrame) -> list[str]:
             names.append(f"“{claim.claim.partition(' (')[0]}”" + (f" ({told})" if told else ""))
         said = f"{verdict.capitalize()}, where the paper says" if verdict == NO_DIFFERENCE else verdict.capitalize()
         lines += [f"{said}: {'; '.join(names)}."] if names else []
-    return [answer(results), *filter(None, lines)]
+    return [answer(results), *filter(None, [*lines, embedders_in_words(judged)])]
 
 
 def _within(row) -> str:
@@ -251,6 +251,12 @@ def _highest(results: pd.DataFrame) -> str:
     n, all_concepts = (whole_runs(table, "clap_a")["concept"].nunique() for table in (common, results))
     of = f", over the {n} concepts that have all setups" if n < all_concepts else ""
     return f"The highest means of trained setups{of}: {' and '.join(texts)}." if texts else ""
+
+
+def _copies(results: pd.DataFrame) -> str:
+    rows = whole_runs(results, "copied")
+    called = round((rows["value"] * rows["n"]).sum())
+    return f"Of {rows['n'].sum():,} clips, {called} are called copies of a training clip." if len(rows) else ""
 
 
 def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:

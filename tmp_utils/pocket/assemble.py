@@ -21,7 +21,12 @@ from tmp_utils.pocket import architecture, clap
 
 SIZE_LIMIT_BYTES = 32_000_000
 COMPARED_CLIPS = 48
-REPORTS = ("README.md", "proof.csv", "codec.csv")  # about the earlier model, until the stages that measure run again
+REPORTS = (
+    "README.md",
+    "proof.csv",
+    "codec.csv",
+    "copies.csv",
+)  # about the earlier model, until the stages that measure run again
 
 
 @torch.no_grad()

@@ -143,18 +143,23 @@ def prove(
     return pd.DataFrame(rows)
 
 
-def proof_report(table: pd.DataFrame, settings: dict, earlier: str) -> str:
-    """The proof as Markdown: overall measures beside their floors, then the 20 families.
+def proof_report(table: pd.DataFrame, goals: pd.DataFrame, settings: dict, earlier: str) -> str:
+    """The proof as Markdown: what was to be reached, overall measures beside their floors, then the 20 families.
 
     Parameters
     ----------
     table : from ``prove``.
+    goals : from ``codec.goals_table``.
     settings : how the model was made (seed, steps ...); listed at the end.
     earlier : the report that it replaces, of which the words before the tables are kept.
     """
     overall = table[table.family == ALL].set_index("measure")
-    head = "| measure | value | 95 % interval | n | floor |"
+    head = "| goal | asked | value | n | reached |"
     lines = [earlier.partition(head)[0] + head, "|---|---|---|---|---|"]
+    for row in goals.itertuples():
+        lines.append(f"| {row.measure} | {row.goal} | {row.value:.3f} | {row.n:.0f} | {row.reached} |")
+    lines += ["", "Floors are those that a test holds the shipped model to.", ""]
+    lines += ["| measure | value | 95 % interval | n | floor |", "|---|---|---|---|---|"]
     for measure, row in overall.iterrows():
         floor = f"{FLOORS[measure]:.2f}" if measure in FLOORS else ""
         interval = f"{row.ci_low:.3f} to {row.ci_high:.3f}"
@@ -163,5 +168,5 @@ def proof_report(table: pd.DataFrame, settings: dict, earlier: str) -> str:
     families = table[table.family != ALL].pivot(index="family", columns="measure", values="value")[columns]
     lines += ["", "| prompt | " + " | ".join(columns) + " |", "|---" * 6 + "|"]
     lines += [f"| {name} | " + " | ".join(f"{value:.2f}" for value in row) + " |" for name, row in families.iterrows()]
-    lines += ["", *(f"- {key}: {value}" for key, value in settings.items())]
+    lines += ["", "Settings of a new `make pocket`:", "", *(f"- {key}: {value}" for key, value in settings.items())]
     return "\n".join(lines) + "\n"

@@ -16,10 +16,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tmp_utils.files import write_csv, write_text
-from tmp_utils.inputs.concepts import load_concept
+from tmp_utils.inputs.concepts import Concept, list_concepts, load_clips, load_concept
 from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.metrics.copies import copy_test_power, planted_copies
 from tmp_utils.metrics.embed import load_embedder
 from tmp_utils.model.backbone import load_backbone
+from tmp_utils.model.transfer import round_trip
 from tmp_utils.pocket import architecture, assemble, clap, codec, proof, spectrum, unet, vae, vocoder
 from tmp_utils.pocket.corpus import HOLDOUT_OFFSET, Corpus, render_corpus
 from tmp_utils.pocket.training import run_stage
@@ -227,16 +229,42 @@ def write_proof(build: Path, budget: Budget) -> pd.DataFrame:
     write_csv(folder / "proof.csv", table)
     settings = asdict(budget) | options | {"backbone": backbone.hash[:12], "judge": judge.name}
     report = folder / "README.md"
-    write_text(report, proof.proof_report(table, settings, report.read_text(encoding="utf-8")))
+    goals = codec.goals_table(table, pd.read_csv(folder / "codec.csv"))
+    write_text(report, proof.proof_report(table, goals, settings, report.read_text(encoding="utf-8")))
     return table
+
+
+def _measured_concepts() -> dict[str, list[Concept]]:
+    shipped = [load_concept(name) for name in list_concepts()]
+    return {
+        codec.OF_STAND_INS: [concept for concept in shipped if concept.name in codec.STAND_INS],
+        codec.OF_RECORDINGS: [concept for concept in shipped if not concept.stand_in],
+    }
 
 
 def write_codec(build: Path, budget: Budget) -> pd.DataFrame:
     """Measure what the shipped codec keeps of the concepts' own clips; needs no other stage. Writes ``codec.csv``."""
-    concepts = [load_concept(name) for name in codec.CONCEPTS]
-    log = functools.partial(print, flush=True)
-    table = codec.codec_table(load_backbone(load_profile("pocket")), concepts, log=log)
+    backbone, log = load_backbone(load_profile("pocket")), functools.partial(print, flush=True)
+    measured = _measured_concepts().items()
+    tables = [codec.codec_table(backbone, concepts, log=log).assign(clips=name) for name, concepts in measured]
+    table = pd.concat(tables, ignore_index=True)
     write_csv(DATA_DIR / "pocket" / "codec.csv", table)
+    return table
+
+
+def write_copies(build: Path, budget: Budget) -> pd.DataFrame:
+    """Measure how many copies the copy test finds after the shipped codec; no other stage. Writes ``copies.csv``."""
+    coder = functools.partial(round_trip, load_backbone(load_profile("pocket")))
+    tables = []
+    for name, concepts in _measured_concepts().items():
+        planted = (
+            (clips, [coder(clip) for clip in clips], planted_copies(clips, coder, harder=True))
+            for clips in map(load_clips, concepts)
+        )
+        tables.append(copy_test_power(planted).reset_index().assign(clips=name))
+        print(tables[-1].round(2).to_string(), flush=True)
+    table = pd.concat(tables, ignore_index=True)
+    write_csv(DATA_DIR / "pocket" / "copies.csv", table)
     return table
 
 
@@ -251,6 +279,7 @@ STAGES = {
     "assemble": write_pocket,
     "proof": write_proof,
     "codec": write_codec,
+    "copies": write_copies,
 }
 
 
