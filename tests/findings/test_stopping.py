@@ -102,7 +102,7 @@ def test_a_rule_that_is_better_is_offered_with_its_gain_over_the_other_halfs_ste
     assert verdict.offered and verdict.gain.value == pytest.approx(np.mean(gains)) and verdict.gain.n == 14
     said = stop_in_words(planted())
     assert said.startswith("A stop rule is offered. On 14 concepts")
-    assert "DB stops once drift is 0.5 or more; fixed, 50 steps of 1 clip, 50 steps of 5 clips." in said
+    assert "DB stops once drift is 0.5 or more; fixed, 50 steps on 1 clip, 50 steps on 5 clips." in said
 
 
 def test_a_rule_that_sees_nothing_is_not_offered():

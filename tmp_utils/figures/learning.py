@@ -69,9 +69,10 @@ def how_many(table: pd.DataFrame, note: str = "") -> go.Figure:
                 line = _line(rows, shift if n >= MIN_UNITS else 0, colours[count], f"{count} clip{'s' * (count > 1)}")
                 fig.add_trace(line.update(showlegend=row == column == 1), row=row, col=column)
     fig.update_xaxes(title="Step", title_standoff=4, row=len(methods))
-    about = f"{n} concept{'s' * (n > 1)}, {table['seed'].nunique()} seed(s); CLAP-A to held-out clips"
+    seeds = table["seed"].nunique()
+    about = f"{n} concept{'s' * (n > 1)}, {seeds} seed{'s' * (seeds > 1)}; CLAP-A to held-out clips"
     about += "<br>bars are 95 % intervals over concepts" if n >= MIN_UNITS else ""
-    styled(fig, "How many clips, and how many steps?", noted(note, about), height=150 + 240 * len(methods))
+    styled(fig, "How many clips, how many steps?", noted(note, about), height=150 + 240 * len(methods))
     legend = {"orientation": "h", "y": -0.3 / len(methods), "yanchor": "top", "x": 0, "font_size": 12}
     return fig.update_layout(legend=legend, margin={"l": 40, "r": 10, "b": 90, "t": fig.layout.margin.t + 24})
 

@@ -222,7 +222,7 @@ def stop_in_words(table: pd.DataFrame) -> str:
     chosen = []
     for method in sorted({key[1] for key in curves}):
         counts = sorted({key[2] for key in curves if key[1] == method})
-        steps = ", ".join(f"{fitted([FIXED], _of(curves, method, n))} of {plural(n, 'clip')}" for n in counts)
+        steps = ", ".join(f"{fitted([FIXED], _of(curves, method, n))} on {plural(n, 'clip')}" for n in counts)
         chosen.append(f"{method} stops once {fitted(SIGNALS, _of(curves, method))}; fixed, {steps}")
     gain, offered = verdict.gain, "is" if verdict.offered else "is not"
     saves = f"saves {verdict.saved:.0%} of the" if verdict.saved >= 0 else f"takes {-verdict.saved:.0%} more"
