@@ -98,6 +98,8 @@ def test_without_a_second_embedder_there_is_nothing_of_it():
     row = verdicts(results(db_up(0.2)), claim("DB/BL", "TI/BL")).iloc[0]
     assert row["verdict_second"] == "" and np.isnan(row["difference_second"])
     assert embedders_in_words(verdicts(results(db_up(0.2)), claim("DB/BL", "TI/BL"))) == ""
+    of_two = by_both(0.2, 0.2).query("concept in ['c0', 'c1']")
+    assert len(of_two) and embedders_in_words(verdicts(of_two, claim("DB/BL", "TI/BL"))) == ""
 
 
 def test_every_margin_was_stated_with_its_reason():

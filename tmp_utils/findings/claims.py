@@ -115,8 +115,11 @@ def second_in_words(row) -> str:
 
 
 def embedders_in_words(judged: pd.DataFrame) -> str:
-    """Say on how many claims of closeness both embedders give one verdict, and on which they differ; "" without two."""
-    both = judged[judged["verdict_second"] != ""]
+    """Say on how many claims of closeness both embedders give one verdict, and on which they differ.
+
+    It is "" without a second embedder, or where no claim has the concepts that a verdict needs.
+    """
+    both = judged[(judged["verdict_second"] != "") & (judged["n_concepts"] >= MIN_CONCEPTS)]
     if both.empty:
         return ""
     other = both[both["verdict"] != both["verdict_second"]]
