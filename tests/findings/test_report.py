@@ -21,7 +21,7 @@ from tmp_utils.files import write_csv
 from tmp_utils.findings import charts, narrative, report
 from tmp_utils.findings.claims import beside
 from tmp_utils.findings.comparisons import setup_cells
-from tmp_utils.findings.published import read_results
+from tmp_utils.findings.published import read_published, read_results
 from tmp_utils.findings.verdicts import verdicts
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.concepts import load_concept
@@ -69,6 +69,16 @@ def whole(scored_once, tmp_path_factory):
     table = read_results(Place(study[0], PROFILE))
     figures.save_figure(figures.clap_plane(table), study[0] / PROFILE / "figures", "metrics_figure_3")
     return study, table, write(study)
+
+
+def test_the_published_table_is_told_beside_the_runs(whole, monkeypatch):
+    study, table, _ = whole
+    published = read_published("pocket")
+    monkeypatch.setattr(report, "read_published", lambda profile: published)
+    page = write(study)
+    words = [narrative.answer(published), " ".join(narrative.comparisons(published)), narrative.conditions(published)]
+    assert all(" ".join(each.split()) in page.text for each in words)
+    assert narrative.answer(table) in page.text and "not measured" in page.text
 
 
 def correlation(sound, path):

@@ -81,11 +81,8 @@ def write_report(place: Place) -> Path:
         profile=profile,
         stand_in=STAND_INS.get(profile),
         warning=SMOKE_WARNING if profile == narrative.SMOKE else "",
-        answer=results is not None and narrative.answer(results),
-        gains=[] if results is None else narrative.gains(results),
-        comparison=results is not None and " ".join(narrative.comparisons(results)),
-        conditions=results is not None and narrative.conditions(results),
-        published=published is not None and _published(published),
+        here=results is not None and _in_words(results),
+        published=published is not None and _in_words(published) | {"setups": _setups(comparable(published))},
         examples=_examples(clips, recordings),
         plane=plane and charts.chart(plane, PLANE_HEIGHT_PX),
         columns=[with_arrow(metric) for metric in TABLE_1],
@@ -120,9 +117,13 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html")
 
 
-def _published(table: pd.DataFrame) -> dict:
-    texts = {name: getattr(narrative, name)(table) for name in ("answer", "gains", "comparison", "conditions")}
-    return texts | {"setups": _setups(comparable(table))}
+def _in_words(table: pd.DataFrame) -> dict:
+    return {
+        "answer": narrative.answer(table),
+        "gains": narrative.gains(table),
+        "comparison": " ".join(narrative.comparisons(table)),
+        "conditions": narrative.conditions(table),
+    }
 
 
 def _clips(place: Place) -> tuple[pd.DataFrame, str]:
