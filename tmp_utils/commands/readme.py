@@ -36,8 +36,8 @@ from tmp_utils.runs.provenance import PROJECT_DIR
 from tmp_utils.runs.session import COLUMNS as MINUTES_COLUMNS
 from tmp_utils.runs.session import MINUTES, in_words, read_minutes
 
-RESULTS, MIXTURES, NOTEBOOKS, GPU, ONCE = "results", "mixtures", "notebooks", "gpu", "once"  # names of the markers
-HOW_MANY = "how-many"
+# Names of the markers.
+RESULTS, MIXTURES, HOW_MANY, NOTEBOOKS, GPU, ONCE = "results", "mixtures", "how-many", "notebooks", "gpu", "once"
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
@@ -130,8 +130,7 @@ def mixtures_block(table: pd.DataFrame) -> str:
 def how_many_block(table: pd.DataFrame, profile: str) -> str:
     """Return what more clips bring, whether a stop rule is offered, and what made the table."""
     sentences = [*counts_in_words(count_comparisons(table)).splitlines(), stop_in_words(table)]
-    sizes = (("concept", "concept"), ("seed", "seed"))
-    size = ", ".join(plural(table[column].nunique(), word) for column, word in sizes)
+    size = f"{plural(table['concept'].nunique(), 'concept')}, {plural(table['seed'].nunique(), 'seed')}"
     made = f"*Profile {profile}: {size}; {_commits(', '.join(sorted(table['commit'].unique())))}.*"
     return f"{_listed(sentences)}\n\n{made}"
 
