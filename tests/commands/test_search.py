@@ -1,14 +1,25 @@
 import pandas as pd
 import pytest
 
-from tmp_utils.commands.search import CANDIDATE, CANDIDATES, COLUMNS, SEARCHED, best_rate, with_row
+from tmp_utils.commands.search import (
+    CANDIDATE,
+    CANDIDATES,
+    COLUMNS,
+    SEARCHED,
+    WEIGHTS,
+    WITH_PRIOR,
+    best_rate,
+    best_with_prior,
+    with_row,
+)
 from tmp_utils.findings.published import read_published
-from tmp_utils.inputs.profiles import DATA_DIR, load_profile
+from tmp_utils.inputs.profiles import DATA_DIR, list_setups, load_profile
 from tmp_utils.personalize import Diverged
 
 
 def row(lr: float, concept: str = "rumba", value: float = 0.5) -> dict:
-    return {"method": "TI", "lr": lr, "concept": concept, "clap_a": value, "clap_t": 0.0, "sum": value, "note": ""}
+    scores = {"clap_a": value, "clap_t": 0.0, "sum": value, "note": ""}
+    return {"method": "TI", "prior_weight": 0.0, "lr": lr, "concept": concept} | scores
 
 
 def test_a_candidate_that_is_searched_again_takes_the_place_of_its_row_and_of_no_other():
@@ -26,17 +37,25 @@ def test_a_candidate_that_is_searched_again_takes_the_place_of_its_row_and_of_no
 def test_a_training_that_diverged_keeps_its_reason_and_has_no_scores():
     table = with_row(
         pd.DataFrame(columns=COLUMNS),
-        {**dict(zip(CANDIDATE, ("DB", 1.0, "rumba"), strict=True)), "note": str(Diverged("NaN"))},
+        {**dict(zip(CANDIDATE, ("DB", 0.0, 1.0, "rumba"), strict=True)), "note": str(Diverged("NaN"))},
     )
     assert table.loc[0, "note"] == "NaN" and table[["clap_a", "clap_t", "sum"]].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("method", CANDIDATES)
+@pytest.mark.parametrize("method", sorted({*CANDIDATES} - {WITH_PRIOR}))
 def test_the_pocket_profile_learns_at_the_rate_that_scored_best_over_the_searched_concepts(method):
     table = pd.read_csv(DATA_DIR / "published" / "search-pocket.csv").query("method == @method")
     assert set(table.concept) == set(SEARCHED) and set(table.lr) == set(CANDIDATES[method])
     paper_rate = load_profile("paper").method(method)["lr"]
     assert load_profile("pocket").method(method)["lr"] == best_rate(table, method, paper_rate)
+
+
+def test_rate_and_weight_of_prior_preservation_are_those_that_scored_best():
+    table = pd.read_csv(DATA_DIR / "published" / "search-pocket.csv").query("method == @WITH_PRIOR")
+    assert set(table.concept) == set(SEARCHED) and set(table.prior_weight) == set(WEIGHTS)
+    lr, weight = best_with_prior(table)
+    assert load_profile("pocket").method("DB")["prior_lr"] == lr
+    assert {setup.prior_weight for setup in list_setups("DB") if setup.setup.endswith("-PP")} == {weight}
 
 
 def test_the_best_rate_is_the_highest_mean_or_the_papers_where_it_ties():
