@@ -28,6 +28,12 @@ def test_every_profile_has_every_method_that_has_a_setup():
         assert methods == set(load_profile(name).methods)
 
 
+def test_a_rate_of_prior_preservation_is_only_inherited_together_with_the_rate_beside_it():
+    for name, table in read_toml(DATA_DIR / "profiles.toml").items():
+        own = table.get("methods", {}).get("DB", {})
+        assert ("lr" in own) == ("prior_lr" in own), f"{name}: gives one of DB's two rates and inherits the other"
+
+
 def test_changing_a_loaded_profile_does_not_change_the_next():
     load_profile("pocket").methods["TI"]["lr"] = 7
     assert load_profile("pocket").method("TI")["lr"] == 2e-2

@@ -31,7 +31,7 @@ CANDIDATES = {
     "DB-CD": (5e-4, 1e-3, 3e-3),
     "DB-SV": (3e-3, 1e-2, 3e-2, 1e-1),
     "TI-DB": (2.5e-5, 5e-5, 1e-4, 2e-4),
-    WITH_PRIOR: (2.5e-5, 5e-5, 1e-4, 2e-4),
+    WITH_PRIOR: (2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4),
 }
 SEED = 1000  # of no reported run
 N_CLIPS, N_EDITS = 4, 5  # reconstruction clips and edits that score a candidate
