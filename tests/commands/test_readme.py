@@ -249,6 +249,6 @@ def test_the_block_of_numbers_of_clips_says_what_more_clips_bring_and_what_made_
         for metric, value in scores.items()
     ]
     block = readme_figures.how_many_block(pd.DataFrame(rows), "pocket")
-    assert "- DB, CLAP-A to held-out clips, 1 concept: 1 clip in place of 5: undecided, -0.100." in block
+    assert "- DB, CLAP-A to held-out clips, 1 concept: 1 clip in place of 5: undecided, −0.100." in block
     assert "- Stop rules need 6 whole concepts" in block
     assert block.endswith("*Profile pocket: 1 concept, 1 seed; commit 0123456789.*")

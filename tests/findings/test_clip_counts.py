@@ -31,7 +31,7 @@ def test_a_planted_difference_and_a_planted_equality_are_found():
     of_t = table[table["metric"] == "clap_t"]
     assert set(of_t["margin"]) == {0.05} and of_t["difference_second"].isna().all()
     said = counts_in_words(table)
-    assert "DB, CLAP-A to held-out clips, 14 concepts: 1 clip in place of 5: lower, -0.0" in said
+    assert "DB, CLAP-A to held-out clips, 14 concepts: 1 clip in place of 5: lower, −0.0" in said
     assert "20 clips in place of 5: less than 0.05 apart, +0.0" in said
 
 

@@ -115,7 +115,7 @@ def second_in_words(row) -> str:
 
 
 def embedders_in_words(judged: pd.DataFrame) -> str:
-    """Say on how many claims of closeness both embedders give one verdict, and on which they differ.
+    """Say on how many of the claims that both can judge the embedders give one verdict, and on which they differ.
 
     It is "" without a second embedder, or where no claim has the concepts that a verdict needs.
     """
@@ -124,7 +124,8 @@ def embedders_in_words(judged: pd.DataFrame) -> str:
         return ""
     other = both[both["verdict"] != both["verdict_second"]]
     named = [f"“{row.claim}” ({row.verdict}; by {SECOND_NAME} {row.verdict_second})" for row in other.itertuples()]
-    same = f"CLAP and {SECOND_NAME} give one verdict on {len(both) - len(other)} of {len(both)} claims about closeness"
+    counts = f"{len(both) - len(other)} of {len(both)} claims that both can judge"
+    same = f"CLAP and {SECOND_NAME} give one verdict on {counts}"
     return f"{same}, and different ones on {'; '.join(named)}." if named else f"{same}."
 
 

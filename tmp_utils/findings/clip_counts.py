@@ -110,6 +110,6 @@ def _sentence(metric: str, method: str, comparisons: pd.DataFrame) -> str:
 
 
 def _difference(row: pd.Series) -> str:
-    interval = f" [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" if np.isfinite(row["ci_low"]) else ""
+    value, low, high = (f"{row[name]:+.3f}".replace("-", "−") for name in ("difference", "ci_low", "ci_high"))
     said = f"less than {row['margin']:g} apart" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
-    return f"{said}, {row['difference']:+.3f}{interval}"
+    return f"{said}, {value} [{low}, {high}]" if np.isfinite(row["ci_low"]) else f"{said}, {value}"
