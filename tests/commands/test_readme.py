@@ -146,7 +146,7 @@ def test_where_setups_have_other_concepts_the_table_is_over_those_that_all_have(
     fewer = whole[(whole["setup"] == "BL") | (whole["concept"] == first)]
     readme_figures.make_readme_figures(fewer, FACTS, readme, readme.parent / "readme.png")
     assert readme_figures.markdown_table(whole[whole["concept"] == first]) in readme.read_text()
-    assert "*Profile pocket: 1 of 3 concepts, those that have all setups, 2 seeds" in readme.read_text()
+    assert "*Profile pocket: 1 of 3 concepts, those that have all of the paper's setups, 2 seeds" in readme.read_text()
 
 
 def test_without_one_pair_of_markers_nothing_is_written(tmp_path, drawn):

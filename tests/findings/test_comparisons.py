@@ -71,6 +71,20 @@ def table_1_rows():
     )
 
 
+def test_setups_compare_over_what_all_of_the_papers_have_and_others_stay_if_they_have_it_too():
+    has = {("TI", "BL"): "abc", ("DB", "BL"): "abd", ("DB", "BL-PP"): "a", ("DB-LoRA", "BL"): "abe"}
+    rows = [(concept, *setup) for setup, concepts in has.items() for concept in concepts]
+    table = pd.DataFrame(rows, columns=["concept", "method", "setup"])
+    table = table.assign(seed=0, prompt="all", metric="clap_a", status="ok", value=0.5)
+    kept = comparisons.comparable(table)
+    assert set(kept["concept"]) == {"a", "b"} and len(kept) == 6
+    assert set(map(tuple, kept[["method", "setup"]].to_numpy())) == {*has} - {("DB", "BL-PP")}
+    beyond = table[table["method"] != "TI"].query("setup == 'BL-PP' or method == 'DB-LoRA'")
+    assert set(comparisons.comparable(beyond)["concept"]) == {"a"}
+    apart = table.query("concept == 'c' and method == 'TI' or concept == 'd'")
+    assert comparisons.comparable(apart).equals(apart)
+
+
 def test_table_1_stands_beside_the_papers_numbers_and_says_what_failed(table_1_rows):
     rows = table_1_rows
     rows.loc[(rows["metric"] == "fad") & (rows["setup"] == "TE"), ["status", "value"]] = ["failed", np.nan]

@@ -53,6 +53,19 @@ def test_the_answer_follows_from_the_difference_between_trained_and_untrained():
     assert narrative.answer(with_untrained(chance, 0.5)).startswith("We cannot tell from 6 concepts")
 
 
+def test_prior_preservation_is_said_to_change_dreambooth_where_three_concepts_have_it():
+    plain = results({"clap_a": 0.2, "clap_t": 0.0})
+    dreambooth = plain[plain["method"] == "DB"]
+    change = -0.1 - 0.01 * dreambooth["concept"].map(STAND_INS.index)
+    prior = dreambooth.assign(setup=dreambooth["setup"] + "-PP", value=dreambooth["value"] + change)
+    three = pd.concat([plain, prior[prior["concept"].isin(STAND_INS[:3])]], ignore_index=True)
+    last = narrative.in_short(three)[-1]
+    assert last.startswith("Prior preservation changes DreamBooth by CLAP-A −0.11 [−0.13, −0.09] and CLAP-T −0.11 [")
+    assert "over 3 concepts; the claims judged with it: " in last
+    two = three[~(three["setup"].str.endswith("-PP") & (three["concept"] == STAND_INS[0]))]
+    assert not any("Prior" in line for line in narrative.in_short(two) + narrative.in_short(plain))
+
+
 def test_the_answer_for_one_concept_speaks_of_it_alone_and_needs_intervals_that_are_apart():
     table = results({"clap_a": 0.2, "clap_t": 0.0}, concepts=["sitar"])
     assert narrative.answer(with_untrained(table, 0.1)).startswith("Yes, for sitar (a rendered stand-in) alone, where ")

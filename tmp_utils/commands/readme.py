@@ -86,7 +86,7 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     size = [(common, "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
     counts = [plural(n, word) for n, word in size]
     if (n := rows["concept"].nunique()) > common:
-        counts[0] = f"{common} of {n} concepts, those that have all setups"
+        counts[0] = f"{common} of {n} concepts, those that have all of the paper's setups"
     whole = [command for command in facts.get("command", "").split(AND) if command]
     commands = [f", `{textwrap.shorten(command, LINE_CHARS, placeholder=' …')}`" for command in whole]
     made = _commits(facts["commit"]) + "".join(commands)

@@ -28,15 +28,24 @@ def has_values(results: pd.DataFrame, *metrics: str) -> bool:
 
 
 def comparable(results: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the concepts and seeds that every setup has, so that means compare; all rows if there is none.
+    """Return the rows of the concepts and seeds that all of the paper's setups here have, so that means compare.
 
-    Rows of all concepts together, which no mean is of, go with the others.
+    Another setup stays if it has all of these, too; of a table without setups of the paper, all setups count. Where no
+    concept and seed has them all, the table stays as it is. Rows of all concepts together, which no mean is of, go with
+    the others.
     """
     runs = whole_runs(results, "clap_a")
-    has = [set(group[UNIT].itertuples(index=False, name=None)) for _, group in runs.groupby(["method", "setup"])]
-    common = set.intersection(*has) if has else set()
-    kept = pd.Series(list(results[UNIT].itertuples(index=False, name=None)), index=results.index).isin(common)
-    return results[kept] if common else results
+    units = {name: set(map(tuple, of[UNIT].to_numpy())) for name, of in runs.groupby(["method", "setup"])}
+    asked = units.keys() & set(map(tuple, paper_table("table1")[["method", "setup"]].to_numpy())) or units.keys()
+    common = set.intersection(*(units[name] for name in asked)) if asked else set()
+    if not common:
+        return results
+    partial = {name for name, has in units.items() if not common <= has}
+    kept = [
+        (concept, seed) in common and (method, setup) not in partial
+        for concept, seed, method, setup in results[[*UNIT, "method", "setup"]].itertuples(index=False)
+    ]
+    return results[kept]
 
 
 def coverage(results: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
-from tmp_utils.findings.claims import bracketed, claims, embedders_in_words, in_counts, second_in_words
+from tmp_utils.findings.claims import both_ways, bracketed, claims, embedders_in_words, in_counts, second_in_words
 from tmp_utils.findings.comparisons import BASELINE, comparable, concepts_in_words, has_values, plural
 from tmp_utils.findings.verdicts import (
     ALPHA,
@@ -232,7 +232,31 @@ def in_short(results: pd.DataFrame) -> list[str]:
             names.append(f"“{claim.claim.partition(' (')[0]}”" + (f" ({told})" if told else ""))
         said = f"{verdict.capitalize()}, where the paper says" if verdict == NO_DIFFERENCE else verdict.capitalize()
         lines += [f"{said}: {'; '.join(names)}."] if names else []
-    return [answer(results), *filter(None, [*lines, embedders_in_words(judged)])]
+    return [answer(results), *filter(None, [*lines, embedders_in_words(judged), _with_prior(results)])]
+
+
+def _with_prior(results: pd.DataFrame) -> str:
+    """Return what prior preservation changes in DreamBooth, paired by concept and setup, and the claims judged with it.
+
+    Empty where fewer than three concepts have it.
+    """
+    tables = list(both_ways({"": results}).values())
+    if len(tables) == 1:
+        return ""
+    without, with_prior = tables
+    parts = []
+    for metric in AXES:
+        after, before = (whole_runs(table, metric).query("method == 'DB'") for table in (with_prior, without))
+        difference = paired_difference(after, before, on=[*UNIT, "setup"], levels=UNIT[:1])
+        if difference.n < MIN_CONCEPTS:
+            return ""
+        numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
+        parts.append(f"{short_name(metric)} {numbers}")
+    judged = in_counts(verdicts(with_prior))
+    return (
+        f"Prior preservation changes DreamBooth by {' and '.join(parts)}, over {difference.n} concepts; the claims "
+        f"judged with it: {judged}."
+    )
 
 
 def _within(row) -> str:
@@ -249,7 +273,7 @@ def _highest(results: pd.DataFrame) -> str:
         level = bracketed(top["value"], top["ci_low"], top["ci_high"])
         texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")
     n, all_concepts = (whole_runs(table, "clap_a")["concept"].nunique() for table in (common, results))
-    of = f", over the {n} concepts that have all setups" if n < all_concepts else ""
+    of = f", over the {n} concepts that have all of the paper's" if n < all_concepts else ""
     return f"The highest means of trained setups{of}: {' and '.join(texts)}." if texts else ""
 
 
