@@ -85,6 +85,24 @@ def test_setups_compare_over_what_all_of_the_papers_have_and_others_stay_if_they
     assert comparisons.comparable(apart).equals(apart)
 
 
+def test_spreads_of_seeds_and_of_concepts_are_told_apart():
+    rng, rows, n = np.random.default_rng(0), [], 400
+    for concept in range(n):
+        of_concept = rng.normal(0.2, 0.3)
+        for seed in (0, 1):
+            ti = rng.normal(0.5, 0.1)
+            db = ti + of_concept + rng.normal(0, 0.1) + 0.05 * seed
+            rows += [(f"c{concept}", "TI", "BL", seed, ti), (f"c{concept}", "DB", "BL", seed, db)]
+    table = pd.DataFrame(rows, columns=["concept", "method", "setup", "seed", "value"])
+    table = table.assign(prompt="all", metric="clap_a", status="ok")
+    row = comparisons.seeds_or_concepts(table).loc["CLAP-A"]
+    assert row["concepts"] == n and row["shift"] == pytest.approx(0.05, abs=0.02) and row["ci_low"] > 0
+    assert row["sd_seeds"] == pytest.approx(0.1, rel=0.15) and row["sd_concepts"] == pytest.approx(0.3, rel=0.1)
+    assert row["width"] == pytest.approx(np.sqrt((0.09 + 0.005) / 0.1), abs=0.01)
+    with pytest.raises(ValueError, match="fewer than 3 concepts have both baselines with two seeds"):
+        comparisons.seeds_or_concepts(table[table["seed"] == 0])
+
+
 def test_table_1_stands_beside_the_papers_numbers_and_says_what_failed(table_1_rows):
     rows = table_1_rows
     rows.loc[(rows["metric"] == "fad") & (rows["setup"] == "TE"), ["status", "value"]] = ["failed", np.nan]

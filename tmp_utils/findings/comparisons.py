@@ -13,7 +13,7 @@ from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
 from tmp_utils.inputs.concepts import are_stand_ins
-from tmp_utils.metrics.intervals import holm, paired_difference
+from tmp_utils.metrics.intervals import holm, mean_of, paired_difference
 from tmp_utils.metrics.names import AGREEMENTS, TABLE_1, digits_of, short_name
 from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, readable, whole_runs
 
@@ -93,6 +93,52 @@ def differences(results: pd.DataFrame, metrics: Sequence[str] = TABLE_1) -> pd.D
     names = ["metric", "a", "b", "difference", "ci_low", "ci_high", "p_holm", "n_concepts", "n_runs"]
     table = pd.DataFrame(table, columns=names)
     return table.assign(p_holm=holm(table["p_holm"]))
+
+
+def seeds_or_concepts(results: pd.DataFrame) -> pd.DataFrame:
+    """Return how far seeds and concepts lie apart in "DB's baseline minus TI's", and what a second seed would bring.
+
+    The model has random effects of the concept and, within it, of the seed (one-way analysis of variance), over the
+    concepts that have the same seeds; agreement as in `readable`.
+
+    Returns
+    -------
+    Rows by short name of the metric; columns concepts, difference, shift (the mean of the last seed minus the first:
+    noise that all concepts share) with ci_low and ci_high, sd_seeds and sd_concepts in the metric's units, and width:
+    of an interval with two seeds of each concept, relative to one with one seed. (Twice the concepts: 0.71.)
+
+    Raises
+    ------
+    ValueError : fewer than `MIN_CONCEPTS` concepts have two seeds.
+    """
+    rows, results = {}, readable(results)
+    for metric in (*TABLE_1, *AGREEMENTS):
+        whole = whole_runs(results, metric)
+        sides = whole[whole["setup"] == BASELINE].pivot_table(index=UNIT, columns="method", values="value")
+        if {"DB", "TI"} <= set(sides.columns):
+            units = (sides["DB"] - sides["TI"]).unstack("seed").dropna()
+            if units.shape[1] > 1 and len(units) >= MIN_CONCEPTS:
+                rows[short_name(metric)] = _seeds_or_concepts(units.to_numpy())
+    if not rows:
+        raise ValueError(f"fewer than {MIN_CONCEPTS} concepts have both baselines with two seeds.")
+    return pd.DataFrame(rows).T.astype({"concepts": int})
+
+
+def _seeds_or_concepts(units: np.ndarray) -> dict[str, float]:
+    """Return a row of `seeds_or_concepts` from differences (concepts, seeds)."""
+    of_seeds = units.var(axis=1, ddof=1).mean()
+    of_concepts = max(0.0, units.mean(axis=1).var(ddof=1) - of_seeds / units.shape[1])
+    both, shift = of_concepts + of_seeds, mean_of(units[:, -1] - units[:, 0])
+    return {
+        "concepts": len(units),
+        "difference": units.mean(),
+        "shift": shift.value,
+        "ci_low": shift.ci_low,
+        "ci_high": shift.ci_high,
+        "sd_seeds": np.sqrt(of_seeds),
+        "sd_concepts": np.sqrt(of_concepts),
+        "width": np.sqrt((of_concepts + of_seeds / 2) / both) if both else np.nan,
+    }
 
 
 def _pairs(setups: Sequence[tuple[str, str]]) -> list[tuple]:
