@@ -34,7 +34,7 @@ def test_a_published_table_grows_by_runs_and_keeps_what_made_the_others(scored, 
     other = earlier[earlier["concept"] == "lute"].assign(seed=7)
     lead = f"# profile: {PROFILE}\n# commit: abc, def\n# command: make study\n"
     path.write_text(lead + pd.concat([earlier, other]).to_csv(index=False))
-    grown = read_table(published.publish(Place(scored[0], PROFILE), path, "make grid", grow=True))
+    grown = read_table(published.publish(Place(scored[0], PROFILE), str(path), "make grid", grow=True))
     assert grown[: len(table)].equals(table.reset_index(drop=True))
     assert (grown[len(table) :]["seed"] == 7).all() and len(grown) == len(table) + len(other)
     assert grown.attrs["commit"].split(", ") == sorted(

@@ -69,9 +69,10 @@ def publish(place: Place, path: str | Path, command: str, grow: bool = False) ->
 
     With `grow`, the runs that only the table at `path` has stay in it (`grown`).
     """
-    table, by_commit, by_command = read_results(place), set(commits(place.runs())), [command]
+    path, table = Path(path), read_results(place)
+    by_commit, by_command = set(commits(place.runs())), [command]
     if grow:
-        if not Path(path).is_file():
+        if not path.is_file():
             raise FileNotFoundError(f"{path} does not exist, so there is no table to grow. Publish without --grow.")
         earlier = read_table(path)
         if earlier.attrs.get("profile") != place.profile:
@@ -82,7 +83,7 @@ def publish(place: Place, path: str | Path, command: str, grow: bool = False) ->
         by_commit |= set(earlier.attrs["commit"].split(", "))
         by_command = list(dict.fromkeys([*earlier.attrs["command"].split(AND), command]))
     facts = {"profile": place.profile, "commit": ", ".join(sorted(by_commit)), "command": AND.join(by_command)}
-    return write_published(Path(path), table, facts)
+    return write_published(path, table, facts)
 
 
 def write_published(path: Path, table: pd.DataFrame, facts: Mapping[str, str]) -> Path:
