@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -8,11 +9,10 @@ from tmp_utils.commands.search import (
     SEARCHED,
     WEIGHTS,
     WITH_PRIOR,
-    best_rate,
-    best_with_prior,
+    best,
     with_row,
 )
-from tmp_utils.findings.published import read_published
+from tmp_utils.findings.published import read_if_there, read_published
 from tmp_utils.inputs.profiles import DATA_DIR, list_setups, load_profile
 from tmp_utils.personalize import Diverged
 
@@ -47,21 +47,35 @@ def test_the_pocket_profile_learns_at_the_rate_that_scored_best_over_the_searche
     table = pd.read_csv(DATA_DIR / "published" / "search-pocket.csv").query("method == @method")
     assert set(table.concept) == set(SEARCHED) and set(table.lr) == set(CANDIDATES[method])
     paper_rate = load_profile("paper").method(method)["lr"]
-    assert load_profile("pocket").method(method)["lr"] == best_rate(table, method, paper_rate)
+    assert load_profile("pocket").method(method)["lr"] == best(table, method, paper_rate)[0]
 
 
 def test_rate_and_weight_of_prior_preservation_are_those_that_scored_best():
     table = pd.read_csv(DATA_DIR / "published" / "search-pocket.csv").query("method == @WITH_PRIOR")
     assert set(table.concept) == set(SEARCHED) and set(table.prior_weight) == set(WEIGHTS)
-    lr, weight = best_with_prior(table)
+    lr, weight = best(table, WITH_PRIOR)
     assert load_profile("pocket").method("DB")["prior_lr"] == lr
     assert {setup.prior_weight for setup in list_setups("DB") if setup.setup.endswith("-PP")} == {weight}
 
 
 def test_the_best_rate_is_the_highest_mean_or_the_papers_where_it_ties():
     table = pd.DataFrame([row(1e-2, value=0.50), row(2e-2, value=0.49), row(5e-2, value=0.40)])
-    assert best_rate(table, "TI") == 1e-2 and best_rate(table, "TI", paper_rate=2e-2) == 2e-2
-    assert best_rate(table, "TI", paper_rate=5e-2) == 1e-2
+    assert best(table, "TI") == (1e-2, 0.0) and best(table, "TI", paper_rate=2e-2) == (2e-2, 0.0)
+    assert best(table, "TI", paper_rate=5e-2) == (1e-2, 0.0)
+
+
+def test_a_rate_at_which_a_training_diverged_is_not_the_best():
+    table = pd.DataFrame([row(1e-2), row(1e-2, "accordion"), row(5e-2, value=0.9), row(5e-2, "accordion", np.nan)])
+    assert best(table, "TI") == (1e-2, 0.0)
+    with pytest.raises(ValueError, match="TI: every rate diverged"):
+        best(table[table["lr"] == 5e-2], "TI")
+
+
+def test_a_search_leaves_the_rows_that_it_does_not_make_as_they_are():
+    path = DATA_DIR / "published" / "search-pocket.csv"
+    known = read_if_there(path)
+    first = known.iloc[0].fillna({"note": ""}).to_dict()
+    assert with_row(known, first).to_csv(index=False, lineterminator="\n") == path.read_text("utf-8")
 
 
 def test_no_searched_concept_is_in_the_published_table():

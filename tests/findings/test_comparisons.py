@@ -85,6 +85,11 @@ def test_setups_compare_over_what_all_of_the_papers_have_and_others_stay_if_they
     assert comparisons.comparable(apart).equals(apart)
 
 
+def test_a_table_without_clap_a_has_no_coverage():
+    row = {"concept": "a", "method": "TI", "setup": "MW@0.4-0.6", "seed": 0, "metric": "transfer_balance"}
+    assert comparisons.coverage(pd.DataFrame([row | {"prompt": "all", "status": "ok", "value": 0.5}])).empty
+
+
 def test_spreads_of_seeds_and_of_concepts_are_told_apart():
     rng, rows, n = np.random.default_rng(0), [], 400
     for concept in range(n):
@@ -99,6 +104,8 @@ def test_spreads_of_seeds_and_of_concepts_are_told_apart():
     assert row["concepts"] == n and row["shift"] == pytest.approx(0.05, abs=0.02) and row["ci_low"] > 0
     assert row["sd_seeds"] == pytest.approx(0.1, rel=0.15) and row["sd_concepts"] == pytest.approx(0.3, rel=0.1)
     assert row["width"] == pytest.approx(np.sqrt((0.09 + 0.005) / 0.1), abs=0.01)
+    third = table[(table["concept"] == "c0") & (table["seed"] == 1)].assign(seed=2)
+    assert comparisons.seeds_or_concepts(pd.concat([table, third])).loc["CLAP-A"].equals(row)
     with pytest.raises(ValueError, match="fewer than 3 concepts have both baselines with two seeds"):
         comparisons.seeds_or_concepts(table[table["seed"] == 0])
 

@@ -3,7 +3,7 @@ reported result.
 
 Conventions: `python -m tmp_utils search --profile pocket`. Each candidate trains `SEARCHED` concepts in the method's BL
 setup (its only setup, for some) with one seed, and is scored by CLAP-A of a few reconstruction clips plus CLAP-T of a
-few edits: a method must learn the concept *and* still follow the prompt. `best_rate` says what wins, and a test that
+few edits: a method must learn the concept *and* still follow the prompt. `best` says what wins, and a test that
 `data/profiles.toml` has it; the whole table stays in `data/published/search-<profile>.csv`, where a new search takes
 the place of the rows that it made again and leaves the others. Prior preservation has a rate of its own, `prior_lr`.
 """
@@ -16,6 +16,7 @@ from itertools import product
 import pandas as pd
 
 from tmp_utils.files import write_csv
+from tmp_utils.findings.published import read_if_there
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import DATA_DIR, load_setup
 from tmp_utils.personalize import Diverged, personalise
@@ -68,18 +69,24 @@ def search(lab: Lab, candidates: Mapping[str, Sequence[float]], concepts: Sequen
                 yield row | scores | {"sum": sum(scores.values()), "note": ""}
 
 
-def best_rate(table: pd.DataFrame, method: str, paper_rate: float | None = None) -> float:
-    """Return the rate with the highest mean sum; of rates that tie with it, the paper's if it is one of them."""
-    means = table[table["method"] == method].groupby("lr")["sum"].mean()
-    ties = means.index[means >= means.max() - TIE]
-    return paper_rate if paper_rate in ties else float(means.idxmax())
+def best(table: pd.DataFrame, method: str, paper_rate: float | None = None) -> tuple[float, float]:
+    """Return the rate and the weight of the prior with the highest mean sum.
 
+    A pair at which a training diverged is none of them. Of rates that tie with the best, the paper's is taken if it is
+    one of them.
 
-def best_with_prior(table: pd.DataFrame) -> tuple[float, float]:
-    """Return the rate and the weight of prior preservation with the highest mean sum."""
-    rows = table[table["method"] == WITH_PRIOR]
-    weight, lr = rows.groupby(["prior_weight", "lr"])["sum"].mean().idxmax()
-    return lr, weight
+    Raises
+    ------
+    ValueError : no pair of the method has scores of all of its concepts.
+    """
+    of_pairs = table[table["method"] == method].groupby(["lr", "prior_weight"])["sum"]
+    means = of_pairs.agg(lambda sums: sums.mean(skipna=False)).dropna()
+    if means.empty:
+        raise ValueError(f"{method}: every rate diverged, or none was tried.")
+    ties = means[means >= means.max() - TIE]
+    of_paper = ties[ties.index.get_level_values("lr") == paper_rate]
+    lr, weight = (of_paper if len(of_paper) else means).idxmax()
+    return float(lr), float(weight)
 
 
 def with_row(table: pd.DataFrame, row: dict) -> pd.DataFrame:
@@ -103,9 +110,13 @@ def main(options: argparse.Namespace) -> None:
     lab = Lab.load(options.profile)
     target = DATA_DIR / "published" / f"search-{options.profile}.csv"
     target.parent.mkdir(exist_ok=True)
-    table = pd.read_csv(target) if target.exists() else pd.DataFrame(columns=COLUMNS)
+    known = read_if_there(target)
+    table = pd.DataFrame(columns=COLUMNS) if known is None else known
     for row in search(lab, {method: CANDIDATES[method] for method in options.methods}, options.concepts):
         print(row, flush=True)
         table = with_row(table, row)
         write_csv(target, table)
     print(table.groupby(["method", "prior_weight", "lr"])[["clap_a", "clap_t", "sum"]].mean().round(3))
+    for method in options.methods:
+        lr, weight = best(table, method)
+        print(f"{method}: the highest mean sum is at rate {lr:g}" + f" and weight {weight:g}" * (weight > 0))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from tmp_utils.findings.comparisons import DASH, in_digits
 from tmp_utils.findings.verdicts import CONTRADICTED, MIN_CONCEPTS, NO_DIFFERENCE, REPRODUCED, UNDECIDED, VERDICTS
 from tmp_utils.inputs.concepts import are_stand_ins, list_concepts
 from tmp_utils.metrics.names import short_name
@@ -131,5 +132,5 @@ def embedders_in_words(judged: pd.DataFrame) -> str:
 
 def bracketed(value: float, low: float, high: float) -> str:
     """Return a number with its interval, two decimals each; without an interval the number alone."""
-    value, low, high = (f"{number + 0.0:.2f}".replace("-", "−") for number in np.round([value, low, high], 2))
-    return value if low == "nan" else f"{value} [{low}, {high}]"
+    value, low, high = map(in_digits, (value, low, high))
+    return value if low == DASH else f"{value} [{low}, {high}]"

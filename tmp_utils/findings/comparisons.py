@@ -5,6 +5,7 @@ p-values are corrected over the whole table by Holm's rule. Failed rows are left
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -49,8 +50,13 @@ def comparable(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def coverage(results: pd.DataFrame) -> pd.DataFrame:
-    """Return concepts by setups: the number of seeds, and "(k failed)" where k of them have failed rows."""
+    """Return concepts by setups: the number of seeds, and "(k failed)" where k of them have failed rows.
+
+    It is empty where no run was scored by CLAP-A.
+    """
     rows = results[(results["prompt"] == WHOLE_RUN) & (results["metric"] == "clap_a")]
+    if rows.empty:
+        return pd.DataFrame()
     run = ["concept", "method", "setup", "seed"]
     bad = set(results.loc[results["status"] == "failed", run].itertuples(index=False, name=None))
     keys = ["concept", "method", "setup"]
@@ -99,11 +105,11 @@ def seeds_or_concepts(results: pd.DataFrame) -> pd.DataFrame:
     """Return how far seeds and concepts lie apart in "DB's baseline minus TI's", and what a second seed would bring.
 
     The model has random effects of the concept and, within it, of the seed (one-way analysis of variance), over the
-    concepts that have the same seeds; agreement as in `readable`.
+    concepts that have two seeds, the two that most concepts have; agreement as in `readable`.
 
     Returns
     -------
-    Rows by short name of the metric; columns concepts, difference, shift (the mean of the last seed minus the first:
+    Rows by short name of the metric; columns concepts, difference, shift (the mean of the second seed minus the first:
     noise that all concepts share) with ci_low and ci_high, sd_seeds and sd_concepts in the metric's units, and width:
     of an interval with two seeds of each concept, relative to one with one seed. (Twice the concepts: 0.71.)
 
@@ -116,9 +122,11 @@ def seeds_or_concepts(results: pd.DataFrame) -> pd.DataFrame:
         whole = whole_runs(results, metric)
         sides = whole[whole["setup"] == BASELINE].pivot_table(index=UNIT, columns="method", values="value")
         if {"DB", "TI"} <= set(sides.columns):
-            units = (sides["DB"] - sides["TI"]).unstack("seed").dropna()
-            if units.shape[1] > 1 and len(units) >= MIN_CONCEPTS:
-                rows[short_name(metric)] = _seeds_or_concepts(units.to_numpy())
+            units = (sides["DB"] - sides["TI"]).unstack("seed")
+            pairs = [units[[*pair]].dropna().to_numpy() for pair in combinations(units.columns, 2)]
+            most = max(pairs, key=len, default=())
+            if len(most) >= MIN_CONCEPTS:
+                rows[short_name(metric)] = _seeds_or_concepts(most)
     if not rows:
         raise ValueError(f"fewer than {MIN_CONCEPTS} concepts have both baselines with two seeds.")
     return pd.DataFrame(rows).T.astype({"concepts": int})
@@ -222,7 +230,7 @@ def setup_cells(results: pd.DataFrame, digits: int | None = None) -> pd.DataFram
     paper, cells = setups.merge(table1, on=["method", "setup"], how="left"), setups.copy()
     for metric in TABLE_1:
         cells[metric] = _our_cells(results, metric, setups, digits or digits_of(metric))
-        cells[f"{metric}_paper"] = [_number(value, 2 + (round(value, 2) != value)) for value in paper[metric]]
+        cells[f"{metric}_paper"] = [in_digits(value, 2 + (round(value, 2) != value)) for value in paper[metric]]
     return cells
 
 
@@ -234,7 +242,7 @@ def _our_cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits:
         runs = rows[(rows["method"] == method) & (rows["setup"] == setup)]
         failed, cell = int((runs["status"] == "failed").sum()), DASH
         if good is not None and len(mean := good[(good["method"] == method) & (good["setup"] == setup)]):
-            value, low, high = (_number(number, digits) for number in mean[["value", "ci_low", "ci_high"]].iloc[0])
+            value, low, high = (in_digits(number, digits) for number in mean[["value", "ci_low", "ci_high"]].iloc[0])
             cell = value if low == DASH else f"{value} [{low}, {high}]"
         if failed:
             cell = "failed" if failed == len(runs) else f"{cell} ({failed} failed)"
@@ -242,8 +250,9 @@ def _our_cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits:
     return cells
 
 
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}" if np.isfinite(value) else DASH
+def in_digits(value: float, digits: int = 2) -> str:
+    """Return a number as text, with a minus sign and without a negative zero; a dash for one that is not finite."""
+    return f"{np.round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if np.isfinite(value) else DASH
 
 
 def plural(n: int, noun: str) -> str:

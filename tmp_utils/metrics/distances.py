@@ -2,8 +2,8 @@
 
 Conventions: embeddings are float arrays (n, d), one row a clip or window, all from one embedder; the first
 set is the reference (a concept's clips), the second what was generated. Lower is closer. Both depend on the
-embedder, and FAD on n too: with true distance 0 in 128 dimensions, 20 rows a side read about 165 and 2000
-read 2.4. So compare equal n only (`equal_n`), and read `Distance.note`.
+embedder, and FAD on n too: with true distance 0 in 128 dimensions, 20 rows a side read about 187 and 2000
+read 4.3. So compare equal n only (`equal_n`), and read `Distance.note`.
 
 frechet_audio_distance : FAD (Kilgour et al., Interspeech 2019) with n and, where n is small, a warning.
 frechet_distance       : the same between two Gaussians given by mean and covariance.

@@ -271,8 +271,10 @@ def paired_difference(
 
     Raises
     ------
-    ValueError : A and B share no unit.
+    ValueError : A and B share no unit, or a value is not finite.
     """
+    for table in (a, b):
+        _finite(table[value])
     means = [table.groupby(list(on), sort=True, observed=True)[value].mean() for table in (a, b)]
     difference = (means[0] - means[1]).dropna().rename("difference").reset_index()
     if difference.empty:
