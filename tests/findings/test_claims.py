@@ -137,7 +137,7 @@ def test_two_tables_stand_beside_each_other_and_few_concepts_are_counted():
 
 
 def test_the_published_verdicts_are_those_of_a_recalculation_that_shares_no_code_with_them():
-    path = Path(__file__).parents[2] / "data" / "published" / "pocket.csv"
+    path = Path(__file__).parents[2] / "data" / "published" / "pocket.csv.gz"
     table = pd.read_csv(path, comment="#", keep_default_na=False)
     table = table[(table["prompt"] == "all") & (table["status"] == "ok")]
     table["value"] = table["value"].astype(float)

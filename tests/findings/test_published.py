@@ -28,12 +28,12 @@ def test_a_published_table_says_what_made_it_and_reads_back_the_same(scored, tmp
 
 
 def test_a_published_table_grows_by_runs_and_keeps_what_made_the_others(scored, tmp_path):
-    table, path = collect(scored), tmp_path / "pocket.csv"
+    table, path = collect(scored), tmp_path / "pocket.csv.gz"
     published.publish(Place(scored[0], PROFILE), path, "make grid")
     earlier = read_table(path)
     other = earlier[earlier["concept"] == "lute"].assign(seed=7)
-    lead = f"# profile: {PROFILE}\n# commit: abc, def\n# command: make study\n"
-    path.write_text(lead + pd.concat([earlier, other]).to_csv(index=False))
+    facts = {"profile": PROFILE, "commit": "abc, def", "command": "make study"}
+    published.write_published(path, pd.concat([earlier, other]), facts)
     grown = read_table(published.publish(Place(scored[0], PROFILE), str(path), "make grid", grow=True))
     assert grown[: len(table)].equals(table.reset_index(drop=True))
     assert (grown[len(table) :]["seed"] == 7).all() and len(grown) == len(table) + len(other)

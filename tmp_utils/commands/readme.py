@@ -26,7 +26,15 @@ from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_tex
 from tmp_utils.findings import mixtures, narrative
 from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words
 from tmp_utils.findings.comparisons import DASH, caption, comparable, has_values, plural, setup_cells
-from tmp_utils.findings.published import AND, PUBLISHED_DIR, commits, how_many_path, read_if_there, read_results
+from tmp_utils.findings.published import (
+    AND,
+    PUBLISHED_DIR,
+    commits,
+    how_many_path,
+    published_path,
+    read_if_there,
+    read_results,
+)
 from tmp_utils.findings.stopping import stop_in_words
 from tmp_utils.findings.verdicts import UNDECIDED
 from tmp_utils.metrics.names import with_arrow
@@ -253,7 +261,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def main(options: argparse.Namespace) -> None:
     """Make the README's picture, tables and findings."""
-    published, place = PUBLISHED_DIR / f"{options.profile}.csv", Place(options.runs_dir, options.profile)
+    published, place = published_path(options.profile), Place(options.runs_dir, options.profile)
     if published.is_file() and not options.live:
         results = read_table(published)
         facts = dict(results.attrs)

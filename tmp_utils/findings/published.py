@@ -4,6 +4,7 @@ Conventions: a table is a CSV of `metrics.RESULT_COLUMNS`. A published one begin
 commit, command) and lies in ``data/published``. Tables are read to the last digit; empty text is no missing value.
 """
 
+import gzip
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.figures.look import setup_label
-from tmp_utils.files import explain_os_errors, file_sha256, write_csv, write_text
+from tmp_utils.files import explain_os_errors, file_sha256, write_bytes, write_csv, write_text
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.metrics.table import IDENTITY, POOLED, check_one_embedder, read_table
 from tmp_utils.runs.integrity import read_manifest
@@ -58,9 +59,14 @@ def _digest(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def read_published(name: str) -> pd.DataFrame | None:
-    """Return the table ``data/published/<name>.csv``; None where there is none."""
-    path = PUBLISHED_DIR / f"{name}.csv"
+def published_path(profile: str) -> Path:
+    """Return the path of a profile's published table of results."""
+    return PUBLISHED_DIR / f"{profile}.csv.gz"
+
+
+def read_published(profile: str) -> pd.DataFrame | None:
+    """Return a profile's published table of results; None where there is none."""
+    path = published_path(profile)
     return read_table(path) if path.is_file() else None
 
 
@@ -87,11 +93,12 @@ def publish(place: Place, path: str | Path, command: str, grow: bool = False) ->
 
 
 def write_published(path: Path, table: pd.DataFrame, facts: Mapping[str, str]) -> Path:
-    """Write a table with lines "# key: value" at its head, which `metrics.table.read_header` reads."""
+    """Write a table with lines "# key: value" at its head, which `metrics.table.read_header` reads; .csv.gz packed."""
     head = "".join(f"# {key}: {value}\n" for key, value in facts.items())
+    content = (head + table.to_csv(index=False, lineterminator="\n")).encode()
     with explain_os_errors(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    return write_text(path, head + table.to_csv(index=False, lineterminator="\n"))
+    return write_bytes(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ Conventions: a table of curves is that of `runs.how_many`. A curve is one traini
 untrained model), its columns metrics. A rule looks at the steps that were measured, and at no other.
 
 A step's score is CLAP-A against held-out clips over 0.70 plus CLAP-T over 0.66. These numbers are the spans of the
-scores in `data/published/pocket.csv`, means over its 41 concepts: from the untrained model (0.19) to the concept's
+scores in `data/published/pocket.csv.gz`, means over its 41 concepts: from the untrained model (0.19) to the concept's
 clips (0.89), and from prompts of other clips (0.15) to the untrained model (0.81). So 0.03 of a score is 3 % of either.
 
 Two-fold cross-fit: `data/how_many.csv` parts the concepts in two halves. What is chosen on one half, by its mean score,

@@ -16,6 +16,7 @@ readable                  : a table without agreement where the concept's own cl
 reference_values          : what the untrained model and the codec reach in a metric.
 """
 
+import gzip
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -202,9 +203,9 @@ def reference_values(results: pd.DataFrame, metric: str) -> dict[str, float]:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """Return the lines "# key: value" that a published table begins with."""
+    """Return the lines "# key: value" that a published table begins with; of one in .csv.gz, too."""
     header: dict[str, str] = {}
-    with path.open(encoding="utf-8") as file:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
         while (line := file.readline()).startswith("# "):
             key, _, value = line[2:].partition(": ")
             header[key] = value.strip()
