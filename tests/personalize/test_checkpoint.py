@@ -42,6 +42,14 @@ def test_more_steps_continue_where_fewer_ended(backbone, concept, profile, tmp_p
     assert len(continued.history) == 5 and same(continued, learn(backbone, concept, setup, longer))
 
 
+def test_a_checkpoint_of_a_later_step_is_refused(backbone, concept, profile, tmp_path):
+    setup = load_setup("TI", "BL")
+    learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
+    shorter = with_hyperparameters(profile, "TI", steps=2)
+    with pytest.raises(ValueError, match=r"step-000003: a checkpoint of step 3, but this training ends at step 2\."):
+        learn(backbone, concept, setup, shorter, checkpoint_dir=tmp_path)
+
+
 def test_what_a_killed_run_left_half_written_is_cleared(backbone, concept, profile, tmp_path):
     (tmp_path / ".step-000002.deadbeef").mkdir()
     learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)

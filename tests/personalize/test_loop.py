@@ -15,7 +15,7 @@ from tmp_utils.personalize import examples as examples_module
 from tmp_utils.personalize.examples import Examples, make_examples
 from tmp_utils.personalize.loop import losses, train
 from tmp_utils.personalize.textual_inversion import placeholder_for
-from tmp_utils.personalize.training import Training, step_generator
+from tmp_utils.personalize.training import OVERFLOWS, Training, step_generator
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 
@@ -146,3 +146,47 @@ def test_a_learning_rate_that_diverges_stops_with_advice_and_keeps_the_checkpoin
         learn(backbone, concept, load_setup("DB", "BL"), profile, checkpoint_dir=tmp_path)
     (left,) = tmp_path.iterdir()
     assert all(torch.isfinite(tensor).all() for tensor in load_adapter(left).tensors.values())
+
+
+@pytest.fixture
+def overflows(monkeypatch):
+    """Let the gradients of the first two tries, or as many as the test sets, be no numbers."""
+    tries, of = SimpleNamespace(left=2, all=0), loop.accumulate
+
+    def accumulate(trainings, generators):
+        values = of(trainings, generators)
+        tries.left, tries.all = tries.left - 1, tries.all + 1
+        for tensor in trainings[0].tensors.values():
+            if tensor.grad is not None and tries.left >= 0:
+                tensor.grad.fill_(float("nan"))
+        return values
+
+    monkeypatch.setattr(loop, "accumulate", accumulate)
+    return tries
+
+
+def test_a_step_whose_fp16_gradients_overflow_is_tried_again(backbone, concept, profile, overflows, tmp_path):
+    setup, profile = load_setup("TI", "BL"), with_hyperparameters(profile, "TI", precision="fp16", checkpoint_every=1)
+    late = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
+    assert (overflows.all, late.steps) == (2 + 3, 3) and [row["step"] for row in late.history] == [1, 2, 3]
+    usual = learn(backbone, concept, setup, profile)
+    assert late.history[0]["loss"] == usual.history[0]["loss"], "the same draws"
+    assert late.history[0]["grad_norm"] == pytest.approx(usual.history[0]["grad_norm"], rel=1e-2)
+    assert late.tensors["embedding"] == pytest.approx(usual.tensors["embedding"], abs=1e-3)  # of 0.06
+
+
+@pytest.mark.parametrize(("precision", "tries"), [("fp16", OVERFLOWS + 1), ("fp32", 1)])
+def test_gradients_that_never_are_finite_diverge(backbone, concept, profile, overflows, tmp_path, precision, tries):
+    overflows.left = 100
+    profile = with_hyperparameters(profile, "TI", precision=precision, steps=20)
+    with pytest.raises(Diverged, match="training diverged at step 1: the gradient's norm is nan"):
+        learn(backbone, concept, load_setup("TI", "BL"), profile, checkpoint_dir=tmp_path)
+    assert overflows.all == tries and not list(tmp_path.iterdir())
+
+
+def test_a_training_that_had_ended_has_no_seconds_per_step(backbone, concept, profile, tmp_path):
+    setup = load_setup("TI", "BL")
+    first, again = (learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path) for _ in range(2))
+    assert first.cost["seconds_per_step"] > 0 and again.cost == first.cost | {"seconds_per_step": None}
+    longer = with_hyperparameters(profile, "TI", steps=4)
+    assert learn(backbone, concept, setup, longer, checkpoint_dir=tmp_path).cost["seconds_per_step"] > 0

@@ -59,7 +59,7 @@ class Adapter:
     steps : optimiser steps taken.
     history : one row per step.
     tensors : see the module's conventions; on the CPU.
-    cost : trainable parameters, seconds per step, peak memory; measured, so not saved.
+    cost : trainable parameters, seconds per step, peak memory (`Training.cost`); measured, so not saved.
     """
 
     method: str

@@ -40,21 +40,23 @@ def train(
 
     Returns
     -------
-    one adapter for each training, in their order; its seconds per step are its share of the time.
+    one adapter for each training, in their order; its seconds per step are its share of the time, None where its
+    checkpoint had all steps.
 
     Raises
     ------
-    ValueError : no trainings, `together` below 1, trainings that cannot share a batch, a checkpoint of another run.
+    ValueError : no trainings, `together` below 1, trainings that cannot share a batch, a checkpoint of another run or
+        of a later step.
     Diverged : of the first training that did, once all others are finished.
     OutOfMemory : the message names the settings to reduce.
     """
     hyperparameters = _shared_hyperparameters(trainings, together)
     for training in trainings:
         training.resume()
-    first_steps, began = sum(training.adapter.steps for training in trainings), time.perf_counter()
+    first_steps, began = [training.adapter.steps for training in trainings], time.perf_counter()
     name = trainings[0].adapter.name if len(trainings) == 1 else f"{len(trainings)} trainings"
     total = sum(training.recipe.steps for training in trainings)
-    bar = tqdm(total=total, initial=first_steps, desc=name, disable=not progress, leave=False)
+    bar = tqdm(total=total, initial=sum(first_steps), desc=name, disable=not progress, leave=False)
     with prepared_denoiser(backbone, hyperparameters), explained(out_of_memory(hyperparameters, together)), bar:
         while unfinished := [training for training in trainings if not training.ended]:
             for start in range(0, len(unfinished), together):
@@ -62,10 +64,10 @@ def train(
                 step(batch)
                 for training in batch:
                     training.save_checkpoint()
-                bar.update(len(batch))
-    steps = sum(training.adapter.steps for training in trainings) - first_steps
-    seconds_per_step = (time.perf_counter() - began) / max(steps, 1)
-    adapters = [training.result(seconds_per_step) for training in trainings]
+                bar.update(sum(training.adapter.steps for training in trainings) - bar.n)
+    taken = [training.adapter.steps - first for training, first in zip(trainings, first_steps, strict=True)]
+    seconds_per_step = (time.perf_counter() - began) / max(sum(taken), 1)
+    adapters = [training.result(seconds_per_step if n else None) for training, n in zip(trainings, taken, strict=True)]
     for error in (training.diverged for training in trainings if training.diverged):
         error.finished = tuple(adapters)
         raise error
@@ -75,7 +77,8 @@ def train(
 def step(trainings: Sequence[Training]) -> None:
     """Take one optimiser step of each training, with one pass through the backbone for each batch.
 
-    A training that diverges takes no step and keeps the error in `diverged`; the others take theirs without it.
+    A training that diverges takes no step and keeps the error in `diverged`; the others take theirs without it. One
+    whose fp16 gradients overflow takes none either, and tries the same step again in the next call.
     """
     for training in trainings:
         training.recipe.before_step(training.adapter.steps)

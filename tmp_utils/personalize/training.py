@@ -5,7 +5,7 @@ step draws depends on (seed, step) alone, so a resumed training repeats the same
 parameters are never written to.
 
 Training       : its tensors, optimiser, history and checkpoints.
-Diverged       : the error of a loss that grows without bound.
+Diverged       : the error of a loss that grows without bound, or of gradients that are not finite.
 step_generator : the random numbers of one step.
 """
 
@@ -29,11 +29,14 @@ from tmp_utils.personalize.objective import Conditions
 from tmp_utils.personalize.recipe import Recipe
 
 DIVERGED = 10  # times the loss of always predicting 0, which is that of a model that knows nothing
+# In fp16 the scale of the loss begins at 2^16 and is halved where a gradient overflows. After so many halvings in a row
+# the loss is not scaled up any more, and a gradient that still is not finite will not become so.
+OVERFLOWS = 16
 FUSED = ("cpu", "cuda")  # devices that have AdamW in one kernel
 
 
 class Diverged(RuntimeError):
-    """The loss is not finite, or far above that of a model that knows nothing.
+    """The loss is not finite, or far above that of a model that knows nothing; or the gradients are not finite.
 
     finished : of several trainings, the adapters of those that did not diverge, None for those that did.
     """
@@ -56,6 +59,7 @@ class Training:
     checkpoint_dir : where checkpoints go, each an adapter with its optimiser's moments; None writes none.
     on_checkpoint : called after each checkpoint.
     diverged : why it ended early, or None.
+    overflows : how many tries of this step gave fp16 gradients that were not finite.
     """
 
     backbone: Backbone
@@ -66,6 +70,7 @@ class Training:
     checkpoint_dir: Path | None = None
     on_checkpoint: Callable[[], None] = lambda: None
     diverged: Diverged | None = None
+    overflows: int = 0
     spectra: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -102,16 +107,24 @@ class Training:
         return (weights * errors).sum()  # a product of vectors would be rounded under autocast
 
     def update(self, losses: list[float]) -> None:
-        """Let the optimiser use a step's gradients, and add a row to the history."""
+        """Let the optimiser use a step's gradients, and add a row to the history.
+
+        Where fp16 gradients overflow, nothing changes but the scale, and the same step is tried again; after
+        `OVERFLOWS` such tries, and at once in the other precisions, gradients that are not finite are `diverged`.
+        """
         self.scaler.unscale_(self.optimizer)
         trained = [tensor for tensor in self.tensors.values() if tensor.requires_grad]
         norm = float(torch.nn.utils.clip_grad_norm_(trained, self.hyperparameters.max_grad_norm))
-        if not (math.isfinite(norm) or self.scaler.is_enabled()):  # the scaler skips such a step by itself
+        if finite := math.isfinite(norm):
+            self.scaler.step(self.optimizer)
+        elif self.overflows == OVERFLOWS or not self.scaler.is_enabled():
             self.diverged = self._error(f"the gradient's norm is {norm}")
             return
-        self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+        self.overflows = 0 if finite else self.overflows + 1
+        if not finite:
+            return
         self.adapter.steps += 1
         row = {"step": self.adapter.steps, "loss": sum(losses) / len(losses), "grad_norm": norm, **self.drift()}
         self.adapter.history.append(row)
@@ -133,19 +146,29 @@ class Training:
         }
 
     def resume(self) -> None:
-        """Continue from the last checkpoint, if there is one; ValueError where it is of another run, or damaged."""
+        """Continue from the last checkpoint, if there is one.
+
+        Raises
+        ------
+        ValueError : it is of another run, damaged, or of a later step than the last of this training.
+        """
         if checkpoint := last_checkpoint(self.checkpoint_dir):
             restore(checkpoint, self.adapter, self.tensors, self.optimizer)
+            if self.adapter.steps > self.recipe.steps:
+                raise ValueError(
+                    f"{checkpoint}: a checkpoint of step {self.adapter.steps}, but this training ends at step "
+                    f"{self.recipe.steps}. Give this training another folder, delete that one, or take as many steps."
+                )
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint every `checkpoint_every` steps and at the end; never of a training that diverged."""
+        """Write a checkpoint every `checkpoint_every` steps and at the end, if the last step was taken."""
         due = self.adapter.steps % self.hyperparameters.checkpoint_every == 0 or self.ended
-        if self.checkpoint_dir and due and not self.diverged:
+        if self.checkpoint_dir and due and not (self.diverged or self.overflows):
             self.adapter.tensors, keep = self.learned(), self.hyperparameters.keep_checkpoints
             write_checkpoint(self.checkpoint_dir, self.adapter, self.tensors, self.optimizer, keep)
             self.on_checkpoint()
 
-    def result(self, seconds_per_step: float) -> Adapter | None:
+    def result(self, seconds_per_step: float | None) -> Adapter | None:
         """The adapter with its tensors and cost; None of a training that diverged."""
         if self.diverged:
             return None
@@ -160,13 +183,16 @@ class Training:
             if not (is_parameter(name) and torch.equal(tensor, self.backbone.parameter(name)))
         }
 
-    def cost(self, seconds_per_step: float) -> dict:
-        """Trainable parameters, seconds per step, and peak GPU memory in MB (None on a CPU, where it is not known)."""
-        on_gpu = self.backbone.device.type == "cuda"
+    def cost(self, seconds_per_step: float | None) -> dict:
+        """Trainable parameters, seconds per step, and peak GPU memory in MB (None on a CPU, where it is not known).
+
+        Where no step was taken (None seconds), since all were in a checkpoint, the memory is not known either.
+        """
+        measured = seconds_per_step is not None and self.backbone.device.type == "cuda"
         return {
             "trainable_parameters": sum(tensor.numel() for tensor in self.tensors.values()),
             "seconds_per_step": seconds_per_step,
-            "peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if on_gpu else None,
+            "peak_memory_mb": torch.cuda.max_memory_allocated() / 1e6 if measured else None,
         }
 
     def _error(self, what: str) -> Diverged:
