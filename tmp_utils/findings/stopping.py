@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.comparisons import plural
+from tmp_utils.findings.comparisons import in_digits, plural
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.tables import read_rows
 from tmp_utils.metrics.intervals import MIN_UNITS, Interval, mean_over_units
@@ -225,10 +225,11 @@ def stop_in_words(table: pd.DataFrame) -> str:
         steps = ", ".join(f"{fitted([FIXED], _of(curves, method, n))} on {plural(n, 'clip')}" for n in counts)
         chosen.append(f"{method} stops once {fitted(SIGNALS, _of(curves, method))}; fixed, {steps}")
     gain, offered = verdict.gain, "is" if verdict.offered else "is not"
+    value, low, high = (in_digits(number, 3) for number in (gain.value, gain.ci_low, gain.ci_high))
     saves = f"saves {verdict.saved:.0%} of the" if verdict.saved >= 0 else f"takes {-verdict.saved:.0%} more"
     return (
         f"A stop rule {offered} offered. On {gain.n} concepts, each tested by what was chosen on the other half, it "
-        f"gains {gain.value:+.3f} [{gain.ci_low:+.3f}, {gain.ci_high:+.3f}] over fixed steps, and {saves} steps. "
-        f"It is offered if the interval lies above 0; or above -{MARGIN}, with {LEAST_SAVED:.0%} or more of the steps "
+        f"gains {value} [{low}, {high}] over fixed steps, and {saves} steps. "
+        f"It is offered if the interval lies above 0; or above −{MARGIN}, with {LEAST_SAVED:.0%} or more of the steps "
         f"saved. Chosen on all concepts: {'. '.join(chosen)}."
     )

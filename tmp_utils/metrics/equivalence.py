@@ -3,8 +3,8 @@
 Conventions: two one-sided t-tests (TOST; Schuirmann 1987, https://doi.org/10.1007/BF01068419): two ways are equivalent
 at level alpha when the (1 - 2 alpha) interval of their mean difference lies inside the margin on both sides. Values are
 paired: the same prompt from the same noise. A margin is in the units of the score. `commands.samplers` takes a fifth of
-the standard deviation between clips of the 50-step DDIM (a small effect, Cohen 1988), and for FAD a twentieth of the
-DDIM's FAD.
+the standard deviation between clips of the 50-step DDIM (a small effect, Cohen 1988), but at most the claims' 0.05, and
+for FAD a twentieth of the DDIM's FAD.
 """
 
 from collections.abc import Sequence
