@@ -8,6 +8,7 @@ whole_folder : the same for a folder.
 remove_temporary : clear what killed processes left half-written.
 file_sha256 : a file's SHA-256.
 below : a name from a table -> its path, which must be below the table's folder.
+check_writable : whether a file can be written, before the work that fills it.
 explain_os_errors : no space, no permission: which folder, and the next move.
 plain : what JSON can hold of a value.
 slug  : a name that is safe as a folder.
@@ -24,6 +25,7 @@ import math
 import os
 import re
 import shutil
+import tempfile
 import unicodedata
 import uuid
 from collections.abc import Iterator, Mapping
@@ -37,15 +39,17 @@ if TYPE_CHECKING:
 MAX_NAME_CHARS = 80
 COPY_BYTES = 1 << 22  # at a time
 TEMPORARY = ".tmp"  # ends the hidden name of a file that is being written
-DENIED = "no permission to write in {folder}. Choose another runs_dir, or ask the folder's owner for access."
+DENIED = "no permission to write in {folder}. Choose another folder, or ask its owner for access."
+NO_FOLDER = "{folder} cannot be a folder: a part of its path is a file. Choose another folder."
 EXPLAINED = {
-    errno.ENOSPC: "no space left for {folder}. Free some, or choose another runs_dir; finished "
+    errno.ENOSPC: "no space left for {folder}. Free some, or choose another folder; finished "
     "work is kept, and running again continues.",
-    errno.EDQUOT: "the disk quota is used up for {folder}. Free some space, or choose another runs_dir.",
+    errno.EDQUOT: "the disk quota is used up for {folder}. Free some space, or choose another folder.",
     errno.EACCES: DENIED,
     errno.EPERM: DENIED,
-    errno.EROFS: "{folder} is on a read-only disk. Choose another runs_dir.",
-    errno.ENOTDIR: "{folder} cannot be a folder: a part of its path is a file. Choose another runs_dir.",
+    errno.EROFS: "{folder} is on a read-only disk. Choose another folder.",
+    errno.ENOTDIR: NO_FOLDER,
+    errno.EEXIST: NO_FOLDER,
 }
 
 
@@ -70,6 +74,23 @@ def explained(error: OSError, folder: str | Path) -> OSError:
     message = type(error)(error.errno, EXPLAINED[error.errno].format(folder=folder))
     message.explained = True
     return message
+
+
+def check_writable(path: str | Path) -> None:
+    """Make the folder of a file, and check that the file can be written, before the work that fills it.
+
+    Raises
+    ------
+    IsADirectoryError : `path` is a folder.
+    OSError : the file cannot be written; the message names the folder and the next move.
+    """
+    path = Path(path)
+    with explain_os_errors(path.parent):
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder; name a file in it.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
 
 
 def plain(value: Any) -> Any:

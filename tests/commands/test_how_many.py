@@ -32,18 +32,19 @@ def make(monkeypatch, tmp_path):
 
         def curve(self, setup, n_clips, folder):
             trained.append((setup.method, n_clips))
+            (folder / self.identity(setup, n_clips)).mkdir(exist_ok=True)
             row = {"concept": self.concept.name, "method": setup.method, "n_clips": n_clips, "seed": self.seed}
             return pd.DataFrame([row | {"step": 0, "value": 0.1, "identity": self.identity(setup, n_clips)}])
 
     monkeypatch.setattr("tmp_utils.commands.how_many.HowMany", Task)
     lab = SimpleNamespace(place=SimpleNamespace(folder=tmp_path / "runs"))
 
-    def make(counts, version="first"):
+    def make(counts, version="first", table="table.csv"):
         Task.version = version
         trained.clear()
-        return make_curves(lab, [SimpleNamespace(name="koto")], SETUPS, counts, [0], tmp_path / "table.csv"), list(
-            trained
-        )
+        return make_curves(lab, [SimpleNamespace(name="koto")], SETUPS, counts, [0], tmp_path / table), list(trained)
+
+    make.trained = trained
 
     return make
 
@@ -61,6 +62,28 @@ def test_a_training_of_other_clips_is_refused_before_anything_is_trained(make, t
     with pytest.raises(ValueError, match=r"made with other clips, words, models or hyperparameters.*--table"):
         make([5, 1], version="second")
     assert (tmp_path / "table.csv").read_bytes() == before
+
+
+def test_a_table_that_cannot_be_written_is_refused_before_anything_is_trained(make, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file cannot be a folder: a part of its path is a file. Choose another"):
+        make([1], table="file/table.csv")
+    with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
+        make([1], table=".")
+    assert make.trained == []
+    assert make([1], table="new/folder/table.csv") == (0, [("TI", 1), ("DB", 1)])
+
+
+def test_checkpoints_stay_until_the_table_is_written(make, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr("tmp_utils.commands.how_many.write_csv", full)
+        make([1])
+    assert (tmp_path / "runs" / FOLDER / "first-TI-1").is_dir()
+    make([1])
+    assert not [path for path in (tmp_path / "runs" / FOLDER).iterdir() if path.is_dir()]
 
 
 def test_what_another_process_makes_is_left_to_it(make, tmp_path):

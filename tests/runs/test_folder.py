@@ -217,7 +217,7 @@ def test_a_disk_that_refuses_is_named_with_the_next_move(tmp_path, monkeypatch, 
     with pytest.raises(kind, match=words) as caught:
         open_run(folder_in(tmp_path), SETTINGS)
     assert caught.value.errno == number
-    assert str(folder_in(tmp_path)) in str(caught.value) and "choose another runs_dir" in str(caught.value).lower()
+    assert str(folder_in(tmp_path)) in str(caught.value) and "choose another folder" in str(caught.value).lower()
 
 
 def test_a_disk_that_fills_up_leaves_the_old_file_and_nothing_half_written(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from results_runs import ToneEmbedder
 from tmp_utils.files import file_sha256
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import save_clip
-from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.inputs.profiles import load_profile, load_setup
 from tmp_utils.metrics.copies import CopyTest
 from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.generate import clip_seed
@@ -59,7 +59,7 @@ def test_too_few_clips_are_refused_with_their_numbers(concept):
         Parts.of(concept, 1)
 
 
-def test_a_curve_has_every_metric_at_every_look_and_leaves_no_checkpoints(task, tmp_path):
+def test_a_curve_has_every_metric_at_every_look(task, tmp_path):
     table = task.curve(load_setup("DB", "BL"), 1, tmp_path / "work")
     metrics = {"clap_a", "clap_t", "musicnn_a", "copied", "validation_loss", "drift", "clap_a_training"}
     more = {"clap_a_more", "musicnn_a_more", "copied_more"}  # of three clips, at the profile's three steps
@@ -70,7 +70,6 @@ def test_a_curve_has_every_metric_at_every_look_and_leaves_no_checkpoints(task, 
     assert set(n[list(more)]) == {3}
     drift = table[table["metric"] == "drift"].set_index("step")["value"]
     assert drift[0] == 0 < drift[3] < drift[6]
-    assert not [path for path in (tmp_path / "work").rglob("*") if path.is_file()]
 
 
 def test_the_validation_loss_is_the_training_objective_at_fixed_noise_levels(task, backbone):
@@ -83,10 +82,29 @@ def test_the_validation_loss_is_the_training_objective_at_fixed_noise_levels(tas
     assert task._untrained.validation_loss == pytest.approx(float(errors.mean()), rel=1e-5)
 
 
-def test_looks_are_at_a_quarter_half_once_and_twice_the_steps(profile):
+def test_looks_are_at_a_quarter_half_once_and_twice_the_steps():
     assert how_many.look_steps(80) == [20, 40, 80, 160] and how_many.look_steps(3) == [1, 3, 6]
-    longer = how_many.longer_profile(replace(profile, methods={"TI": {"steps": 150}})).methods["TI"]
-    assert longer["steps"] == 300 and all(look % longer["checkpoint_every"] == 0 for look in how_many.look_steps(150))
+    pocket = load_profile("pocket")
+    longer = how_many.longer_profile(pocket).methods
+    for method, steps, every in (("TI", 200, 25), ("DB", 160, 20)):  # the published table's
+        more = {"steps": steps, "checkpoint_every": every, "keep_checkpoints": True}
+        assert longer[method] == pocket.methods[method] | more
+
+
+def test_looks_count_the_steps_of_both_phases_and_few_checkpoints_are_kept(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(how_many, "LOOKS", (0.5, 1, 1.5))
+    values = task.lab.profile.methods["TI-DB"] | {"ti_steps": 3, "steps": 2, "batch_size": 1}
+    profile = replace(task.lab.profile, methods={"TI-DB": values})
+    task = HowMany(replace(task.lab, profile=profile), task.concept, 0, 2)
+    looks = []
+    task._untrained = None
+    monkeypatch.setattr(task, "_look", lambda adapter, n: looks.append((adapter.steps, n)))
+    monkeypatch.setattr(task, "_rows", lambda look, n_clips: [dict.fromkeys(("metric", "value", "n", "embedder"))])
+    setup = load_setup("TI-DB", "BL")
+    assert list(task.curve(setup, 1, tmp_path)["step"]) == [0, 2, 5, 7]
+    assert looks == [(2, 2), (5, 3), (7, 2)], "more clips at the profile's 5 steps"
+    kept = [path.name for path in sorted((tmp_path / task.identity(setup, 1) / "checkpoints").iterdir())]
+    assert kept == [f"step-{step:06d}" for step in (2, 4, 5, 6, 7)]
 
 
 def test_the_threshold_of_a_copy_is_the_same_for_every_number_of_clips(task):

@@ -12,6 +12,7 @@ what all trainings of a concept share 31. At that rate the six of a concept take
 """
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from tmp_utils.commands import Unfinished
-from tmp_utils.files import write_csv
+from tmp_utils.files import check_writable, write_csv
 from tmp_utils.findings.published import how_many_path, read_if_there
 from tmp_utils.findings.stopping import halves
 from tmp_utils.inputs.concepts import Concept, load_concept
@@ -72,7 +73,9 @@ def make_curves(
     Raises
     ------
     ValueError : the table has one of these trainings, made with other clips, words, models or hyperparameters.
+    OSError : the table cannot be written; nothing was trained.
     """
+    check_writable(path)
     tasks = [HowMany(lab, concept, seed, max(counts)) for concept in concepts for seed in seeds]
     wanted = [(task, setup, n) for task in tasks for n in counts for setup in setups]
     table = read_if_there(path)
@@ -84,13 +87,15 @@ def make_curves(
         name = f"{task.concept.name}, {setup.method}, {n} clips, seed {task.seed}"
         try:
             with FileLock(folder / f"{task.identity(setup, n)}.lock", timeout=0):
-                if _is_made(read_if_there(path), task, setup, n, path):
-                    continue
-                curve = task.curve(setup, n, folder)
-                with FileLock(folder / "table.lock"):
-                    table = read_if_there(path)
-                    write_csv(path, curve if table is None else pd.concat([table, curve], ignore_index=True))
-                print(f"{name}: done", flush=True)
+                if not _is_made(read_if_there(path), task, setup, n, path):
+                    curve = task.curve(setup, n, folder)
+                    with FileLock(folder / "table.lock"):
+                        table = read_if_there(path)
+                        write_csv(path, curve if table is None else pd.concat([table, curve], ignore_index=True))
+                    print(f"{name}: done", flush=True)
+                checkpoints = folder / task.identity(setup, n)
+                if checkpoints.exists():  # also those of a process that was stopped once it had written the table
+                    shutil.rmtree(checkpoints)
         except Timeout:
             elsewhere += 1
     return elsewhere

@@ -4,6 +4,7 @@ Conventions: `step-000050/` is an adapter folder (so `load_adapter` reads it) wi
 beside: "<moment>/<tensor>" for AdamW's "step", "exp_avg" and "exp_avg_sq". It appears whole or not at all. No
 generator is stored, since what a step draws depends on (seed, step) alone.
 
+checkpoint_folder : a step's.
 write_checkpoint : save one, and drop the earlier ones.
 last_checkpoint  : folder -> the latest checkpoint in it.
 restore          : checkpoint -> adapter, tensors and optimiser as they were.
@@ -22,6 +23,11 @@ from tmp_utils.model.adapter import Adapter, load_adapter, write_adapter
 OPTIMIZER_FILE = "optimizer.safetensors"
 
 
+def checkpoint_folder(folder: Path, steps: int) -> Path:
+    """The folder of the checkpoint after so many steps."""
+    return Path(folder) / f"step-{steps:06d}"
+
+
 def write_checkpoint(
     folder: Path,
     adapter: Adapter,
@@ -30,7 +36,7 @@ def write_checkpoint(
     keep: bool,
 ) -> Path:
     """Save a checkpoint; earlier ones go when it is complete, or with `keep` only their optimiser's moments."""
-    path = Path(folder) / f"step-{adapter.steps:06d}"
+    path = checkpoint_folder(folder, adapter.steps)
     moments = {
         f"{moment}/{name}": value.detach().cpu()
         for name, tensor in tensors.items()

@@ -11,7 +11,7 @@ step_generator : the random numbers of one step.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +57,7 @@ class Training:
     recipe : its tensors are trained in place.
     adapter : the result; its tensors and history are filled while training goes on.
     checkpoint_dir : where checkpoints go, each an adapter with its optimiser's moments; None writes none.
+    checkpoint_at : steps after which there is a checkpoint besides those of every `checkpoint_every` and the end.
     on_checkpoint : called after each checkpoint.
     diverged : why it ended early, or None.
     overflows : how many tries of this step gave fp16 gradients that were not finite.
@@ -69,6 +70,7 @@ class Training:
     adapter: Adapter
     checkpoint_dir: Path | None = None
     on_checkpoint: Callable[[], None] = lambda: None
+    checkpoint_at: Collection[int] = ()
     diverged: Diverged | None = None
     overflows: int = 0
     spectra: dict = field(default_factory=dict)
@@ -161,8 +163,12 @@ class Training:
                 )
 
     def save_checkpoint(self) -> None:
-        """Write a checkpoint every `checkpoint_every` steps and at the end, if the last step was taken."""
-        due = self.adapter.steps % self.hyperparameters.checkpoint_every == 0 or self.ended
+        """Write a checkpoint every `checkpoint_every` steps, at `checkpoint_at` and at the end.
+
+        There is none where the last try took no step.
+        """
+        steps = self.adapter.steps
+        due = steps % self.hyperparameters.checkpoint_every == 0 or steps in self.checkpoint_at or self.ended
         if self.checkpoint_dir and due and not (self.diverged or self.overflows):
             self.adapter.tensors, keep = self.learned(), self.hyperparameters.keep_checkpoints
             write_checkpoint(self.checkpoint_dir, self.adapter, self.tensors, self.optimizer, keep)

@@ -16,13 +16,12 @@ to the mean square of those), clap_a_training (CLAP-A of other generated clips a
 
 from __future__ import annotations
 
-import math
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +38,8 @@ from tmp_utils.metrics.table import COPIED
 from tmp_utils.model.backbone import unit_noise
 from tmp_utils.model.generate import clip_seed
 from tmp_utils.model.transfer import round_trip
-from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.personalize import Adapter, load_adapter, prepare, train
+from tmp_utils.personalize.checkpoint import checkpoint_folder
 from tmp_utils.personalize.objective import noised_and_target
 from tmp_utils.runs.identity import HASH_CHARS, identity_hash, identity_of, with_models
 from tmp_utils.runs.lab import Lab
@@ -89,6 +89,11 @@ def check_clips(concept: Concept, most: int) -> None:
         )
 
 
+def usual_steps(hyperparameters: Mapping[str, Any]) -> int:
+    """Return a profile's number of steps for a method, those of its first phase (of TI-DB) among them."""
+    return hyperparameters["steps"] + hyperparameters.get("ti_steps", 0)
+
+
 def look_steps(steps: int) -> list[int]:
     """Return the steps at which a training is measured, of the profile's number of steps.
 
@@ -99,12 +104,16 @@ def look_steps(steps: int) -> list[int]:
 
 
 def longer_profile(profile: Profile) -> Profile:
-    """The profile with as many steps as the last look has, and checkpoints at all looks, which are kept."""
+    """The profile with as many steps as the last look has, in the last phase, and checkpoints that are kept.
+
+    Checkpoints are as far apart as the first look is from the start, which bounds their number.
+    """
     methods = {}
     for name, values in profile.methods.items():
-        looks = look_steps(values["steps"])
-        more = {"steps": looks[-1], "checkpoint_every": math.gcd(*looks), "keep_checkpoints": True}
-        methods[name] = values | more
+        usual = usual_steps(values)
+        looks = look_steps(usual)
+        steps = values["steps"] + looks[-1] - usual
+        methods[name] = values | {"steps": steps, "checkpoint_every": looks[0], "keep_checkpoints": True}
     return replace(profile, methods=methods)
 
 
@@ -158,7 +167,7 @@ class HowMany:
 
         Parameters
         ----------
-        folder : for the checkpoints of an interrupted training, which is continued; they go when it is measured.
+        folder : for the checkpoints, in a folder of the training's `identity`; an interrupted one is continued.
 
         Returns
         -------
@@ -166,23 +175,23 @@ class HowMany:
         generated clips, or of noised latents.
         """
         chosen, identity = replace(setup, n_clips=n_clips), self.identity(setup, n_clips)
-        checkpoints = folder / identity / CHECKPOINTS
-        personalise(
+        checkpoints, usual = folder / identity / CHECKPOINTS, usual_steps(self.lab.profile.method(setup.method))
+        training = prepare(
             self.lab.backbone,
             self.parts.training,
             chosen,
             self.seed,
-            profile=self.profile,
+            self.profile,
             checkpoint_dir=checkpoints,
             cache_dir=self.lab.place.cache,
         )
+        training.checkpoint_at = look_steps(usual)
+        train(self.lab.backbone, [training])
         rows = [{"step": 0} | row for row in self._rows(self._untrained, n_clips)]
-        usual = self.lab.profile.methods[setup.method]["steps"]
-        for adapter in map(load_adapter, sorted(checkpoints.glob("step-*"))):
-            if adapter.steps in look_steps(usual):
-                look = self._look(adapter, MORE_CLIPS if adapter.steps == usual else JUDGED_CLIPS)
-                rows += [{"step": adapter.steps} | row for row in self._rows(look, n_clips)]
-        shutil.rmtree(folder / identity)
+        for step in look_steps(usual):
+            adapter = load_adapter(checkpoint_folder(checkpoints, step))
+            look = self._look(adapter, MORE_CLIPS if step == usual else JUDGED_CLIPS)
+            rows += [{"step": step} | row for row in self._rows(look, n_clips)]
         names = {"concept": self.concept.name, "method": setup.method, "n_clips": n_clips}
         made = {"seed": self.seed, "backbone": self.lab.backbone.hash[:HASH_CHARS], "identity": identity}
         table = pd.DataFrame(names | row | made | {"commit": commit()} for row in rows)
