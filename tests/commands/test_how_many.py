@@ -66,7 +66,7 @@ def test_a_training_of_other_clips_is_refused_before_anything_is_trained(make, t
 
 def test_a_table_that_cannot_be_written_is_refused_before_anything_is_trained(make, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file cannot be a folder: a part of its path is a file. Choose another"):
+    with pytest.raises(OSError, match="file cannot be a folder: a part of its path is a file"):
         make([1], table="file/table.csv")
     with pytest.raises(IsADirectoryError, match="is a folder; name a file in it"):
         make([1], table=".")
