@@ -3,10 +3,40 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_rel
+from scipy.stats import ttest_1samp, ttest_rel
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import ttost_paired
 
 from tmp_utils.metrics.distances import frechet_audio_distance
-from tmp_utils.metrics.equivalence import distance_equivalence, fewest_steps, paired_equivalence
+from tmp_utils.metrics.equivalence import (
+    difference_tests,
+    distance_equivalence,
+    fewest_steps,
+    mean_difference,
+    paired_equivalence,
+    with_verdicts,
+)
+
+
+def test_verdicts_are_those_of_t_tests_and_equivalence_tests_with_holms_correction():
+    rng = np.random.default_rng(0)
+    means = {"higher": 0.3, "lower": -0.3, "no difference": 0.0, "undecided": 0.04}
+    sets = [rng.permutation(np.linspace(-0.1, 0.1, 9)) * (1 + (name == "undecided")) + of for name, of in means.items()]
+    table = with_verdicts(pd.DataFrame([difference_tests(values, 0.1) for values in sets]))
+    assert table["verdict"].tolist() == list(means) and table["n"].tolist() == [9] * 4
+    raw = {"p_holm": [ttest_1samp(values, 0).pvalue for values in sets]}
+    raw["p_equal"] = [ttost_paired(values, np.zeros(9), -0.1, 0.1)[0] for values in sets]
+    for name, p_values in raw.items():
+        assert table[name].tolist() == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+    assert table["ci_low"].tolist() == pytest.approx([ttest_1samp(s, 0).confidence_interval().low for s in sets])
+
+
+def test_two_units_have_a_difference_and_no_verdict_and_none_have_nothing():
+    (row,) = with_verdicts(pd.DataFrame([difference_tests([0.5, 0.7], 0.1)])).itertuples()
+    assert row.difference == pytest.approx(0.6) and row.verdict == "undecided"
+    assert np.isnan([row.ci_low, row.ci_high, row.p_holm, row.p_equal]).all()
+    assert np.isnan(list(mean_difference([]).values())).all()
+    assert list(mean_difference([1.0], "_second")) == ["difference_second", "ci_low_second", "ci_high_second"]
 
 
 def test_interval_and_decision_are_those_of_the_paired_t_test():

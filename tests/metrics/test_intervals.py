@@ -160,6 +160,7 @@ def test_few_concepts_have_students_interval_and_p_value():
     assert (result.ci_low > 0 or result.ci_high < 0) == (result.p_value < 0.05)
     low = p_above(means, result.ci_low)
     assert low == pytest.approx(0.025)  # the interval's ends are the nulls that are rejected at half of 0.05
+    assert p_above(means, -result.ci_high, sign=-1) == pytest.approx(0.025)
 
 
 def test_values_without_spread_are_no_chance_and_their_share_no_certainty():

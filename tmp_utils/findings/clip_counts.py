@@ -3,17 +3,15 @@
 Conventions: a table is that of `runs.how_many`. `COMPARED` was decided before the first training: for each method, one
 clip minus five, and twenty minus five. The primary score is CLAP-A against the held-out clips, of the `MORE_CLIPS` that
 are judged at the profile's steps; CLAP-T is secondary. Differences are paired by concept, after the mean over seeds;
-intervals are Student's over concepts. The verdicts are those of `findings.verdicts`, except that a difference here is
-"higher" or "lower". Holm's rule corrects both kinds of test over the comparisons of a score: four, of two methods.
-MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
+intervals are Student's over concepts. Verdicts are those of `metrics.equivalence`, over the comparisons of a score:
+four, of two methods. MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
 """
 
 import numpy as np
 import pandas as pd
 
 from tmp_utils.findings.comparisons import plural
-from tmp_utils.findings.verdicts import ALPHA, NO_DIFFERENCE, UNDECIDED
-from tmp_utils.metrics.intervals import MIN_UNITS, holm, mean_of, p_above
+from tmp_utils.metrics.equivalence import NO_DIFFERENCE, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.names import NAMES
 from tmp_utils.runs.how_many import MORE
 
@@ -21,7 +19,6 @@ COMPARED = ((1, 5), (20, 5))
 SCORES = ("clap_a", "clap_t")  # the first is the primary one
 MARGIN = 0.05  # the smallest difference that matters, as in data/paper/findings.csv
 SECOND = {"clap_a": "musicnn_a"}
-HIGHER, LOWER = "higher", "lower"
 
 
 def at_usual_steps(table: pd.DataFrame) -> pd.DataFrame:
@@ -52,17 +49,12 @@ def count_comparisons(table: pd.DataFrame) -> pd.DataFrame:
             for a, b in COMPARED:
                 values = _differences(there, metric, method, a, b)
                 if len(values):
-                    second = _interval(_differences(there, SECOND.get(metric, ""), method, a, b), "_second")
+                    second = mean_difference(_differences(there, SECOND.get(metric, ""), method, a, b), "_second")
                     names = {"metric": metric, "method": method, "a": a, "b": b}
-                    rows.append(names | _interval(values) | _tests(values) | second)
+                    rows.append(names | difference_tests(values, MARGIN) | second)
         if rows:
-            of_metric = pd.DataFrame(rows)
-            tables.append(of_metric.assign(p_holm=holm(of_metric["p_holm"]), p_equal=holm(of_metric["p_equal"])))
-    if not tables:
-        return pd.DataFrame()
-    whole = pd.concat(tables, ignore_index=True)
-    whole.insert(list(whole.columns).index("n") + 1, "verdict", [_verdict(row) for _, row in whole.iterrows()])
-    return whole
+            tables.append(with_verdicts(pd.DataFrame(rows)))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _differences(there: pd.DataFrame, metric: str, method: str, a: int, b: int) -> np.ndarray:
@@ -70,26 +62,6 @@ def _differences(there: pd.DataFrame, metric: str, method: str, a: int, b: int) 
     rows = there[(there["metric"] == metric) & (there["method"] == method)]
     units = rows.pivot_table(index=["concept", "seed"], columns="n_clips", values="value").reindex(columns=[a, b])
     return (units[a] - units[b]).dropna().groupby(level="concept").mean().to_numpy()
-
-
-def _interval(values: np.ndarray, ending: str = "") -> dict:
-    enough, mean = len(values) >= MIN_UNITS, mean_of(values) if len(values) else None
-    ends = (mean.ci_low, mean.ci_high) if enough else (np.nan, np.nan)
-    names = [f"{name}{ending}" for name in ("difference", "ci_low", "ci_high")]
-    return dict(zip(names, (mean.value if mean else np.nan, *ends), strict=True))
-
-
-def _tests(values: np.ndarray) -> dict:
-    enough = len(values) >= MIN_UNITS
-    p_equal = max(p_above(values, -MARGIN), p_above(-values, -MARGIN)) if enough else np.nan
-    p_value = mean_of(values).p_value if enough else np.nan
-    return {"margin": MARGIN, "p_holm": p_value, "p_equal": p_equal, "n": len(values)}
-
-
-def _verdict(row: pd.Series) -> str:
-    if row["p_holm"] < ALPHA:
-        return HIGHER if row["difference"] > 0 else LOWER
-    return NO_DIFFERENCE if row["p_equal"] < ALPHA else UNDECIDED
 
 
 def counts_in_words(comparisons: pd.DataFrame) -> str:

@@ -2,19 +2,14 @@
 
 Conventions: tables have the columns of `runs.mixtures.COLUMNS`. A mixture is a unit: its seeds and sounds are averaged
 first. Differences are paired by mixture, A minus B, with Student's interval over mixtures (`metrics.intervals`); some
-concepts are in two mixtures, which the interval does not know. The verdict of a comparison:
-
-- "higher", "lower": the difference of A and B is not 0, by Holm's rule over all comparisons;
-- "no difference": it is not, and two one-sided tests put it within the metric's margin on both sides, by Holm's rule,
-  too;
-- "undecided": neither. With fewer than three mixtures there is no verdict.
+concepts are in two mixtures, which the interval does not know. Verdicts are those of `metrics.equivalence`, over all
+comparisons.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,12 +18,20 @@ from tmp_utils.figures.look import setup_label
 from tmp_utils.findings.claims import bracketed
 from tmp_utils.findings.comparisons import DASH, plural
 from tmp_utils.findings.published import PUBLISHED_DIR, write_published
-from tmp_utils.findings.verdicts import ALPHA, NO_DIFFERENCE, SECOND_EMBEDDER, UNDECIDED
-from tmp_utils.metrics.intervals import MIN_UNITS, Interval, holm, mean_of, p_above
+from tmp_utils.metrics.equivalence import (
+    HIGHER,
+    LOWER,
+    NO_DIFFERENCE,
+    UNDECIDED,
+    difference_tests,
+    mean_difference,
+    with_verdicts,
+)
+from tmp_utils.metrics.intervals import MIN_UNITS, mean_of
+from tmp_utils.metrics.names import MUSICNN
 from tmp_utils.metrics.table import read_header
 from tmp_utils.runs.mixtures import COLUMNS, method_and_setup, run_names
 
-HIGHER, LOWER = "higher", "lower"
 # A twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv; of a difference of two, twice that.
 MARGINS = {"closeness": 0.05, "difference": 0.1, "both": 0.05, "si_sdr": 1.0}
 OUTSIDE = ("si_sdr", "mel_l1")  # metrics that no embedder measures
@@ -38,35 +41,22 @@ JUDGED = [
     *("a", "b", "metric", "what", "value_a", "value_b", "difference", "ci_low", "ci_high", "margin"),
     *("p_holm", "p_equal", "n_mixtures", "verdict", "difference_second", "ci_low_second", "ci_high_second"),
 ]
-
-
-class Comparison(NamedTuple):
-    """Run A beside run B in a metric, and what A has that B lacks."""
-
-    a: tuple[str, str]
-    b: tuple[str, str]
-    metric: str
-    what: str
-
-
 NOUNS, MIXTURE = ("untrained", "class-noun"), ("reference", "mixture")
-COMPARISONS = (
-    Comparison(NOUNS, MIXTURE, "si_sdr", "separating by masks of the frozen model"),
-    Comparison(("TI", "PRIOR"), NOUNS, "closeness", "learning a word from masked parts, in place of the class noun"),
-    Comparison(("TI", "PRIOR"), NOUNS, "difference", "learning a word from masked parts, in place of the class noun"),
-    Comparison(("TI", "STEMS"), NOUNS, "difference", "learning a word from true parts, in place of the class noun"),
-    Comparison(("TI", "PRIOR"), ("TI", "ALONE"), "difference", "separating by masks of the frozen model"),
-    Comparison(("TI", "STEMS"), ("TI", "PRIOR"), "difference", "having true parts in place of masked ones"),
-    Comparison(("TI", "JOINT"), ("TI", "PROMPT"), "difference", "separation by the words as a regulariser"),
-    Comparison(("TI", "JOINT"), ("TI", "RISING"), "difference", "making masks again from the words"),
-    Comparison(("TI", "ANCHOR"), ("TI", "RISING"), "difference", "making masks again from words and class nouns"),
-    Comparison(("DB", "PRIOR"), NOUNS, "difference", "learning weights from masked parts, in place of the class noun"),
-    Comparison(
-        ("DB", "PRIOR"), ("DB", "ALONE"), "difference", "separating by masks of the frozen model for DreamBooth"
-    ),
-    Comparison(("DB", "JOINT"), ("DB", "PROMPT"), "difference", "separation as a regulariser for DreamBooth"),
-    Comparison(("TI+TI", "apart"), MIXTURE, "both", "putting two words into one prompt, beside the mixture itself"),
-    Comparison(("LoRA+LoRA", "apart"), ("TI+TI", "apart"), "both", "using low-rank updates in place of words"),
+COMPARISONS = (  # run A, run B, the metric, and what A has that B lacks
+    (NOUNS, MIXTURE, "si_sdr", "separating by masks of the frozen model"),
+    (("TI", "PRIOR"), NOUNS, "closeness", "learning a word from masked parts, in place of the class noun"),
+    (("TI", "PRIOR"), NOUNS, "difference", "learning a word from masked parts, in place of the class noun"),
+    (("TI", "STEMS"), NOUNS, "difference", "learning a word from true parts, in place of the class noun"),
+    (("TI", "PRIOR"), ("TI", "ALONE"), "difference", "separating by masks of the frozen model"),
+    (("TI", "STEMS"), ("TI", "PRIOR"), "difference", "having true parts in place of masked ones"),
+    (("TI", "JOINT"), ("TI", "PROMPT"), "difference", "separation by the words as a regulariser"),
+    (("TI", "JOINT"), ("TI", "RISING"), "difference", "making masks again from the words"),
+    (("TI", "ANCHOR"), ("TI", "RISING"), "difference", "making masks again from words and class nouns"),
+    (("DB", "PRIOR"), NOUNS, "difference", "learning weights from masked parts, in place of the class noun"),
+    (("DB", "PRIOR"), ("DB", "ALONE"), "difference", "separating by masks of the frozen model for DreamBooth"),
+    (("DB", "JOINT"), ("DB", "PROMPT"), "difference", "separation as a regulariser for DreamBooth"),
+    (("TI+TI", "apart"), MIXTURE, "both", "putting two words into one prompt, beside the mixture itself"),
+    (("LoRA+LoRA", "apart"), ("TI+TI", "apart"), "both", "using low-rank updates in place of words"),
 )
 
 
@@ -79,7 +69,7 @@ def by_mixture(table: pd.DataFrame, metric: str, second: bool = False) -> pd.Dat
     """
     rows = table[table["metric"] == metric]
     if metric not in OUTSIDE:
-        rows = rows[rows["embedder"].str.startswith(SECOND_EMBEDDER) == second]
+        rows = rows[rows["embedder"].str.startswith(MUSICNN) == second]
     of_seeds = rows.groupby(["mixture", "method", "setup", "seed"])["value"].mean()
     return of_seeds.groupby(["mixture", "method", "setup"]).mean().unstack(["method", "setup"])
 
@@ -91,7 +81,7 @@ def mixture_means(table: pd.DataFrame, metrics: Sequence[str] = METRICS, second:
         values = by_mixture(table, metric, second)
         for method, setup in values.columns:
             of_setup = values[method, setup].dropna()
-            interval = _interval(of_setup)
+            interval = mean_of(of_setup, least=MIN_UNITS)
             ends = {"value": interval.value, "ci_low": interval.ci_low, "ci_high": interval.ci_high}
             rows.append({"method": method, "setup": setup, "metric": metric, **ends, "n_mixtures": len(of_setup)})
     return pd.DataFrame(rows, columns=["method", "setup", "metric", "value", "ci_low", "ci_high", "n_mixtures"])
@@ -108,11 +98,6 @@ def means_in_words(table: pd.DataFrame, metrics: Sequence[str] = METRICS, second
     return cells.reset_index(drop=True).rename_axis(columns=None)
 
 
-def _interval(values: Sequence[float]) -> Interval:
-    interval = mean_of(values, "mixtures")
-    return interval if len(values) >= MIN_UNITS else Interval(interval.value, np.nan, np.nan, interval.n)
-
-
 def mixture_verdicts(table: pd.DataFrame, margins: Mapping[str, float] = MARGINS) -> pd.DataFrame:
     """Judge every comparison whose runs are both there on a mixture; no rows where none is.
 
@@ -125,49 +110,20 @@ def mixture_verdicts(table: pd.DataFrame, margins: Mapping[str, float] = MARGINS
     by_second = {metric: by_mixture(table, metric, second=True) for metric in margins if metric not in OUTSIDE}
     rows = []
     for a, b, metric, what in COMPARISONS:
-        values = by_first[metric]
-        if len(_paired(values, a, b)):
+        value_a, value_b = _paired(by_first[metric], a, b)
+        if len(value_a):
             names = {"a": setup_label(*a), "b": setup_label(*b), "metric": metric, "what": what}
-            rows.append(names | _compared(values, a, b, margins[metric]))
-            second = [] if metric in OUTSIDE else _paired(by_second[metric], a, b)
-            interval = _interval(second) if len(second) else Interval(np.nan, np.nan, np.nan, 0)
-            rows[-1] |= dict(zip(JUDGED[-3:], (interval.value, interval.ci_low, interval.ci_high), strict=True))
-    judged = pd.DataFrame(rows, columns=JUDGED)
-    if rows:
-        judged["p_holm"], judged["p_equal"] = holm(judged["p_holm"]), holm(judged["p_equal"])
-        judged["verdict"] = [_verdict(row) for row in judged.itertuples()]
-    return judged
+            names |= {"value_a": value_a.mean(), "value_b": value_b.mean(), "n_mixtures": len(value_a)}
+            second_a, second_b = _paired(by_second.get(metric, pd.DataFrame()), a, b)
+            second = mean_difference(second_a - second_b, "_second")
+            rows.append(names | difference_tests(value_a - value_b, margins[metric]) | second)
+    return with_verdicts(pd.DataFrame(rows, columns=JUDGED))
 
 
-def _paired(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> np.ndarray:
-    """A minus B of the mixtures that have both."""
-    if a not in values.columns or b not in values.columns:
-        return np.empty(0)
-    return (values[a] - values[b]).dropna().to_numpy()
-
-
-def _compared(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str], margin: float) -> dict:
-    differences = _paired(values, a, b)
-    both, interval = values[[a, b]].dropna(), _interval(differences)
-    enough = len(differences) >= MIN_UNITS
-    p_equal = max(p_above(differences, -margin), p_above(-differences, -margin)) if enough else np.nan
-    return {
-        "value_a": both[a].mean(),
-        "value_b": both[b].mean(),
-        "difference": interval.value,
-        "ci_low": interval.ci_low,
-        "ci_high": interval.ci_high,
-        "margin": margin,
-        "p_holm": interval.p_value,
-        "p_equal": p_equal,
-        "n_mixtures": len(differences),
-    }
-
-
-def _verdict(row) -> str:
-    if row.p_holm < ALPHA:
-        return HIGHER if row.difference > 0 else LOWER
-    return NO_DIFFERENCE if row.p_equal < ALPHA else UNDECIDED
+def _paired(values: pd.DataFrame, a: tuple[str, str], b: tuple[str, str]) -> tuple[pd.Series, pd.Series]:
+    """Return A and B of the mixtures that have both."""
+    both = values.reindex(columns=pd.MultiIndex.from_tuples([a, b])).dropna()
+    return both[a], both[b]
 
 
 def in_words(verdicts: pd.DataFrame) -> list[str]:

@@ -8,14 +8,14 @@ strengths of style transfer; one rival decides. Differences are A minus B, paire
 concepts' means. A claim's ``margin`` is the smallest difference that matters, with its reason beside it, in the units
 of the metric or ("5 %") as a part of side B.
 
-Student's t over concepts gives interval and p-values (`intervals`). Verdicts, with at least three concepts:
+Student's t over concepts gives interval and p-values (`intervals`). Verdicts, with at least three concepts, are those
+of `metrics.equivalence`, in a claim's words:
 
 - "reproduced", "contradicted": the difference from zero is significant, and supports or contradicts the claim. For "not
   lower" and "not higher" it is the difference from the margin below or above zero: a claim that nothing is lost, or
   gained, cannot be tested against zero. A significant difference counts even where it is smaller than the margin, as
   many of the paper's are.
-- "no difference": it is not, but two one-sided tests put the difference within the margin on both sides (Schuirmann
-  1987, https://doi.org/10.1007/BF01068419).
+- "no difference": it is not, but two one-sided tests put the difference within the margin on both sides.
 - "undecided": neither.
 
 Holm's rule corrects either kind of test over all claims, so that the chance of any wrong "reproduced" or "contradicted"
@@ -30,20 +30,19 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.inputs.profiles import DATA_DIR
-from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, Interval, holm, mean_of, p_above
-from tmp_utils.metrics.names import key_of, metric_of
+from tmp_utils.metrics.equivalence import ALPHA, NO_DIFFERENCE, UNDECIDED, one_sided, with_verdicts
+from tmp_utils.metrics.intervals import LEVEL, MIN_UNITS, Bounds, Interval, mean_of, p_above
+from tmp_utils.metrics.names import MUSICNN, key_of, metric_of
 from tmp_utils.metrics.preservation import FIFTHS
 from tmp_utils.metrics.table import WHOLE_RUN, check_one_embedder, is_share, readable
 
-REPRODUCED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED = "reproduced", "contradicted", "no difference", "undecided"
+REPRODUCED, CONTRADICTED = "reproduced", "contradicted"
 VERDICTS = (REPRODUCED, CONTRADICTED, NO_DIFFERENCE, UNDECIDED)
 NOT_LOWER, NOT_HIGHER = "not lower", "not higher"
 DIRECTIONS = ("higher", "lower", NOT_LOWER, NOT_HIGHER)
 MINUS = " - "  # between the two metrics of a difference
 UNIT = ["concept", "seed"]
 MIN_CONCEPTS = MIN_UNITS  # an interval over fewer says nothing about other concepts
-ALPHA = 1 - LEVEL
-SECOND_EMBEDDER = "musicnn:"  # begins the second embedder's name
 OF_SECOND = ["difference", "ci_low", "ci_high", "n_concepts", "verdict"]
 
 
@@ -63,7 +62,7 @@ class Comparison:
     ours_a: float
     ours_b: float
     differences: np.ndarray  # (n,), of each concept
-    bounds: tuple[float, float] | None
+    bounds: Bounds
     margin: float
     n_runs: int
     against: str
@@ -72,11 +71,6 @@ class Comparison:
     @property
     def n(self) -> int:
         return len(self.differences)
-
-    def p_above(self, null: float, sign: int = 1) -> float:
-        """Return the one-sided p-value that sign times the difference is above ``null``."""
-        bounds = self.bounds and tuple(sorted(sign * end for end in self.bounds))
-        return p_above(sign * self.differences, null, bounds)
 
 
 @dataclass(frozen=True)
@@ -159,18 +153,19 @@ def _judge(units: pd.DataFrame, claim: Mapping, table1: pd.DataFrame) -> Judgeme
     sign, k = -1 if claim["direction"] in ("lower", NOT_HIGHER) else 1, len(rivals)
     by_margin = claim["direction"] in (NOT_LOWER, NOT_HIGHER)
     nulls = [-c.margin if by_margin else 0.0 for c in comparisons]
-    favours = np.array([sign * c.differences.mean() - null for c, null in zip(comparisons, nulls, strict=True)])
-    support = np.array([c.p_above(null, sign) for c, null in zip(comparisons, nulls, strict=True)])
-    against = np.array([c.p_above(-null, -sign) for c, null in zip(comparisons, nulls, strict=True)])
+    each = [(c.differences, null, c.bounds) for c, null in zip(comparisons, nulls, strict=True)]
+    favours = np.array([sign * values.mean() - null for values, null, _ in each])
+    support = np.array([p_above(values, null, bounds, sign) for values, null, bounds in each])
+    against = np.array([p_above(values, -null, bounds, -sign) for values, null, bounds in each])
     supports = bool((favours > 0).all())
     if min(c.n for c in comparisons) < MIN_CONCEPTS:  # then there are no p-values to rank by
         chosen = int(favours.argmin())
     else:
         chosen = int(support.argmax()) if supports else int(against.argmin())
     p_value = 2 * (support[chosen] if supports else k * against[chosen])
-    within = [max(c.p_above(-c.margin, sign) for c in comparisons)]
-    within.append(k * min(c.p_above(-c.margin, -sign) for c in comparisons))
-    p_equal = np.nan if by_margin else min(1.0, max(within))
+    sides = [one_sided(c.differences, c.margin, c.bounds)[::sign] for c in comparisons]
+    not_worse, not_better = zip(*sides, strict=True)
+    p_equal = np.nan if by_margin else min(1.0, max(*not_worse, k * min(not_better)))
     c = comparisons[chosen]
     interval = mean_of(c.differences, "concepts", c.bounds, LEVEL if supports else 1 - ALPHA / k)
     return Judgement(c, supports, interval, min(1.0, p_value), p_equal)
@@ -190,14 +185,6 @@ def _of_the_paper(claim: Mapping, table1: pd.DataFrame) -> dict:
     holds = {"higher": paper_a > paper_b, "lower": paper_a < paper_b}
     holds |= {NOT_LOWER: paper_a >= paper_b - slack, NOT_HIGHER: paper_a <= paper_b + slack}
     return {"paper_a": paper_a, "paper_b": paper_b, "paper_agrees": "yes" if holds[claim["direction"]] else "no"}
-
-
-def _verdict(judgement: Judgement | None, p_value: float, p_equal: float) -> str:
-    if judgement is None or judgement.comparison.n < MIN_CONCEPTS:
-        return UNDECIDED
-    if p_value < ALPHA:
-        return REPRODUCED if judgement.supports else CONTRADICTED
-    return NO_DIFFERENCE if p_equal < ALPHA else UNDECIDED
 
 
 def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -236,7 +223,7 @@ def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.
         raise ValueError(f"findings: column direction has {unknown}; expected one of {DIRECTIONS}.")
     whole = readable(results[results["prompt"] == WHOLE_RUN])
     table = _judged(whole, findings, table1)
-    seconds = findings["metric"].map(lambda metric: key_of(metric, SECOND_EMBEDDER, coded=True))
+    seconds = findings["metric"].map(lambda metric: key_of(metric, MUSICNN, coded=True))
     both = findings[seconds.isin(set(whole["metric"]))]
     second = _judged(whole, both.assign(metric=seconds[both.index]), table1) if len(both) else table.iloc[:0]
     table = table.join(second[OF_SECOND].add_suffix("_second")).fillna({"verdict_second": ""})
@@ -246,23 +233,20 @@ def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.
 def _judged(whole: pd.DataFrame, findings: pd.DataFrame, table1: pd.DataFrame) -> pd.DataFrame:
     measured = {name: whole[whole["metric"].isin(name.split(MINUS))] for name in findings["metric"].unique()}
     units = {metric: _units(rows, metric) for metric, rows in measured.items()}
-    rows, judgements = [], []
-    for claim in findings.to_dict("records"):
-        judgements.append(_judge(units[claim["metric"]], claim, table1))
-        rows.append(_row(measured[claim["metric"]], claim, table1, judgements[-1]))
-    table = pd.DataFrame(rows, index=findings.index)
-    table[["p_holm", "p_equal"]] = np.transpose([holm(table["p_holm"]), holm(table["p_equal"])])
-    known = [None if isinstance(judgement, str) else judgement for judgement in judgements]
-    table["verdict"] = [_verdict(*each) for each in zip(known, table["p_holm"], table["p_equal"], strict=True)]
-    return table
+    rows = [
+        _row(measured[claim["metric"]], claim, table1, _judge(units[claim["metric"]], claim, table1))
+        for claim in findings.to_dict("records")
+    ]
+    return with_verdicts(pd.DataFrame(rows, index=findings.index))
 
 
 def _row(measured: pd.DataFrame, claim: Mapping, table1: pd.DataFrame, judgement: Judgement | str) -> dict:
-    """Return a claim's row, its p-values not yet corrected and its verdict not yet given."""
+    """Return a claim's row, its p-values not yet corrected; its verdict is that of a significant difference."""
     row = {name: claim[name] for name in ("id", "claim", "source", "metric", "a", "b", "direction", "pair")}
     row |= _of_the_paper(claim, table1)
     numbers = ("ours_a", "ours_b", "difference", "ci_low", "ci_high", "margin", "p_holm", "p_equal")
-    row |= {"against": ""} | dict.fromkeys(numbers, np.nan) | {"n_concepts": 0, "n_runs": 0, "embedder": ""}
+    row |= {"against": ""} | dict.fromkeys(numbers, np.nan)
+    row |= {"n_concepts": 0, "n_runs": 0, "embedder": "", "verdict": UNDECIDED}
     if isinstance(judgement, str):
         n_failed = int((measured["status"] != "ok").sum())
         return row | {"note": judgement + (f"; {n_failed} rows of this metric failed" if n_failed else "")}
@@ -278,6 +262,7 @@ def _row(measured: pd.DataFrame, claim: Mapping, table1: pd.DataFrame, judgement
     row |= {"difference": interval.value, "margin": comparison.margin, "note": "; ".join(notes)}
     row |= {"n_concepts": comparison.n, "n_runs": comparison.n_runs}
     row |= {"embedder": measured["embedder"][ok].iloc[0]}
+    row |= {"verdict": REPRODUCED if judgement.supports else CONTRADICTED}
     if enough:
         row |= {"ci_low": interval.ci_low, "ci_high": interval.ci_high}
         row |= {"p_holm": judgement.p_value, "p_equal": judgement.p_equal}

@@ -12,7 +12,7 @@ copies          : whether a clip is a copy of a training clip.
 music           : tempo, loudness, key and scale.
 preservation    : how much of its source a style transfer keeps.
 intervals       : confidence intervals and tests.
-equivalence     : whether two ways of generating score the same.
+equivalence     : whether two things differ, or are the same within a margin.
 table           : the results table: its columns, rows and files.
 scores          : from clips to its rows.
 names           : what each metric is called on an axis and in a table.

@@ -1,10 +1,15 @@
-"""Whether a faster way of generating gives the same scores: equivalence tests, not failed difference tests.
+"""Whether two things differ, or are the same within a margin: an equivalence test, not a failed difference test.
 
-Conventions: two one-sided t-tests (TOST; Schuirmann 1987, https://doi.org/10.1007/BF01068419): two ways are equivalent
-at level alpha when the (1 - 2 alpha) interval of their mean difference lies inside the margin on both sides. Values are
-paired: the same prompt from the same noise. A margin is in the units of the score. `commands.samplers` takes a fifth of
-the standard deviation between clips of the 50-step DDIM (a small effect, Cohen 1988), but at most the claims' 0.05, and
-for FAD a twentieth of the DDIM's FAD.
+Conventions: equivalence is two one-sided t-tests (TOST; Schuirmann 1987, https://doi.org/10.1007/BF01068419): at level
+alpha, the (1 - 2 alpha) interval of the mean difference lies inside the margin on both sides. Differences are paired. A
+margin is in the units of the score.
+
+difference_tests, with_verdicts : a difference over units (concepts, mixtures) with both tests, and the verdicts of a
+    table of such rows: "higher" or "lower" where the difference from 0 is significant; "no difference" where it is not,
+    but lies within the margin; else "undecided". Holm's rule corrects each kind of test over the table.
+paired_equivalence, distance_equivalence : of two samplers, over clips of the same prompts and noise.
+    `commands.samplers` takes as margin a fifth of the standard deviation between clips of the 50-step DDIM (a small
+    effect, Cohen 1988), but at most the claims' 0.05, and for FAD a twentieth of the DDIM's FAD.
 """
 
 from collections.abc import Sequence
@@ -14,8 +19,48 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.metrics.distances import frechet_audio_distance
+from tmp_utils.metrics.intervals import MIN_UNITS, NAN, Bounds, Interval, holm, mean_of, p_above
 
 ALPHA = 0.05
+HIGHER, LOWER, NO_DIFFERENCE, UNDECIDED = "higher", "lower", "no difference", "undecided"
+
+
+def one_sided(differences: Sequence[float], margin: float, bounds: Bounds = None) -> tuple[float, float]:
+    """Return the p-values that the mean is above -margin and below margin; the greater one is that it is between."""
+    return p_above(differences, -margin, bounds), p_above(differences, -margin, bounds, -1)
+
+
+def mean_difference(differences: Sequence[float], ending: str = "") -> dict[str, float]:
+    """Return difference, ci_low and ci_high; no ends of fewer than `MIN_UNITS` differences, and NaN of none."""
+    mean = mean_of(differences, least=MIN_UNITS) if len(differences) else Interval(NAN, NAN, NAN, 0)
+    return {f"difference{ending}": mean.value, f"ci_low{ending}": mean.ci_low, f"ci_high{ending}": mean.ci_high}
+
+
+def difference_tests(differences: Sequence[float], margin: float) -> dict:
+    """Return a row for `with_verdicts`, of paired differences (n,), at least one.
+
+    Returns
+    -------
+    difference, ci_low, ci_high, margin, p_holm and p_equal (not yet corrected), n, verdict (if the difference is
+    significant). With fewer than `MIN_UNITS` differences there is neither an interval nor a p-value.
+    """
+    mean = mean_of(differences, least=MIN_UNITS)
+    p_equal = max(one_sided(differences, margin)) if mean.n >= MIN_UNITS else NAN
+    tests = {"margin": margin, "p_holm": mean.p_value, "p_equal": p_equal, "n": mean.n}
+    return mean_difference(differences) | tests | {"verdict": HIGHER if mean.value > 0 else LOWER}
+
+
+def with_verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its p-values corrected by Holm's rule, and its verdicts.
+
+    Parameters
+    ----------
+    table : p_holm and p_equal, not yet corrected, NaN where nothing was tested; verdict, of a significant difference.
+    """
+    p_value, p_equal = holm(table["p_holm"]), holm(table["p_equal"])
+    significant = table["verdict"].to_numpy(object)
+    verdict = np.select([p_value < ALPHA, p_equal < ALPHA], [significant, NO_DIFFERENCE], UNDECIDED)
+    return table.assign(p_holm=p_value, p_equal=p_equal, verdict=verdict)
 
 
 @dataclass(frozen=True)

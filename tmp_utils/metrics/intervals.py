@@ -34,6 +34,7 @@ MIN_UNITS = 3  # with fewer, an interval holds for these units only, not for oth
 NO_SPREAD = 1e-12  # values that differ by less are equal but for rounding
 SHARE = (0.0, 1.0)
 NAN = float("nan")
+Bounds = tuple[float, float] | None  # the least and greatest possible mean: (0, 1) for a share
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def _finite(values: Sequence[float]) -> np.ndarray:
 
 
 def mean_of(
-    values: Sequence[float], over: str = "", bounds: tuple[float, float] | None = None, level: float = LEVEL
+    values: Sequence[float], over: str = "", bounds: Bounds = None, level: float = LEVEL, least: int = 2
 ) -> Interval:
     """Return the mean of independent values with its interval and two-sided p-value against 0.
 
@@ -67,7 +68,8 @@ def mean_of(
     ----------
     values : (n,)
     over : what a value is of, in the plural: "clips".
-    bounds : the least and greatest possible mean: (0, 1) for a share. The interval's ends do not leave them.
+    bounds : the interval's ends do not leave them.
+    least : of fewer values there is a mean, but neither an interval nor a p-value.
 
     Notes
     -----
@@ -78,10 +80,9 @@ def mean_of(
     if len(values) == 0:
         raise ValueError("no values arrived; an interval needs at least two.")
     mean, n = float(values.mean()), len(values)
-    if n == 1:
-        return Interval(mean, NAN, NAN, 1)
-    flipped = None if bounds is None else (-bounds[1], -bounds[0])
-    p_value = min(1.0, 2 * min(p_above(values, 0.0, bounds), p_above(-values, 0.0, flipped)))
+    if n < max(least, 2):
+        return Interval(mean, NAN, NAN, n)
+    p_value = min(1.0, 2 * min(p_above(values, 0.0, bounds, sign) for sign in (1, -1)))
     if np.ptp(values) < NO_SPREAD:
         low, high = _of_equals(mean, n, bounds, level)
     else:
@@ -97,14 +98,14 @@ def _t_quantile(freedom: float, level: float) -> float:
     return float(stdtrit(freedom, (1 + level) / 2))
 
 
-def p_above(values: Sequence[float], null: float = 0.0, bounds: tuple[float, float] | None = None) -> float:
-    """Return the one-sided p-value that the mean of independent values is above ``null``; nan of one value.
+def p_above(values: Sequence[float], null: float = 0.0, bounds: Bounds = None, sign: int = 1) -> float:
+    """Return the one-sided p-value that sign times the mean of independent values is above ``null``; nan of one value.
 
     It is Student's; of values without spread the sign test's, or within ``bounds`` the binomial distribution's.
     """
     from scipy.special import betainc, stdtr
 
-    values = _finite(values)
+    values, bounds = sign * _finite(values), bounds and tuple(sorted(sign * end for end in bounds))
     mean, n = values.mean(), len(values)
     if n < 2:
         return NAN
@@ -122,7 +123,7 @@ def _share_within(value: float, bounds: tuple[float, float]) -> float:
     return float(np.clip(round((value - bounds[0]) / (bounds[1] - bounds[0]), 12), 0.0, 1.0))
 
 
-def _of_equals(mean: float, n: int, bounds: tuple[float, float] | None, level: float) -> tuple[float, float]:
+def _of_equals(mean: float, n: int, bounds: Bounds, level: float) -> tuple[float, float]:
     """Return the ends of the interval of n equal values: the sign test's, or within ``bounds`` Clopper-Pearson's."""
     from scipy.special import betaincinv
 
@@ -202,7 +203,7 @@ def mean_over_units(
     table: pd.DataFrame,
     value: str = "value",
     levels: Sequence[str] = ("concept", "seed"),
-    bounds: tuple[float, float] | None = None,
+    bounds: Bounds = None,
 ) -> Interval:
     """Return the mean over the outermost level's units, with an interval and p-value that hold for other such units.
 
@@ -210,7 +211,6 @@ def mean_over_units(
     ----------
     table : one row a value (a run, say).
     levels : columns from the outermost in. The rows within the last are the innermost level.
-    bounds : the least and greatest possible mean: (0, 1) for a share.
 
     Notes
     -----
@@ -226,7 +226,7 @@ def mean_over_units(
     return replace(mean_of(units, f"{names[0]}s", bounds), value=mean, n=n)
 
 
-def within(interval: Interval, bounds: tuple[float, float] | None) -> Interval:
+def within(interval: Interval, bounds: Bounds) -> Interval:
     """Return the interval with ends that do not leave ``bounds``; nan ends stay."""
     if bounds is None:
         return interval

@@ -13,6 +13,7 @@ key_of, metric_of : metric and embedder -> key, and back.
 short_name, with_arrow, digits_of : of any key.
 """
 
+MUSICNN = "musicnn:"  # begins the name of the second embedder
 SECOND, MATCHED = "musicnn_", "_matched"  # begins the keys of the second embedder; ends those of level-matched clips
 CODED = "_coded"  # ends the keys of comparisons with the concept's clips after the codec
 LEVEL = "+level"  # ends the name of an embedder of level-matched clips
@@ -64,7 +65,7 @@ def key_of(metric: str, embedder: str, coded: bool = False) -> str:
     >>> key_of("clap_a", "musicnn:MTT@49589384"), key_of("clap_a", "clap:pocket/judge@6101cea5+level")
     ('musicnn_a', 'clap_a_matched')
     """
-    if embedder.startswith("musicnn:"):
+    if embedder.startswith(MUSICNN):
         metric = SECOND + metric.removeprefix("clap_")
     return metric + MATCHED * embedder.endswith(LEVEL) + CODED * coded
 
