@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,3 +80,33 @@ def test_what_commands_share_is_spelled_and_explained_alike():
 def test_the_shell_gets_the_exit_code():
     answer = subprocess.run([sys.executable, "-m", "tmp_utils", "sudy"], capture_output=True, text=True)
     assert answer.returncode == 2 and answer.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "work", "table"),
+    [
+        ("samplers", "commands.samplers", "measure_samplers", "data/published/samplers-pocket.csv"),
+        ("search", "commands.search", "search", "data/published/search-pocket.csv"),
+        ("mixtures --publish", "commands.mixtures", "run_mixtures", "data/published/mixtures.csv"),
+        ("bench --runs-dir folder", "files", "commands.bench.compare.compare", "folder/bench-pocket.json"),
+        ("bench --once --backbone x", "commands.bench.once", "load_backbone", "data/published/once.csv"),
+        ("bench --gpu --device cpu", "commands.bench.evening", "blank_backbone", "runs/gpu.csv"),
+        ("results --publish folder/table.csv", "findings.results", "collect_results", "folder/table.csv"),
+        ("survey --export folder/table.csv", "commands.survey", "_folder", "folder/table.csv"),
+    ],
+)
+def test_a_table_that_cannot_be_written_is_refused_before_the_work(monkeypatch, capsys, arguments, module, work, table):
+    def refuse(path):
+        raise OSError(f"cannot write {path}")
+
+    def loaded(*_):
+        return SimpleNamespace(profile=SimpleNamespace(name="pocket"))
+
+    worked, work = [], work if "." in work else f"{module}.{work}"
+    monkeypatch.setattr(f"tmp_utils.{module}.check_writable", refuse)
+    monkeypatch.setattr(f"tmp_utils.{work}", lambda *_, **__: worked.append(work))
+    monkeypatch.setattr("tmp_utils.runs.lab.Lab.load", loaded)
+    assert run(arguments.split()) == 2 and not worked
+    name = arguments.split()[0]
+    error = capsys.readouterr().err
+    assert error.startswith(f"{name}: cannot write ") and error.endswith(f"{table}\n")

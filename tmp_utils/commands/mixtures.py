@@ -14,6 +14,7 @@ from itertools import product
 import pandas as pd
 
 from tmp_utils.commands import NOT_ALL
+from tmp_utils.files import check_writable
 from tmp_utils.findings.mixtures import (
     in_words,
     means_in_words,
@@ -95,6 +96,9 @@ def main(options: argparse.Namespace) -> int | None:
     """Run the mixtures, publish their table if asked to, print the verdicts; return 1 if a training diverged."""
     names, setups, seeds = chosen_mixtures(options.mixtures), chosen_setups(options.setups), options.seeds or [0]
     lab = Lab.load(options.profile, options.runs_dir)
+    path = published_mixtures_path(lab.profile.name)
+    if options.publish:
+        check_writable(path)
     mixtures, failed = [load_mixture(name) for name in names], []
     for mixture, name in product(mixtures, setups):
         try:
@@ -107,7 +111,7 @@ def main(options: argparse.Namespace) -> int | None:
         facts |= {"command": AND.join(commands_of(table, lab.profile.name))}
         shares = {read_manifest(folder)["parameters"]["share_of_steps"] for folder in mixture_runs(lab.place)}
         facts |= {"backbone": lab.backbone.hash[:12], "share_of_steps": ", ".join(map(str, sorted(shares)))}
-        print(f"Written: {publish_mixtures(table, published_mixtures_path(lab.profile.name), facts)}")
+        print(f"Written: {publish_mixtures(table, path, facts)}")
     print(means_in_words(table).to_string(index=False))
     print("\n".join(in_words(mixture_verdicts(table))) or NOTHING_TO_COMPARE)
     print(f"Runs: {lab.place.folder / MIXTURES}")

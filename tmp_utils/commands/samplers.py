@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from tmp_utils.files import write_csv
+from tmp_utils.files import check_writable, write_csv
 from tmp_utils.findings.published import samplers_path
 from tmp_utils.inputs.profiles import load_profile, load_setup
 from tmp_utils.metrics.distances import frechet_audio_distance
@@ -188,9 +188,11 @@ def main(options: argparse.Namespace) -> None:
     """Measure a profile's samplers and publish the table."""
     if not [*options.nouns, *options.concepts]:
         raise ValueError("--nouns and --concepts are both empty; there is nothing to generate.")
+    path = samplers_path(load_profile(options.profile).name)
+    check_writable(path)
     table = measure_samplers(options.profile, options.nouns, options.steps, options.concepts)
-    write_csv(samplers_path(options.profile), table)
+    write_csv(path, table)
     print(table.round(4).to_string(index=False))
     for model, rows in table.groupby("model", sort=False):
         print(f"{model}: fewest steps that are equivalent in everything: {fewest_steps(rows)}")
-    print(f"Written: {samplers_path(options.profile)}")
+    print(f"Written: {path}")

@@ -15,7 +15,7 @@ from itertools import product
 
 import pandas as pd
 
-from tmp_utils.files import write_csv
+from tmp_utils.files import check_writable, write_csv
 from tmp_utils.findings.published import read_if_there
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import DATA_DIR, load_setup
@@ -109,7 +109,7 @@ def main(options: argparse.Namespace) -> None:
     """Search and write the table."""
     lab = Lab.load(options.profile)
     target = DATA_DIR / "published" / f"search-{options.profile}.csv"
-    target.parent.mkdir(exist_ok=True)
+    check_writable(target)
     known = read_if_there(target)
     table = pd.DataFrame(columns=COLUMNS) if known is None else known
     for row in search(lab, {method: CANDIDATES[method] for method in options.methods}, options.concepts):

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from tmp_utils.files import check_writable
 from tmp_utils.runs.collection import user_concepts
 from tmp_utils.runs.place import Place
 from tmp_utils.survey.about import About, load_about
@@ -23,6 +24,8 @@ DECIDING = ("variants", "n_per_kind", "seed")  # with about and contact, the opt
 
 def main(options: argparse.Namespace) -> None:
     """Build the questionnaire if there is none, and serve it, export its answers or delete a participant's."""
+    if options.export:
+        check_writable(options.export)
     folder = options.questionnaire or _folder(options)
     if options.export or options.withdraw:
         store = Store(load_questionnaire(folder), options.answers)

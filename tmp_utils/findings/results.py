@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tmp_utils.files import write_csv
+from tmp_utils.files import check_writable, write_csv
 from tmp_utils.findings.published import RESULTS, is_whole, publish, write_checked
 from tmp_utils.inputs import concepts
 from tmp_utils.metrics.names import CODED
@@ -143,6 +143,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> None:
     """Collect the results, and publish them if asked to."""
     place = Place(options.runs_dir, options.profile)
+    if options.publish:
+        check_writable(options.publish)
     collect_results(place, options.concepts)
     if options.publish:
         print(publish(place, options.publish, options.command, options.grow))

@@ -47,7 +47,7 @@ def main(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from tmp_utils.commands.bench.compare import compare
-    from tmp_utils.files import slug, write_json
+    from tmp_utils.files import check_writable, slug, write_json
     from tmp_utils.inputs import concepts, profiles
     from tmp_utils.metrics import embed
     from tmp_utils.model import backbone
@@ -55,6 +55,8 @@ def _compare(options: argparse.Namespace) -> None:
     from tmp_utils.runs.provenance import provenance
 
     profile = profiles.load_profile(options.profile)
+    path = Place(options.runs_dir, profile.name).runs_dir / f"{slug(f'bench-{profile.name}')}.json"
+    check_writable(path)
     if not options.backbone:
         embed.check_embedder(profile.embedder)
     model = backbone.load_backbone(options.backbone or profile)
@@ -64,10 +66,8 @@ def _compare(options: argparse.Namespace) -> None:
     for row in compare(model, concepts.load_concept(options.concept), profile, embedder):
         rows.append(row)
         print("\n".join(described(row)), flush=True)
-    folder = Place(options.runs_dir, options.profile).runs_dir
-    folder.mkdir(parents=True, exist_ok=True)
     results = {"profile": options.profile, "backbone": model.id, "rows": rows, **provenance()}
-    print(write_json(folder / f"{slug(f'bench-{options.profile}')}.json", results))
+    print(write_json(path, results))
 
 
 def described(row: dict) -> Iterable[str]:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from tmp_utils.commands.bench.finite import PARTS, finite_row
 from tmp_utils.commands.bench.full_size import Measurement, blank_backbone, half_precision, measured, planned
-from tmp_utils.files import write_csv
+from tmp_utils.files import check_writable, write_csv
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.runs.provenance import provenance
 
@@ -33,14 +33,18 @@ def evening(size: str, device: str, path: Path, minutes: float) -> Iterator[dict
     Returns
     -------
     `COLUMNS`; what there was no time for comes last, with the status `LATE`.
+
+    Raises
+    ------
+    OSError : the table cannot be written; nothing was measured.
     """
+    check_writable(path)
     end, made = time.monotonic() + 60 * minutes, provenance()
     facts = {"device": made["machine"]["gpu"] or device, "commit": str(made["commit"]), "size": size}
     rows = read_gpu(path)
     done = set(rows[KEYS].itertuples(index=False, name=None))
     missing = [each for each in _all(device) if (*facts.values(), *each) not in done]
     backbone, late = blank_backbone(size, device) if missing else None, []
-    path.parent.mkdir(parents=True, exist_ok=True)
     for each in missing:
         if time.monotonic() + RESERVED_S[each.compiled] > end:
             late.append({**facts, **each._asdict(), "status": LATE})

@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from tmp_utils.commands.bench.full_size import blank_run
-from tmp_utils.files import write_csv
+from tmp_utils.files import check_writable, write_csv
 from tmp_utils.findings.comparisons import plural
 from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.profiles import DATA_DIR, Hyperparameters
@@ -46,7 +46,9 @@ def once(folder: Path, path: Path = TABLE, clip_s: float = CLIP_S) -> Iterator[d
     Raises
     ------
     RuntimeError : a loss or a clip that is not finite.
+    OSError : the table cannot be written; nothing was loaded.
     """
+    check_writable(path)
     made = provenance()
     facts = {"processor": made["machine"]["processor"], "threads": torch.get_num_threads(), "commit": made["commit"]}
     facts = {"model": folder.name, **facts, "date": datetime.now(UTC).date().isoformat()}
