@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from tmp_utils.commands.how_many import FOLDER, METHODS, main, make_curves, with_more_clips
+from tmp_utils.commands.how_many import DEFAULT_METHODS, FOLDER, main, make_curves, with_more_clips
 from tmp_utils.findings.published import read_if_there
 from tmp_utils.inputs.audio import save_clip
 from tmp_utils.inputs.profiles import load_setup
@@ -108,7 +108,7 @@ def test_a_concept_takes_all_clips_of_its_folder_and_its_words_from_the_catalogu
 
 
 def test_without_concepts_those_of_the_file_are_learned_from_26_clips_each(tmp_path):
-    chosen = {"concepts": [], "counts": CLIP_COUNTS, "methods": METHODS, "clips": tmp_path}
+    chosen = {"concepts": [], "counts": CLIP_COUNTS, "methods": DEFAULT_METHODS, "clips": tmp_path}
     with pytest.raises(FileNotFoundError, match=r"--only breakbeat samba .* steel_drums --takes 26 "):
         main(SimpleNamespace(**chosen))
     with pytest.raises(ValueError, match="--counts 0: a training needs one clip or more"):

@@ -20,14 +20,14 @@ from tmp_utils.runs.mixtures import COLUMNS, run_names
 from tmp_utils.runs.place import Place
 
 RNG = np.random.default_rng(0)
-METHODS = {"class-noun": "untrained", "mixture": "reference"}
+METHOD_OF = {"class-noun": "untrained", "mixture": "reference"}
 MIXED = [f"m{k}" for k in range(8)]
 
 
 def table_of(setups, metric="difference", embedder="clap:judge"):
-    """Rows of setups (TI's, or of `METHODS`) -> a value a mixture; the two sounds lie 0.1 above and below it."""
+    """Rows of setups (TI's, or of `METHOD_OF`) -> a value a mixture; the two sounds lie 0.1 above and below it."""
     rows = [
-        (name, "like", METHODS.get(setup, "TI"), setup, 0, sound, metric, value + shift, 4, embedder)
+        (name, "like", METHOD_OF.get(setup, "TI"), setup, 0, sound, metric, value + shift, 4, embedder)
         for setup, values in setups.items()
         for name, value in zip(MIXED, values, strict=False)
         for sound, shift in (("violin", 0.1), ("flute", -0.1))

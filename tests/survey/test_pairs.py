@@ -288,8 +288,8 @@ def test_a_run_without_its_manifest_is_named(tmp_path):
 
 def test_the_manifest_that_generation_writes_is_the_one_that_pairs_are_made_from():
     from tmp_utils.inputs.profiles import load_profile
-    from tmp_utils.model.generate import LISTING, planned_clips
+    from tmp_utils.model.generate import CLIPS_CSV, planned_clips
 
     clips = planned_clips(load_profile("smoke"), "strange noun", 0)
     assert {"file", "prompt_id", "kind", "family", "index"} <= set(clips.columns)
-    assert set(clips["kind"]) == {"reconstruction", "editability"} and LISTING == "clips.csv"
+    assert set(clips["kind"]) == {"reconstruction", "editability"} and CLIPS_CSV == "clips.csv"

@@ -30,7 +30,7 @@ from tmp_utils.inputs.recordings import sound_files
 from tmp_utils.runs.how_many import CLIP_COUNTS, HowMany, check_clips, clips_needed
 from tmp_utils.runs.lab import Lab
 
-METHODS, SETUP = ("TI", "DB"), "BL"
+DEFAULT_METHODS, SETUP = ("TI", "DB"), "BL"
 FOLDER = "how_many"  # of unfinished trainings, in the profile's folder
 KEYS = ["concept", "method", "n_clips", "seed"]
 
@@ -121,7 +121,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "137 CPU seconds, and what all trainings of a concept share 31."
     )
     parser.add_argument("--clips", type=Path, default=Path("runs/more_clips/clips"), help="folder of concepts' folders")
-    parser.add_argument("--methods", nargs="+", default=METHODS, metavar="NAME", help=f"{', '.join(METHODS)} (default)")
+    parser.add_argument(
+        "--methods", nargs="+", default=DEFAULT_METHODS, metavar="NAME", help=f"{', '.join(DEFAULT_METHODS)} (default)"
+    )
     parser.add_argument(
         "--counts", nargs="+", type=int, default=CLIP_COUNTS, metavar="N", help="numbers of clips (default: 1 5 20)"
     )

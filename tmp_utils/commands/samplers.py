@@ -17,17 +17,16 @@ from tmp_utils.files import check_writable, write_csv
 from tmp_utils.findings.published import samplers_path
 from tmp_utils.inputs.profiles import load_profile, load_setup
 from tmp_utils.metrics.distances import frechet_audio_distance
-from tmp_utils.metrics.equivalence import distance_equivalence, fewest_steps, paired_equivalence
+from tmp_utils.metrics.equivalence import MARGIN, distance_equivalence, fewest_steps, paired_equivalence
 from tmp_utils.metrics.similarity import similarity_matrix
+from tmp_utils.metrics.table import UNTRAINED
 
 NOUNS, PUBLISHED_STEPS, RESAMPLES = ("guitar", "drums"), (6, 8, 10), 200
 CONCEPTS = ("irish_fiddle", "electronic_beat", "tenor", "sitar", "kalimba", "greensleeves")
 N_RECONSTRUCTIONS, N_EDITS = 4, 10  # clips of each concept
 SD_SHARE, FAD_SHARE = 0.2, 0.05
-MARGIN = 0.05  # at most, of a similarity: the smallest difference that matters, as in data/paper/findings.csv
 PAPERS_SAMPLER = ("DDIM", 50)
 SCHEDULERS = ("DPMSolverMultistep", "UniPCMultistep", "DDIM")
-UNTRAINED = "untrained"
 
 
 @dataclass(frozen=True)

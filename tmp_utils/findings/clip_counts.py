@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.findings.comparisons import plural
-from tmp_utils.metrics.equivalence import NO_DIFFERENCE, difference_tests, mean_difference, with_verdicts
+from tmp_utils.metrics.equivalence import MARGIN, NO_DIFFERENCE, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.names import NAMES
 from tmp_utils.runs.how_many import MORE
 
 COMPARED = ((1, 5), (20, 5))
 SCORES = ("clap_a", "clap_t")  # the first is the primary one
-MARGIN = 0.05  # the smallest difference that matters, as in data/paper/findings.csv
 SECOND = {"clap_a": "musicnn_a"}
 
 

@@ -21,6 +21,7 @@ from tmp_utils.findings.published import PUBLISHED_DIR, write_published
 from tmp_utils.metrics.equivalence import (
     HIGHER,
     LOWER,
+    MARGIN,
     NO_DIFFERENCE,
     UNDECIDED,
     difference_tests,
@@ -32,8 +33,7 @@ from tmp_utils.metrics.names import MUSICNN
 from tmp_utils.metrics.table import read_header
 from tmp_utils.runs.mixtures import COLUMNS, method_and_setup, run_names
 
-# A twentieth of the scale of a cosine, as for CLAP-A in data/paper/findings.csv; of a difference of two, twice that.
-MARGINS = {"closeness": 0.05, "difference": 0.1, "both": 0.05, "si_sdr": 1.0}
+MARGINS = {"closeness": MARGIN, "difference": 2 * MARGIN, "both": MARGIN, "si_sdr": 1.0}  # "difference": of two cosines
 OUTSIDE = ("si_sdr", "mel_l1")  # metrics that no embedder measures
 IN_WORDS = {"si_sdr": "SI-SDR in dB", "difference": "closeness minus leakage", "both": "how much of both is heard"}
 METRICS = ("closeness", "leakage", "difference", "both", "clap_t", *OUTSIDE)

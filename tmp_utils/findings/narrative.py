@@ -27,7 +27,7 @@ from tmp_utils.metrics.intervals import Interval, holm, paired_difference
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import CODEC, UNTRAINED, whole_runs
 
-METHODS = {"DB": "DreamBooth", "TI": "Textual Inversion"}
+METHOD_NAMES = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
 AXES = ("clap_a", "clap_t")
 ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
@@ -87,8 +87,8 @@ def answer(results: pd.DataFrame) -> str:
 def _beside_untrained(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Return the rows of the untrained model and, by method, those of the baselines; of units that have both."""
     untrained = rows[rows["method"] == UNTRAINED]
-    baselines = rows[rows["method"].isin(METHODS) & (rows["setup"] == BASELINE)].merge(untrained[UNIT], on=UNIT)
-    sides = {METHODS[method]: baselines[baselines["method"] == method] for method in reversed(METHODS)}
+    baselines = rows[rows["method"].isin(METHOD_NAMES) & (rows["setup"] == BASELINE)].merge(untrained[UNIT], on=UNIT)
+    sides = {METHOD_NAMES[method]: baselines[baselines["method"] == method] for method in reversed(METHOD_NAMES)}
     untrained = untrained.merge(baselines[UNIT].drop_duplicates(), on=UNIT)
     return untrained, {name: side for name, side in sides.items() if len(side)}
 
@@ -162,7 +162,8 @@ def comparisons(results: pd.DataFrame) -> list[str]:
     if run is None:
         return sentences
     levels = "; ".join(_levels(run, metric) for metric in AXES)
-    return [f"{METHODS['DB']} against {METHODS['TI']}, baselines on this one concept: {levels}. {ONE_CONCEPT}"]
+    db, ti = METHOD_NAMES.values()
+    return [f"{db} against {ti}, baselines on this one concept: {levels}. {ONE_CONCEPT}"]
 
 
 def _judged(results: pd.DataFrame, setups: str) -> pd.DataFrame:
@@ -184,13 +185,13 @@ def _difference(row) -> str:
 def _one_run(results: pd.DataFrame) -> pd.DataFrame | None:
     """Return both similarities of both baselines, of the first concept and seed that has them all."""
     rows = whole_runs(results, *AXES)
-    rows = rows[rows["method"].isin(METHODS) & (rows["setup"] == BASELINE)]
+    rows = rows[rows["method"].isin(METHOD_NAMES) & (rows["setup"] == BASELINE)]
     runs = (run for _, run in rows.groupby(UNIT))
-    return next((run for run in runs if len(run) == len(METHODS) * len(AXES)), None)
+    return next((run for run in runs if len(run) == len(METHOD_NAMES) * len(AXES)), None)
 
 
 def _levels(run: pd.DataFrame, metric: str) -> str:
-    db, ti = (run[(run["metric"] == metric) & (run["method"] == method)].iloc[0] for method in METHODS)
+    db, ti = (run[(run["metric"] == metric) & (run["method"] == method)].iloc[0] for method in METHOD_NAMES)
     sides = [bracketed(side["value"], side["ci_low"], side["ci_high"]) for side in (db, ti)]
     return f"{short_name(metric)} {sides[0]} against {sides[1]}"
 

@@ -144,7 +144,7 @@ def _examples(clips: pd.DataFrame, recordings: listen.Recordings) -> list[dict]:
     if clips.empty:
         return []
     first = clips[(clips["prompt_id"] == listen.RECONSTRUCTION) & (clips["index"] == 0)]
-    learned = first[first["method"].isin(narrative.METHODS) & (first["setup"] == BASELINE)]
+    learned = first[first["method"].isin(narrative.METHOD_NAMES) & (first["setup"] == BASELINE)]
     if learned.empty:
         return []
     unit = ["concept", "seed"]
@@ -155,7 +155,7 @@ def _examples(clips: pd.DataFrame, recordings: listen.Recordings) -> list[dict]:
         {"title": f"The concept: {concept}", "text": f"One of its clips, {kind}", "path": path, "damage": ""}
         for path in listen.concept_clips(concept, recordings)[:1]
     ]
-    titles = {UNTRAINED: "Before training"} | {m: f"After {narrative.METHODS[m]}" for m in ("TI", "DB")}
+    titles = {UNTRAINED: "Before training"} | {m: f"After {narrative.METHOD_NAMES[m]}" for m in ("TI", "DB")}
     for method, title in titles.items():
         rows = first[same & (first["method"] == method) & first["setup"].isin([BASELINE, "class-noun"])]
         for row in rows.head(1).itertuples():
@@ -191,7 +191,7 @@ def _sample(clips: pd.DataFrame, recordings: listen.Recordings) -> dict | None:
             label = f"{concept}: the concept"
             players.append({"title": label, "text": "one of its clips", "player": listen.player(path, label=label)})
     for (concept, method, setup, _), rows in chosen:
-        title = f"{concept}: {narrative.METHODS.get(method, method)} {setup}"
+        title = f"{concept}: {narrative.METHOD_NAMES.get(method, method)} {setup}"
         for row in rows.drop_duplicates("prompt_id").head(CLIPS_PER_RUN).itertuples():
             text = f"“{row.prompt}”"
             sound = listen.player(row.path, row.damage, f"{title}, {text}")

@@ -26,7 +26,7 @@ import numpy as np
 
 from tmp_utils.files import write_bytes
 from tmp_utils.inputs.audio import RATE_HZ, match_loudness, resampled
-from tmp_utils.metrics.names import LEVEL
+from tmp_utils.metrics.names import LEVEL_MATCHED
 
 BATCH_SIZE = 16
 LEVEL_LUFS = -20.0  # of level-matched clips: near the median of the shipped ones, -20.7
@@ -166,7 +166,7 @@ class LevelMatched(Embedder):
     """
 
     def __init__(self, embedder: Embedder):
-        self.embedder, self.name = embedder, embedder.name + LEVEL
+        self.embedder, self.name = embedder, embedder.name + LEVEL_MATCHED
 
     @property
     def cache_dir(self) -> Path | None:
@@ -201,8 +201,8 @@ def load_embedder(spec: str, device: str = "cpu", cache_dir: str | Path | None =
     ------
     ValueError : the spec names no embedder.
     """
-    if spec.endswith(LEVEL):
-        return LevelMatched(load_embedder(spec.removesuffix(LEVEL), device, cache_dir))
+    if spec.endswith(LEVEL_MATCHED):
+        return LevelMatched(load_embedder(spec.removesuffix(LEVEL_MATCHED), device, cache_dir))
     kind, source = _class_of(spec)
     return kind(source, device, cache_dir)
 
@@ -215,7 +215,7 @@ def check_embedder(spec: str) -> None:
     ValueError, FileNotFoundError, ImportError : the spec names no embedder, the checkpoint that it names is not there
         or not whole, or its package is not installed.
     """
-    kind, source = _class_of(spec.removesuffix(LEVEL))
+    kind, source = _class_of(spec.removesuffix(LEVEL_MATCHED))
     kind.check(source)
 
 

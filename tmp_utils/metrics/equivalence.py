@@ -22,6 +22,7 @@ from tmp_utils.metrics.distances import frechet_audio_distance
 from tmp_utils.metrics.intervals import MIN_UNITS, NAN, Bounds, Interval, holm, mean_of, p_above
 
 ALPHA = 0.05
+MARGIN = 0.05  # of a similarity: the smallest difference that matters, as in data/paper/findings.csv
 HIGHER, LOWER, NO_DIFFERENCE, UNDECIDED = "higher", "lower", "no difference", "undecided"
 
 

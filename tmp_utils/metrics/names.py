@@ -16,7 +16,7 @@ short_name, with_arrow, digits_of : of any key.
 MUSICNN = "musicnn:"  # begins the name of the second embedder
 SECOND, MATCHED = "musicnn_", "_matched"  # begins the keys of the second embedder; ends those of level-matched clips
 CODED = "_coded"  # ends the keys of comparisons with the concept's clips after the codec
-LEVEL = "+level"  # ends the name of an embedder of level-matched clips
+LEVEL_MATCHED = "+level"  # ends the name of an embedder of level-matched clips
 NAMES = {"clap_a": "CLAP-A", "clap_t": "CLAP-T", "fad": "FAD", "kad": "KAD"}
 NAMES |= {"clap_a_edits": "CLAP-A of edits", "musicnn_a_edits_coded": "MusiCNN-A of edits, codec on both sides"}
 NAMES |= {"musicnn_a": "MusiCNN-A", "musicnn_fad": "FAD (MusiCNN)", "musicnn_kad": "KAD (MusiCNN)"}
@@ -67,7 +67,7 @@ def key_of(metric: str, embedder: str, coded: bool = False) -> str:
     """
     if embedder.startswith(MUSICNN):
         metric = SECOND + metric.removeprefix("clap_")
-    return metric + MATCHED * embedder.endswith(LEVEL) + CODED * coded
+    return metric + MATCHED * embedder.endswith(LEVEL_MATCHED) + CODED * coded
 
 
 def metric_of(key: str) -> str:

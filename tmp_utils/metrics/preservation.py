@@ -29,7 +29,7 @@ QUIET = 1e-3  # -60 dB: a frame this far below the clip's loudest has no harmony
 ONSET_GAIN = 1000.0  # log(1 + gain * mel / peak): sounds 60 dB below the peak hardly count
 ONSET_BLUR_FRAMES = 11  # a Hann window of 0.11 s tolerates the usual 50 ms either way
 FIFTHS = {f"{low:.1f}-{low + 0.2:.1f}": (low, low + 0.2) for low in (0.0, 0.2, 0.4, 0.6, 0.8)}
-SHARE = 0.8  # of the greatest balance; straight lines from 1 to 0 and from 0 to 1 then give the paper's 0.4-0.6
+SHARE_OF_GREATEST = 0.8  # balance; straight lines from 1 to 0 and from 0 to 1 then give the paper's 0.4-0.6
 N_RESAMPLES = 500
 UNITS = ("source", "seed")
 
@@ -194,7 +194,7 @@ def balance(to_source: np.ndarray, to_target: np.ndarray) -> np.ndarray:
 
 
 def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarray) -> SweetSpot:
-    """Return the range of strengths around the greatest `balance` in which it stays above `SHARE` of it.
+    """Return the range of strengths around the greatest `balance` in which it stays above `SHARE_OF_GREATEST` of it.
 
     The curves are joined by straight lines and read at every hundredth. With 0.8, two straight lines
     give 0.4 to 0.6, the range that the paper reads off its Figure 4; another range is therefore due to the curves and
@@ -207,7 +207,7 @@ def sweet_spot(strengths: np.ndarray, to_source: np.ndarray, to_target: np.ndarr
     grid = np.linspace(strengths[0], strengths[-1], round(100 * (strengths[-1] - strengths[0])) + 1)
     balances = balance(np.interp(grid, strengths, to_source), np.interp(grid, strengths, to_target))
     best = int(balances.argmax())
-    below = np.flatnonzero(balances < SHARE * balances[best] - 1e-9)
+    below = np.flatnonzero(balances < SHARE_OF_GREATEST * balances[best] - 1e-9)
     low = below[below < best].max(initial=-1) + 1
     high = below[below > best].min(initial=len(grid)) - 1
     return SweetSpot(*(float(grid[k]) for k in (best, low, high)))

@@ -34,7 +34,7 @@ from tmp_utils.model.device import explained
 from tmp_utils.model.device import precision as compute_type
 from tmp_utils.model.tensors import EMBEDDING, check_strength
 
-LISTING, CHECKSUMS = "clips.csv", "SHA256SUMS"
+CLIPS_CSV, CHECKSUMS = "clips.csv", "SHA256SUMS"
 RECONSTRUCTION = "reconstruction"
 BATCH = 4
 
@@ -259,8 +259,8 @@ def _done(folder: Path, plan: pd.DataFrame) -> tuple[pd.DataFrame, set[tuple[str
     ------
     ValueError : the manifest is whole and of another plan.
     """
-    path, checksums = folder / LISTING, _read_checksums(folder)
-    if not path.is_file() or (file_sha256(path), LISTING) not in checksums:
+    path, checksums = folder / CLIPS_CSV, _read_checksums(folder)
+    if not path.is_file() or (file_sha256(path), CLIPS_CSV) not in checksums:
         return pd.DataFrame({"file": []}), set()
     rows = pd.read_csv(path, float_precision="round_trip")
     same = rows[list(plan.columns)].merge(plan, how="left", indicator=True)["_merge"] == "both"
@@ -282,9 +282,9 @@ def _read_checksums(folder: Path) -> set[tuple[str, str]]:
 
 def _write_manifest(folder: Path, rows: pd.DataFrame, files: set[tuple[str, str]]) -> None:
     """Write `clips.csv` and then drop the earlier one's checksum: killed in between, either is known to be whole."""
-    path, new = folder / LISTING, rows.to_csv(index=False, lineterminator="\n").encode()
-    earlier = {(file_sha256(path), LISTING)} if path.is_file() else set()
-    current = files | {(hashlib.sha256(new).hexdigest(), LISTING)}
+    path, new = folder / CLIPS_CSV, rows.to_csv(index=False, lineterminator="\n").encode()
+    earlier = {(file_sha256(path), CLIPS_CSV)} if path.is_file() else set()
+    current = files | {(hashlib.sha256(new).hexdigest(), CLIPS_CSV)}
     _write_checksums(folder, current | earlier)
     write_bytes(path, new)
     _write_checksums(folder, current)

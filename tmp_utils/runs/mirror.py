@@ -29,7 +29,7 @@ from tmp_utils.runs.provenance import PROJECT_DIR
 
 MARK = "MIRROR.txt"  # a disk that is not mounted leaves an empty folder, which must not be filled
 MARK_TEXT = "Copies of runs. A session that is given this folder as its mirror restores them and goes on.\n"
-CHECKPOINTS, COPIED = "checkpoints/", "copied"
+CHECKPOINTS, COPIED_FILES = "checkpoints/", "copied"
 QUICK_S, WAIT = 1.0, 9  # after a copy that was not quick, the next checkpoint waits so many times as long
 RUN = re.compile(r"(seed\d+)|\.(seed\d+)\.\w+\.partial")
 
@@ -104,7 +104,7 @@ class Mirror:
             if there.get(name, {}).get("sha256") != written["sha256"] or not (target / name).is_file():
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 copy_file(run / name, target / name)
-        write_json(target / MANIFEST, manifest if files == manifest["files"] else manifest | {COPIED: files})
+        write_json(target / MANIFEST, manifest if files == manifest["files"] else manifest | {COPIED_FILES: files})
         for name in there.keys() - files.keys():
             (target / name).unlink(missing_ok=True)
         if not run.name.startswith("."):
@@ -131,7 +131,7 @@ class Mirror:
                 return False
             try:
                 manifest = read_manifest(source)
-                files = manifest.pop(COPIED, None) or manifest["files"]
+                files = manifest.pop(COPIED_FILES, None) or manifest["files"]
                 with whole_folder(target) as part:
                     _copy_whole(source, part, files)
                     write_json(part / MANIFEST, manifest)
@@ -147,7 +147,7 @@ def _listed(target: Path) -> dict:
         manifest = read_manifest(target)
     except (FileNotFoundError, ValueError):
         return {}
-    return manifest.get(COPIED) or manifest["files"]
+    return manifest.get(COPIED_FILES) or manifest["files"]
 
 
 def _copy_whole(source: Path, part: Path, files: dict[str, dict]) -> None:

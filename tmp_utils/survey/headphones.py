@@ -26,14 +26,14 @@ ORDERS = tuple("".join(order) for order in itertools.permutations("apq"))
 N_TRIALS, N_RIGHT = 6, 5  # a guess passes a round in 13 of 729 cases
 TONE_HZ, TONE_S, RAMP_S, GAP_S = 200, 1.0, 0.1, 0.5
 QUIET_DB = -6.0
-LEVEL = 0.2  # amplitude of a plain tone
+AMPLITUDE = 0.2  # of a plain tone
 
 
 def tones(order: str) -> np.ndarray:
     """float32 (64000, 2): three tones in their order."""
     time_s = np.arange(round(TONE_S * RATE_HZ)) / RATE_HZ
     ramp = np.clip(np.minimum(time_s, TONE_S - time_s) / RAMP_S, 0, 1)
-    tone = LEVEL * np.sin(np.pi / 2 * ramp) ** 2 * np.sin(2 * np.pi * TONE_HZ * time_s)
+    tone = AMPLITUDE * np.sin(np.pi / 2 * ramp) ** 2 * np.sin(2 * np.pi * TONE_HZ * time_s)
     gains = {"p": (1.0, 1.0), "q": (10 ** (QUIET_DB / 20),) * 2, "a": (1.0, -1.0)}
     gap = np.zeros((round(GAP_S * RATE_HZ), 2))
     parts = [part for letter in order for part in (gap, tone[:, None] * np.array(gains[letter]))]
