@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tmp_utils.findings.clip_counts import at_usual_steps, count_comparisons, counts_in_words
+from tmp_utils.findings.clip_counts import at_usual_steps, count_comparisons, counts_in_words, steps_in_words
 from tmp_utils.metrics.equivalence import paired_equivalence
 from tmp_utils.metrics.intervals import mean_of
 
@@ -33,6 +33,20 @@ def test_a_planted_difference_and_a_planted_equality_are_found():
     said = counts_in_words(table)
     assert "DB, CLAP-A to held-out clips, 14 concepts: 1 clip in place of 5: lower, −0.0" in said
     assert "20 clips in place of 5: less than 0.05 apart, +0.0" in said
+
+
+def test_what_the_longest_training_brings_is_said_and_how_many_clips_are_copies():
+    table = trainings({("DB", 5): 0.0, ("DB", 1): 0.0})
+    longest = (table["step"] == 160) & (table["metric"] == "clap_a") & (table["n_clips"] == 5)
+    table.loc[longest, "value"] += 0.1
+    copied = table[table["metric"] == "clap_a_more"].assign(metric="copied_more", value=0.1, n=10)
+    said = steps_in_words(pd.concat([table, copied], ignore_index=True)).splitlines()
+    difference = table[longest].set_index("concept")["value"]
+    usual = table[(table["step"] == 80) & (table["metric"] == "clap_a") & (table["n_clips"] == 5)]
+    mean = (difference - usual.set_index("concept")["value"]).mean()
+    assert said[0].startswith(f"DB, 5 clips, 160 steps in place of 80: CLAP-A {mean:+.3f} [") and mean > 0.08
+    assert said[1] == "Of 280 clips, 28 are called copies of a training clip."
+    assert steps_in_words(table[table["step"] == 80]) == ""
 
 
 def test_the_four_tests_of_a_score_are_corrected_together_and_agree_with_the_intervals():

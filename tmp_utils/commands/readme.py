@@ -24,7 +24,7 @@ from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import mixtures, narrative
-from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words
+from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words, steps_in_words
 from tmp_utils.findings.comparisons import DASH, caption, comparable, has_values, plural, setup_cells
 from tmp_utils.findings.published import (
     AND,
@@ -137,7 +137,8 @@ def mixtures_block(table: pd.DataFrame) -> str:
 
 def how_many_block(table: pd.DataFrame, profile: str) -> str:
     """Return what more clips bring, whether a stop rule is offered, and what made the table."""
-    sentences = [*counts_in_words(count_comparisons(table)).splitlines(), stop_in_words(table)]
+    counts, steps = counts_in_words(count_comparisons(table)), steps_in_words(table)
+    sentences = [*counts.splitlines(), *steps.splitlines(), stop_in_words(table)]
     size = f"{plural(table['concept'].nunique(), 'concept')}, {plural(table['seed'].nunique(), 'seed')}"
     made = f"*Profile {profile}: {size}; {_commits(', '.join(sorted(table['commit'].unique())))}.*"
     return f"{_listed(sentences)}\n\n{made}"

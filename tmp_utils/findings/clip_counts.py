@@ -7,6 +7,8 @@ intervals are Student's over concepts. Verdicts are those of `metrics.equivalenc
 four, of two methods. MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -15,7 +17,8 @@ from tmp_utils.metrics.equivalence import MARGIN, NO_DIFFERENCE, difference_test
 from tmp_utils.metrics.names import NAMES
 from tmp_utils.runs.how_many import MORE
 
-COMPARED = ((1, 5), (20, 5))
+FEW_CLIPS = 5
+COMPARED = ((1, FEW_CLIPS), (20, FEW_CLIPS))
 SCORES = ("clap_a", "clap_t")  # the first is the primary one
 SECOND = {"clap_a": "musicnn_a"}
 
@@ -81,6 +84,35 @@ def _sentence(metric: str, method: str, comparisons: pd.DataFrame) -> str:
 
 
 def _difference(row: pd.Series) -> str:
-    value, low, high = (f"{row[name]:+.3f}".replace("-", "−") for name in ("difference", "ci_low", "ci_high"))
     said = f"less than {row['margin']:g} apart" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
-    return f"{said}, {value} [{low}, {high}]" if np.isfinite(row["ci_low"]) else f"{said}, {value}"
+    return f"{said}, {_numbers(row)}"
+
+
+def _numbers(row: Mapping[str, float]) -> str:
+    """Return a difference and its interval, with their signs."""
+    value, low, high = (f"{row[name]:+.3f}".replace("-", "−") for name in ("difference", "ci_low", "ci_high"))
+    return f"{value} [{low}, {high}]" if np.isfinite(row["ci_low"]) else value
+
+
+def steps_in_words(table: pd.DataFrame) -> str:
+    """Say what the longest training brings beside the usual steps, a line a method, and how many clips are copies.
+
+    Of five clips; the scores of the few clips that every look judges. Differences are not tested: they were not decided
+    on beforehand.
+    """
+    steps = table[table["metric"].str.endswith(MORE)].groupby("method")["step"].max()
+    lines = []
+    for method, usual in steps.items():
+        of = table[(table["method"] == method) & (table["n_clips"] == FEW_CLIPS) & table["metric"].isin(SCORES)]
+        units, parts = of.pivot_table(index=["metric", "concept"], columns="step", values="value"), []
+        if not len(units) or units.columns[-1] == usual:
+            continue
+        for metric, change in (units[units.columns[-1]] - units[usual]).groupby("metric"):
+            parts.append(f"{NAMES[metric]} {_numbers(mean_difference(change.dropna()))}")
+        longest = f"{FEW_CLIPS} clips, {units.columns[-1]} steps in place of {usual}"
+        lines.append(f"{method}, {longest}: {'; '.join(parts)}.")
+    copied = at_usual_steps(table).query("metric == 'copied'")
+    if len(copied):
+        called = round((copied["value"] * copied["n"]).sum())
+        lines.append(f"Of {copied['n'].sum():,.0f} clips, {called} are called copies of a training clip.")
+    return "\n".join(lines)
