@@ -1,8 +1,11 @@
 """Checkpoints: adapters that training continues from, or that are refused."""
 
+import json
+
 import pytest
 from training_runs import learn, same, with_hyperparameters
 
+from tmp_utils.files import write_json
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.personalize import load_adapter
 
@@ -48,6 +51,17 @@ def test_a_checkpoint_of_a_later_step_is_refused(backbone, concept, profile, tmp
     shorter = with_hyperparameters(profile, "TI", steps=2)
     with pytest.raises(ValueError, match=r"step-000003: a checkpoint of step 3, but this training ends at step 2\."):
         learn(backbone, concept, setup, shorter, checkpoint_dir=tmp_path)
+
+
+def test_a_checkpoint_that_names_hyperparameters_which_decide_nothing_is_resumed(backbone, concept, profile, tmp_path):
+    setup = load_setup("TI", "MW")
+    learned = learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path)
+    (header,) = tmp_path.glob("*/adapter.json")
+    saved = json.loads(header.read_text())
+    saved["hyperparameters"] |= {"ti_lr": 0.5, "ti_steps": 4, "prior_clips": 16, "weight_decay": 0.01}
+    del saved["hyperparameters"]["max_grad_norm"]  # as if it were new
+    write_json(header, saved)
+    assert same(learn(backbone, concept, setup, profile, checkpoint_dir=tmp_path), learned)
 
 
 def test_what_a_killed_run_left_half_written_is_cleared(backbone, concept, profile, tmp_path):

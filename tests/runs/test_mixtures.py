@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from results_runs import ToneEmbedder
+from training_runs import with_hyperparameters
 
 from tmp_utils.inputs.audio import RATE_HZ
 from tmp_utils.inputs.mixtures import Mixture
@@ -46,6 +47,8 @@ def test_a_run_has_rows_of_each_sound_by_both_embedders_and_is_not_repeated(lab,
     assert load_adapter(folder / "word-2").words == "<violin>"
     monkeypatch.setattr(mixtures, "_learn", lambda *_: pytest.fail("learned again"))
     assert run_mixture(lab, mixture, "TI-PRIOR", 0, **FEW) == folder
+    saving = replace(lab, profile=with_hyperparameters(lab.profile, "TI", checkpoint_every=1, max_grad_norm=1.0))
+    assert run_mixture(saving, mixture, "TI-PRIOR", 0, **FEW) == folder
     with pytest.raises(ValueError, match=r"holds a finished run of other settings: .*n_clips was 2 and is now 3"):
         run_mixture(lab, mixture, "TI-PRIOR", 0, **FEW | {"n_clips": 3})
     monkeypatch.setattr(mixtures, "GUIDANCE", 3.0)

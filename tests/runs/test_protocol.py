@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from results_runs import ToneEmbedder, use_quick_ears, use_tone_embedder
 
+from tmp_utils.files import write_json
 from tmp_utils.inputs.audio import RATE_HZ, save_clip
 from tmp_utils.inputs.concepts import load_concept
 from tmp_utils.inputs.profiles import load_setup
@@ -201,6 +202,14 @@ def test_another_recording_another_row_of_the_table_or_another_rate_is_another_r
     with pytest.raises(ValueError, match="other settings: hyperparameters was"):
         find_adapter(changed, first, "TI", "BL", 0)
     assert find_adapter(lab, first, "TI", "BL", 0, say=lambda _: None).concept == "drums"
+
+
+def test_a_finished_run_that_stored_its_hyperparameters_as_a_profile_wrote_them_is_done(lab, concept, monkeypatch):
+    manifest = read_manifest(folder := run(lab, concept))
+    stored = lab.profile.methods["TI"] | {"keep_checkpoints": True, "max_grad_norm": 1.0, "prior_lr": 0.5}
+    write_json(folder / "run.json", manifest | {"parameters": manifest["parameters"] | {"hyperparameters": stored}})
+    monkeypatch.setattr(protocol, "personalise", interrupt)
+    assert run(lab, concept) == folder
 
 
 def test_an_adapter_that_no_run_has_is_learned_and_kept_for_these_clips_alone(lab, tmp_path):

@@ -105,6 +105,8 @@ def test_a_labelled_sweep_stays_apart_from_the_studys_own(lab, concept, source):
     adapter = find_adapter(lab, concept, "TI", "MW", 0, quiet)
     arguments = (lab, concept, adapter, {"tune": source}, STRENGTHS, 0)
     own = run_sweep(*arguments, methods=["noising"], say=quiet)
+    full = replace(adapter, hyperparameters=adapter.hyperparameters | {"ti_lr": 0.5, "prior_clips": 16})  # both unused
+    assert run_sweep(lab, concept, full, *arguments[3:], methods=["noising"], say=quiet) == own
     labelled = run_sweep(*arguments, methods=["noising"], guidance_scale=4.0, label="g4", say=quiet)
     assert labelled != own
     assert set(pd.read_csv(labelled / "metrics.csv")["setup"]) == {

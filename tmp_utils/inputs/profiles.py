@@ -9,13 +9,16 @@ The environment variable TMP_PROFILES names another such file, whose tables are 
 DATA_DIR      : the folder of everything that is read and never written; the variable TMP_DATA_DIR moves it.
 load_profile  : name -> Profile.
 Hyperparameters : of a method, as a profile gives them.
+decisive      : those that decide what a setup learns.
 load_setup    : method and setup -> Setup.
 list_setups   : every setup, or one method's.
+method_of     : the method in a setup's name.
 """
 
 import copy
 import os
-from dataclasses import field
+from collections.abc import Mapping
+from dataclasses import MISSING, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -68,6 +71,30 @@ class Hyperparameters:
     def of(cls, values: dict[str, Any], place: str) -> "Hyperparameters":
         """A profile's hyperparameters; ValueError names `place`, the field, its value and what is allowed."""
         return validate(cls, values, place)
+
+
+DEFAULTS = {each.name: each.default for each in fields(Hyperparameters) if each.default is not MISSING}
+INCIDENTAL = {"checkpoint_every", "keep_checkpoints"}  # when a training saves, not what it learns
+UNUSED = {"TI": {"weight_decay", "ti_lr", "ti_steps"}, "TI-DB": set()}  # by method
+UNUSED_BY_OTHERS = {"n_vectors", "ti_lr", "ti_steps"}
+
+
+def decisive(values: Mapping[str, Any], method: str, prior_weight: float = 0) -> dict[str, Any]:
+    """Return the hyperparameters that decide what a setup learns, defaults among them.
+
+    Parameters
+    ----------
+    values : of `method`, as a profile gives them or a finished run stored them; other names among them stay.
+    prior_weight : the setup's. With prior preservation `lr` is the learning rate that is used, and there is no
+        `prior_lr`.
+    """
+    values = {**DEFAULTS, **values}
+    unused = INCIDENTAL | UNUSED.get(method, UNUSED_BY_OTHERS) | {"prior_lr"}
+    if not prior_weight:
+        unused |= {"prior_clips"}
+    elif values["prior_lr"]:
+        values["lr"] = values["prior_lr"]
+    return {name: value for name, value in values.items() if name not in unused}
 
 
 @dataclass(frozen=True, config={"strict": True, "extra": "forbid"})
@@ -239,3 +266,12 @@ def load_setup(method: str, setup: str) -> Setup:
         if candidate.setup == setup:
             return candidate
     raise ValueError(f'unknown setup "{setup}" of {method}; it has {", ".join(c.setup for c in candidates)}.')
+
+
+def method_of(name: str) -> str:
+    """Return the method of a setup's name.
+
+    >>> method_of("TI-DB-BL")
+    'TI-DB'
+    """
+    return max((setup.method for setup in list_setups() if name.startswith(f"{setup.method}-")), key=len)

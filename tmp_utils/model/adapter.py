@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from tmp_utils.files import whole_folder, write_tensors, write_text
 from tmp_utils.inputs.concepts import Concept
+from tmp_utils.inputs.profiles import decisive
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.model.card import write_card
 from tmp_utils.model.tensors import (
@@ -105,6 +106,7 @@ class Adapter:
         """All that decides what was learned; not how far it is, nor where the backbone lies."""
         header = self.header()
         values = header.pop("hyperparameters")
+        values = decisive(values, self.method, values.get("prior_weight", 0))
         return {name: value for name, value in (header | values).items() if name not in ELSEWHERE}
 
     def halved(self, backbone: Backbone) -> "Adapter":

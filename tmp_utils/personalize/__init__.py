@@ -26,7 +26,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import Hyperparameters, Profile, Setup
+from tmp_utils.inputs.profiles import Hyperparameters, Profile, Setup, decisive
 from tmp_utils.model.adapter import Adapter, load_adapter
 from tmp_utils.model.backbone import Backbone
 from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report
@@ -44,8 +44,6 @@ METHODS = {
     "DB-SV": spectral_shifts,
     "TI-DB": pivotal,
 }
-# Hyperparameters that change when a training stops or saves, but not what it learns.
-_INCIDENTAL = ("steps", "checkpoint_every", "keep_checkpoints")
 
 __all__ = ["METHODS", "Adapter", "Diverged", "load_adapter", "personalise", "prepare", "rare_word_report", "train"]
 
@@ -127,6 +125,7 @@ def prepare(
 def _decisive(hyperparameters: Hyperparameters, setup: Setup, clips_digest: str) -> dict:
     """What decides the result besides concept, seed and backbone; JSON values."""
     varied = {name: value for name, value in asdict(setup).items() if name not in ("method", "setup", "note")}
-    learned = {name: value for name, value in asdict(hyperparameters).items() if name not in _INCIDENTAL}
+    learned = decisive(asdict(hyperparameters), setup.method, setup.prior_weight)
+    del learned["steps"]  # how far it goes, not what it learns until then
     mix = {"mix_versions": MIX_VERSIONS} if setup.mix_snr_db is not None else {}
     return {**varied, **mix, **learned, "clips": clips_digest}

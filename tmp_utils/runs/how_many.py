@@ -28,7 +28,7 @@ import pandas as pd
 import torch
 
 from tmp_utils.inputs.concepts import Concept, load_clips
-from tmp_utils.inputs.profiles import Profile, Setup
+from tmp_utils.inputs.profiles import INCIDENTAL, Profile, Setup
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.metrics.copies import CopyTest
 from tmp_utils.metrics.names import key_of
@@ -159,6 +159,8 @@ class HowMany:
         identity = identity_of(self.profile, self.concept, self.seed, replace(setup, n_clips=n_clips))
         measured = [LOOKS, JUDGED_CLIPS, MORE_CLIPS, JUDGED_PROMPTS, SEEN_CLIPS]
         measured += [VALIDATION_DRAWS, N_HELD_OUT, N_VALIDATION]
+        values = self.profile.method(setup.method)
+        identity["hyperparameters"] |= {name: values[name] for name in INCIDENTAL}  # as in the tables so far
         identity |= {"measured": measured, "second": self.lab.embedders[-1].name}
         return identity_hash(with_models(identity, self.lab.embedder, self.lab.backbone))[:HASH_CHARS]
 

@@ -1,6 +1,7 @@
 """The identity of a run: all that decides its result, as `run.json` stores it under "parameters".
 
-Conventions: JSON values; two identities are equal in any order of their keys. What needs no loaded model comes from
+Conventions: JSON values; two identities are equal in any order of their keys, whether or not they hold defaults or
+hyperparameters that the setup does not use. What needs no loaded model comes from
 `identity_of`, so that a grid can tell without loading any whether a run is finished; `with_models` adds the rest.
 What decides an adapter, within a run or without one, is `Adapter.identity`.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tmp_utils.files import plain
 from tmp_utils.inputs.concepts import Concept, clips_hash
-from tmp_utils.inputs.profiles import Profile, Setup
+from tmp_utils.inputs.profiles import Profile, Setup, decisive, method_of
 from tmp_utils.metrics.table import UNTRAINED
 
 if TYPE_CHECKING:
@@ -52,7 +53,16 @@ def identity_of(profile: Profile, concept: Concept, seed: int, setup: Setup | No
         return common | {"method": UNTRAINED, "setup": CLASS_NOUN}
     varied = {name: value for name, value in asdict(setup).items() if name not in OF_A_SETUP}
     names = {"method": setup.method, "setup": setup.setup, "varied": varied}
-    return common | names | {"hyperparameters": profile.method(setup.method)}
+    return common | names | {"hyperparameters": named(profile, setup.method, setup.prior_weight)}
+
+
+def named(profile: Profile, method: str, prior_weight: float = 0) -> dict[str, Any]:
+    """Return those hyperparameters that a profile names and that decide what is learned (`profiles.decisive`).
+
+    Defaults stay out, so that an identity's hash is the same when a later version has more of them.
+    """
+    values = profile.method(method)
+    return {name: value for name, value in decisive(values, method, prior_weight).items() if name in values}
 
 
 def sweep_identity(
@@ -98,10 +108,25 @@ def identity_hash(identity: Mapping[str, Any]) -> str:
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, str]:
     """Return the keys in which two identities differ, each with both values in words."""
-    before, now = plain(before), plain(now)
+    before, now = _resolved(before), _resolved(now)
     missing = object()
     return {
         key: f"{key} was {before.get(key)!r} and is now {now.get(key)!r}"
         for key in sorted({*before, *now})
         if before.get(key, missing) != now.get(key, missing)
     }
+
+
+def _resolved(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an identity with all hyperparameters that decide its result, defaults among them, and no others."""
+    match identity := plain(identity):
+        case {"method": method, "varied": varied, "hyperparameters": values}:
+            return identity | {"hyperparameters": decisive(values, method, varied["prior_weight"])}
+        case {"adapter": values, "setup": str(name)}:  # of a sweep
+            return identity | {"adapter": decisive(values, method_of(name), values.get("prior_weight", 0))}
+        case {"setup": {"method": method, "hyperparameters": values} as setup}:  # of a mixture
+            return identity | {"setup": setup | {"hyperparameters": decisive(values, method)}}
+        case {"setup": {"hyperparameters": methods} as setup}:  # of a mixture whose words are learned apart
+            resolved = {method: decisive(values, method) for method, values in methods.items()}
+            return identity | {"setup": setup | {"hyperparameters": resolved}}
+    return identity

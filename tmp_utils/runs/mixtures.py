@@ -40,7 +40,7 @@ from tmp_utils.personalize import load_adapter, personalise
 from tmp_utils.personalize.mixtures import JOINED, RENEWALS, SHARE_OF_STEPS, learn_mixture, masks_under
 from tmp_utils.personalize.separation import GUIDANCE, LEVELS, check_separable
 from tmp_utils.runs.folder import open_run
-from tmp_utils.runs.identity import CLASS_NOUN, with_models
+from tmp_utils.runs.identity import CLASS_NOUN, named, with_models
 from tmp_utils.runs.lab import Lab
 from tmp_utils.runs.mixture_scores import ALL, reference_rows, separation_rows, text_rows, word_rows
 from tmp_utils.runs.place import Place
@@ -164,10 +164,10 @@ def read_run_scores(folder: Path) -> pd.DataFrame:
 def _identity(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, n_clips: int, n_prompts: int) -> dict:
     profile, setup = lab.profile, {"name": name}
     if name in TOGETHER:
-        setup |= {"hyperparameters": {method: profile.method(method) for method, _ in TOGETHER[name]}}
+        setup |= {"hyperparameters": {method: named(profile, method) for method, _ in TOGETHER[name]}}
     elif name not in REFERENCES:
         row = load_mixture_setup(name)
-        setup |= row.model_dump(exclude={"note"}) | {"hyperparameters": profile.method(row.method)}
+        setup |= row.model_dump(exclude={"note"}) | {"hyperparameters": named(profile, row.method)}
     words = {"class_nouns": mixture.class_nouns, "rare_words": mixture.rare_words}
     masks = {"levels": list(LEVELS), "guidance": GUIDANCE, "renewals": RENEWALS}
     amounts = {"share_of_steps": share, "n_clips": n_clips, "n_prompts": n_prompts, "seed": seed}

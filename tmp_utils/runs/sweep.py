@@ -17,7 +17,7 @@ from tmp_utils.files import slug, write_csv
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import PLAYED_SUFFIX, load_clip, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import list_setups, load_setup
+from tmp_utils.inputs.profiles import load_setup, method_of
 from tmp_utils.metrics.embed import Embedder
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.preservation import FIFTHS, chroma_correlation, onset_correlation, transfer_balance
@@ -226,7 +226,7 @@ def _rows_of(curves: pd.DataFrame, parameters: Mapping, profile: str) -> pd.Data
     if "noising" not in parameters["methods"]:
         return results_table([])
     name = parameters["setup"]  # such as "TI-DB-BL+trial", of the method TI-DB
-    method = max((row.method for row in list_setups() if name.startswith(f"{row.method}-")), key=len)
+    method = method_of(name)
     identity = {"profile": profile, "concept": parameters["concept"], "method": method, "seed": parameters["seed"]}
     by_noising = curves[curves["transfer"] == "noising"]
     return balance_rows(by_noising, identity, name.removeprefix(f"{method}-"), parameters["embedder"])
