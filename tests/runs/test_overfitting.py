@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from results_runs import ToneEmbedder
 
-from tmp_utils.inputs.profiles import load_setup
+from tmp_utils.inputs.profiles import load_profile, load_setup
 from tmp_utils.personalize import personalise
 from tmp_utils.runs import overfitting
-from tmp_utils.runs.overfitting import drift_in_words, language_drift, learning_path, path_in_words
+from tmp_utils.runs.overfitting import drift_in_words, language_drift, learning_path, path_in_words, stop_steps
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
 
@@ -30,11 +30,23 @@ def test_a_path_has_both_similarities_at_every_stop_with_n_and_interval(lab, con
     assert [file.name for file in (tmp_path / "paths").rglob("*") if file.is_file()] == ["path.csv"]
 
 
+@pytest.mark.parametrize(("steps", "stops", "looks"), [(7, 4, [2, 4, 5, 7]), (11, 4, [3, 6, 8, 11]), (3, 4, [1, 2, 3])])
+def test_a_training_is_looked_at_as_often_as_was_said_evenly_and_at_its_end(steps, stops, looks):
+    assert stop_steps(steps, stops) == looks
+    pocket = load_profile("pocket").methods
+    assert [stop_steps(pocket[name]["steps"]) for name in ("DB", "TI")] == [[20, 40, 60, 80], [25, 50, 75, 100]]
+
+
+def test_a_path_through_two_phases_ends_with_the_second(lab, concept, tmp_path):
+    path = learning_path(lab, concept, load_setup("TI-DB", "BL"), 0, tmp_path / "paths", stops=2)
+    assert sorted(set(path["step"])) == [0, 2, 5]  # of two steps of the word and three of the weights
+
+
 def test_a_path_is_read_again_only_where_nothing_that_decides_it_changed(lab, concept, tmp_path, monkeypatch):
     row = load_setup("TI", "MW")
     first = learning_path(lab, concept, row, 0, tmp_path / "paths", stops=1)
     with monkeypatch.context() as patch:
-        patch.setattr(overfitting, "personalise", None)
+        patch.setattr(overfitting, "prepare", None)
         pd.testing.assert_frame_equal(learning_path(lab, concept, row, 0, tmp_path / "paths", stops=1), first)
     faster = {**lab.profile.methods, "TI": {**lab.profile.methods["TI"], "lr": 2.0}}
     changed = Lab(replace(lab.profile, methods=faster), lab.backbone, lab.embedder, lab.place)

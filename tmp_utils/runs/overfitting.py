@@ -6,7 +6,7 @@ adapters'.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,9 @@ from tmp_utils.metrics.intervals import mean_of
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.model.generate import clip_seed
-from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.personalize import Adapter, load_adapter, prepare, train
+from tmp_utils.personalize.checkpoint import checkpoint_folder
+from tmp_utils.runs.how_many import usual_steps
 from tmp_utils.runs.identity import HASH_CHARS, identity_hash
 from tmp_utils.runs.integrity import check_files
 from tmp_utils.runs.protocol import ADAPTER_FILES, CHECKPOINTS, Lab
@@ -40,32 +42,44 @@ def learning_path(
     Parameters
     ----------
     folder : where the path is stored, and checkpoints while it is made; a finished path is read.
-    stops : how many steps are looked at, evenly spread; step 0, the untrained model, comes first.
+    stops : how many steps are looked at, evenly spread (`stop_steps`); step 0, the untrained model, comes first.
 
     Returns
     -------
     step, metric ("clap_a", "clap_t"), value, ci_low, ci_high, n, embedder.
     """
-    steps = lab.profile.method(setup.method)["steps"]
-    every = max(1, steps // stops)
-    identity = lab.identity(concept, setup, seed) | {"stops": stops, "measured": [PATH_CLIPS, PATH_PROMPTS]}
+    steps = stop_steps(usual_steps(lab.profile.method(setup.method)), stops)
+    identity = lab.identity(concept, setup, seed) | {"steps": steps, "measured": [PATH_CLIPS, PATH_PROMPTS]}
     name = f"{concept.name}-{setup.name}-seed{seed}-{identity_hash(identity)[:HASH_CHARS]}"
     folder = Path(folder) / name  # another for other clips, words or hyperparameters
     if not (folder / "path.csv").exists():
-        write_csv(folder / "path.csv", pd.DataFrame(_trained_path(lab, concept, setup, seed, folder, every)))
+        write_csv(folder / "path.csv", pd.DataFrame(_trained_path(lab, concept, setup, seed, folder, steps)))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)  # nothing reads them again; they fill a study's disk
     return pd.read_csv(folder / "path.csv", float_precision="round_trip")
 
 
-def _trained_path(lab: Lab, concept: Concept, setup: Setup, seed: int, folder: Path, every: int) -> list[dict]:
+def stop_steps(steps: int, stops: int = STOPS) -> list[int]:
+    """Return the steps at which a training is measured, of all its steps; as many as `stops`, if it has as many.
+
+    >>> stop_steps(80)
+    [20, 40, 60, 80]
+    """
+    return sorted({round(k * steps / stops) for k in range(1, stops + 1)} - {0})
+
+
+def _trained_path(
+    lab: Lab, concept: Concept, setup: Setup, seed: int, folder: Path, steps: Sequence[int]
+) -> list[dict]:
     methods = lab.profile.methods
-    checkpointed = methods[setup.method] | {"checkpoint_every": every, "keep_checkpoints": True}
+    checkpointed = methods[setup.method] | {"checkpoint_every": steps[-1], "keep_checkpoints": True}
     profile = replace(lab.profile, methods=methods | {setup.method: checkpointed})
-    personalise(lab.backbone, concept, setup, seed, profile=profile, checkpoint_dir=folder / CHECKPOINTS)
+    training = prepare(lab.backbone, concept, setup, seed, profile, checkpoint_dir=folder / CHECKPOINTS)
+    training.checkpoint_at = steps
+    train(lab.backbone, [training])
     rows = [{"step": 0} | row for row in measure_adapter(lab, concept, None, seed)]
-    for checkpoint in sorted((folder / CHECKPOINTS).glob("step-*")):
-        adapter = load_adapter(checkpoint)
-        rows += [{"step": adapter.steps} | row for row in measure_adapter(lab, concept, adapter, seed)]
+    for step in steps:
+        adapter = load_adapter(checkpoint_folder(folder / CHECKPOINTS, step))
+        rows += [{"step": step} | row for row in measure_adapter(lab, concept, adapter, seed)]
     return rows
 
 
