@@ -153,6 +153,34 @@ def test_what_cannot_learn_together_is_refused_before_anything_is_generated(lab,
     assert lab.place.runs() == before
 
 
+@pytest.mark.parametrize(
+    ("setup", "changed", "fault"),
+    [
+        ("TI-BL", {"clips": 3}, "3 clips, but TI-BL learns from 5"),
+        ("DB-BL", {"methods": ["TI"]}, 'no method "DB"; it has TI'),
+        ("TI-BL", {"class_noun": " "}, "class noun is empty"),
+        ("DB-BL", {"rare_word": ""}, "no rare word"),
+        ("TI-BL", {"name": "mask"}, "<mask> is in the tokenizer's vocabulary"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_what_cannot_be_learned_is_refused_before_anything_is_generated(lab, concept, setup, changed, fault):
+    words = {name: changed[name] for name in changed.keys() & {"class_noun", "rare_word", "name"}}
+    other = replace(concept, clips=concept.clips[: changed.get("clips", 5)], **words)
+    methods = {name: lab.profile.methods[name] for name in changed.get("methods", lab.profile.methods)}
+    setups = [load_setup("TI", "3-AC"), load_setup(*setup.split("-"))]
+    lab.profile, before = replace(lab.profile, methods=methods), lab.place.runs()
+    with pytest.raises(ValueError, match=fault):
+        run_setups(lab, other, setups, [1])
+    assert lab.place.runs() == before and not list(lab.place.folder.rglob("*.partial"))
+
+
+def test_there_is_no_reference_without_a_class_noun(lab, concept):
+    with pytest.raises(ValueError, match="class noun is empty"):
+        run_reference(lab, replace(concept, class_noun=""), 1)
+    assert not list(lab.place.folder.rglob("*.partial"))
+
+
 def test_a_setup_that_is_named_twice_is_run_once(lab, new_lab, concept, tmp_path):
     once = run_setups(lab, concept, setups_of("TI", ["BL"]), [0])
     twice = run_setups(new_lab(tmp_path / "again"), concept, setups_of("TI", ["BL", "BL"]), [0, 0], together=2)

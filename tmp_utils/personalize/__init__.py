@@ -10,6 +10,7 @@ training loop follows it.
 
 personalise : concept + setup -> adapter.
 prepare     : the training, ready to start; several of them share a batch in `loop.train`.
+check       : whether a setup can learn a concept, before anything is computed.
 METHODS     : the methods by name.
 recipe      : what a method tells the loop, and its hyperparameters.
 textual_inversion, dreambooth, variants : the methods.
@@ -29,12 +30,17 @@ from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Hyperparameters, Profile, Setup, decisive
 from tmp_utils.model.adapter import Adapter, load_adapter
 from tmp_utils.model.backbone import Backbone
-from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report
-from tmp_utils.personalize.examples import MIX_VERSIONS, make_examples, prior_latents
+from tmp_utils.personalize.dreambooth import dreambooth, rare_word_report, require_rare_word
+from tmp_utils.personalize.examples import MIX_VERSIONS, check_clips, make_examples, prior_latents
 from tmp_utils.personalize.loop import train
-from tmp_utils.personalize.textual_inversion import require_class_noun, textual_inversion
+from tmp_utils.personalize.textual_inversion import (
+    check_new_word,
+    placeholder_for,
+    require_class_noun,
+    textual_inversion,
+)
 from tmp_utils.personalize.training import Diverged, Training
-from tmp_utils.personalize.variants import custom_diffusion, low_rank, pivotal, spectral_shifts
+from tmp_utils.personalize.variants import custom_diffusion, low_rank, pivotal, require_rank, spectral_shifts
 
 METHODS = {
     "TI": textual_inversion,
@@ -44,8 +50,19 @@ METHODS = {
     "DB-SV": spectral_shifts,
     "TI-DB": pivotal,
 }
+NEW_WORD = ("TI", "TI-DB")  # methods that learn one; the others use the concept's rare word
 
-__all__ = ["METHODS", "Adapter", "Diverged", "load_adapter", "personalise", "prepare", "rare_word_report", "train"]
+__all__ = [
+    "METHODS",
+    "Adapter",
+    "Diverged",
+    "check",
+    "load_adapter",
+    "personalise",
+    "prepare",
+    "rare_word_report",
+    "train",
+]
 
 
 def personalise(
@@ -97,10 +114,7 @@ def prepare(
     """The training of a concept, ready to start; parameters and errors are those of `personalise`."""
     if backbone.adapter is not None:
         raise RuntimeError(f"{backbone.adapter} is applied to this backbone; leave its `with` block, then train.")
-    if setup.method not in METHODS:
-        raise ValueError(f'unknown method "{setup.method}"; expected one of {", ".join(METHODS)}.')
-    require_class_noun(concept)
-    hyperparameters = Hyperparameters.of(profile.method(setup.method), setup.method)
+    hyperparameters = check(backbone, concept, setup, profile)
     recipe = METHODS[setup.method](backbone, concept, setup, hyperparameters, seed)
     examples = make_examples(backbone, concept, setup, seed)
     if recipe.prior_prompt:
@@ -120,6 +134,29 @@ def prepare(
         hyperparameters=_decisive(hyperparameters, setup, examples.digest),
     )
     return Training(backbone, recipe, examples, hyperparameters, adapter, checkpoint_dir, on_checkpoint)
+
+
+def check(backbone: Backbone, concept: Concept, setup: Setup, profile: Profile) -> Hyperparameters:
+    """Return the hyperparameters of a setup that can learn a concept; it takes no time.
+
+    Raises
+    ------
+    ValueError : an unknown method, or one that the profile lacks; a setup that contradicts itself; fewer clips than it
+        asks for; no class noun, no rare word, or a new word that the backbone knows.
+    """
+    if setup.method not in METHODS:
+        raise ValueError(f'unknown method "{setup.method}"; expected one of {", ".join(METHODS)}.')
+    hyperparameters = Hyperparameters.of(profile.method(setup.method), setup.method)
+    require_class_noun(concept)
+    if setup.method in NEW_WORD:
+        check_new_word(setup)
+        placeholder_for(backbone, concept, hyperparameters.n_vectors)
+    else:
+        require_rare_word(concept)
+    if setup.method == "DB-LoRA":
+        require_rank(setup)
+    check_clips(concept, setup)
+    return hyperparameters
 
 
 def _decisive(hyperparameters: Hyperparameters, setup: Setup, clips_digest: str) -> dict:

@@ -47,9 +47,7 @@ def dreambooth_recipe(
     ------
     ValueError : the concept has no class noun, or no rare word.
     """
-    noun, rare = require_class_noun(concept), (concept.rare_word or "").strip()
-    if not rare:
-        raise ValueError(f'{concept.name}: no rare word. Give one that the tokenizer knows little of, e.g. "sks".')
+    noun, rare = require_class_noun(concept), require_rare_word(concept)
     report = rare_word_report(backbone, rare, noun)
     if report["common"]:
         warnings.warn(
@@ -68,6 +66,13 @@ def dreambooth_recipe(
         prior_prompt=fill(template, noun) if setup.prior_weight else None,
         prior_weight=setup.prior_weight,
     )
+
+
+def require_rare_word(concept: Concept) -> str:
+    """The concept's rare word; ValueError where it has none."""
+    if not (rare := (concept.rare_word or "").strip()):
+        raise ValueError(f'{concept.name}: no rare word. Give one that the tokenizer knows little of, e.g. "sks".')
+    return rare
 
 
 def copies(backbone: Backbone, names: Iterable[str]) -> dict[str, torch.Tensor]:

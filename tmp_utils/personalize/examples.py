@@ -68,17 +68,22 @@ def make_examples(backbone: Backbone, concept: Concept, setup: Setup, seed: int)
     ------
     ValueError : fewer clips than the setup asks for, or MIX with no backgrounds.
     """
+    check_clips(concept, setup)
     clips = load_clips(concept, setup.n_clips, backbone.rate_hz, backbone.channels)
-    if len(clips) < setup.n_clips:
-        raise ValueError(
-            f"{concept.name}: {len(clips)} clips, but {setup.name} learns from {setup.n_clips}. "
-            "Add recordings to the concept, or choose a setup of fewer clips (1-AC, 3-AC)."
-        )
     sounds = backgrounds(recorded=not concept.stand_in) if setup.mix_snr_db is not None else []
     versions = [_versions(clip, setup, seed, k, sounds, backbone.rate_hz) for k, clip in enumerate(clips)]
     means, stds = zip(*map(backbone.moments, versions), strict=True)
     digest = hashlib.sha256(np.asarray(versions, dtype=np.float32).tobytes()).hexdigest()
     return Examples(torch.stack(means), torch.stack(stds), backbone.latent_scale, digest)
+
+
+def check_clips(concept: Concept, setup: Setup) -> None:
+    """Raise ValueError where a concept has fewer clips than a setup learns from."""
+    if len(concept.clips) < setup.n_clips:
+        raise ValueError(
+            f"{concept.name}: {len(concept.clips)} clips, but {setup.name} learns from {setup.n_clips}. "
+            "Add recordings to the concept, or choose a setup of fewer clips (1-AC, 3-AC)."
+        )
 
 
 def _versions(

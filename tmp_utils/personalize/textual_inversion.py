@@ -27,13 +27,9 @@ def textual_inversion(
 
     Raises
     ------
-    ValueError : the setup trains the text encoder or preserves a prior, which only DreamBooth does.
+    ValueError : what `check_new_word` and `placeholder_for` refuse.
     """
-    if setup.text_encoder or setup.prior_weight:
-        raise ValueError(
-            f"setup {setup.name}: a new word is all that Textual Inversion trains; the text encoder (TE) and "
-            "prior preservation belong to DreamBooth. Leave them out of the setup, or use method DB."
-        )
+    check_new_word(setup)
     placeholder = placeholder_for(backbone, concept, hyperparameters.n_vectors)
     return Recipe(
         tensors={EMBEDDING: first_embedding(backbone, concept, setup, hyperparameters.n_vectors)},
@@ -42,6 +38,17 @@ def textual_inversion(
         placeholder=placeholder,
         prompts=[fill(template, placeholder) for template in training_templates()],
     )
+
+
+def check_new_word(setup: Setup) -> None:
+    """Raise ValueError where a setup trains more than a new word, or does not say what the word starts from."""
+    if setup.text_encoder or setup.prior_weight:
+        raise ValueError(
+            f"setup {setup.name}: a new word is all that Textual Inversion trains; the text encoder (TE) and "
+            "prior preservation belong to DreamBooth. Leave them out of the setup, or use method DB."
+        )
+    if setup.init not in ("vocabulary", "class_noun"):
+        raise ValueError(f'setup {setup.name}: init "{setup.init}"; expected "vocabulary" or "class_noun".')
 
 
 def placeholder_for(backbone: Backbone, concept: Concept, n_vectors: int = 1) -> str:
@@ -64,13 +71,11 @@ def first_embedding(backbone: Backbone, concept: Concept, setup: Setup, n_vector
 
     Raises
     ------
-    ValueError : an initialisation that is neither, or an empty class noun.
+    ValueError : an empty class noun.
     """
     if setup.init == "vocabulary":
         return backbone.mean_word().repeat(n_vectors, 1)
-    if setup.init == "class_noun":
-        return noun_embedding(backbone, require_class_noun(concept), n_vectors)
-    raise ValueError(f'setup {setup.name}: init "{setup.init}"; expected "vocabulary" or "class_noun".')
+    return noun_embedding(backbone, require_class_noun(concept), n_vectors)
 
 
 def require_class_noun(concept: Concept) -> str:

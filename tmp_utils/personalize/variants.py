@@ -29,8 +29,7 @@ def low_rank(backbone: Backbone, concept: Concept, setup: Setup, hyperparameters
     ------
     ValueError : the setup has no rank.
     """
-    if not setup.rank:
-        raise ValueError(f"setup {setup.name}: rank {setup.rank}; a low-rank update needs one of at least 1.")
+    require_rank(setup)
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, module in backbone.denoiser.named_modules():
@@ -41,6 +40,12 @@ def low_rank(backbone: Backbone, concept: Concept, setup: Setup, hyperparameters
             tensors[whole + LORA_A] = first.to(backbone.device)
             tensors[whole + LORA_B] = module.weight.new_zeros(module.out_features, setup.rank)
     return dreambooth_recipe(backbone, concept, setup, hyperparameters, tensors)
+
+
+def require_rank(setup: Setup) -> None:
+    """Raise ValueError where a setup has no rank."""
+    if not setup.rank:
+        raise ValueError(f"setup {setup.name}: rank {setup.rank}; a low-rank update needs one of at least 1.")
 
 
 def custom_diffusion(

@@ -27,8 +27,9 @@ from tmp_utils.model.adapter import write_adapter
 from tmp_utils.model.card import CARD, write_card
 from tmp_utils.model.generate import generate_clips
 from tmp_utils.model.transfer import round_trip
-from tmp_utils.personalize import Adapter, Diverged, load_adapter, personalise, prepare, train
+from tmp_utils.personalize import Adapter, Diverged, check, load_adapter, personalise, prepare, train
 from tmp_utils.personalize.loop import check_together
+from tmp_utils.personalize.textual_inversion import require_class_noun
 from tmp_utils.runs.clips import CLIPS, LISTING
 from tmp_utils.runs.disk import expected_bytes
 from tmp_utils.runs.folder import RunFolder, open_run
@@ -106,6 +107,7 @@ def _has_learned(run: RunFolder) -> bool:
 
 def run_reference(lab: Lab, concept: Concept, seed: int, say: Callable = print) -> Path:
     """Generate from the class noun with the untrained backbone; score that, and the concept's clips, as references."""
+    require_class_noun(concept)  # its prompt; an empty one would be a finished run of nothing
     with _open(lab, concept, None, seed, say) as run:
         if not run.done:
             _generate_and_score(lab, run, None, concept, seed)
@@ -131,10 +133,13 @@ def run_setups(
 
     Raises
     ------
-    ValueError : `together` is not possible for these setups; nothing was generated.
+    ValueError : `together` is not possible for these setups, or what `personalize.check` refuses of any of them;
+        nothing was generated.
     """
     seeds, setups = list(dict.fromkeys(seeds)), list(dict.fromkeys(setups))
     check_together({setup.name for setup in setups if setup.method != "TI"}, together)
+    for setup in setups:
+        check(lab.backbone, concept, setup, lab.profile)
     lab.check_memory(setup.method for setup in setups)
     pairs = [(setup, seed) for seed in seeds for setup in setups]
     folders = [run_reference(lab, concept, seed, say) for seed in seeds]
