@@ -151,6 +151,16 @@ def test_a_finished_runs_adapter_comes_first(lab, concept):
     assert said == ["tones TI-MW, seed 0: taken from smoke/tones/TI-MW/seed0."]
 
 
+def test_an_adapter_that_a_grid_deleted_is_learned_again_and_kept_beside_the_sweeps(lab, concept):
+    (run := lab.place.folder / "tones/TI-MW/seed0").mkdir(parents=True)
+    manifest = {"parameters": lab.identity(concept, load_setup("TI", "MW"), 0), "files": {}}
+    write_json(run / MANIFEST, manifest | {"dropped": ["adapter.safetensors"]})
+    said = []
+    first, again = (find_adapter(lab, concept, "TI", "MW", 0, said.append) for _ in range(2))
+    assert "deleted by a grid with KEEP=clips, so it is trained now" in said[0] and "taken from" in said[1]
+    assert first.tensors["embedding"].equal(again.tensors["embedding"]) and list(run.iterdir()) == [run / MANIFEST]
+
+
 def test_the_balance_of_straight_lines_is_higher_in_the_middle():
     s = np.linspace(0, 1, 11)
     curves = pd.DataFrame({"strength": s, "source_similarity": 1 - s, "target_similarity": s})

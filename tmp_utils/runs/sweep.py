@@ -58,7 +58,7 @@ def label_of(
 
 
 def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int, say: Callable = print) -> Adapter:
-    """Return the adapter of a finished run; without one, learn it and store it beside the sweeps.
+    """Return the adapter of a finished run; without one, or where a grid deleted it, learn it beside the sweeps.
 
     Raises
     ------
@@ -69,14 +69,16 @@ def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int,
     identity, finished = lab.identity(concept, row, seed), lab.run_folder(concept, row, seed)
     sweeps = lab.place.run(concept.name, TRANSFER, f"{method}-{setup}", seed).parent
     beside = sweeps / f"adapter{seed}-{identity_hash(identity)[:HASH_CHARS]}"
-    if is_done(finished, identity) or beside.is_dir():
-        folder = finished if finished.is_dir() else beside
-        if folder == finished:
-            check_files(finished, "adapter.safetensors", "adapter.json")
+    done = is_done(finished, identity)
+    dropped = done and "adapter.safetensors" in read_manifest(finished).get("dropped", ())
+    folder = finished if done and not dropped else beside
+    if folder.is_dir():
+        check_files(folder, "adapter.safetensors", "adapter.json")
         adapter = load_adapter(folder)
         say(f"{adapter.name}: taken from {folder.relative_to(lab.place.runs_dir)}.")
         return adapter
-    say(f"{concept.name} {method}-{setup}, seed {seed}: not learned yet, so it is trained now.")
+    why = "its adapter was deleted by a grid with KEEP=clips" if dropped else "not learned yet"
+    say(f"{concept.name} {method}-{setup}, seed {seed}: {why}, so it is trained now.")
     adapter = personalise(lab.backbone, concept, row, seed, profile=lab.profile)
     adapter.save(beside)
     return adapter
