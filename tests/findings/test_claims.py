@@ -216,6 +216,8 @@ def test_dreambooth_with_prior_preservation_is_judged_in_its_own_table():
     assert by_table["here"]["verdict"] == by_table["there"]["verdict"] == REPRODUCED
     assert by_table["here, DB with prior"]["verdict"] == CONTRADICTED
     assert by_table["here, DB with prior"]["n_concepts"] == by_table["here"]["n_concepts"]
+    few = worse[worse["concept"].isin(sorted(worse["concept"].unique())[:2])]
+    assert list(both_ways({"here": pd.concat([plain, few], ignore_index=True)})) == ["here"]
 
 
 def test_recordings_and_stand_ins_are_two_tables_where_there_are_both():

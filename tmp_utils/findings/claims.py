@@ -19,16 +19,17 @@ PRIOR = "-PP"  # ends the names of setups with prior preservation
 
 
 def both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """Return tables of results by name, each followed by one whose DreamBooth has prior preservation, if it has any.
+    """Return tables of results by name, each followed by one whose DreamBooth has prior preservation.
 
-    The paper does not say whether its DreamBooth had it, so the claims are judged both ways. In the second table
-    "DB/BL" is what "DB/BL-PP" is in the first, and the setups without prior preservation are left out.
+    That is where as many concepts have it as a verdict needs. The paper does not say whether its DreamBooth had it, so
+    the claims are judged both ways. In the second table "DB/BL" is what "DB/BL-PP" is in the first, and the setups
+    without prior preservation are left out.
     """
     judged = {}
     for name, table in tables.items():
         judged[name] = table
         with_prior = (table["method"] == "DB") & table["setup"].str.endswith(PRIOR)
-        if with_prior.any():
+        if table.loc[with_prior, "concept"].nunique() >= MIN_CONCEPTS:
             kept = table[with_prior | (table["method"] != "DB")]
             judged[f"{name}, DB with prior"] = kept.assign(setup=kept["setup"].str.removesuffix(PRIOR))
     return judged
