@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.findings import charts, narrative
-from tmp_utils.findings.claims import claims
+from tmp_utils.findings.claims import claims, findings_in_words
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import paper_table, verdicts
 from tmp_utils.metrics.table import RESULT_COLUMNS
@@ -189,7 +189,7 @@ def test_the_short_version_names_the_decided_claims():
 
 def test_every_claim_has_one_line_with_its_numbers_or_the_reason_for_none():
     judged = verdicts(results({"clap_a": 0.2, "clap_t": 0.0}))
-    lines = narrative.findings_in_words(judged)
+    lines = findings_in_words(judged)
     whole = claims(judged)
     assert sorted(line.partition(":")[0] for group in lines.values() for line in group) == sorted(
         claim.partition(":")[0] for claim in whole["claim"]

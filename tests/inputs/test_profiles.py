@@ -28,10 +28,16 @@ def test_every_profile_has_every_method_that_has_a_setup():
         assert methods == set(load_profile(name).methods)
 
 
-def test_a_rate_of_prior_preservation_is_only_inherited_together_with_the_rate_beside_it():
-    for name, table in read_toml(DATA_DIR / "profiles.toml").items():
-        own = table.get("methods", {}).get("DB", {})
-        assert ("lr" in own) == ("prior_lr" in own), f"{name}: gives one of DB's two rates and inherits the other"
+def test_a_rate_of_prior_preservation_is_only_inherited_together_with_the_rate_beside_it(tmp_path, monkeypatch):
+    own = tmp_path / "mine.toml"
+    own.write_text(
+        "[slow]\ninherits = 'pocket'\n[slow.methods]\nDB = { lr = 1e-6 }\n"
+        "[both]\ninherits = 'pocket'\n[both.methods]\nDB = { lr = 1e-6, prior_lr = 3e-6 }\n"
+    )
+    monkeypatch.setenv("TMP_PROFILES", str(own))
+    rates = {name: load_profile(name).method("DB").get("prior_lr") for name in ("smoke", "paper", "slow", "both")}
+    of_pocket = load_profile("pocket").method("DB")["prior_lr"]
+    assert rates == {"smoke": of_pocket, "paper": None, "slow": None, "both": 3e-6}
 
 
 def test_changing_a_loaded_profile_does_not_change_the_next():

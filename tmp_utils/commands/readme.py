@@ -25,7 +25,7 @@ from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import mixtures, narrative
 from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words, steps_in_words
-from tmp_utils.findings.comparisons import DASH, caption, comparable, has_values, plural, setup_cells
+from tmp_utils.findings.comparisons import comparable, has_values, setup_cells
 from tmp_utils.findings.published import (
     AND,
     PUBLISHED_DIR,
@@ -37,6 +37,7 @@ from tmp_utils.findings.published import (
 )
 from tmp_utils.findings.stopping import stop_in_words
 from tmp_utils.findings.verdicts import UNDECIDED
+from tmp_utils.findings.words import DASH, caption, plural
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.place import Place

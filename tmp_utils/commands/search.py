@@ -24,7 +24,7 @@ from tmp_utils.runs.overfitting import measure_adapter
 from tmp_utils.runs.protocol import Lab
 
 SEARCHED = ("accordion", "rumba", "gymnopedie")
-WITH_PRIOR, WEIGHTS = "DB+PP", (0.3, 1.0)
+WITH_PRIOR, WEIGHTS = "DB-PP", (0.3, 1.0)
 CANDIDATES = {
     "TI": (5e-3, 1e-2, 2e-2, 5e-2),
     "DB": (1.25e-5, 2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4),

@@ -3,10 +3,11 @@
 results     : collect the results table of a profile.
 pooled      : FAD and KAD over all concepts of a setup.
 published   : result tables that are shipped in data/published.
+words       : numbers, counts and what they are of, as text.
 comparisons : differences between setups and methods.
 verdicts    : whether each finding of the paper holds here.
 claims      : the verdicts sentence by sentence, and two tables of results beside each other.
-clip_counts : what more clips bring.
+clip_counts : what more clips and more steps bring.
 stopping    : when to stop a training, and whether a rule for it holds.
 mixtures    : what separation does for words that are learned from a mixture.
 narrative   : the findings in sentences.

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.comparisons import DASH, in_digits
+from tmp_utils.figures.look import setup_label
 from tmp_utils.findings.verdicts import CONTRADICTED, MIN_CONCEPTS, NO_DIFFERENCE, REPRODUCED, UNDECIDED, VERDICTS
+from tmp_utils.findings.words import bracketed
 from tmp_utils.inputs.concepts import are_stand_ins, list_concepts
 from tmp_utils.metrics.names import short_name
 
@@ -131,7 +132,62 @@ def embedders_in_words(judged: pd.DataFrame) -> str:
     return f"{same}, and different ones on {'; '.join(named)}." if named else f"{same}."
 
 
-def bracketed(value: float, low: float, high: float) -> str:
-    """Return a number with its interval, two decimals each; without an interval the number alone."""
-    value, low, high = map(in_digits, (value, low, high))
-    return value if low == DASH else f"{value} [{low}, {high}]"
+def decided_in_words(judged: pd.DataFrame) -> list[str]:
+    """Return a sentence for each kind of decided verdict, with the claims that have it; `judged` is of `verdicts`."""
+    sentences, whole = [], claims(judged)
+    details = {REPRODUCED: lambda row: "", CONTRADICTED: _sides, NO_DIFFERENCE: _within}
+    for verdict, detail in details.items():
+        decided, names = judged[judged["verdict"] == verdict].set_index("id"), []
+        for claim in whole[whole["verdict"] == verdict].itertuples():
+            texts = filter(None, (detail(decided.loc[part]) for part in claim.parts if part in decided.index))
+            told = "; ".join(texts)
+            names.append(f"“{claim.claim.partition(' (')[0]}”" + (f" ({told})" if told else ""))
+        said = f"{verdict.capitalize()}, where the paper says" if verdict == NO_DIFFERENCE else verdict.capitalize()
+        sentences += [f"{said}: {'; '.join(names)}."] if names else []
+    return sentences
+
+
+def _within(row) -> str:
+    """Return by how much the sides differ at most, for a verdict "no difference", and in the paper."""
+    paper = f"; the paper's differ by {abs(row.paper_a - row.paper_b):.2f}" if np.isfinite(row.paper_a) else ""
+    return f"within {row.margin:.2g}{paper}"
+
+
+def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
+    """Return a line for each claim, by its verdict; a pair has one line with all its parts.
+
+    `judged` is of `findings.verdicts`.
+    """
+    lines: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+    rows = {row.id: row for row in judged.itertuples()}
+    for claim in claims(judged).itertuples():
+        parts = [rows[part] for part in claim.parts]
+        texts = [_numbers(part) for part in parts]
+        if len(parts) > 1:
+            texts = [
+                f"({k}) {part.claim}: {part.verdict}, {text}"
+                for k, (part, text) in enumerate(zip(parts, texts, strict=True), 1)
+            ]
+        lines[claim.verdict].append(f"{claim.claim}: {'; '.join(texts)}.")
+    return lines
+
+
+def _numbers(row) -> str:
+    paper = f"; the paper has {row.paper_a:.2f} against {row.paper_b:.2f}" if np.isfinite(row.paper_a) else ""
+    paper += ", which contradicts its text" if row.paper_agrees == "no" else ""
+    if not np.isfinite(row.difference):
+        return f"{row.note or 'nothing to compare'}{paper}"
+    difference = bracketed(row.difference, row.ci_low, row.ci_high)
+    margin = f", within the margin of {row.margin:.2f}" * (row.verdict == NO_DIFFERENCE)
+    return f"{_sides(row)}, difference {difference}{margin}{second_in_words(row)}{paper}"
+
+
+def _sides(row) -> str:
+    rival = ", the rival that decides," if row.b.startswith("each ") else ""
+    sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
+    return f"{short_name(row.metric)} of {sides}"
+
+
+def _side(side: str) -> str:
+    method, _, setup = side.partition("/")
+    return setup_label(method, "(all setups)" if setup == "*" else setup)

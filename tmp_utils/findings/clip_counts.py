@@ -1,4 +1,4 @@
-"""What more clips bring: one, five and twenty clips compared, at the profile's number of steps.
+"""What more clips bring, and what more steps: one, five and twenty clips compared at the profile's number of steps.
 
 Conventions: a table is that of `runs.how_many`. `COMPARED` was decided before the first training: for each method, one
 clip minus five, and twenty minus five. The primary score is CLAP-A against the held-out clips, of the `MORE_CLIPS` that
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.comparisons import plural
+from tmp_utils.findings.words import plural
 from tmp_utils.metrics.equivalence import MARGIN, NO_DIFFERENCE, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.names import NAMES
 from tmp_utils.runs.how_many import MORE

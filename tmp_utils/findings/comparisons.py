@@ -4,7 +4,7 @@ Conventions: differences are A minus B over the concepts and seeds that both hav
 p-values are corrected over the whole table by Holm's rule. Failed rows are left out and counted.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -13,14 +13,12 @@ import pandas as pd
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
-from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.findings.words import DASH, in_digits
 from tmp_utils.metrics.intervals import holm, mean_of, paired_difference
 from tmp_utils.metrics.names import AGREEMENTS, TABLE_1, digits_of, short_name
 from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, readable, whole_runs
 
 BASELINE = "BL"
-SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
-DASH = "–"  # for a number that there is none of
 
 
 def has_values(results: pd.DataFrame, *metrics: str) -> bool:
@@ -248,35 +246,6 @@ def _our_cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits:
             cell = "failed" if failed == len(runs) else f"{cell} ({failed} failed)"
         cells.append(cell)
     return cells
-
-
-def in_digits(value: float, digits: int = 2) -> str:
-    """Return a number as text, with a minus sign and without a negative zero; a dash for one that is not finite."""
-    return f"{np.round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if np.isfinite(value) else DASH
-
-
-def plural(n: int, noun: str) -> str:
-    """Return "1 clip", "2 clips"."""
-    return f"{n} {noun}{'s' * (n != 1)}"
-
-
-def concepts_in_words(names: Iterable[str]) -> str:
-    """Return how many concepts these are, or the one, and whether their clips are rendered or recorded."""
-    names = list(dict.fromkeys(names))
-    rendered = sum(are_stand_ins([name]) for name in names)
-    kinds = [plural(rendered, "rendered stand-in"), plural(len(names) - rendered, "recording")]
-    if 0 < rendered < len(names):
-        return f"{len(names)} concepts ({', '.join(kinds)})"
-    kind = kinds[not rendered].split(" ", 1)[1]
-    return f"{names[0]} (a {kind})" if len(names) == 1 else f"{len(names)} concepts ({kind})"
-
-
-def caption(results: pd.DataFrame, profile: str) -> str:
-    """Return in one line what the numbers are of: profile, concepts, seeds and clips."""
-    rows = whole_runs(results, "clap_a")
-    size = f"{concepts_in_words(rows['concept'])}, {plural(rows['seed'].nunique(), 'seed')}"
-    warning = f"; {SMOKE_WARNING}" * (profile == "smoke")
-    return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips per run for CLAP-A{warning}"
 
 
 def every_metric(results: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.figures.look import setup_label
-from tmp_utils.findings.claims import bracketed
-from tmp_utils.findings.comparisons import DASH, plural
 from tmp_utils.findings.published import PUBLISHED_DIR, write_published
+from tmp_utils.findings.words import DASH, bracketed, plural
 from tmp_utils.metrics.equivalence import (
     HIGHER,
     LOWER,

@@ -4,13 +4,12 @@ Conventions: plain text, to be escaped by whoever shows it. Numbers in brackets 
 stated only where the verdict on it is decided; fewer than three concepts get their numbers and no general statement.
 """
 
-import numpy as np
 import pandas as pd
 
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
-from tmp_utils.findings.claims import both_ways, bracketed, claims, embedders_in_words, in_counts, second_in_words
-from tmp_utils.findings.comparisons import BASELINE, comparable, concepts_in_words, has_values, plural
+from tmp_utils.findings.claims import both_ways, claims, decided_in_words, embedders_in_words, in_counts
+from tmp_utils.findings.comparisons import BASELINE, comparable, has_values
 from tmp_utils.findings.verdicts import (
     ALPHA,
     CONTRADICTED,
@@ -19,10 +18,10 @@ from tmp_utils.findings.verdicts import (
     REPRODUCED,
     UNDECIDED,
     UNIT,
-    VERDICTS,
     paper_table,
     verdicts,
 )
+from tmp_utils.findings.words import bracketed, concepts_in_words, plural
 from tmp_utils.metrics.intervals import Interval, holm, paired_difference
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import CODEC, UNTRAINED, whole_runs
@@ -221,18 +220,9 @@ def conditions(results: pd.DataFrame) -> str:
 def in_short(results: pd.DataFrame) -> list[str]:
     """Return the answer (empty where there is none), and lines on both methods, the best setups and the claims."""
     judged = verdicts(results)
-    whole = claims(judged)
     lines = [*gains(results), *comparisons(results), _highest(results), _copies(results)]
-    lines.append(f"Of {len(whole)} claims of the paper: {in_counts(judged)}.")
-    details = {REPRODUCED: lambda row: "", CONTRADICTED: _sides, NO_DIFFERENCE: _within}
-    for verdict, detail in details.items():
-        decided, names = judged[judged["verdict"] == verdict].set_index("id"), []
-        for claim in whole[whole["verdict"] == verdict].itertuples():
-            texts = filter(None, (detail(decided.loc[part]) for part in claim.parts if part in decided.index))
-            told = "; ".join(texts)
-            names.append(f"“{claim.claim.partition(' (')[0]}”" + (f" ({told})" if told else ""))
-        said = f"{verdict.capitalize()}, where the paper says" if verdict == NO_DIFFERENCE else verdict.capitalize()
-        lines += [f"{said}: {'; '.join(names)}."] if names else []
+    lines.append(f"Of {len(claims(judged))} claims of the paper: {in_counts(judged)}.")
+    lines += decided_in_words(judged)
     return [answer(results), *filter(None, [*lines, embedders_in_words(judged), _with_prior(results)])]
 
 
@@ -260,12 +250,6 @@ def _with_prior(results: pd.DataFrame) -> str:
     )
 
 
-def _within(row) -> str:
-    """Return by how much the sides differ at most, for a verdict "no difference", and in the paper."""
-    paper = f"; the paper's differ by {abs(row.paper_a - row.paper_b):.2f}" if np.isfinite(row.paper_a) else ""
-    return f"within {row.margin:.2g}{paper}"
-
-
 def _highest(results: pd.DataFrame) -> str:
     """Return the setup with the highest mean of each similarity, over the concepts that all setups have."""
     texts, common = [], comparable(results)
@@ -282,43 +266,3 @@ def _copies(results: pd.DataFrame) -> str:
     rows = whole_runs(results, "copied")
     called = round((rows["value"] * rows["n"]).sum())
     return f"Of {rows['n'].sum():,} clips, {called} are called copies of a training clip." if len(rows) else ""
-
-
-def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
-    """Return a line for each claim, by its verdict; a pair has one line with all its parts.
-
-    `judged` is of `findings.verdicts`.
-    """
-    lines: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
-    rows = {row.id: row for row in judged.itertuples()}
-    for claim in claims(judged).itertuples():
-        parts = [rows[part] for part in claim.parts]
-        texts = [_numbers(part) for part in parts]
-        if len(parts) > 1:
-            texts = [
-                f"({k}) {part.claim}: {part.verdict}, {text}"
-                for k, (part, text) in enumerate(zip(parts, texts, strict=True), 1)
-            ]
-        lines[claim.verdict].append(f"{claim.claim}: {'; '.join(texts)}.")
-    return lines
-
-
-def _numbers(row) -> str:
-    paper = f"; the paper has {row.paper_a:.2f} against {row.paper_b:.2f}" if np.isfinite(row.paper_a) else ""
-    paper += ", which contradicts its text" if row.paper_agrees == "no" else ""
-    if not np.isfinite(row.difference):
-        return f"{row.note or 'nothing to compare'}{paper}"
-    difference = bracketed(row.difference, row.ci_low, row.ci_high)
-    margin = f", within the margin of {row.margin:.2f}" * (row.verdict == NO_DIFFERENCE)
-    return f"{_sides(row)}, difference {difference}{margin}{second_in_words(row)}{paper}"
-
-
-def _sides(row) -> str:
-    rival = ", the rival that decides," if row.b.startswith("each ") else ""
-    sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
-    return f"{short_name(row.metric)} of {sides}"
-
-
-def _side(side: str) -> str:
-    method, _, setup = side.partition("/")
-    return setup_label(method, "(all setups)" if setup == "*" else setup)

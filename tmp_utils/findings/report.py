@@ -18,11 +18,12 @@ from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.files import write_text
 from tmp_utils.findings import charts, listen, narrative
-from tmp_utils.findings.claims import beside, both_ways, claims, compared, in_counts
-from tmp_utils.findings.comparisons import BASELINE, SMOKE_WARNING, comparable, every_metric, failures, setup_cells
+from tmp_utils.findings.claims import beside, both_ways, claims, compared, findings_in_words, in_counts
+from tmp_utils.findings.comparisons import BASELINE, comparable, every_metric, failures, setup_cells
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
 from tmp_utils.findings.verdicts import verdicts
+from tmp_utils.findings.words import SMOKE_WARNING
 from tmp_utils.inputs.audio import CLIP_S, load_clip
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.inputs.credits import credits_of
@@ -230,7 +231,7 @@ def _findings(tables: dict[str, pd.DataFrame | None]) -> dict:
     if not judged:
         return {}
     words = [
-        {"name": name, "counts": in_counts(table), "n": len(claims(table)), "lines": narrative.findings_in_words(table)}
+        {"name": name, "counts": in_counts(table), "n": len(claims(table)), "lines": findings_in_words(table)}
         for name, table in judged.items()
     ]
     return {"beside": _table(beside(judged)), "words": words, "table": _table(compared(judged))}

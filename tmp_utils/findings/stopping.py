@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.comparisons import in_digits, plural
+from tmp_utils.findings.words import in_digits, plural
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.tables import read_rows
 from tmp_utils.metrics.intervals import MIN_UNITS, Interval, mean_over_units

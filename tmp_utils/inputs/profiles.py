@@ -216,10 +216,13 @@ def _read_profiles(path: Path, ends_in_newline: bool = False) -> dict[str, dict]
 
 
 def _overlaid(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """`values` over `base`, methods key by key."""
+    """`values` over `base`, methods key by key; a `prior_lr` is inherited only together with its `lr`."""
     methods = dict(base.get("methods", {}))
     for method, hyperparameters in values.get("methods", {}).items():
-        methods[method] = {**methods.get(method, {}), **hyperparameters}
+        inherited = dict(methods.get(method, {}))
+        if "lr" in hyperparameters:
+            inherited.pop("prior_lr", None)
+        methods[method] = inherited | hyperparameters
     return {**base, **values, "methods": methods}
 
 

@@ -25,8 +25,7 @@ from tmp_utils.personalize import Adapter, load_adapter, prepare, train
 from tmp_utils.personalize.checkpoint import checkpoint_folder
 from tmp_utils.runs.how_many import usual_steps
 from tmp_utils.runs.identity import HASH_CHARS, identity_hash
-from tmp_utils.runs.integrity import check_files
-from tmp_utils.runs.protocol import ADAPTER_FILES, CHECKPOINTS, Lab
+from tmp_utils.runs.protocol import CHECKPOINTS, Lab
 
 STOPS = 4
 PATH_CLIPS = 4
@@ -97,13 +96,13 @@ def path_in_words(path: pd.DataFrame) -> str:
 
 
 def language_drift(
-    lab: Lab, concept: Concept, folders: Mapping[str, Path], seed: int, n_clips: int = DRIFT_CLIPS
+    lab: Lab, concept: Concept, adapters: Mapping[str, Adapter], seed: int, n_clips: int = DRIFT_CLIPS
 ) -> pd.DataFrame:
     """CLAP-A of the bare class noun, before training and with each adapter.
 
     Parameters
     ----------
-    folders : a name for each finished run.
+    adapters : a name for each.
 
     Returns
     -------
@@ -112,9 +111,7 @@ def language_drift(
     training = lab.embedder.embed_clips(concepts.load_clips(concept))
     prompt = fill(reconstruction_prompt().template, concept.class_noun)
     rows = {}
-    for folder in folders.values():
-        check_files(folder, *ADAPTER_FILES)
-    for name, adapter in {UNTRAINED: None, **{k: load_adapter(path) for k, path in folders.items()}}.items():
+    for name, adapter in {UNTRAINED: None, **adapters}.items():
         clips = lab.generate([prompt] * n_clips, [clip_seed(seed, "drift", k) for k in range(n_clips)], adapter)
         rows[name] = _interval(similarity_matrix(lab.embedder.embed_clips(clips), training).mean(1), lab)
     return pd.DataFrame(rows).T.infer_objects()

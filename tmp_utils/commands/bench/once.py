@@ -20,7 +20,7 @@ import torch
 
 from tmp_utils.commands.bench.full_size import blank_run
 from tmp_utils.files import check_writable, write_csv
-from tmp_utils.findings.comparisons import plural
+from tmp_utils.findings.words import plural
 from tmp_utils.inputs.audio import CLIP_S
 from tmp_utils.inputs.profiles import DATA_DIR, Hyperparameters
 from tmp_utils.model.backbone import Backbone, load_backbone

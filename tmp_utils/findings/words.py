@@ -1,0 +1,53 @@
+"""Numbers, counts and what they are of, as text.
+
+in_digits, bracketed : a number, and a number with its interval.
+plural               : a count.
+concepts_in_words    : which concepts.
+caption              : what the numbers of a table are of.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.metrics.table import whole_runs
+
+SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
+DASH = "–"  # for a number that there is none of
+
+
+def in_digits(value: float, digits: int = 2) -> str:
+    """Return a number as text, with a minus sign and without a negative zero; a dash for one that is not finite."""
+    return f"{np.round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if np.isfinite(value) else DASH
+
+
+def bracketed(value: float, low: float, high: float) -> str:
+    """Return a number with its interval, two decimals each; without an interval the number alone."""
+    value, low, high = map(in_digits, (value, low, high))
+    return value if low == DASH else f"{value} [{low}, {high}]"
+
+
+def plural(n: int, noun: str) -> str:
+    """Return "1 clip", "2 clips"."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
+def concepts_in_words(names: Iterable[str]) -> str:
+    """Return how many concepts these are, or the one, and whether their clips are rendered or recorded."""
+    names = list(dict.fromkeys(names))
+    rendered = sum(are_stand_ins([name]) for name in names)
+    kinds = [plural(rendered, "rendered stand-in"), plural(len(names) - rendered, "recording")]
+    if 0 < rendered < len(names):
+        return f"{len(names)} concepts ({', '.join(kinds)})"
+    kind = kinds[not rendered].split(" ", 1)[1]
+    return f"{names[0]} (a {kind})" if len(names) == 1 else f"{len(names)} concepts ({kind})"
+
+
+def caption(results: pd.DataFrame, profile: str) -> str:
+    """Return in one line what the numbers are of: profile, concepts, seeds and clips."""
+    rows = whole_runs(results, "clap_a")
+    size = f"{concepts_in_words(rows['concept'])}, {plural(rows['seed'].nunique(), 'seed')}"
+    warning = f"; {SMOKE_WARNING}" * (profile == "smoke")
+    return f"profile “{profile}”: {size}, {rows['n'].min():.0f} clips per run for CLAP-A{warning}"
