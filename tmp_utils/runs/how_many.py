@@ -196,8 +196,9 @@ class HowMany:
             rows += [{"step": step} | row for row in self._rows(look, n_clips)]
         names = {"concept": self.concept.name, "method": setup.method, "n_clips": n_clips}
         made = {"seed": self.seed, "backbone": self.lab.backbone.hash[:HASH_CHARS], "identity": identity}
-        table = pd.DataFrame(names | row | made | {"commit": commit()} for row in rows)
-        return table[[*names, "step", "metric", "value", "n", "seed", "embedder", "backbone", "identity", "commit"]]
+        made |= {"commit": commit()}
+        table = pd.DataFrame(names | row | made for row in rows)
+        return table[[*names, "step", "metric", "value", "n", "seed", "embedder", *list(made)[1:]]]
 
     def _rows(self, look: Look, n_clips: int) -> Iterator[dict]:
         clap = self.lab.embedder.name
