@@ -42,6 +42,11 @@ def test_every_run_is_made_once_after_its_reference(tmp_path, made):
     assert made == [f"{concept} {setup} 0" for concept in ("sitar", "koto") for setup in each]
 
 
+def test_a_method_that_notebook_03_would_show_beside_dreambooth_is_made_alone(tmp_path, made):
+    assert run(["grid", "--no-notebooks", "--runs-dir", str(tmp_path), "--concepts", "sitar", "--setups", "TI-DB"]) == 0
+    assert made == [f"sitar {UNTRAINED} 0", "sitar TI-DB-BL 0"]
+
+
 def test_a_failed_run_is_named_and_a_failed_reference_leaves_out_what_is_scored_with_it(tmp_path, made, capsys):
     made.broken = ("TI-BL",)
     assert grid(tmp_path, "sitar") == 1 and made[-1] == "sitar DB-BL 0"

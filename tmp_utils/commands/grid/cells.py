@@ -158,11 +158,15 @@ def cells(
     setups: Sequence[Setup],
     seeds: Sequence[int],
     notebooks_dir: Path = NOTEBOOKS_DIR,
+    beside: bool = True,
 ) -> list[Cell]:
-    """Return the cells of a grid, each after those that come first; wrong names fail here, before anything runs."""
+    """Return the cells of a grid, each after those that come first; wrong names fail here, before anything runs.
+
+    `beside` adds `BESIDE` where a method needs it in notebook 03; a grid without notebooks does not.
+    """
     load_profile(place.profile)
     names = [setup.name for setup in setups]
-    if any(setup.method not in ALONE for setup in setups):
+    if beside and any(setup.method not in ALONE for setup in setups):
         names = [BESIDE, *names]
     given = [name for word in concepts for name in (list_concepts() if word == "all" else [word])]
     return [
