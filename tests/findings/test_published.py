@@ -45,9 +45,12 @@ def test_a_published_table_grows_by_runs_and_keeps_what_made_the_others(scored, 
     assert read_table(again).equals(grown) and read_table(again).attrs == grown.attrs
 
 
-def test_pooled_distances_without_their_clips_do_not_stay():
-    earlier = pd.DataFrame([clap_a("lute", 0, 0.5), clap_a("pooled", 1, 3.0, metric="pooled_fad")])
-    assert published.grown(pd.DataFrame([clap_a("harp", 0, 0.4)]), earlier)["concept"].tolist() == ["harp", "lute"]
+def test_pooled_distances_are_those_of_the_table_that_pools_more():
+    few, many = (clap_a("pooled", 1, value, metric="pooled_fad", n=n) for value, n in ((2.0, 5), (3.0, 10)))
+    here, there = clap_a("harp", 0, 0.4), clap_a("lute", 0, 0.5)
+    for now, earlier in (([here], [there, many]), ([here, few], [there, many]), ([here, many], [there, few])):
+        grown = published.grown(pd.DataFrame(now), pd.DataFrame(earlier)).set_index("concept")["value"]
+        assert grown.to_dict() == {"harp": 0.4, "lute": 0.5, "pooled": 3.0} and len(grown) == 3
 
 
 def test_a_run_that_scored_otherwise_before_is_refused_and_nothing_is_written(scored, tmp_path):

@@ -9,6 +9,7 @@ verdicts    : whether each finding of the paper holds here.
 claims      : the verdicts sentence by sentence, and two tables of results beside each other.
 clip_counts : what more clips and more steps bring.
 stopping    : when to stop a training, and whether a rule for it holds.
+beyond      : prior preservation and other methods beside the paper's DreamBooth.
 mixtures    : what separation does for words that are learned from a mixture.
 narrative   : the findings in sentences.
 report      : one HTML page.

@@ -7,13 +7,11 @@ intervals are Student's over concepts. Verdicts are those of `metrics.equivalenc
 four, of two methods. MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.words import plural
-from tmp_utils.metrics.equivalence import MARGIN, NO_DIFFERENCE, difference_tests, mean_difference, with_verdicts
+from tmp_utils.findings.words import change_in_words, plural, signed
+from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.names import NAMES
 from tmp_utils.runs.how_many import MORE
 
@@ -78,20 +76,10 @@ def counts_in_words(comparisons: pd.DataFrame) -> str:
 def _sentence(metric: str, method: str, comparisons: pd.DataFrame) -> str:
     against = "to held-out clips" if metric in SECOND else "of edits"
     parts = [
-        f"{plural(row['a'], 'clip')} in place of {row['b']}: {_difference(row)}" for _, row in comparisons.iterrows()
+        f"{plural(row['a'], 'clip')} in place of {row['b']}: {change_in_words(row)}"
+        for _, row in comparisons.iterrows()
     ]
     return f"{method}, {NAMES[metric]} {against}, {plural(comparisons['n'].min(), 'concept')}: {'; '.join(parts)}."
-
-
-def _difference(row: pd.Series) -> str:
-    said = f"less than {row['margin']:g} apart" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
-    return f"{said}, {_numbers(row)}"
-
-
-def _numbers(row: Mapping[str, float]) -> str:
-    """Return a difference and its interval, with their signs."""
-    value, low, high = (f"{row[name]:+.3f}".replace("-", "−") for name in ("difference", "ci_low", "ci_high"))
-    return f"{value} [{low}, {high}]" if np.isfinite(row["ci_low"]) else value
 
 
 def steps_in_words(table: pd.DataFrame) -> str:
@@ -108,7 +96,7 @@ def steps_in_words(table: pd.DataFrame) -> str:
         if not len(units) or units.columns[-1] == usual:
             continue
         for metric, change in (units[units.columns[-1]] - units[usual]).groupby("metric"):
-            parts.append(f"{NAMES[metric]} {_numbers(mean_difference(change.dropna()))}")
+            parts.append(f"{NAMES[metric]} {signed(mean_difference(change.dropna()))}")
         longest = f"{FEW_CLIPS} clips, {units.columns[-1]} steps in place of {usual}"
         lines.append(f"{method}, {longest}: {'; '.join(parts)}.")
     copied = at_usual_steps(table).query("metric == 'copied'")

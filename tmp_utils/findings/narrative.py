@@ -8,7 +8,8 @@ import pandas as pd
 
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
-from tmp_utils.findings.claims import both_ways, claims, decided_in_words, embedders_in_words, in_counts
+from tmp_utils.findings.beyond import methods_in_words, other_methods, prior_in_words
+from tmp_utils.findings.claims import claims, decided_in_words, embedders_in_words, in_counts
 from tmp_utils.findings.comparisons import BASELINE, comparable, has_values
 from tmp_utils.findings.verdicts import (
     ALPHA,
@@ -223,31 +224,8 @@ def in_short(results: pd.DataFrame) -> list[str]:
     lines = [*gains(results), *comparisons(results), _highest(results), _copies(results)]
     lines.append(f"Of {len(claims(judged))} claims of the paper: {in_counts(judged)}.")
     lines += decided_in_words(judged)
-    return [answer(results), *filter(None, [*lines, embedders_in_words(judged), _with_prior(results)])]
-
-
-def _with_prior(results: pd.DataFrame) -> str:
-    """Return what prior preservation changes in DreamBooth, paired by concept and setup, and the claims judged with it.
-
-    Empty where fewer than three concepts have it.
-    """
-    tables = list(both_ways({"": results}).values())
-    if len(tables) == 1:
-        return ""
-    without, with_prior = tables
-    parts = []
-    for metric in AXES:
-        after, before = (whole_runs(table, metric).query("method == 'DB'") for table in (with_prior, without))
-        difference = paired_difference(after, before, on=[*UNIT, "setup"], levels=UNIT[:1])
-        if difference.n < MIN_CONCEPTS:
-            return ""
-        numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
-        parts.append(f"{short_name(metric)} {numbers}")
-    judged = in_counts(verdicts(with_prior))
-    return (
-        f"Prior preservation changes DreamBooth by {' and '.join(parts)}, over {difference.n} concepts; the claims "
-        f"judged with it: {judged}."
-    )
+    lines += [embedders_in_words(judged), prior_in_words(results), *methods_in_words(other_methods(results))]
+    return [answer(results), *filter(None, lines)]
 
 
 def _highest(results: pd.DataFrame) -> str:

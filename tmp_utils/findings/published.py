@@ -104,14 +104,19 @@ def write_published(path: Path, table: pd.DataFrame, facts: Mapping[str, str]) -
 def grown(table: pd.DataFrame, earlier: pd.DataFrame) -> pd.DataFrame:
     """Return the table with the rows of the runs that only `earlier` has.
 
-    Pooled distances need the clips of all runs, so those of `earlier` are left out.
+    Pooled distances need the clips of all their runs, which no table has. They compare only with each other, so they
+    are those of the table that pools more; their notes say of how many concepts.
 
     Raises
     ------
     ValueError : a run in both has values that differ by more than `AGREE`, lost a score, or was scored by another
         embedder.
     """
-    earlier = earlier[earlier["concept"] != POOLED]
+    here, there = (of.loc[of["concept"] == POOLED, "n"].sum() for of in (table, earlier))
+    if there > here:
+        table = table[table["concept"] != POOLED]
+    else:
+        earlier = earlier[earlier["concept"] != POOLED]
     keys = [*IDENTITY, "prompt", "metric"]
     runs_here = pd.MultiIndex.from_frame(table[list(IDENTITY)])
     only = ~pd.MultiIndex.from_frame(earlier[list(IDENTITY)]).isin(runs_here)

@@ -1,17 +1,19 @@
 """Numbers, counts and what they are of, as text.
 
-in_digits, bracketed : a number, and a number with its interval.
-plural               : a count.
-concepts_in_words    : which concepts.
-caption              : what the numbers of a table are of.
+in_digits, bracketed    : a number, and a number with its interval.
+signed, change_in_words : a difference with its interval, and with its verdict.
+plural                  : a count.
+concepts_in_words       : which concepts.
+caption                 : what the numbers of a table are of.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 
 from tmp_utils.inputs.concepts import are_stand_ins
+from tmp_utils.metrics.equivalence import NO_DIFFERENCE
 from tmp_utils.metrics.table import whole_runs
 
 SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
@@ -27,6 +29,24 @@ def bracketed(value: float, low: float, high: float) -> str:
     """Return a number with its interval, two decimals each; without an interval the number alone."""
     value, low, high = map(in_digits, (value, low, high))
     return value if low == DASH else f"{value} [{low}, {high}]"
+
+
+def signed(row: Mapping[str, float], ending: str = "") -> str:
+    """Return a difference with its sign, three decimals, and its interval where it has one.
+
+    Parameters
+    ----------
+    row : difference, ci_low and ci_high, each followed by `ending`.
+    """
+    numbers = (row[name + ending] for name in ("difference", "ci_low", "ci_high"))
+    value, low, high = (f"{number:+.3f}".replace("-", "−") for number in numbers)
+    return f"{value} [{low}, {high}]" if np.isfinite(row["ci_low" + ending]) else value
+
+
+def change_in_words(row: Mapping) -> str:
+    """Return the verdict and the numbers of a row of `metrics.equivalence.with_verdicts`."""
+    said = f"less than {row['margin']:g} apart" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
+    return f"{said}, {signed(row)}"
 
 
 def plural(n: int, noun: str) -> str:

@@ -1,0 +1,97 @@
+"""What lies beyond the paper's setups, beside its DreamBooth: prior preservation, and other methods.
+
+Conventions: differences are paired by concept, after the mean over seeds; intervals are Student's over concepts. That
+each method is compared with DreamBooth's baseline, in these two scores and with the claims' margin, was decided before
+the first of these runs. Verdicts are those of `metrics.equivalence`, over all comparisons of the table. MusiCNN's
+differences, a second opinion on CLAP-A, stand beside them without a test.
+"""
+
+import numpy as np
+import pandas as pd
+
+from tmp_utils.findings.claims import both_ways, in_counts
+from tmp_utils.findings.comparisons import BASELINE
+from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, verdicts
+from tmp_utils.findings.words import bracketed, change_in_words, plural, signed
+from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
+from tmp_utils.metrics.intervals import paired_difference
+from tmp_utils.metrics.names import MUSICNN, key_of, short_name
+from tmp_utils.metrics.table import whole_runs
+
+METHODS = {  # beyond the paper's two; each in its baseline
+    "DB-LoRA": "LoRA",
+    "DB-CD": "Custom Diffusion",
+    "DB-SV": "SVDiff",
+    "TI-DB": "Textual Inversion and then DreamBooth",
+}
+SCORES = ("clap_a", "clap_t")
+SECOND = {"clap_a": key_of("clap_a", MUSICNN, coded=True)}
+
+
+def prior_in_words(results: pd.DataFrame) -> str:
+    """Return what prior preservation changes in DreamBooth, paired by concept and setup, and the claims judged with it.
+
+    Empty where fewer than three concepts have it.
+    """
+    tables = list(both_ways({"": results}).values())
+    if len(tables) == 1:
+        return ""
+    without, with_prior = tables
+    parts = []
+    for metric in SCORES:
+        after, before = (whole_runs(table, metric).query("method == 'DB'") for table in (with_prior, without))
+        difference = paired_difference(after, before, on=[*UNIT, "setup"], levels=UNIT[:1])
+        if difference.n < MIN_CONCEPTS:
+            return ""
+        numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
+        parts.append(f"{short_name(metric)} {numbers}")
+    judged = in_counts(verdicts(with_prior))
+    return (
+        f"Prior preservation changes DreamBooth by {' and '.join(parts)}, over {difference.n} concepts; the claims "
+        f"judged with it: {judged}."
+    )
+
+
+def other_methods(results: pd.DataFrame) -> pd.DataFrame:
+    """Compare each of `METHODS` with DreamBooth, both in their baseline.
+
+    Returns
+    -------
+    method, metric, difference (the method minus DreamBooth), ci_low, ci_high, margin, p_holm, p_equal (of two one-sided
+    tests that it is within the margin), n (concepts), verdict ("higher", "lower", "no difference" or "undecided"),
+    difference_second, ci_low_second, ci_high_second (MusiCNN's). A method that fewer than three concepts have beside
+    DreamBooth is left out (the table may be empty).
+    """
+    rows = []
+    for method in METHODS:
+        for metric in SCORES:
+            values = _differences(results, metric, method)
+            if len(values) >= MIN_CONCEPTS:
+                second = mean_difference(_differences(results, SECOND.get(metric, ""), method), "_second")
+                rows.append({"method": method, "metric": metric} | difference_tests(values, MARGIN) | second)
+    return with_verdicts(pd.DataFrame(rows)) if rows else pd.DataFrame()
+
+
+def _differences(results: pd.DataFrame, metric: str, method: str) -> np.ndarray:
+    """Return the method minus DreamBooth of each concept that has both baselines, (n,)."""
+    rows = whole_runs(results, metric)
+    rows = rows[(rows["setup"] == BASELINE) & rows["method"].isin([method, "DB"])]
+    units = rows.pivot_table(index=UNIT, columns="method", values="value").reindex(columns=[method, "DB"])
+    return (units[method] - units["DB"]).dropna().groupby(level="concept").mean().to_numpy()
+
+
+def methods_in_words(comparisons: pd.DataFrame) -> list[str]:
+    """Return a sentence for each method of `other_methods`."""
+    if comparisons.empty:
+        return []
+    return [_sentence(method, of) for method, of in comparisons.groupby("method", sort=False)]
+
+
+def _sentence(method: str, comparisons: pd.DataFrame) -> str:
+    parts = []
+    for _, row in comparisons.iterrows():
+        second = signed(row, "_second")
+        by_second = f" (by MusiCNN {second})" if np.isfinite(row["difference_second"]) else ""
+        parts.append(f"{short_name(row['metric'])} {change_in_words(row)}{by_second}")
+    over = plural(comparisons["n"].min(), "concept")
+    return f"{METHODS[method]} ({method}) in place of DreamBooth, {over}: {'; '.join(parts)}."
