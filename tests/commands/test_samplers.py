@@ -21,9 +21,11 @@ from tmp_utils.model.families.stable_audio import StableAudioOpen
 from tmp_utils.model.generate import generate
 from tmp_utils.model.pipelines import make_scheduler
 from tmp_utils.model.tensors import EMBEDDING
+from tmp_utils.runs.score import SECOND_EMBEDDER
 
 MEAN, SPREAD = 0.7, 0.5  # of the Gaussian that the perfect UNet knows
 SHAPE = (4, 1, 4, 4)
+METRICS = ["clap_a", "clap_t", "fad", "musicnn_a_coded", "musicnn_fad_coded"]
 FAST = ["DPMSolverMultistep", "UniPCMultistep"]
 
 
@@ -150,10 +152,13 @@ def test_samplers_are_held_against_ddim(backbone, monkeypatch):
     near, far = (list(0.1 * rng.normal(size=(12, 10240))) for _ in range(2))
     settings = SimpleNamespace(guidance_scale=2.5, clip_s=0.64)
     make = samplers._maker(backbone, settings, [(prompts, range(6), None)])
-    trial, tried = Trial(make, prompts, [near, far], np.array([0, 0, 0, 1, 1, 1])), [("DDIM", 6), ("UniPCMultistep", 1)]
-    table = sampler_equivalence(EvenEmbedder("tones"), trial, tried)
+    tried = [("DDIM", 6), ("UniPCMultistep", 1)]
+    trial = Trial(make, prompts, [near, far], [far, near], np.array([0, 0, 0, 1, 1, 1]))
+    table = sampler_equivalence(EvenEmbedder("tones"), ToneEmbedder("musicnn:tones"), trial, tried)
     itself, other = table[table["scheduler"] == "DDIM"], table[table["scheduler"] == "UniPCMultistep"]
-    assert list(table["metric"]) == ["clap_a", "clap_t", "fad"] * 2 and (table["n"] == 6).all()
+    assert list(table["metric"]) == METRICS * 2 and (table["n"] == 6).all()
+    second = table["metric"].str.startswith("musicnn")
+    assert (table["embedder"] == second.map({True: "musicnn:tones", False: "tones"})).all()
     assert (itself["difference"] == 0).all() and itself["equivalent"].all()
     assert not other.set_index("metric").loc["clap_t", "equivalent"]
     assert fewest_steps(table) == {"DDIM": 6, "UniPCMultistep": None}
@@ -166,9 +171,10 @@ def test_a_clip_is_compared_with_its_own_concept(monkeypatch):
     training = [[tone + 0.01 * rng.normal(size=10240) for _ in range(3)] for tone in tones]
     clips = [tone + 0.01 * rng.normal(size=10240) for tone in tones for _ in range(4)]
     for places, near in (([0] * 4 + [1] * 4, True), ([1] * 4 + [0] * 4, False)):
-        trial = Trial(lambda *sampler: clips, ["a tone"] * 8, training, np.array(places))
-        table = sampler_equivalence(embedder, trial, [("DDIM", 6)]).set_index("metric")
+        trial = Trial(lambda *sampler: clips, ["a tone"] * 8, training, training[::-1], np.array(places))
+        table = sampler_equivalence(embedder, ToneEmbedder("musicnn:tones"), trial, [("DDIM", 6)]).set_index("metric")
         assert (table.loc["clap_a", "reference"] > 0.9) == near
+        assert (table.loc["musicnn_a_coded", "reference"] > 0.9) != near  # beside the coded clips, here swapped
 
 
 def test_a_backbone_that_takes_no_other_sampler_says_so_before_anything_is_trained_or_generated(monkeypatch, profile):
@@ -186,7 +192,8 @@ def test_the_pocket_profile_takes_no_fewer_steps_than_were_found_equivalent():
     untrained = table[table.model == samplers.UNTRAINED]
     assert profile.inference_steps >= fewest_steps(untrained)[profile.scheduler]
     assert set(table.backbone) == {load_backbone(profile).hash[:12]}
-    assert set(table.embedder) == {load_embedder(profile.embedder).name}
+    assert set(table.embedder) == {load_embedder(spec).name for spec in (profile.embedder, SECOND_EMBEDDER)}
+    assert table.groupby("model", sort=False).metric.unique().map(list).tolist() == [METRICS] * 3
 
 
 def test_samplers_are_measured_on_a_profiles_own_backbone_untrained_and_trained(backbone, profile, monkeypatch):
@@ -197,7 +204,7 @@ def test_samplers_are_measured_on_a_profiles_own_backbone_untrained_and_trained(
     monkeypatch.setattr(samplers, "RESAMPLES", 10)
     monkeypatch.setattr(samplers, "SCHEDULERS", ("DDIM",))
     table = measure_samplers(profile.name, nouns=("guitar",), steps=(2,), concepts=("sitar", "koto"))
-    assert list(table.metric) == ["clap_a", "clap_t", "fad"] * 3
+    assert list(table.metric) == METRICS * 3
     n_edits = profile.n_editability_prompts
     per_concept = samplers.N_RECONSTRUCTIONS + min(samplers.N_EDITS, n_edits)
     assert dict(zip(table.model, table.n, strict=True)) == {
@@ -206,5 +213,5 @@ def test_samplers_are_measured_on_a_profiles_own_backbone_untrained_and_trained(
         "DB-BL": 2 * per_concept,
     }
     np.testing.assert_allclose(table.difference, 0, atol=1e-5)
-    assert set(table.backbone) == {backbone.hash[:12]} and loaded == [profile.embedder]
+    assert set(table.backbone) == {backbone.hash[:12]} and loaded == [profile.embedder, SECOND_EMBEDDER]
     assert read_samplers("paper") is None

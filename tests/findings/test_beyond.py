@@ -27,7 +27,11 @@ def table(changes: dict, concepts=CONCEPTS, setup="BL") -> pd.DataFrame:
 
 
 def test_each_method_is_compared_with_dreambooth_by_a_paired_test_and_by_both_judges():
-    changes = {"clap_a": [0.09, 0.1, 0.12, 0.11], "clap_t": [0.001, 0.0, -0.001, 0.002], "musicnn_a_coded": [0.3, 0.2, 0.4, 0.3]}
+    changes = {
+        "clap_a": [0.09, 0.1, 0.12, 0.11],
+        "clap_t": [0.001, 0.0, -0.001, 0.002],
+        "musicnn_a_coded": [0.3, 0.2, 0.4, 0.3],
+    }
     result = other_methods(table({"DB-LoRA": changes})).set_index("metric")
     test = stats.ttest_1samp(changes["clap_a"], 0)
     assert result["difference"].to_dict() == pytest.approx({"clap_a": 0.105, "clap_t": 0.0005})

@@ -3,7 +3,8 @@
 Conventions: `python -m tmp_utils samplers --profile pocket` generates with the untrained backbone (the editability
 prompts of a few nouns), then with the baselines of Textual Inversion and DreamBooth, trained on a few concepts (the
 prompts of a run, fewer of them). Each sampler is tested for equivalence with 50-step DDIM; every row states its margin.
-The table is `data/published/samplers-<profile>.csv`; the pocket profile takes about an hour on one core.
+The second embedder, MusiCNN, compares with the concepts' clips after the codec, as the verdicts do. The table is
+`data/published/samplers-<profile>.csv`; the pocket profile takes about an hour on one core.
 """
 
 import argparse
@@ -17,7 +18,9 @@ from tmp_utils.files import check_writable, write_csv
 from tmp_utils.findings.published import samplers_path
 from tmp_utils.inputs.profiles import load_profile, load_setup
 from tmp_utils.metrics.distances import frechet_audio_distance
+from tmp_utils.metrics.embed import Embedder
 from tmp_utils.metrics.equivalence import MARGIN, distance_equivalence, fewest_steps, paired_equivalence
+from tmp_utils.metrics.names import key_of
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import UNTRAINED
 
@@ -38,13 +41,34 @@ class Trial:
     make : scheduler, steps -> n clips, always from the same noise.
     texts : (n,), the text of each clip's prompt, with the class noun.
     training : the clips of each concept.
+    coded : the same clips after the codec, for the second embedder.
     concept : int (n,), which of them a clip is compared with.
     """
 
     make: Callable[[str, int], list[np.ndarray]]
     texts: Sequence[str]
     training: Sequence[Sequence[np.ndarray]]
+    coded: Sequence[Sequence[np.ndarray]]
     concept: np.ndarray
+
+
+@dataclass(frozen=True)
+class Judge:
+    """An embedder with what it compares generated clips with.
+
+    Attributes
+    ----------
+    concepts : the embeddings of each concept's clips, (m, d) each.
+    coded : whether those clips have passed the codec; keys then end in "_coded".
+    """
+
+    embedder: Embedder
+    concepts: Sequence[np.ndarray]
+    coded: bool
+
+    def key(self, metric: str) -> str:
+        """Return the key of a metric by this judge."""
+        return key_of(metric, self.embedder.name, self.coded)
 
 
 def untrained_trial(backbone, settings, nouns: Sequence[str]) -> Trial:
@@ -60,7 +84,7 @@ def untrained_trial(backbone, settings, nouns: Sequence[str]) -> Trial:
     seeds = [clip_seed(0, name + text, 0) for name, text in filled]
     texts = [text for _, text in filled]
     make = _maker(backbone, settings, [(texts, seeds, None)])
-    return Trial(make, texts, [training], np.zeros(len(texts), int))
+    return Trial(make, texts, [training], [_coded(backbone, training)], np.zeros(len(texts), int))
 
 
 def adapters_trial(backbone, settings, method: str, concepts: Sequence[str]) -> Trial:
@@ -80,7 +104,14 @@ def adapters_trial(backbone, settings, method: str, concepts: Sequence[str]) -> 
         parts.append(([fill(prompt.template, words) for prompt, _ in asked], seeds, adapter))
         texts += [fill(prompt.template, concept.class_noun) for prompt, _ in asked]
         training.append(load_clips(concept))
-    return Trial(_maker(backbone, settings, parts), texts, training, np.repeat(np.arange(len(parts)), len(asked)))
+    coded, owner = [_coded(backbone, clips) for clips in training], np.repeat(np.arange(len(parts)), len(asked))
+    return Trial(_maker(backbone, settings, parts), texts, training, coded, owner)
+
+
+def _coded(backbone, clips: Sequence[np.ndarray]) -> list[np.ndarray]:
+    from tmp_utils.model.transfer import round_trip
+
+    return [round_trip(backbone, clip) for clip in clips]
 
 
 def _maker(backbone, settings, parts: Sequence[tuple]) -> Callable[[str, int], list[np.ndarray]]:
@@ -112,7 +143,7 @@ def measure_samplers(
 
     Returns
     -------
-    As `sampler_equivalence`, with the columns model ("untrained", "TI-BL", "DB-BL"), backbone (hash) and embedder.
+    As `sampler_equivalence`, with the columns model ("untrained", "TI-BL", "DB-BL") and backbone (hash).
 
     Raises
     ------
@@ -120,56 +151,77 @@ def measure_samplers(
     """
     from tmp_utils.metrics.embed import check_embedder, load_embedder
     from tmp_utils.model.backbone import load_backbone
+    from tmp_utils.runs.score import SECOND_EMBEDDER
 
     settings = load_profile(profile)
     check_embedder(settings.embedder)
-    backbone, embedder = load_backbone(settings), load_embedder(settings.embedder)
+    backbone, embedders = load_backbone(settings), [load_embedder(settings.embedder), load_embedder(SECOND_EMBEDDER)]
     candidates = [(scheduler, n) for n in steps for scheduler in SCHEDULERS]
     for scheduler, _ in [PAPERS_SAMPLER, *candidates]:
         backbone.choose_scheduler(scheduler)
     trials = {UNTRAINED: lambda: untrained_trial(backbone, settings, nouns)} if nouns else {}
     for method in ("TI", "DB") if concepts else ():
         trials[f"{method}-BL"] = lambda method=method: adapters_trial(backbone, settings, method, concepts)
-    tables = [sampler_equivalence(embedder, trial(), candidates).assign(model=name) for name, trial in trials.items()]
-    return pd.concat(tables, ignore_index=True).assign(backbone=backbone.hash[:12], embedder=embedder.name)
+    tables = [sampler_equivalence(*embedders, trial(), candidates).assign(model=name) for name, trial in trials.items()]
+    return pd.concat(tables, ignore_index=True).assign(backbone=backbone.hash[:12])
 
 
-def sampler_equivalence(embedder, trial: Trial, candidates: Sequence[tuple[str, int]]) -> pd.DataFrame:
-    """Compare samplers with `PAPERS_SAMPLER`, the paper's, on CLAP-A, CLAP-T and FAD.
+def sampler_equivalence(first, second, trial: Trial, candidates: Sequence[tuple[str, int]]) -> pd.DataFrame:
+    """Compare samplers with `PAPERS_SAMPLER`, the paper's, on CLAP-T, and on CLAP-A and FAD by both embedders.
 
     Parameters
     ----------
+    first, second : embedders; the first embeds prompts, too.
     trial : its clips of all concepts together count for FAD, whose bias shrinks with their number.
     candidates : (scheduler, steps) of each sampler.
 
     Returns
     -------
-    scheduler, steps, metric, reference (its mean), difference, ci_low, ci_high, margin, n, equivalent; a row a
-    candidate and metric.
+    scheduler, steps, metric, embedder, reference (its mean), difference, ci_low, ci_high, margin, n, equivalent; a row
+    a candidate and metric.
     """
-    wanted = embedder.embed_prompts(list(trial.texts))
-    of_concepts = [embedder.embed_clips(list(clips)) for clips in trial.training]
-    known = np.concatenate(of_concepts)
-
-    def scores(generated: np.ndarray) -> dict[str, np.ndarray]:
-        near = [similarity_matrix(generated[[k]], of_concepts[c]).mean() for k, c in enumerate(trial.concept)]
-        return {"clap_a": np.array(near), "clap_t": np.diag(similarity_matrix(generated, wanted)).copy()}
-
-    reference = embedder.embed_clips(trial.make(*PAPERS_SAMPLER))
-    ours, fad = scores(reference), frechet_audio_distance(known, reference).value
-    margins = {name: min(MARGIN, SD_SHARE * float(np.std(values, ddof=1))) for name, values in ours.items()}
-    rows = []
+    sides = ((first, trial.training, False), (second, trial.coded, True))
+    judges = [Judge(each, [each.embed_clips(list(clips)) for clips in of], coded) for each, of, coded in sides]
+    wanted, clips = first.embed_prompts(list(trial.texts)), trial.make(*PAPERS_SAMPLER)
+    references, rows = [judge.embedder.embed_clips(clips) for judge in judges], []
     for scheduler, steps in candidates:
-        generated = embedder.embed_clips(trial.make(scheduler, steps))
-        tests = {
-            name: (float(ours[name].mean()), paired_equivalence(values, ours[name], margins[name]))
-            for name, values in scores(generated).items()
-        }
-        tests["fad"] = (fad, distance_equivalence(known, generated, reference, FAD_SHARE * fad, n_resamples=RESAMPLES))
-        for metric, (mean, test) in tests.items():
-            names = {"scheduler": scheduler, "steps": steps, "metric": metric, "reference": mean}
-            rows.append({**names, **asdict(test), "equivalent": test.equivalent})
+        clips = trial.make(scheduler, steps)
+        for judge, reference in zip(judges, references, strict=True):
+            texts = None if judge.coded else wanted
+            tests = _tests(judge, trial.concept, texts, judge.embedder.embed_clips(clips), reference)
+            names = {"scheduler": scheduler, "steps": steps, "embedder": judge.embedder.name}
+            rows += [names | {"metric": metric} | test for metric, test in tests.items()]
     return pd.DataFrame(rows)
+
+
+def _tests(
+    judge: Judge, concept: np.ndarray, texts: np.ndarray | None, generated: np.ndarray, reference: np.ndarray
+) -> dict[str, dict]:
+    """Return what the equivalence tests say, by metric.
+
+    Parameters
+    ----------
+    concept : int (n,), which of the judge's concepts a clip is compared with.
+    texts : embeddings (n, d) of the prompts; None leaves out CLAP-T.
+    generated, reference : embeddings (n, d) of clips of the same prompts and noise.
+    """
+    scores = {}
+    for name, rows in (("generated", generated), ("reference", reference)):
+        near = [similarity_matrix(rows[[k]], judge.concepts[c]).mean() for k, c in enumerate(concept)]
+        scores[name] = {judge.key("clap_a"): np.array(near)}
+        if texts is not None:
+            scores[name]["clap_t"] = np.diag(similarity_matrix(rows, texts)).copy()
+    tests = {}
+    for key, values in scores["reference"].items():
+        margin = min(MARGIN, SD_SHARE * float(np.std(values, ddof=1)))
+        tests[key] = (float(values.mean()), paired_equivalence(scores["generated"][key], values, margin))
+    known = np.concatenate(judge.concepts)
+    fad = frechet_audio_distance(known, reference).value
+    margin = FAD_SHARE * fad
+    tests[judge.key("fad")] = (fad, distance_equivalence(known, generated, reference, margin, n_resamples=RESAMPLES))
+    return {
+        key: {"reference": mean} | asdict(test) | {"equivalent": test.equivalent} for key, (mean, test) in tests.items()
+    }
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
