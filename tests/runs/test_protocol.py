@@ -18,12 +18,12 @@ from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.metrics.table import read_table
 from tmp_utils.personalize import Diverged, load_adapter, loop
 from tmp_utils.runs import protocol
+from tmp_utils.runs.adapters import find_adapter
 from tmp_utils.runs.folder import RunFolder
 from tmp_utils.runs.integrity import read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab, run_reference, run_setup, run_setups
 from tmp_utils.runs.score import score_run
-from tmp_utils.runs.sweep import find_adapter
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 

@@ -15,10 +15,11 @@ from tmp_utils.findings.listen import strength_browser
 from tmp_utils.inputs.audio import RATE_HZ, load_clip, save_clip
 from tmp_utils.inputs.profiles import load_setup
 from tmp_utils.runs import sweep
+from tmp_utils.runs.adapters import find_adapter
 from tmp_utils.runs.integrity import MANIFEST, read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.protocol import Lab
-from tmp_utils.runs.sweep import SOURCES, balance_rows, find_adapter, label_of, measure, read_curves, run_sweep
+from tmp_utils.runs.sweep import SOURCES, balance_rows, label_of, measure, read_curves, run_sweep
 
 pytestmark = pytest.mark.usefixtures("short_clips")
 STRENGTHS = [0.0, 0.5, 1.0]

@@ -18,9 +18,10 @@ from tmp_utils.files import below
 from tmp_utils.findings.page import audio_element, play
 from tmp_utils.inputs.audio import CLIP_S, RATE_HZ, load_clip, loudness_lufs
 from tmp_utils.inputs.concepts import Concept, list_concepts, load_concept
+from tmp_utils.inputs.prompts import RECONSTRUCTION
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.table import WHOLE_RUN
-from tmp_utils.runs.clips import CLIPS, LISTING, RECONSTRUCTION, read_listing
+from tmp_utils.runs.clips import CLIPS, LISTING, read_listing
 from tmp_utils.runs.integrity import check_files, damages, read_manifest
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.sweep import MEASURES

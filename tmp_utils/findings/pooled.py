@@ -14,10 +14,11 @@ import pandas as pd
 
 from tmp_utils.figures.look import setups_in_order
 from tmp_utils.inputs import concepts
+from tmp_utils.inputs.prompts import RECONSTRUCTION
 from tmp_utils.metrics.names import short_name
 from tmp_utils.metrics.scores import distance_rows
 from tmp_utils.metrics.table import POOLED, UNTRAINED, result_row, results_table, whole_runs
-from tmp_utils.runs.clips import RECONSTRUCTION, failure, read_clips
+from tmp_utils.runs.clips import failure, read_clips
 from tmp_utils.runs.collection import SWEEP, Collection
 from tmp_utils.runs.integrity import read_manifest
 

@@ -27,6 +27,7 @@ from tmp_utils.findings.words import SMOKE_WARNING
 from tmp_utils.inputs.audio import CLIP_S, load_clip
 from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.inputs.credits import credits_of
+from tmp_utils.inputs.prompts import RECONSTRUCTION
 from tmp_utils.metrics.names import TABLE_1, with_arrow
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.runs.collection import user_concepts
@@ -144,7 +145,7 @@ def _examples(clips: pd.DataFrame, recordings: listen.Recordings) -> list[dict]:
     """
     if clips.empty:
         return []
-    first = clips[(clips["prompt_id"] == listen.RECONSTRUCTION) & (clips["index"] == 0)]
+    first = clips[(clips["prompt_id"] == RECONSTRUCTION) & (clips["index"] == 0)]
     learned = first[first["method"].isin(narrative.METHOD_NAMES) & (first["setup"] == BASELINE)]
     if learned.empty:
         return []

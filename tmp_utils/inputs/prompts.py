@@ -18,6 +18,8 @@ from pydantic.dataclasses import dataclass
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.tables import Name, read_rows, validate
 
+RECONSTRUCTION, EDITABILITY = "reconstruction", "editability"  # kinds of prompts that clips are generated from
+
 
 def _template(text: str) -> str:
     fill(text, "")
@@ -41,7 +43,7 @@ def training_templates() -> list[str]:
 
 def reconstruction_prompt() -> Prompt:
     """The prompt for the concept itself."""
-    return _prompts("reconstruction")[0]
+    return _prompts(RECONSTRUCTION)[0]
 
 
 def editability_prompts(n: int | None = None) -> list[Prompt]:
@@ -56,7 +58,7 @@ def editability_prompts(n: int | None = None) -> list[Prompt]:
     ------
     ValueError : `n` is not between 1 and their number.
     """
-    prompts = _prompts("editability")
+    prompts = _prompts(EDITABILITY)
     if n is None:
         return prompts
     if not 1 <= n <= len(prompts):

@@ -26,7 +26,7 @@ from tmp_utils.inputs import audio
 from tmp_utils.inputs.audio import CLIP_S, CLIP_SUFFIX, RATE_HZ, loudness_lufs, resampled, save_clip
 from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Profile
-from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
+from tmp_utils.inputs.prompts import RECONSTRUCTION, editability_prompts, fill, reconstruction_prompt
 from tmp_utils.model.adapter import Adapter
 from tmp_utils.model.backbone import Backbone, unit_noise
 from tmp_utils.model.combination import Combination
@@ -35,7 +35,6 @@ from tmp_utils.model.device import precision as compute_type
 from tmp_utils.model.tensors import EMBEDDING, check_strength
 
 CLIPS_CSV, CHECKSUMS = "clips.csv", "SHA256SUMS"
-RECONSTRUCTION = "reconstruction"
 BATCH = 4
 
 

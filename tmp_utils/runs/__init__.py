@@ -12,6 +12,7 @@ provenance  : the code, the packages and the machine that made it.
 lab         : what the runs of a profile share, and where they are.
 session     : what there is and what a notebook needs, in one line.
 protocol    : one run: learn, generate, score.
+adapters    : the adapter of a run, learned if there is none.
 clips       : the clips of a run, and which of them can be used.
 score       : a run's clips -> its rows of the results table.
 sweep       : style transfers over strengths, as runs.

@@ -13,14 +13,13 @@ import pandas as pd
 
 from tmp_utils.files import below
 from tmp_utils.inputs.audio import RATE_HZ, load_clip, loudness_lufs
-from tmp_utils.inputs.prompts import editability_prompts, reconstruction_prompt
+from tmp_utils.inputs.prompts import RECONSTRUCTION, editability_prompts, reconstruction_prompt
 from tmp_utils.runs.integrity import check_files, damage_of, read_manifest, recorded
 
 CLIPS = "clips"
 LISTING = f"{CLIPS}/clips.csv"
 DURATION_TOLERANCE_S = 0.05
 BAD_CLIPS = "clips cannot be used"  # in the note of every row that failed for its clips
-RECONSTRUCTION, EDITABILITY = "reconstruction", "editability"
 
 
 def read_listing(folder: str | Path) -> pd.DataFrame:

@@ -19,7 +19,7 @@ import soundfile
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import RATE_HZ, load_clip
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.prompts import editability_prompts, fill
+from tmp_utils.inputs.prompts import EDITABILITY, RECONSTRUCTION, editability_prompts, fill
 from tmp_utils.metrics import embed
 from tmp_utils.metrics.embed import Embedder, LevelMatched
 from tmp_utils.metrics.intervals import mean_of, mean_over_units
@@ -45,7 +45,7 @@ from tmp_utils.metrics.table import (
     results_table,
     score_references,
 )
-from tmp_utils.runs.clips import CLIPS, EDITABILITY, RECONSTRUCTION, at_level, failure, read_clips
+from tmp_utils.runs.clips import CLIPS, at_level, failure, read_clips
 from tmp_utils.runs.identity import CLASS_NOUN
 from tmp_utils.runs.integrity import check_files, read_manifest
 

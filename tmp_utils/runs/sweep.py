@@ -17,7 +17,7 @@ from tmp_utils.files import slug, write_csv
 from tmp_utils.inputs import concepts
 from tmp_utils.inputs.audio import PLAYED_SUFFIX, load_clip, overs_counted, save_clip
 from tmp_utils.inputs.concepts import Concept
-from tmp_utils.inputs.profiles import load_setup, method_of
+from tmp_utils.inputs.profiles import method_of
 from tmp_utils.metrics.embed import Embedder
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.preservation import FIFTHS, chroma_correlation, onset_correlation, transfer_balance
@@ -25,11 +25,11 @@ from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import failed_rows, result_row, results_table
 from tmp_utils.model.inversion import check_methods
 from tmp_utils.model.transfer import transfer
-from tmp_utils.personalize import Adapter, load_adapter, personalise
+from tmp_utils.personalize import Adapter
 from tmp_utils.runs.clips import CLIPS
-from tmp_utils.runs.folder import is_done, open_run
-from tmp_utils.runs.identity import HASH_CHARS, TRANSFER, identity_hash, sweep_identity, with_models
-from tmp_utils.runs.integrity import check_files, damages, read_manifest
+from tmp_utils.runs.folder import open_run
+from tmp_utils.runs.identity import TRANSFER, identity_hash, sweep_identity, with_models
+from tmp_utils.runs.integrity import damages, read_manifest
 from tmp_utils.runs.protocol import METRICS, Lab
 
 STRENGTHS = tuple(round(0.1 * k, 1) for k in range(11))  # of the study's sweep
@@ -55,33 +55,6 @@ def label_of(
     trial = f"trial{identity_hash(other)[:6]}" if other else ""
     sampling = (f"guidance{guidance_scale:g}" if guidance_scale else "", f"steps{steps}" if steps else "")
     return "-".join(filter(None, (recording, *sampling, trial)))
-
-
-def find_adapter(lab: Lab, concept: Concept, method: str, setup: str, seed: int, say: Callable = print) -> Adapter:
-    """Return the adapter of a finished run; without one, or where a grid deleted it, learn it beside the sweeps.
-
-    Raises
-    ------
-    ValueError : the finished run is of other clips, words, hyperparameters or another backbone; the message says of
-        which.
-    """
-    row = load_setup(method, setup)
-    identity, finished = lab.identity(concept, row, seed), lab.run_folder(concept, row, seed)
-    sweeps = lab.place.run(concept.name, TRANSFER, f"{method}-{setup}", seed).parent
-    beside = sweeps / f"adapter{seed}-{identity_hash(identity)[:HASH_CHARS]}"
-    done = is_done(finished, identity)
-    dropped = done and "adapter.safetensors" in read_manifest(finished).get("dropped", ())
-    folder = finished if done and not dropped else beside
-    if folder.is_dir():
-        check_files(folder, "adapter.safetensors", "adapter.json")
-        adapter = load_adapter(folder)
-        say(f"{adapter.name}: taken from {folder.relative_to(lab.place.runs_dir)}.")
-        return adapter
-    why = "its adapter was deleted by a grid with KEEP=clips" if dropped else "not learned yet"
-    say(f"{concept.name} {method}-{setup}, seed {seed}: {why}, so it is trained now.")
-    adapter = personalise(lab.backbone, concept, row, seed, profile=lab.profile)
-    adapter.save(beside)
-    return adapter
 
 
 def measure(
