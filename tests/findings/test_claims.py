@@ -90,7 +90,7 @@ def test_a_claim_is_judged_by_either_embedder(second, verdict):
     assert row["difference_second"] == pytest.approx(second, abs=0.03)
     assert row["ci_low_second"] < row["difference_second"] < row["ci_high_second"]
     said = embedders_in_words(verdicts(by_both(0.2, second), claim("DB/BL", "TI/BL")))
-    same = f"CLAP and MusiCNN give one verdict on {int(verdict == REPRODUCED)} of 1 claims that both can judge"
+    same = f"CLAP and MusiCNN give one verdict on {int(verdict == REPRODUCED)} of 1 comparisons that both can make"
     assert said.startswith(same) and (f"(reproduced; by MusiCNN {verdict})" in said) == (verdict != REPRODUCED)
 
 

@@ -101,14 +101,15 @@ def test_a_rule_that_is_better_is_offered_with_its_gain_over_the_other_halfs_ste
     verdict = StopVerdict.of(tested)
     assert verdict.offered and verdict.gain.value == pytest.approx(np.mean(gains)) and verdict.gain.n == 14
     said = stop_in_words(planted())
-    assert said.startswith("A stop rule is offered. On 14 concepts")
-    assert "DB stops once drift is 0.5 or more; fixed, 50 steps on 1 clip, 50 steps on 5 clips." in said
+    assert said.startswith("A stop rule is better than a fixed number of steps. On 14 concepts")
+    low, high = verdict.gain.ci_low, verdict.gain.ci_high
+    assert f"differs from that of fixed steps by {np.mean(gains):.3f} [{low:.3f}, {high:.3f}]" in said
 
 
 def test_a_rule_that_sees_nothing_is_not_offered():
     table = planted(told=False)
     assert not StopVerdict.of(cross_fit(whole_curves(table))).offered
-    assert stop_in_words(table).startswith("A stop rule is not offered.")
+    assert stop_in_words(table).startswith("We found no stop rule that is better than")
 
 
 def test_what_is_tested_on_a_half_is_chosen_on_the_other():

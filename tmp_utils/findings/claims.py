@@ -118,7 +118,7 @@ def second_in_words(row) -> str:
 
 
 def embedders_in_words(judged: pd.DataFrame) -> str:
-    """Say on how many of the claims that both can judge the embedders give one verdict, and on which they differ.
+    """Say on how many of the comparisons that both can make the embedders give one verdict, and on which they differ.
 
     It is "" without a second embedder, or where no claim has the concepts that a verdict needs.
     """
@@ -127,7 +127,7 @@ def embedders_in_words(judged: pd.DataFrame) -> str:
         return ""
     other = both[both["verdict"] != both["verdict_second"]]
     named = [f"“{row.claim}” ({row.verdict}; by {SECOND_NAME} {row.verdict_second})" for row in other.itertuples()]
-    counts = f"{len(both) - len(other)} of {len(both)} claims that both can judge"
+    counts = f"{len(both) - len(other)} of {len(both)} comparisons that both can make"
     same = f"CLAP and {SECOND_NAME} give one verdict on {counts}"
     return f"{same}, and different ones on {'; '.join(named)}." if named else f"{same}."
 
@@ -135,7 +135,7 @@ def embedders_in_words(judged: pd.DataFrame) -> str:
 def decided_in_words(judged: pd.DataFrame) -> list[str]:
     """Return a sentence for each kind of decided verdict, with the claims that have it; `judged` is of `verdicts`."""
     sentences, whole = [], claims(judged)
-    details = {REPRODUCED: lambda row: "", CONTRADICTED: _sides, NO_DIFFERENCE: _within}
+    details = {REPRODUCED: _against_table, CONTRADICTED: _sides, NO_DIFFERENCE: _within}
     for verdict, detail in details.items():
         decided, names = judged[judged["verdict"] == verdict].set_index("id"), []
         for claim in whole[whole["verdict"] == verdict].itertuples():
@@ -145,6 +145,13 @@ def decided_in_words(judged: pd.DataFrame) -> list[str]:
         said = f"{verdict.capitalize()}, where the paper says" if verdict == NO_DIFFERENCE else verdict.capitalize()
         sentences += [f"{said}: {'; '.join(names)}."] if names else []
     return sentences
+
+
+def _against_table(row) -> str:
+    """Return that the paper's own table contradicts the claim; empty where it does not."""
+    if row.paper_agrees != "no":
+        return ""
+    return f"the paper's text; the means of its Table 1, {row.paper_a:.2f} and {row.paper_b:.2f}, say otherwise"
 
 
 def _within(row) -> str:

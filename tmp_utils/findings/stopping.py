@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.words import in_digits, plural
+from tmp_utils.findings.words import in_digits
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.inputs.tables import read_rows
 from tmp_utils.metrics.intervals import MIN_UNITS, Interval, mean_over_units
@@ -210,7 +210,7 @@ def _enough(parts: Mapping[str, Mapping[tuple, pd.DataFrame]]) -> bool:
 
 
 def stop_in_words(table: pd.DataFrame) -> str:
-    """Say whether rules that anybody can use are offered in place of fixed steps, and what all concepts choose."""
+    """Say whether rules that anybody can use are better than fixed numbers of steps."""
     parts = whole_curves(table)
     if not _enough(parts):
         n = len({key[0] for curves in parts.values() for key in curves})
@@ -218,18 +218,15 @@ def stop_in_words(table: pd.DataFrame) -> str:
             f"Stop rules need {2 * MIN_UNITS} whole concepts of data/how_many.csv, {MIN_UNITS} of each half; this "
             f"table has {n}."
         )
-    verdict, curves = StopVerdict.of(cross_fit(parts)), parts[HALVES[0]] | parts[HALVES[1]]
-    chosen = []
-    for method in sorted({key[1] for key in curves}):
-        counts = sorted({key[2] for key in curves if key[1] == method})
-        steps = ", ".join(f"{fitted([FIXED], _of(curves, method, n))} on {plural(n, 'clip')}" for n in counts)
-        chosen.append(f"{method} stops once {fitted(SIGNALS, _of(curves, method))}; fixed, {steps}")
-    gain, offered = verdict.gain, "is" if verdict.offered else "is not"
-    value, low, high = (in_digits(number, 3) for number in (gain.value, gain.ci_low, gain.ci_high))
-    saves = f"saves {verdict.saved:.0%} of the" if verdict.saved >= 0 else f"takes {-verdict.saved:.0%} more"
+    verdict = StopVerdict.of(cross_fit(parts))
+    value, low, high = (
+        in_digits(number, 3) for number in (verdict.gain.value, verdict.gain.ci_low, verdict.gain.ci_high)
+    )
+    saves = f"save {verdict.saved:.0%} of the" if verdict.saved >= 0 else f"take {-verdict.saved:.0%} more"
+    found = "A stop rule is better than" if verdict.offered else "We found no stop rule that is better than"
     return (
-        f"A stop rule {offered} offered. On {gain.n} concepts, each tested by what was chosen on the other half, it "
-        f"gains {value} [{low}, {high}] over fixed steps, and {saves} steps. "
-        f"It is offered if the interval lies above 0; or above −{MARGIN}, with {LEAST_SAVED:.0%} or more of the steps "
-        f"saved. Chosen on all concepts: {'. '.join(chosen)}."
+        f"{found} a fixed number of steps. On {verdict.gain.n} concepts, each with what was best on the other half, "
+        f"the rules' score differs from that of fixed steps by {value} [{low}, {high}] (notebook 03 defines it), and "
+        f"they {saves} steps. We call rules better if that interval lies above 0, or above −{MARGIN} with "
+        f"{LEAST_SAVED:.0%} or more of the steps saved."
     )

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.inputs.concepts import are_stand_ins
-from tmp_utils.metrics.equivalence import NO_DIFFERENCE
 from tmp_utils.metrics.table import whole_runs
 
 SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
@@ -45,8 +44,7 @@ def signed(row: Mapping[str, float], ending: str = "") -> str:
 
 def change_in_words(row: Mapping) -> str:
     """Return the verdict and the numbers of a row of `metrics.equivalence.with_verdicts`."""
-    said = f"less than {row['margin']:g} apart" if row["verdict"] == NO_DIFFERENCE else row["verdict"]
-    return f"{said}, {signed(row)}"
+    return f"{row['verdict']}, {signed(row)}"
 
 
 def plural(n: int, noun: str) -> str:
