@@ -14,7 +14,7 @@ from tmp_utils.inputs.audio import HOP, MEL_FLOOR, N_FFT, mel_filters
 def shares(mels: torch.Tensor) -> torch.Tensor:
     """Masks (k, frames, 64) of log-mels (k, frames, 64): m_i = Y_i / (Y_1 + ... + Y_k) of magnitudes Y = exp(mel).
 
-    Of the true parts' mels these are the ideal ratio masks (Narayanan and Wang 2013,
+    Of the stems' mels these are the ideal ratio masks (Narayanan and Wang 2013,
     https://doi.org/10.1109/ICASSP.2013.6639038).
     """
     return torch.softmax(mels, 0)

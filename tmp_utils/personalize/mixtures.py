@@ -17,7 +17,7 @@ and they differ in the parts and in the weight w of the parts:
             alternates between the hidden parts (given the words) and the words (given the parts), as
             expectation-maximisation does; no gradient passes through the masks.
     ANCHOR  as JOINT, with masks of both: the mean of the log-mels predicted under word and class noun.
-    STEMS   w = 1, with the true parts.
+    STEMS   w = 1, with the stems.
 
 In a batch each example is of the parts with probability w, so that the batch's mean error is an unbiased estimate.
 

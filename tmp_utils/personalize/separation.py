@@ -8,7 +8,7 @@ few levels and draws of noise is decoded to a mel, and each word's share of the 
     Y_i = exp(decoder(z_i)),   z0: the clean latents that the denoiser predicts, 0: the empty prompt, g: `GUIDANCE`
     m_i = Y_i / (Y_1 + ... + Y_k),     part i = m_i applied to the mixture's spectrum, with its phases
 
-The masks sum to one in every bin, so the parts sum to the mixture. No step knows the true parts.
+The masks sum to one in every bin, so the parts sum to the mixture. No step knows the stems.
 
 Conventions: masks and mels as in `inputs.masks`; conditions (k, d), one a word.
 

@@ -154,11 +154,11 @@ def proof_report(table: pd.DataFrame, goals: pd.DataFrame, settings: dict, earli
     earlier : the report that it replaces, of which the words before the tables are kept.
     """
     overall = table[table.family == ALL].set_index("measure")
-    head = "| goal | asked | value | n | reached |"
+    head = "| measure | goal | value | n | reached |"
     lines = [earlier.partition(head)[0] + head, "|---|---|---|---|---|"]
     for row in goals.itertuples():
         lines.append(f"| {row.measure} | {row.goal} | {row.value:.3f} | {row.n:.0f} | {row.reached} |")
-    lines += ["", "Floors are those that a test holds the shipped model to.", ""]
+    lines += ["", "*Floor*: the lowest value with which the tests pass.", ""]
     lines += ["| measure | value | 95 % interval | n | floor |", "|---|---|---|---|---|"]
     for measure, row in overall.iterrows():
         floor = f"{FLOORS[measure]:.2f}" if measure in FLOORS else ""

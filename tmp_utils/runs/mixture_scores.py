@@ -49,7 +49,7 @@ def text_rows(embedder: Embedder, mixture: Mixture, clips: Mapping[str, Mapping[
 
 
 def reference_rows(lab: Lab, mixture: Mixture, of_stems: bool) -> list[dict]:
-    """Return what the true parts score, with the ideal masks; or else the mixture itself, with no separation."""
+    """Return what the stems score, with the ideal masks; or else the mixture itself, with no separation."""
     ideal = ideal_masks(mixture)
     rows = separation_rows(mixture, ideal if of_stems else [torch.ones_like(mask) for mask in ideal])
     for embedder in _embedders(lab):
@@ -77,7 +77,7 @@ def separation_rows(mixture: Mixture, masks: Sequence[torch.Tensor]) -> list[dic
 
 
 def ideal_masks(mixture: Mixture) -> list[torch.Tensor]:
-    """Masks (k, frames, 64) of each clip: the true parts' shares."""
+    """Masks (k, frames, 64) of each clip: the stems' shares."""
     return [shares(log_mel(torch.from_numpy(np.stack(parts)))) for parts in zip(*mixture.parts, strict=True)]
 
 

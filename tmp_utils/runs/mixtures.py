@@ -7,7 +7,7 @@ of all words. Clips of one sound start from the same noise in all setups, so tha
 
 Besides the setups of `data/mixture_setups.csv` there are `REFERENCES` and, of the words learned apart, `TOGETHER`:
 
-    untrained-class-noun   the floor: the class nouns in the words' place, and the masks of the frozen model
+    untrained-class-noun   the class nouns in the words' place, and the masks of the frozen model
     reference-mixture      what the mixture itself scores, and no separation
     reference-stems        what the parts themselves score, and the ideal masks
     TI+TI, TI+DB, LoRA+LoRA   each word learned apart, from its own stem, and both used at once
@@ -177,7 +177,7 @@ def _identity(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, n_
 
 
 def run_names() -> list[str]:
-    """Return the names of all runs: the floor, the setups of `data/mixture_setups.csv`, `TOGETHER`, references."""
+    """Return the names of all runs: the untrained model, the setups of `data/mixture_setups.csv`, `TOGETHER`, references."""
     return [FLOOR, *(setup.name for setup in list_mixture_setups()), *TOGETHER, OF_MIXTURE, OF_STEMS]
 
 
