@@ -177,7 +177,7 @@ def _identity(lab: Lab, mixture: Mixture, name: str, seed: int, share: float, n_
 
 
 def run_names() -> list[str]:
-    """Return the names of all runs: the untrained model, the setups of `data/mixture_setups.csv`, `TOGETHER`, references."""
+    """Return the names of all runs: untrained, the setups of `data/mixture_setups.csv`, `TOGETHER`, references."""
     return [FLOOR, *(setup.name for setup in list_mixture_setups()), *TOGETHER, OF_MIXTURE, OF_STEMS]
 
 
