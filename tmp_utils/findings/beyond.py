@@ -2,8 +2,8 @@
 
 Conventions: differences are paired by concept, after the mean over seeds; intervals are Student's over concepts. That
 each method is compared with DreamBooth's baseline, in these two scores and with the claims' margin, was decided before
-any of their results was looked at. Verdicts are those of `metrics.equivalence`, over all comparisons of the table. MusiCNN's
-differences, a second opinion on CLAP-A, stand beside them without a test.
+any of their results was looked at. Verdicts are those of `metrics.equivalence`, over all comparisons of the table.
+MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
 """
 
 import numpy as np
