@@ -62,7 +62,9 @@ def test_every_method_beyond_the_papers_is_named():
 def test_the_published_differences_are_those_of_its_means():
     published = read_published("pocket")
     whole = published[(published["prompt"] == "all") & (published["setup"] == "BL")]
-    for row in other_methods(published).itertuples():
+    compared = other_methods(published)
+    assert set(compared["method"]) == METHODS.keys() and (compared["n"] >= 16).all()
+    for row in compared.itertuples():
         values = whole[whole["metric"] == row.metric].pivot_table(index="concept", columns="method", values="value")
         both = values[[row.method, "DB"]].dropna()
         assert row.n == len(both) and row.difference == pytest.approx((both[row.method] - both["DB"]).mean())

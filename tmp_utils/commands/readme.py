@@ -96,11 +96,9 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     counts = [plural(n, word) for n, word in size]
     if (n := rows["concept"].nunique()) > common:
         counts[0] = f"{common} of {n} concepts, those that have all of the paper's setups"
-    commands = [command for command in facts.get("command", "").split(AND) if command]
-    made = _commits(facts["commit"])
-    made += (
-        f", `{commands[0]}`" if len(commands) == 1 else "; the table's first lines have the commands" * bool(commands)
-    )
+    made, command = _commits(facts["commit"]), facts.get("command", "")
+    if command:
+        made += "; the table's first lines have the commands" if AND in command else f", `{command}`"
     failed = int((results["status"] == "failed").sum())
     left_out = f"; {failed} failed rows left out" if failed else ""
     return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} per run for CLAP-A{left_out}; {made}*"

@@ -8,8 +8,9 @@ The second embedder, MusiCNN, compares with the concepts' clips after the codec,
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from tmp_utils.findings.published import samplers_path
 from tmp_utils.inputs.profiles import load_profile, load_setup
 from tmp_utils.metrics.distances import frechet_audio_distance
 from tmp_utils.metrics.embed import Embedder
-from tmp_utils.metrics.equivalence import MARGIN, distance_equivalence, fewest_steps, paired_equivalence
+from tmp_utils.metrics.equivalence import MARGIN, Equivalence, distance_equivalence, fewest_steps, paired_equivalence
 from tmp_utils.metrics.names import key_of
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import UNTRAINED
@@ -54,21 +55,61 @@ class Trial:
 
 @dataclass(frozen=True)
 class Judge:
-    """An embedder with what it compares generated clips with.
+    """An embedder, what it compares generated clips with, and its scores of the clips of `PAPERS_SAMPLER`.
 
     Attributes
     ----------
-    concepts : the embeddings of each concept's clips, (m, d) each.
-    coded : whether those clips have passed the codec; keys then end in "_coded".
+    near : the embeddings of each concept's clips, (m, d) each.
+    concept : int (n,), which of them a clip is compared with.
+    texts : embeddings (n, d) of the prompts; None leaves out CLAP-T.
+    keys : of CLAP-A and of FAD by this embedder.
+    reference : embeddings (n, d) of the clips of `PAPERS_SAMPLER`.
     """
 
     embedder: Embedder
-    concepts: Sequence[np.ndarray]
-    coded: bool
+    near: Sequence[np.ndarray]
+    concept: np.ndarray
+    texts: np.ndarray | None
+    keys: tuple[str, str]
+    reference: np.ndarray
 
-    def key(self, metric: str) -> str:
-        """Return the key of a metric by this judge."""
-        return key_of(metric, self.embedder.name, self.coded)
+    def similarities(self, embedded: np.ndarray) -> dict[str, np.ndarray]:
+        """Return CLAP-A and, with texts, CLAP-T of embedded clips, (n,) each."""
+        near = [similarity_matrix(embedded[[k]], self.near[c]).mean() for k, c in enumerate(self.concept)]
+        scores = {self.keys[0]: np.array(near)}
+        if self.texts is not None:
+            scores["clap_t"] = np.diag(similarity_matrix(embedded, self.texts)).copy()
+        return scores
+
+    @cached_property
+    def before(self) -> dict[str, np.ndarray]:
+        """The similarities of the clips of `PAPERS_SAMPLER`."""
+        return self.similarities(self.reference)
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """The clips of all concepts, embedded, which FAD compares with."""
+        return np.concatenate(self.near)
+
+    @cached_property
+    def fad(self) -> float:
+        """FAD of the clips of `PAPERS_SAMPLER`."""
+        return frechet_audio_distance(self.known, self.reference).value
+
+    def tests(self, clips: Sequence[np.ndarray]) -> Iterator[dict]:
+        """Yield a row a metric: whether clips of the same prompts and noise score as those of `PAPERS_SAMPLER`."""
+        embedded = self.embedder.embed_clips(clips)
+        for key, values in self.similarities(embedded).items():
+            before = self.before[key]
+            margin = min(MARGIN, SD_SHARE * float(np.std(before, ddof=1)))
+            yield self._row(key, float(before.mean()), paired_equivalence(values, before, margin))
+        margin = FAD_SHARE * self.fad
+        test = distance_equivalence(self.known, embedded, self.reference, margin, n_resamples=RESAMPLES)
+        yield self._row(self.keys[1], self.fad, test)
+
+    def _row(self, metric: str, reference: float, test: Equivalence) -> dict:
+        row = {"metric": metric, "embedder": self.embedder.name, "reference": reference}
+        return row | asdict(test) | {"equivalent": test.equivalent}
 
 
 def untrained_trial(backbone, settings, nouns: Sequence[str]) -> Trial:
@@ -180,48 +221,17 @@ def sampler_equivalence(first, second, trial: Trial, candidates: Sequence[tuple[
     scheduler, steps, metric, embedder, reference (its mean), difference, ci_low, ci_high, margin, n, equivalent; a row
     a candidate and metric.
     """
-    sides = ((first, trial.training, False), (second, trial.coded, True))
-    judges = [Judge(each, [each.embed_clips(list(clips)) for clips in of], coded) for each, of, coded in sides]
     wanted, clips = first.embed_prompts(list(trial.texts)), trial.make(*PAPERS_SAMPLER)
-    references, rows = [judge.embedder.embed_clips(clips) for judge in judges], []
+    judges = []
+    for embedder, sides, texts in ((first, trial.training, wanted), (second, trial.coded, None)):
+        near, coded = [embedder.embed_clips(list(side)) for side in sides], embedder is second
+        keys = tuple(key_of(metric, embedder.name, coded) for metric in ("clap_a", "fad"))
+        judges.append(Judge(embedder, near, trial.concept, texts, keys, embedder.embed_clips(clips)))
+    rows = []
     for scheduler, steps in candidates:
         clips = trial.make(scheduler, steps)
-        for judge, reference in zip(judges, references, strict=True):
-            texts = None if judge.coded else wanted
-            tests = _tests(judge, trial.concept, texts, judge.embedder.embed_clips(clips), reference)
-            names = {"scheduler": scheduler, "steps": steps, "embedder": judge.embedder.name}
-            rows += [names | {"metric": metric} | test for metric, test in tests.items()]
+        rows += [{"scheduler": scheduler, "steps": steps} | row for judge in judges for row in judge.tests(clips)]
     return pd.DataFrame(rows)
-
-
-def _tests(
-    judge: Judge, concept: np.ndarray, texts: np.ndarray | None, generated: np.ndarray, reference: np.ndarray
-) -> dict[str, dict]:
-    """Return what the equivalence tests say, by metric.
-
-    Parameters
-    ----------
-    concept : int (n,), which of the judge's concepts a clip is compared with.
-    texts : embeddings (n, d) of the prompts; None leaves out CLAP-T.
-    generated, reference : embeddings (n, d) of clips of the same prompts and noise.
-    """
-    scores = {}
-    for name, rows in (("generated", generated), ("reference", reference)):
-        near = [similarity_matrix(rows[[k]], judge.concepts[c]).mean() for k, c in enumerate(concept)]
-        scores[name] = {judge.key("clap_a"): np.array(near)}
-        if texts is not None:
-            scores[name]["clap_t"] = np.diag(similarity_matrix(rows, texts)).copy()
-    tests = {}
-    for key, values in scores["reference"].items():
-        margin = min(MARGIN, SD_SHARE * float(np.std(values, ddof=1)))
-        tests[key] = (float(values.mean()), paired_equivalence(scores["generated"][key], values, margin))
-    known = np.concatenate(judge.concepts)
-    fad = frechet_audio_distance(known, reference).value
-    margin = FAD_SHARE * fad
-    tests[judge.key("fad")] = (fad, distance_equivalence(known, generated, reference, margin, n_resamples=RESAMPLES))
-    return {
-        key: {"reference": mean} | asdict(test) | {"equivalent": test.equivalent} for key, (mean, test) in tests.items()
-    }
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 
 from tmp_utils.figures.look import GREY, INK, METHOD_SYMBOLS, faded, method_colour, styled
 from tmp_utils.figures.study import error_bar, noted, runs_and_bars, summary
-from tmp_utils.metrics.names import AXES, NAMES, REFERENCES
+from tmp_utils.metrics.names import AXES, NAMES, REFERENCES, SIMILARITIES
 
 # Labels are placed for the size of the plane between its axes, by the width of the whole figure: in a notebook, and
 # (in the figure's meta, as right, down, far of the first annotations) on a phone and on the report's page.
@@ -40,7 +40,7 @@ def clap_plane(
     ``references`` are ceiling_a (vertical), ceiling_t and floor_t (horizontal): lines where they are near the points,
     else numbers at the edge that they lie beyond; nan ones are left out.
     """
-    sides = [summary(results, metric).set_index(["method", "setup"]) for metric in ("clap_a", "clap_t")]
+    sides = [summary(results, metric).set_index(["method", "setup"]) for metric in SIMILARITIES]
     table = sides[0].join(sides[1], lsuffix="_a", rsuffix="_t", how="inner").reset_index()
     if table.empty:
         raise ValueError("no setup has both clap_a and clap_t; score its reconstruction and editability clips first.")

@@ -15,7 +15,7 @@ from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, verdicts
 from tmp_utils.findings.words import bracketed, change_in_words, plural, signed
 from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.intervals import paired_difference
-from tmp_utils.metrics.names import MUSICNN, key_of, short_name
+from tmp_utils.metrics.names import MUSICNN, SIMILARITIES, key_of, short_name
 from tmp_utils.metrics.table import whole_runs
 
 METHODS = {  # beyond the paper's two; each in its baseline
@@ -24,7 +24,6 @@ METHODS = {  # beyond the paper's two; each in its baseline
     "DB-SV": "SVDiff",
     "TI-DB": "Textual Inversion and then DreamBooth",
 }
-SCORES = ("clap_a", "clap_t")
 SECOND = {"clap_a": key_of("clap_a", MUSICNN, coded=True)}
 
 
@@ -38,7 +37,7 @@ def prior_in_words(results: pd.DataFrame) -> str:
         return ""
     without, with_prior = tables
     parts = []
-    for metric in SCORES:
+    for metric in SIMILARITIES:
         after, before = (whole_runs(table, metric).query("method == 'DB'") for table in (with_prior, without))
         difference = paired_difference(after, before, on=[*UNIT, "setup"], levels=UNIT[:1])
         if difference.n < MIN_CONCEPTS:
@@ -64,7 +63,7 @@ def other_methods(results: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for method in METHODS:
-        for metric in SCORES:
+        for metric in SIMILARITIES:
             values = _differences(results, metric, method)
             if len(values) >= MIN_CONCEPTS:
                 second = mean_difference(_differences(results, SECOND.get(metric, ""), method), "_second")

@@ -24,12 +24,11 @@ from tmp_utils.findings.verdicts import (
 )
 from tmp_utils.findings.words import bracketed, concepts_in_words, plural
 from tmp_utils.metrics.intervals import Interval, holm, paired_difference
-from tmp_utils.metrics.names import short_name
+from tmp_utils.metrics.names import SIMILARITIES, short_name
 from tmp_utils.metrics.table import CODEC, UNTRAINED, whole_runs
 
 METHOD_NAMES = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
-AXES = ("clap_a", "clap_t")
 ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
     "clap_a": {
         REPRODUCED: "DreamBooth comes closer to the concept than Textual Inversion",
@@ -161,7 +160,7 @@ def comparisons(results: pd.DataFrame) -> list[str]:
     run = None if sentences else _one_run(results)
     if run is None:
         return sentences
-    levels = "; ".join(_levels(run, metric) for metric in AXES)
+    levels = "; ".join(_levels(run, metric) for metric in SIMILARITIES)
     db, ti = METHOD_NAMES.values()
     return [f"{db} against {ti}, baselines on this one concept: {levels}. {ONE_CONCEPT}"]
 
@@ -184,10 +183,10 @@ def _difference(row) -> str:
 
 def _one_run(results: pd.DataFrame) -> pd.DataFrame | None:
     """Return both similarities of both baselines, of the first concept and seed that has them all."""
-    rows = whole_runs(results, *AXES)
+    rows = whole_runs(results, *SIMILARITIES)
     rows = rows[rows["method"].isin(METHOD_NAMES) & (rows["setup"] == BASELINE)]
     runs = (run for _, run in rows.groupby(UNIT))
-    return next((run for run in runs if len(run) == len(METHOD_NAMES) * len(AXES)), None)
+    return next((run for run in runs if len(run) == len(METHOD_NAMES) * len(SIMILARITIES)), None)
 
 
 def _levels(run: pd.DataFrame, metric: str) -> str:
@@ -231,7 +230,7 @@ def in_short(results: pd.DataFrame) -> list[str]:
 def _highest(results: pd.DataFrame) -> str:
     """Return the setup with the highest mean of each similarity, over the concepts that all setups have."""
     texts, common = [], comparable(results)
-    for metric in filter(lambda metric: has_values(common, metric), AXES):
+    for metric in filter(lambda metric: has_values(common, metric), SIMILARITIES):
         top = summary(common, metric).nlargest(1, "value").iloc[0]
         level = bracketed(top["value"], top["ci_low"], top["ci_high"])
         texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")

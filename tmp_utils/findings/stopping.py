@@ -219,13 +219,12 @@ def stop_in_words(table: pd.DataFrame) -> str:
             f"table has {n}."
         )
     verdict = StopVerdict.of(cross_fit(parts))
-    value, low, high = (
-        in_digits(number, 3) for number in (verdict.gain.value, verdict.gain.ci_low, verdict.gain.ci_high)
-    )
+    gain = verdict.gain
+    value, low, high = (in_digits(number, 3) for number in (gain.value, gain.ci_low, gain.ci_high))
     saves = f"save {verdict.saved:.0%} of the" if verdict.saved >= 0 else f"take {-verdict.saved:.0%} more"
     found = "A stop rule is better than" if verdict.offered else "We found no stop rule that is better than"
     return (
-        f"{found} a fixed number of steps. On {verdict.gain.n} concepts, each with what was best on the other half, "
+        f"{found} a fixed number of steps. On {gain.n} concepts, each with what was best on the other half, "
         f"the rules' score differs from that of fixed steps by {value} [{low}, {high}] (notebook 03 defines it), and "
         f"they {saves} steps. We call rules better if that interval lies above 0, or above −{MARGIN} with "
         f"{LEAST_SAVED:.0%} or more of the steps saved."

@@ -97,7 +97,7 @@ class MixtureSetup(BaseModel, extra="forbid", frozen=True):
     """One row of `data/mixture_setups.csv`: how the words of a mixture are learned (`personalize.mixtures`).
 
     method, setup : its name; the method says what trains, as in `data/setups.csv`.
-    masks : whose predictions make the parts: "nouns", "words" or "both"; "stems" takes the stems, "none" has none.
+    masks : whose predictions make the parts: "nouns", "words" or "both"; "stems": the stems; "none": none.
     parts_first, parts_last : the weight of the parts in the first and the last step; in between it changes linearly.
     """
 

@@ -8,6 +8,7 @@ TITLES     : key -> name with unit and direction, for an axis.
 AXES       : key -> name with what it compares, for an axis beside another.
 REFERENCES : key of a reference level -> its short name.
 AGREEMENTS : keys of Figure 5 -> name and tolerance, in the order of its columns.
+SIMILARITIES : the two that most tables compare.
 TABLE_1    : the keys of the paper's Table 1, in its order.
 key_of, metric_of : metric and embedder -> key, and back.
 short_name, with_arrow, digits_of : of any key.
@@ -55,6 +56,7 @@ AGREEMENTS = {
     "key_agreement": ("Key", ""),
     "scale_agreement": ("Scale", ""),
 }
+SIMILARITIES = ("clap_a", "clap_t")  # of reconstruction, of editability
 TABLE_1 = ("clap_a", "fad", "clap_t")
 LOWER_IS_BETTER = ("fad", "kad", "copied")
 

@@ -1,4 +1,4 @@
-"""How well a mixture is separated, and how well its words are: against the stems, which no method has seen.
+"""How well a mixture is separated, and how well its words are: against the stems.
 
 Conventions: clips are mono float arrays (n,) at 16 kHz, mels and masks as in `inputs.masks`. Of generated clips of a
 word, *closeness* is the mean cosine to the clips of its own sound, *leakage* the same to the clips of the others, and

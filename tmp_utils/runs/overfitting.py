@@ -18,6 +18,7 @@ from tmp_utils.inputs.concepts import Concept
 from tmp_utils.inputs.profiles import Setup
 from tmp_utils.inputs.prompts import editability_prompts, fill, reconstruction_prompt
 from tmp_utils.metrics.intervals import mean_of
+from tmp_utils.metrics.names import SIMILARITIES
 from tmp_utils.metrics.similarity import similarity_matrix
 from tmp_utils.metrics.table import UNTRAINED
 from tmp_utils.model.generate import clip_seed
@@ -85,7 +86,7 @@ def _trained_path(
 def path_in_words(path: pd.DataFrame) -> str:
     """Say where CLAP-A was highest, and whether CLAP-T fell while it learned; `path` is of `learning_path`."""
     trained = path[path["step"] > 0].sort_values("step")
-    near, follows = (trained[trained["metric"] == metric] for metric in ("clap_a", "clap_t"))
+    near, follows = (trained[trained["metric"] == metric] for metric in SIMILARITIES)
     best, last, first, end = near.loc[near["value"].idxmax()], near.iloc[-1], follows.iloc[0], follows.iloc[-1]
     fell = "is below" if end["ci_high"] < first["ci_low"] else "cannot be distinguished from"
     values = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in (end, first)]

@@ -45,8 +45,9 @@ def main(options: argparse.Namespace) -> int | None:
         raise ValueError(f"--no-notebooks makes all runs in this process, one after the other; leave out {named}.")
     concepts, setups, seeds = (settings.pop(key) for key in ("concepts", "setups", "seeds"))
     place = Place(settings.pop("runs_dir"), settings.pop("profile"))
-    beside = not options.no_notebooks
-    chosen = cells(place, concepts, choose_setups(setups), seeds, options.notebooks_dir, beside)
+    chosen = cells(
+        place, concepts, choose_setups(setups), seeds, options.notebooks_dir, beside=not options.no_notebooks
+    )
     if settings.pop("no_notebooks"):
         missing = run_in_process(chosen, settings["keep"])
     else:
