@@ -11,7 +11,9 @@ from tmp_utils.commands import readme as readme_figures
 from tmp_utils.commands import run
 from tmp_utils.files import write_json
 from tmp_utils.findings import narrative, results
+from tmp_utils.findings.claims import claims
 from tmp_utils.findings.published import read_published
+from tmp_utils.findings.verdicts import VERDICTS, verdicts
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.table import result_row, results_table
 from tmp_utils.runs.mixtures import COLUMNS as MIXTURE_COLUMNS
@@ -84,6 +86,18 @@ def test_the_findings_under_the_table_are_computed_from_it():
     assert " ".join(answer.split()) == f"**{narrative.answer(published)}**"
     items = others.removeprefix("- ").split("\n- ")
     assert [" ".join(item.split()) for item in items] == narrative.in_short(published)[1:]
+
+
+def test_the_readme_has_a_row_for_each_claim_the_decided_ones_first():
+    published = read_published("pocket")
+    judged = verdicts(published)
+    rows = [line.strip("| ").split(" | ") for line in readme_figures.claims_table(published).splitlines()]
+    assert {row[0]: row[1] for row in rows[2:]} == claims(judged).set_index("claim")["verdict"].to_dict()
+    order = [VERDICTS.index(row[1]) for row in rows[2:]]
+    assert order == sorted(order) and len(set(order)) == len(VERDICTS)
+    first = judged.iloc[0]
+    assert f"difference {first['difference']:.3f} [{first['ci_low']:.3f}, " in rows[2][2]
+    assert f"over {first['n_concepts']} concepts; by MusiCNN {first['difference_second']:.3f} [" in rows[2][2]
 
 
 def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebooks_titles(tmp_path):
@@ -248,7 +262,7 @@ def test_the_block_of_numbers_of_clips_says_what_more_clips_bring_and_what_made_
         for n in (1, 5)
         for metric, value in scores.items()
     ]
-    block = readme_figures.how_many_block(pd.DataFrame(rows), "pocket")
+    block = readme_figures.how_many_block(pd.DataFrame(rows), "pocket", table())
     assert "- DB, CLAP-A to held-out clips, 1 concept: 1 clip in place of 5: undecided, −0.100." in block
     assert "- Stop rules need 6 whole concepts" in block
     assert block.endswith("*Profile pocket: 1 concept, 1 seed; commit 0123456789.*")

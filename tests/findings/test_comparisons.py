@@ -158,6 +158,7 @@ def test_the_way_to_a_copy_is_0_for_the_untrained_model_and_1_for_the_codec():
         for c, shift in (("sitar", 0.1), ("koto", -0.1))
         for (method, setup), share in shares.items()
     ]
+    rows.append(rows[0] | {"method": "DB-LoRA", "setup": "BL"})  # of sitar alone: it must not hide koto
     rows.append(METRIC | {"concept": "taiko", "method": "DB", "setup": "BL", "metric": "key_agreement", "value": 1.0})
     way = comparisons.way_to_a_copy(pd.DataFrame(rows))
     assert way.loc["key agreement"].to_dict() == pytest.approx(

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.findings import charts, narrative
-from tmp_utils.findings.claims import claims, findings_in_words
+from tmp_utils.findings.claims import by_origin, claims, in_counts, with_numbers
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import paper_table, verdicts
 from tmp_utils.metrics.table import RESULT_COLUMNS
@@ -60,8 +60,8 @@ def test_prior_preservation_is_said_to_change_dreambooth_where_three_concepts_ha
     prior = dreambooth.assign(setup=dreambooth["setup"] + "-PP", value=dreambooth["value"] + change)
     three = pd.concat([plain, prior[prior["concept"].isin(STAND_INS[:3])]], ignore_index=True)
     last = narrative.in_short(three)[-1]
-    assert last.startswith("Prior preservation changes DreamBooth by CLAP-A −0.11 [−0.13, −0.09] and CLAP-T −0.11 [")
-    assert "over 3 concepts; the claims judged with it: " in last
+    assert last.startswith("Prior preservation, at its own learning rate, changes DreamBooth by CLAP-A −0.11 [−0.13, ")
+    assert "over 3 concepts; the 15 claims about DreamBooth judged with it: " in last
     two = three[~(three["setup"].str.endswith("-PP") & (three["concept"] == STAND_INS[0]))]
     assert not any("Prior" in line for line in narrative.in_short(two) + narrative.in_short(plain))
 
@@ -101,8 +101,9 @@ def test_the_comparison_over_concepts_is_of_the_means_of_the_methods():
     sentence = " ".join(narrative.comparisons(table))
     assert "The means of five setups each, over 6 concepts" in sentence
     assert "DreamBooth comes closer to the concept than Textual Inversion (CLAP-A 0.70" in sentence
-    assert "Textual Inversion follows prompts better than DreamBooth (CLAP-T 0.20 against 0.50, difference −0.30 [" in (
-        sentence
+    assert (
+        "Textual Inversion follows prompts better than DreamBooth (CLAP-T 0.20 against 0.50, difference −0.301 ["
+        in (sentence)
     )
     for words in ("pocket model", "6 concepts (rendered stand-ins)", "seed 3;", "4 clips per run", "clap:x@1", "95 %"):
         assert words in narrative.conditions(table)
@@ -170,35 +171,32 @@ def test_the_comparison_in_the_published_table_is_that_of_its_verdicts():
     assert all(narrative.ASPECTS[row.metric][row.verdict] in sentence for row in judged.itertuples())
 
 
-def test_the_short_version_names_the_decided_claims():
+def test_the_short_version_counts_the_verdicts_also_on_recordings_and_stand_ins_and_the_copies():
     published = read_published("pocket")
     judged, text = verdicts(published), "\n".join(narrative.in_short(published))
-    whole = claims(judged)
-    decided = whole[whole["verdict"] != "undecided"]
-    unmeasured = int((whole["n_concepts"] == 0).sum())
-    assert (f"{unmeasured} not measured" in text) == bool(unmeasured)
-    assert len(decided) and all(claim.partition(" (")[0] in text for claim in decided["claim"])
-    assert text.startswith(narrative.answer(published)) and f"Of {len(whole)} claims" in text
+    assert text.startswith(narrative.answer(published))
+    assert f"Of {len(claims(judged))} claims of the paper: {in_counts(judged)}." in text
+    for origin, table in by_origin(published).items():
+        apart, n = verdicts(table), table.loc[table["method"] == "DB", "concept"].nunique()
+        assert f"on the {n} {origin}, {in_counts(apart)} (“DreamBooth is closer" in text
     tested = (published["metric"] == "copied") & (published["prompt"] == "all") & (published["method"] != "untrained")
     n, one = int(published.loc[tested, "n"].sum()), published.index[tested][0]
     assert published.loc[tested, "value"].eq(0).all() and f"Of {n:,} clips, 0 are called copies" in text
     published.loc[one, "value"] = 0.3  # of ten clips
     assert f"Of {n:,} clips, 3 are called copies" in "\n".join(narrative.in_short(published))
-    assert "Textual Inversion misses the tempo" not in text  # reproduced alone, but DreamBooth misses it as well
 
 
-def test_every_claim_has_one_line_with_its_numbers_or_the_reason_for_none():
+def test_every_claim_has_one_row_with_its_numbers_or_the_reason_for_none():
     judged = verdicts(results({"clap_a": 0.2, "clap_t": 0.0}))
-    lines = findings_in_words(judged)
-    whole = claims(judged)
-    assert sorted(line.partition(":")[0] for group in lines.values() for line in group) == sorted(
-        claim.partition(":")[0] for claim in whole["claim"]
-    )
-    assert {verdict: len(group) for verdict, group in lines.items() if group} == dict(whole["verdict"].value_counts())
-    (first,) = lines["reproduced"]
-    assert re.search(r"CLAP-A of DB \(all setups\) 0\.70 against TI \(all setups\) 0\.50, difference 0\.20 \[", first)
-    assert "the paper has 0.82 against 0.83, which contradicts its text" in first
-    assert any("no results for TI/MW@0.4-0.6" in line for line in lines["undecided"])
+    told, whole = with_numbers(judged), claims(judged)
+    assert told[["claim", "verdict"]].equals(whole[["claim", "verdict"]])
+    first = told["numbers"][0]
+    assert re.search(r"CLAP-A of DB \(all setups\) 0\.70 against TI \(all setups\) 0\.50, difference 0\.197 \[", first)
+    assert "over 6 concepts; the paper has 0.82 against 0.83, which contradicts its text" in first
+    pair = told.set_index("claim")["numbers"]["DreamBooth keeps the tempo and Textual Inversion does not"]
+    assert pair.startswith("(1) DreamBooth keeps the tempo better than Textual Inversion: undecided, ")
+    assert "; (3) Textual Inversion misses the tempo" in pair
+    assert told["numbers"].str.contains("no results for TI/MW@0.4-0.6").sum() == 1
 
 
 def test_every_figure_that_a_notebook_saves_has_a_caption():

@@ -19,7 +19,7 @@ from survey_browser import browser
 from tmp_utils import figures
 from tmp_utils.files import write_csv
 from tmp_utils.findings import charts, narrative, report
-from tmp_utils.findings.claims import beside, findings_in_words
+from tmp_utils.findings.claims import beside, with_numbers
 from tmp_utils.findings.comparisons import setup_cells
 from tmp_utils.findings.published import read_published, read_results
 from tmp_utils.findings.verdicts import verdicts
@@ -126,8 +126,8 @@ def test_the_report_shows_results_and_verdicts_as_tables(whole):
     assert len(cells) > 40 and all(f"<td>{cell}</td>" in unescape(page.html) for cell in cells)
     row = setup_cells(table).iloc[0]
     assert f"<td>{row['clap_a'].partition(' ')[0]} <span>[" in page.html and f"paper {row['clap_a_paper']}" in page.text
-    words = findings_in_words(verdicts(table)).values()
-    assert all(line in unescape(page.html) for lines in words for line in lines)
+    told = with_numbers(verdicts(table))
+    assert all(f"<li>{row.claim}: {row.numbers}.</li>" in unescape(page.html) for row in told.itertuples())
     titles = ("The paper's findings", "Table 1", "Figures", "Listen", "How it was made")
     places = [page.text.index(title) for title in titles]
     assert places == sorted(places)

@@ -30,7 +30,7 @@ from tmp_utils.inputs.recordings import sound_files
 from tmp_utils.runs.how_many import CLIP_COUNTS, HowMany, check_clips, clips_needed
 from tmp_utils.runs.lab import Lab
 
-DEFAULT_METHODS, SETUP = ("TI", "DB"), "BL"
+DEFAULT_METHODS, SETUP = ("TI", "DB", "DB-LoRA"), "BL"
 FOLDER = "how_many"  # of unfinished trainings, in the profile's folder
 KEYS = ["concept", "method", "n_clips", "seed"]
 

@@ -24,7 +24,8 @@ from tmp_utils.commands.bench import evening, once
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import mixtures, narrative
-from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words, steps_in_words
+from tmp_utils.findings.claims import with_numbers
+from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words, published_in_words, steps_in_words
 from tmp_utils.findings.comparisons import comparable, has_values, setup_cells
 from tmp_utils.findings.published import (
     AND,
@@ -36,7 +37,7 @@ from tmp_utils.findings.published import (
     read_results,
 )
 from tmp_utils.findings.stopping import stop_in_words
-from tmp_utils.findings.verdicts import UNDECIDED
+from tmp_utils.findings.verdicts import UNDECIDED, VERDICTS, verdicts
 from tmp_utils.findings.words import DASH, caption, plural
 from tmp_utils.metrics.names import with_arrow
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
@@ -78,7 +79,7 @@ def make_readme_figures(
     answer, findings = _findings(results)
     place = picture.relative_to(readme.parent).as_posix()
     drawn = f"![CLAP-A against CLAP-T: reconstruction against editability of every setup]({place})"
-    block = [answer, drawn, findings, markdown_table(shown), about(results, facts)]
+    block = [answer, drawn, findings, markdown_table(shown), about(results, facts), claims_table(results)]
     for name, new in {RESULTS: "\n\n".join(filter(None, block)), **(others or {})}.items():
         text = replace_block(text, name, new)
     note = caption(shown, ", ".join(sorted(results["profile"].unique())))
@@ -136,10 +137,10 @@ def mixtures_block(table: pd.DataFrame) -> str:
     return "\n".join([*lines, _listed(sentences)])
 
 
-def how_many_block(table: pd.DataFrame, profile: str) -> str:
-    """Return what more clips bring, whether a stop rule is offered, and what made the table."""
+def how_many_block(table: pd.DataFrame, profile: str, results: pd.DataFrame) -> str:
+    """Return what more clips bring, also in the table of results, whether a stop rule is offered, and what made it."""
     counts, steps = counts_in_words(count_comparisons(table)), steps_in_words(table)
-    sentences = [*counts.splitlines(), *steps.splitlines(), stop_in_words(table)]
+    sentences = [*counts.splitlines(), *published_in_words(results), *steps.splitlines(), stop_in_words(table)]
     size = f"{plural(table['concept'].nunique(), 'concept')}, {plural(table['seed'].nunique(), 'seed')}"
     made = f"*Profile {profile}: {size}; {_commits(', '.join(sorted(table['commit'].unique())))}.*"
     return f"{_listed(sentences)}\n\n{made}"
@@ -208,6 +209,13 @@ def markdown_table(results: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def claims_table(results: pd.DataFrame) -> str:
+    """Return the paper's claims with verdict and numbers, the decided ones first."""
+    told = with_numbers(verdicts(results)).sort_values("verdict", key=lambda of: of.map(VERDICTS.index), kind="stable")
+    lines = [f"| {' | '.join(row)} |" for row in told.itertuples(index=False)]
+    return "\n".join(["| The paper's claim | Here | Numbers |", "|---|---|---|", *lines])
+
+
 def write_png(fig: go.Figure, path: Path) -> Path:
     """Draw a figure as PNG, whole or not at all.
 
@@ -274,7 +282,7 @@ def main(options: argparse.Namespace) -> None:
     if (of_mixtures := mixtures.read_published_mixtures(options.profile)) is not None:
         blocks[MIXTURES] = mixtures_block(of_mixtures)
     if (curves := read_if_there(how_many_path(options.profile))) is not None:
-        blocks[HOW_MANY] = how_many_block(curves, options.profile)
+        blocks[HOW_MANY] = how_many_block(curves, options.profile, results)
     if len(rows := evening.read_gpu(PUBLISHED_DIR / evening.TABLE.name)):
         blocks[GPU] = evening.gpu_in_words(rows)
     if len(rows := once.read_once(PUBLISHED_DIR / once.TABLE.name)):

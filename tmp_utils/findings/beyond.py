@@ -2,14 +2,15 @@
 
 Conventions: differences are paired by concept, after the mean over seeds; intervals are Student's over concepts. That
 each method is compared with DreamBooth's baseline, in these two scores and with the claims' margin, was decided before
-any of their results was looked at. Verdicts are those of `metrics.equivalence`, over all comparisons of the table.
-MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
+any of these runs' results was looked at; the search's scores, and runs of an earlier pocket model, had been seen.
+Verdicts are those of `metrics.equivalence`, over all comparisons of the table. MusiCNN's differences, a second opinion
+on CLAP-A, stand beside them without a test.
 """
 
 import numpy as np
 import pandas as pd
 
-from tmp_utils.findings.claims import both_ways, in_counts
+from tmp_utils.findings.claims import about_dreambooth, both_ways, claims, in_counts
 from tmp_utils.findings.comparisons import BASELINE
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, verdicts
 from tmp_utils.findings.words import bracketed, change_in_words, plural, signed
@@ -44,10 +45,11 @@ def prior_in_words(results: pd.DataFrame) -> str:
             return ""
         numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
         parts.append(f"{short_name(metric)} {numbers}")
-    judged = in_counts(verdicts(with_prior))
+    judged = about_dreambooth(verdicts(with_prior))
+    about = f"the {len(claims(judged))} claims about DreamBooth judged with it: {in_counts(judged)}"
     return (
-        f"Prior preservation changes DreamBooth by {' and '.join(parts)}, over {difference.n} concepts; the claims "
-        f"judged with it: {judged}."
+        f"Prior preservation, at its own learning rate, changes DreamBooth by {' and '.join(parts)}, over "
+        f"{difference.n} concepts; {about}."
     )
 
 

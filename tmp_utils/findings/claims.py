@@ -9,14 +9,24 @@ import numpy as np
 import pandas as pd
 
 from tmp_utils.figures.look import setup_label
-from tmp_utils.findings.verdicts import CONTRADICTED, MIN_CONCEPTS, NO_DIFFERENCE, REPRODUCED, UNDECIDED, VERDICTS
-from tmp_utils.findings.words import bracketed
+from tmp_utils.findings.verdicts import (
+    CONTRADICTED,
+    MIN_CONCEPTS,
+    NO_DIFFERENCE,
+    REPRODUCED,
+    UNDECIDED,
+    VERDICTS,
+    verdicts,
+)
+from tmp_utils.findings.words import DASH, bracketed, in_digits, plural
 from tmp_utils.inputs.concepts import are_stand_ins, list_concepts
 from tmp_utils.metrics.names import short_name
 
 SECOND_NAME = "MusiCNN"
+DIGITS = 3  # of a difference: two do not tell which side of 0 an end lies on
 NOT_MEASURED = "not measured"
 PRIOR = "-PP"  # ends the names of setups with prior preservation
+WITH_PRIOR = ", DB with prior"  # ends the names of tables whose DreamBooth has it
 
 
 def both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
@@ -32,8 +42,24 @@ def both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
         with_prior = (table["method"] == "DB") & table["setup"].str.endswith(PRIOR)
         if table.loc[with_prior, "concept"].nunique() >= MIN_CONCEPTS:
             kept = table[with_prior | (table["method"] != "DB")]
-            judged[f"{name}, DB with prior"] = kept.assign(setup=kept["setup"].str.removesuffix(PRIOR))
+            judged[name + WITH_PRIOR] = kept.assign(setup=kept["setup"].str.removesuffix(PRIOR))
     return judged
+
+
+def judged_both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return the verdicts on each table of `both_ways`; with prior preservation on the claims about DreamBooth alone.
+
+    Claims about Textual Inversion alone are the same in both tables.
+    """
+    judged = {name: verdicts(table) for name, table in both_ways(tables).items()}
+    return {name: about_dreambooth(table) if name.endswith(WITH_PRIOR) else table for name, table in judged.items()}
+
+
+def about_dreambooth(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the claims of which DreamBooth is a side, of pairs in any part."""
+    names = _names(judged)
+    is_side = judged["a"].str.startswith("DB/") | judged["b"].str.startswith("DB/")
+    return judged[names.isin(set(names[is_side]))]
 
 
 def by_origin(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -54,13 +80,17 @@ def claims(judged: pd.DataFrame) -> pd.DataFrame:
     A pair is reproduced if all of its parts are, and contradicted if one is. Otherwise, if a part shows no difference,
     the contrast that the pair states is not there: "no difference".
     """
-    names = judged["pair"].where(judged["pair"] != "", judged["claim"])
     rows = []
-    for name, parts in judged.groupby(names, sort=False):
+    for name, parts in judged.groupby(_names(judged), sort=False):
         kinds = set(parts["verdict"])
         first = (kind for kind in (CONTRADICTED, NO_DIFFERENCE, UNDECIDED) if kind in kinds)
         rows.append((name, next(first, REPRODUCED), tuple(parts["id"]), int(parts["n_concepts"].min())))
     return pd.DataFrame(rows, columns=["claim", "verdict", "parts", "n_concepts"])
+
+
+def _names(judged: pd.DataFrame) -> pd.Series:
+    """Return the sentence of the paper that each row is, or is a part of."""
+    return judged["pair"].where(judged["pair"] != "", judged["claim"])
 
 
 def in_counts(judged: pd.DataFrame) -> str:
@@ -75,7 +105,8 @@ def in_counts(judged: pd.DataFrame) -> str:
 def beside(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """Return claim and, for each table of verdicts by its name, the verdict; pairs are one claim.
 
-    Where a table has too few concepts for a verdict, or none, its cell says so.
+    The first table has all claims; one that another lacks is a dash there. Where a table has too few concepts for a
+    verdict, or none, its cell says so.
     """
     columns = {}
     for name, table in judged.items():
@@ -83,11 +114,15 @@ def beside(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         n = whole["n_concepts"]
         few = n.map(lambda n: f"{UNDECIDED} ({n} of {MIN_CONCEPTS} concepts)" if n else NOT_MEASURED)
         columns[name] = whole["verdict"].where((n >= MIN_CONCEPTS) | (whole["verdict"] != UNDECIDED), few)
-    return pd.DataFrame(columns).rename_axis("claim").reset_index()
+    first = next(iter(columns.values()))
+    return pd.DataFrame(columns).reindex(first.index).fillna(DASH).rename_axis("claim").reset_index()
 
 
 def compared(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return claim and metric, and for each table verdict, difference A minus B and margin; parts one by one."""
+    """Return claim and metric, and for each table verdict, difference A minus B and margin; parts one by one.
+
+    The first table has all claims; one that another lacks is a dash there.
+    """
     tables = {name: table.set_index("id") for name, table in judged.items()}
     first = next(iter(tables.values()))
     shown = first[["claim", "metric"]].assign(metric=first["metric"].map(short_name))
@@ -95,16 +130,16 @@ def compared(judged: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         whole = {part: row.verdict for row in claims(judged[name]).itertuples() for part in row.parts}
         pairs = [f" (pair: {whole[part]})" if pair else "" for part, pair in table["pair"].items()]
         shown[f"{name}: verdict"] = table["verdict"] + pairs
-        shown[f"{name}: A − B"] = [_difference(row) for row in table.itertuples()]
-        shown[f"{name}: margin"] = table["margin"].map(lambda margin: f"{margin:.3f}" if np.isfinite(margin) else "–")
-    return shown.reset_index(drop=True)
+        shown[f"{name}: A − B"] = pd.Series({row.Index: _difference(row) for row in table.itertuples()})
+        shown[f"{name}: margin"] = table["margin"].map(lambda margin: in_digits(margin, 3))
+    return shown.fillna(DASH).reset_index(drop=True)
 
 
 def _difference(row) -> str:
     if not np.isfinite(row.difference):
-        return "–"
+        return DASH
     rival = f" against {row.against}" if row.b.startswith("each ") else ""
-    return bracketed(row.difference, row.ci_low, row.ci_high) + rival + second_in_words(row)
+    return bracketed(row.difference, row.ci_low, row.ci_high, DIGITS) + rival + second_in_words(row)
 
 
 def second_in_words(row) -> str:
@@ -113,7 +148,7 @@ def second_in_words(row) -> str:
         return ""
     if not np.isfinite(row.difference_second):
         return f"; not measured by {SECOND_NAME}"
-    difference = bracketed(row.difference_second, row.ci_low_second, row.ci_high_second)
+    difference = bracketed(row.difference_second, row.ci_low_second, row.ci_high_second, DIGITS)
     return f"; by {SECOND_NAME} {difference}, {row.verdict_second}"
 
 
@@ -132,51 +167,22 @@ def embedders_in_words(judged: pd.DataFrame) -> str:
     return f"{same}, and different ones on {'; '.join(named)}." if named else f"{same}."
 
 
-def decided_in_words(judged: pd.DataFrame) -> list[str]:
-    """Return a sentence for each kind of decided verdict, with the claims that have it; `judged` is of `verdicts`."""
-    sentences, whole = [], claims(judged)
-    details = {REPRODUCED: _against_table, CONTRADICTED: _sides, NO_DIFFERENCE: _within}
-    for verdict, detail in details.items():
-        decided, names = judged[judged["verdict"] == verdict].set_index("id"), []
-        for claim in whole[whole["verdict"] == verdict].itertuples():
-            texts = filter(None, (detail(decided.loc[part]) for part in claim.parts if part in decided.index))
-            told = "; ".join(texts)
-            names.append(f"“{claim.claim.partition(' (')[0]}”" + (f" ({told})" if told else ""))
-        said = f"{verdict.capitalize()}, where the paper says" if verdict == NO_DIFFERENCE else verdict.capitalize()
-        sentences += [f"{said}: {'; '.join(names)}."] if names else []
-    return sentences
+def with_numbers(judged: pd.DataFrame) -> pd.DataFrame:
+    """Return claim, verdict and numbers (both sides, difference, interval, by both embedders, the paper's), as text.
 
-
-def _against_table(row) -> str:
-    """Return that the paper's own table contradicts the claim; empty where it does not."""
-    if row.paper_agrees != "no":
-        return ""
-    return f"the paper's text; the means of its Table 1, {row.paper_a:.2f} and {row.paper_b:.2f}, say otherwise"
-
-
-def _within(row) -> str:
-    """Return by how much the sides differ at most, for a verdict "no difference", and in the paper."""
-    paper = f"; the paper's differ by {abs(row.paper_a - row.paper_b):.2f}" if np.isfinite(row.paper_a) else ""
-    return f"within {row.margin:.2g}{paper}"
-
-
-def findings_in_words(judged: pd.DataFrame) -> dict[str, list[str]]:
-    """Return a line for each claim, by its verdict; a pair has one line with all its parts.
-
-    `judged` is of `findings.verdicts`.
+    A row is a sentence of the paper; the numbers of a pair are those of all its parts. `judged` is of
+    `findings.verdicts`.
     """
-    lines: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
-    rows = {row.id: row for row in judged.itertuples()}
-    for claim in claims(judged).itertuples():
-        parts = [rows[part] for part in claim.parts]
-        texts = [_numbers(part) for part in parts]
-        if len(parts) > 1:
-            texts = [
-                f"({k}) {part.claim}: {part.verdict}, {text}"
-                for k, (part, text) in enumerate(zip(parts, texts, strict=True), 1)
-            ]
-        lines[claim.verdict].append(f"{claim.claim}: {'; '.join(texts)}.")
-    return lines
+    rows, whole = {row.id: row for row in judged.itertuples()}, claims(judged)
+    return whole[["claim", "verdict"]].assign(numbers=[_of_parts([rows[part] for part in of]) for of in whole["parts"]])
+
+
+def _of_parts(parts: list) -> str:
+    texts = [_numbers(part) for part in parts]
+    if len(parts) == 1:
+        return texts[0]
+    told = [f"{part.claim}: {part.verdict}, {text}" for part, text in zip(parts, texts, strict=True)]
+    return "; ".join(f"({k}) {text}" for k, text in enumerate(told, 1))
 
 
 def _numbers(row) -> str:
@@ -184,14 +190,16 @@ def _numbers(row) -> str:
     paper += ", which contradicts its text" if row.paper_agrees == "no" else ""
     if not np.isfinite(row.difference):
         return f"{row.note or 'nothing to compare'}{paper}"
-    difference = bracketed(row.difference, row.ci_low, row.ci_high)
+    difference = bracketed(row.difference, row.ci_low, row.ci_high, DIGITS)
+    over = f" over {plural(row.n_concepts, 'concept')}"
     margin = f", within the margin of {row.margin:.2f}" * (row.verdict == NO_DIFFERENCE)
-    return f"{_sides(row)}, difference {difference}{margin}{second_in_words(row)}{paper}"
+    return f"{_sides(row)}, difference {difference}{over}{margin}{second_in_words(row)}{paper}"
 
 
 def _sides(row) -> str:
     rival = ", the rival that decides," if row.b.startswith("each ") else ""
-    sides = f"{_side(row.a)} {row.ours_a:.2f} against {_side(row.against)}{rival} {row.ours_b:.2f}"
+    ours = in_digits(row.ours_a), in_digits(row.ours_b)
+    sides = f"{_side(row.a)} {ours[0]} against {_side(row.against)}{rival} {ours[1]}"
     return f"{short_name(row.metric)} of {sides}"
 
 

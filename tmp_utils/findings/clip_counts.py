@@ -1,24 +1,29 @@
 """What more clips bring, and what more steps: one, five and twenty clips compared at the profile's number of steps.
 
 Conventions: a table is that of `runs.how_many`. `COMPARED` was decided before the first training: for each method, one
-clip minus five, and twenty minus five. The primary score is CLAP-A against the held-out clips, of the `MORE_CLIPS` that
-are judged at the profile's steps; CLAP-T is secondary. Differences are paired by concept, after the mean over seeds;
-intervals are Student's over concepts. Verdicts are those of `metrics.equivalence`, over the comparisons of a score:
-four, of two methods. MusiCNN's differences, a second opinion on CLAP-A, stand beside them without a test.
+clip minus five, and twenty minus five. LoRA was added when the results of TI and DB were known. The primary score is
+CLAP-A against the held-out clips, of the `MORE_CLIPS` that are judged at the profile's steps; CLAP-T is secondary.
+Differences are paired by concept, after the mean over seeds; intervals are Student's over concepts. Verdicts are those
+of `metrics.equivalence`, over the comparisons of a score: six, of three methods. MusiCNN's differences, a second
+opinion on CLAP-A (beside the held-out clips themselves, not after the codec), stand beside them without a test.
 """
 
 import numpy as np
 import pandas as pd
 
+from tmp_utils.findings.claims import by_origin
+from tmp_utils.findings.comparisons import BASELINE
 from tmp_utils.findings.words import change_in_words, plural, signed
 from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.names import NAMES
-from tmp_utils.runs.how_many import MORE
+from tmp_utils.metrics.table import whole_runs
+from tmp_utils.runs.how_many import JUDGED_CLIPS, MORE
 
 FEW_CLIPS = 5
 COMPARED = ((1, FEW_CLIPS), (20, FEW_CLIPS))
 SCORES = ("clap_a", "clap_t")  # the first is the primary one
 SECOND = {"clap_a": "musicnn_a"}
+FEWER = {"1-AC": 1, "3-AC": 3}  # the paper's setups with fewer clips than the baseline
 
 
 def at_usual_steps(table: pd.DataFrame) -> pd.DataFrame:
@@ -73,20 +78,48 @@ def counts_in_words(comparisons: pd.DataFrame) -> str:
     )
 
 
+def published_in_words(results: pd.DataFrame) -> list[str]:
+    """Say what one and three clips bring in place of five in a table of runs, on recordings and on stand-ins.
+
+    A line for each method and origin. These scores are against the training clips, all five of them, and prompts;
+    differences are not tested here: some are claims of the paper, which `findings.verdicts` judges.
+
+    Parameters
+    ----------
+    results : a results table (`metrics.RESULT_COLUMNS`), with the setups of `FEWER` and the baseline.
+    """
+    lines = []
+    for origin, table in by_origin(results).items():
+        rows = whole_runs(table, *SCORES)
+        for method, of in rows[rows["setup"].isin([*FEWER, BASELINE])].groupby("method"):
+            units = of.pivot_table(index=["metric", "concept"], columns="setup", values="value").dropna()
+            parts = []
+            for setup, n in FEWER.items():
+                if setup in units and BASELINE in units:
+                    changes = (units[setup] - units[BASELINE]).groupby("metric")
+                    scores = [f"{NAMES[metric]} {signed(mean_difference(change))}" for metric, change in changes]
+                    parts.append(f"{plural(n, 'clip')} in place of {FEW_CLIPS}: {', '.join(scores)}")
+            if parts:
+                n_concepts = units.index.get_level_values("concept").nunique()
+                lines.append(f"{method} on the published {origin} ({n_concepts}): {'; '.join(parts)}.")
+    return lines
+
+
 def _sentence(metric: str, method: str, comparisons: pd.DataFrame) -> str:
     against = "to held-out clips" if metric in SECOND else "of edits"
-    parts = [
-        f"{plural(row['a'], 'clip')} in place of {row['b']}: {change_in_words(row)}"
-        for _, row in comparisons.iterrows()
-    ]
+    parts = []
+    for _, row in comparisons.iterrows():
+        second = signed(row, "_second")
+        by_second = f" (by MusiCNN {second})" if np.isfinite(row["difference_second"]) else ""
+        parts.append(f"{plural(row['a'], 'clip')} in place of {row['b']}: {change_in_words(row)}{by_second}")
     return f"{method}, {NAMES[metric]} {against}, {plural(comparisons['n'].min(), 'concept')}: {'; '.join(parts)}."
 
 
 def steps_in_words(table: pd.DataFrame) -> str:
     """Say what the longest training brings beside the usual steps, a line a method, and how many clips are copies.
 
-    Of five clips; the scores of the few clips that every look judges. Differences are not tested: they were not decided
-    on beforehand.
+    Of five training clips; the scores of the `JUDGED_CLIPS` generated clips that every look judges. Differences are not
+    tested: they were not decided on beforehand.
     """
     steps = table[table["metric"].str.endswith(MORE)].groupby("method")["step"].max()
     lines = []
@@ -97,7 +130,7 @@ def steps_in_words(table: pd.DataFrame) -> str:
             continue
         for metric, change in (units[units.columns[-1]] - units[usual]).groupby("metric"):
             parts.append(f"{NAMES[metric]} {signed(mean_difference(change.dropna()))}")
-        longest = f"{FEW_CLIPS} clips, {units.columns[-1]} steps in place of {usual}"
+        longest = f"{FEW_CLIPS} clips, {units.columns[-1]} steps in place of {usual} ({JUDGED_CLIPS} generated clips)"
         lines.append(f"{method}, {longest}: {'; '.join(parts)}.")
     copied = at_usual_steps(table).query("metric == 'copied'")
     if len(copied):

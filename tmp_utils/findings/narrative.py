@@ -9,7 +9,7 @@ import pandas as pd
 from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.beyond import methods_in_words, other_methods, prior_in_words
-from tmp_utils.findings.claims import claims, decided_in_words, embedders_in_words, in_counts
+from tmp_utils.findings.claims import DIGITS, by_origin, claims, embedders_in_words, in_counts
 from tmp_utils.findings.comparisons import BASELINE, comparable, has_values
 from tmp_utils.findings.verdicts import (
     ALPHA,
@@ -174,7 +174,7 @@ def _judged(results: pd.DataFrame, setups: str) -> pd.DataFrame:
 
 
 def _difference(row) -> str:
-    difference = bracketed(row.difference, row.ci_low, row.ci_high)
+    difference = bracketed(row.difference, row.ci_low, row.ci_high, DIGITS)
     numbers = f"{short_name(row.metric)} {row.ours_a:.2f} against {row.ours_b:.2f}, difference {difference}"
     if row.verdict == UNDECIDED and not row.ci_low <= 0 <= row.ci_high:
         numbers += f", p = {row.p_holm:.2g} after correction for all claims"
@@ -218,13 +218,30 @@ def conditions(results: pd.DataFrame) -> str:
 
 
 def in_short(results: pd.DataFrame) -> list[str]:
-    """Return the answer (empty where there is none), and lines on both methods, the best setups and the claims."""
+    """Return the answer (empty where there is none), and lines on both methods, the best setups and the claims.
+
+    `claims.with_numbers` has the claims one by one.
+    """
     judged = verdicts(results)
     lines = [*gains(results), *comparisons(results), _highest(results), _copies(results)]
     lines.append(f"Of {len(claims(judged))} claims of the paper: {in_counts(judged)}.")
-    lines += decided_in_words(judged)
-    lines += [embedders_in_words(judged), prior_in_words(results), *methods_in_words(other_methods(results))]
+    lines += [_apart(results), embedders_in_words(judged), prior_in_words(results)]
+    lines += methods_in_words(other_methods(results))
     return [answer(results), *filter(None, lines)]
+
+
+def _apart(results: pd.DataFrame) -> str:
+    """Return the number of claims with each verdict on recordings alone and on stand-ins alone, and the first one."""
+    texts = []
+    for origin, table in by_origin(results).items():
+        judged = verdicts(table)
+        first = judged.iloc[0]
+        n = whole_runs(table, "clap_a")["concept"].nunique()
+        if first["n_concepts"] >= MIN_CONCEPTS:
+            numbers = bracketed(first["difference"], first["ci_low"], first["ci_high"])
+            about = f"“{first['claim']}”: {first['verdict']}, {numbers}"
+            texts.append(f"on the {n} {origin}, {in_counts(judged)} ({about})")
+    return f"Judged apart: {'; '.join(texts)}." if texts else ""
 
 
 def _highest(results: pd.DataFrame) -> str:

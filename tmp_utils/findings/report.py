@@ -18,11 +18,11 @@ from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.files import write_text
 from tmp_utils.findings import charts, listen, narrative
-from tmp_utils.findings.claims import beside, both_ways, claims, compared, findings_in_words, in_counts
+from tmp_utils.findings.claims import beside, compared, in_counts, judged_both_ways, with_numbers
 from tmp_utils.findings.comparisons import BASELINE, comparable, every_metric, failures, setup_cells
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
-from tmp_utils.findings.verdicts import verdicts
+from tmp_utils.findings.verdicts import VERDICTS
 from tmp_utils.findings.words import SMOKE_WARNING
 from tmp_utils.inputs.audio import CLIP_S, load_clip
 from tmp_utils.inputs.concepts import are_stand_ins
@@ -228,13 +228,14 @@ def _setups(results: pd.DataFrame) -> list[dict]:
 def _findings(tables: dict[str, pd.DataFrame | None]) -> dict:
     """Return the verdicts of the tables of results that there are: beside each other, in words and with numbers."""
     known = {name: table for name, table in tables.items() if table is not None}
-    judged = {name: verdicts(table) for name, table in both_ways(known).items()}
-    if not judged:
+    if not known:
         return {}
-    words = [
-        {"name": name, "counts": in_counts(table), "n": len(claims(table)), "lines": findings_in_words(table)}
-        for name, table in judged.items()
-    ]
+    judged, words = judged_both_ways(known), []
+    for name, table in judged.items():
+        told = with_numbers(table)
+        lines = {verdict: told[told["verdict"] == verdict] for verdict in VERDICTS}
+        lines = {verdict: (of["claim"] + ": " + of["numbers"] + ".").tolist() for verdict, of in lines.items()}
+        words.append({"name": name, "counts": in_counts(table), "n": len(told), "lines": lines})
     return {"beside": _table(beside(judged)), "words": words, "table": _table(compared(judged))}
 
 

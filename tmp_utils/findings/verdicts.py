@@ -207,7 +207,7 @@ def verdicts(results: pd.DataFrame, findings: pd.DataFrame | None = None) -> pd.
     Notes
     -----
     The second embedder is MusiCNN, on sound alone. It compares with the concept's clips after the codec, which
-    alone costs them a quarter of their similarity by MusiCNN. Its p-values are corrected over its own claims.
+    alone costs them a fifth of their similarity by MusiCNN. Its p-values are corrected over its own claims.
 
     Raises
     ------

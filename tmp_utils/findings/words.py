@@ -24,9 +24,9 @@ def in_digits(value: float, digits: int = 2) -> str:
     return f"{np.round(value, digits) + 0.0:.{digits}f}".replace("-", "−") if np.isfinite(value) else DASH
 
 
-def bracketed(value: float, low: float, high: float) -> str:
+def bracketed(value: float, low: float, high: float, digits: int = 2) -> str:
     """Return a number with its interval, two decimals each; without an interval the number alone."""
-    value, low, high = map(in_digits, (value, low, high))
+    value, low, high = (in_digits(number, digits) for number in (value, low, high))
     return value if low == DASH else f"{value} [{low}, {high}]"
 
 
