@@ -213,7 +213,8 @@ def claims_table(results: pd.DataFrame) -> str:
     """Return the paper's claims with verdict and numbers, the decided ones first."""
     told = with_numbers(verdicts(results)).sort_values("verdict", key=lambda of: of.map(VERDICTS.index), kind="stable")
     lines = [f"| {' | '.join(row)} |" for row in told.itertuples(index=False)]
-    return "\n".join(["| The paper's claim | Here | Numbers |", "|---|---|---|", *lines])
+    head = ["The paper's claims one by one; differences are the first side minus the second:", ""]
+    return "\n".join([*head, "| The paper's claim | Here | Numbers |", "|---|---|---|", *lines])
 
 
 def write_png(fig: go.Figure, path: Path) -> Path:

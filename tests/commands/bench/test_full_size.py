@@ -9,6 +9,7 @@ from tmp_utils.commands.bench.full_size import blank_backbone, half_precision, m
 from tmp_utils.inputs.profiles import Hyperparameters
 from tmp_utils.model.device import OutOfMemory, explained
 from tmp_utils.personalize import loop
+from tmp_utils.personalize.training import Diverged
 
 
 def test_a_gpu_is_timed_in_the_half_precision_that_a_run_takes_on_it(monkeypatch):
@@ -54,6 +55,22 @@ def test_a_row_that_does_not_fit_says_so_and_the_next_is_tried(quick, monkeypatc
     rows = [measured(backbone, each, 0.64, 1) for each in planned("cpu")]
     assert "batch_size=4" in rows[0]["status"] and "accumulation" in cli.full_size_line(rows[0])
     assert [row["status"] for row in rows[1:]] == ["ok", "ok"]
+
+
+def test_fp16_steps_are_measured_on_a_gpu_that_would_take_bf16(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    steps = [each.what for each in planned("cuda") if each.precision == "fp16"]
+    assert steps == ["TI step", "DB step"]
+    assert not [each for each in planned("cpu") if each.precision == "fp16"]
+
+
+def test_a_training_that_diverges_is_not_timed(quick, monkeypatch):
+    def diverging(trainings):
+        trainings[0].diverged = Diverged("gradients are not finite")
+
+    monkeypatch.setattr(loop, "step", diverging)
+    row = measured(blank_backbone("tiny", "cpu"), planned("cpu")[0], 0.64, 1)
+    assert row["status"] == "gradients are not finite" and "seconds" not in row
 
 
 def test_a_compiled_unet_is_let_go_again(backbone):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from tmp_utils.commands.bench.finite import PARTS, finite_row
-from tmp_utils.commands.bench.full_size import Measurement, blank_backbone, half_precision, measured, planned
+from tmp_utils.commands.bench.full_size import FP16, Measurement, blank_backbone, half_precision, measured, planned
 from tmp_utils.files import check_writable, write_csv
 from tmp_utils.inputs.profiles import DATA_DIR
 from tmp_utils.runs.provenance import provenance
@@ -63,7 +63,7 @@ def evening(size: str, device: str, path: Path, minutes: float) -> Iterator[dict
 
 def _all(device: str) -> list[Measurement]:
     """Steps and clips, what half precision does to every part, and last what has to be compiled."""
-    halves = dict.fromkeys([half_precision(device), *(["fp16"] if device == "cuda" else [])])
+    halves = dict.fromkeys([half_precision(device), *([FP16] if device == "cuda" else [])])
     finite = [Measurement(f"{part}, each intermediate", name, False, 1) for name in halves for part in PARTS]
     return sorted([*planned(device), *finite], key=lambda each: each.compiled)
 

@@ -28,6 +28,7 @@ from tmp_utils.personalize.loop import out_of_memory, prepared_denoiser
 from tmp_utils.personalize.training import Training
 
 HALF = "half"  # the half precision that a run takes by itself on this device: bf16, or fp16 where there is none
+FP16 = "fp16"
 CASES = (("fp32", False), (HALF, False), (HALF, True))  # precision, compiled
 COMPANIES = (1, 4, 16, 32)
 N_CLIPS = 5
@@ -68,6 +69,8 @@ def planned(device: str) -> list[Measurement]:
     half = half_precision(device)
     cases = [(half if precision == HALF else precision, compiled) for precision, compiled in CASES]
     steps = [Measurement(f"{method} step", *case, 1) for method in ("TI", "DB") for case in cases]
+    if device == "cuda":  # a T4 trains in it, so it is also measured where a run would take bf16
+        steps += [Measurement(f"{method} step", FP16, False, 1) for method in ("TI", "DB")]
     together = half if device == "cuda" else "fp32"
     steps += [Measurement("TI step", together, False, concepts) for concepts in COMPANIES]
     clips = [Measurement(CLIP, precision, False, 1) for precision, _ in cases]
@@ -116,6 +119,8 @@ def _step_row(backbone: Backbone, each: Measurement, clip_s: float, repeats: int
             seconds = statistics.median(seconds_of(lambda: loop.step(runs)) for _ in range(repeats))
     except OutOfMemory as error:
         return {**row, "status": str(error)}
+    if errors := [run.diverged for run in runs if run.diverged]:  # such a training takes no steps that could be timed
+        return {**row, "status": str(errors[0])}
     latents, peak = (row["latents"], *backbone.latent_shape(clip_s)), _peak(device, each.precision)
     flops = training_flops(backbone.denoiser, latents, trained=method == "DB")
     rates = {"tflop_per_s": flops / seconds / 1e12, "share_of_peak": flops / seconds / peak}
