@@ -10,8 +10,9 @@ from results_runs import PROFILE, make_study, use_quick_ears, use_tone_embedder
 from tmp_utils.commands import readme as readme_figures
 from tmp_utils.commands import run
 from tmp_utils.files import write_json
-from tmp_utils.findings import narrative, results
+from tmp_utils.findings import markdown, narrative, results
 from tmp_utils.findings.claims import claims
+from tmp_utils.findings.gains import gains
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import VERDICTS, verdicts
 from tmp_utils.metrics.intervals import Interval
@@ -20,6 +21,7 @@ from tmp_utils.runs.mixtures import COLUMNS as MIXTURE_COLUMNS
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.session import read_minutes
 
+ANSWER = "<!-- answer:begin -->\n<!-- answer:end -->"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 BEGIN_NOTEBOOKS, END_NOTEBOOKS = "<!-- notebooks:begin -->", "<!-- notebooks:end -->"
 FACTS = {"commit": "0123456789abcdef", "command": "make study"}
@@ -40,7 +42,7 @@ def table(n_concepts=3, seeds=(0, 1)):
 @pytest.fixture
 def readme(tmp_path):
     path = tmp_path / "README.md"
-    blocks = f"{BEGIN}\nold\n{END}\n\n{BEGIN_NOTEBOOKS}\nold minutes\n{END_NOTEBOOKS}"
+    blocks = f"{ANSWER}\n\n{BEGIN}\nold\n{END}\n\n{BEGIN_NOTEBOOKS}\nold minutes\n{END_NOTEBOOKS}"
     path.write_text(f"# Title\n\nbefore\n\n{blocks}\n\nafter\n")
     return path
 
@@ -49,7 +51,9 @@ def readme(tmp_path):
 def drawn(monkeypatch):
     """Draw without a browser; returns the figures. Findings, which take their time, are written where they are read."""
     figures = []
-    monkeypatch.setattr(readme_figures, "_findings", lambda results: ("Answer.", "- Findings."))
+    monkeypatch.setattr(readme_figures, "answer_block", lambda results: "Answer.")
+    monkeypatch.setattr(readme_figures, "claims_table", lambda results: "Claims.")
+    monkeypatch.setattr(readme_figures.narrative, "in_short", lambda results, second_seed: ["Findings."])
     monkeypatch.setattr(readme_figures, "write_png", lambda fig, path: figures.append(fig) or path)
     return figures
 
@@ -59,13 +63,10 @@ def test_the_block_is_replaced_and_nothing_else(readme, drawn):
     readme_figures.make_readme_figures(table(), FACTS, readme, picture)
     text = readme.read_text()
     rest = f"{END}\n\n{BEGIN_NOTEBOOKS}\nold minutes\n{END_NOTEBOOKS}\n\nafter\n"
-    assert text.startswith("# Title\n\nbefore\n\n" + BEGIN) and text.endswith(rest)
-    assert (
-        "old\n" not in text
-        and "\nAnswer.\n\n![" in text
-        and "\n\n- Findings.\n" in text
-        and "](data/published/readme.png)" in text
-    )
+    assert text.startswith(
+        "# Title\n\nbefore\n\n<!-- answer:begin -->\nAnswer.\n<!-- answer:end -->\n\n" + BEGIN
+    ) and text.endswith(rest)
+    assert "old\n" not in text and "\n\n- Findings.\n" in text and "](data/published/readme.png)" in text
     readme_figures.make_readme_figures(table(), FACTS, readme, picture)
     assert readme.read_text() == text
 
@@ -80,24 +81,28 @@ def test_profile_n_seeds_commit_and_command_stand_under_the_table(readme, drawn)
     assert "commits 0123456789, fedcba9876; the table's first lines have the commands*" in readme.read_text()
 
 
-def test_the_findings_under_the_table_are_computed_from_it():
+def test_the_answer_and_its_table_are_computed_from_the_results():
     published = read_published("pocket")
-    answer, others = readme_figures._findings(published)
+    answer, rows = markdown.answer_block(published).split("\n\n")
     assert " ".join(answer.split()) == f"**{narrative.answer(published)}**"
-    items = others.removeprefix("- ").split("\n- ")
-    assert [" ".join(item.split()) for item in items] == narrative.in_short(published)[1:]
+    assert len(rows.splitlines()) == 2 + len(gains(published))
 
 
-def test_the_readme_has_a_row_for_each_claim_the_decided_ones_first():
+def test_the_readme_has_a_row_for_each_claim_and_part_those_that_are_not_decided_folded():
     published = read_published("pocket")
     judged = verdicts(published)
-    rows = [line.strip("| ").split(" | ") for line in readme_figures.claims_table(published).splitlines()[2:]]
-    assert {row[0]: row[1] for row in rows[2:]} == claims(judged).set_index("claim")["verdict"].to_dict()
-    order = [VERDICTS.index(row[1]) for row in rows[2:]]
-    assert order == sorted(order) and len(set(order)) == len(VERDICTS)
+    shown, folded = markdown.claims_table(published).split("<details>")
+    cells = {
+        row[0]: row[1:]
+        for part in (shown, folded)
+        for row in (line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| "))
+    }
+    whole = claims(judged).set_index("claim")["verdict"]
+    assert {claim: cells[claim][0].removesuffix(" |") for claim in whole.index} == whole.to_dict()
+    assert all(f"| {claim} |" in (shown if kind in VERDICTS[:2] else folded) for claim, kind in whole.items())
     first = judged.iloc[0]
-    assert f"difference {first['difference']:.3f} [{first['ci_low']:.3f}, " in rows[2][2]
-    assert f"over {first['n_concepts']} concepts; by MusiCNN {first['difference_second']:.3f} [" in rows[2][2]
+    assert f"difference {first['difference']:.3f} [{first['ci_low']:.3f}, " in cells[first["claim"]][1]
+    assert f"over {first['n_concepts']} concepts; by MusiCNN {first['difference_second']:.3f} [" in shown
 
 
 def test_the_minutes_are_those_of_the_records_and_the_questions_are_the_notebooks_titles(tmp_path):
@@ -128,7 +133,7 @@ def test_the_block_of_mixtures_has_a_row_for_each_setup_a_verdict_and_what_made_
     ]
     mixed = pd.DataFrame(rows, columns=MIXTURE_COLUMNS)
     mixed.attrs = {"profile": "pocket", "commit": "0123456789abcdef, fedcba9876543210"}
-    text = readme_figures.mixtures_block(mixed)
+    text = markdown.mixtures_block(mixed)
     assert "| TI ALONE | – | – | 0.40 [0.15, 0.65] | – | – |" in text
     assert "*Profile pocket: 3 mixtures, 1 seed; commits 0123456789, fedcba9876.*" in text
     assert "- Separating by masks of the frozen model: raises closeness minus leakage (TI PRIOR 0.60," in text
@@ -139,19 +144,21 @@ def test_failed_rows_are_counted():
     failed = result_row(
         dict.fromkeys(("profile", "concept", "method", "setup"), "pocket") | {"seed": 0}, "fad", None, "", note="x"
     )
-    line = readme_figures.about(pd.concat([table(), results_table([failed])]), FACTS)
+    line = markdown.about(pd.concat([table(), results_table([failed])]), FACTS)
     assert "; 1 failed rows left out;" in line
 
 
 def test_the_table_has_our_means_with_intervals_beside_the_papers_numbers():
-    lines = readme_figures.markdown_table(table()).splitlines()
+    lines = markdown.setups_table(table()).splitlines()
+    assert lines[0].startswith("The paper used another CLAP model") and lines[1] == ""
+    lines = lines[2:]
     assert len({line.count("|") for line in lines}) == 1
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
     assert [row[0] for row in cells] == ["DB BL", "TI MW", "DB-LoRA BL"]
     assert cells[0][1].startswith("0.51 [") and cells[0][2] == "0.80" and cells[1][6] == "16.61"
     assert cells[2][2] == "–"
     with pytest.raises(ValueError, match="make study"):
-        readme_figures.markdown_table(results_table([]))
+        markdown.setups_table(results_table([]))
 
 
 def test_where_setups_have_other_concepts_the_table_is_over_those_that_all_have(readme, drawn):
@@ -159,7 +166,7 @@ def test_where_setups_have_other_concepts_the_table_is_over_those_that_all_have(
     first = whole["concept"].iloc[0]
     fewer = whole[(whole["setup"] == "BL") | (whole["concept"] == first)]
     readme_figures.make_readme_figures(fewer, FACTS, readme, readme.parent / "readme.png")
-    assert readme_figures.markdown_table(whole[whole["concept"] == first]) in readme.read_text()
+    assert markdown.setups_table(whole[whole["concept"] == first]) in readme.read_text()
     assert "*Profile pocket: 1 of 3 concepts, those that have all of the paper's setups, 2 seeds" in readme.read_text()
 
 
@@ -262,7 +269,7 @@ def test_the_block_of_numbers_of_clips_says_what_more_clips_bring_and_what_made_
         for n in (1, 5)
         for metric, value in scores.items()
     ]
-    block = readme_figures.how_many_block(pd.DataFrame(rows), "pocket", table())
-    assert "- DB, CLAP-A to held-out clips, 1 concept: 1 clip in place of 5: undecided, −0.100." in block
+    block = markdown.how_many_block(pd.DataFrame(rows), "pocket", table())
+    assert "| DB | 1 | 1 concept, held-out clips | undecided, −0.100 | – | undecided, −0.100 |" in block
     assert "- Stop rules need 6 whole concepts" in block
     assert block.endswith("*Profile pocket: 1 concept, 1 seed; commit 0123456789.*")

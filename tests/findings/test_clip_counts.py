@@ -7,8 +7,7 @@ import pytest
 from tmp_utils.findings.clip_counts import (
     at_usual_steps,
     count_comparisons,
-    counts_in_words,
-    published_in_words,
+    counts_table,
     steps_in_words,
 )
 from tmp_utils.findings.published import read_published
@@ -38,9 +37,9 @@ def test_a_planted_difference_and_a_planted_equality_are_found():
     assert of_a.loc[(1, 5), "difference_second"] == pytest.approx(-0.1, abs=0.03)
     of_t = table[table["metric"] == "clap_t"]
     assert set(of_t["margin"]) == {0.05} and of_t["difference_second"].isna().all()
-    said = counts_in_words(table)
-    assert "DB, CLAP-A to held-out clips, 14 concepts: 1 clip in place of 5: lower, −0.0" in said
-    assert "20 clips in place of 5: no difference, +0.0" in said
+    rows = counts_table(table).set_index("clips")
+    assert rows.loc[1, "CLAP-A"].startswith("lower, −0.0") and rows.loc[20, "CLAP-A"].startswith("no difference, +0.0")
+    assert rows.loc[1, "by MusiCNN"].startswith("−0.") and set(rows["on"]) == {"14 concepts, held-out clips"}
 
 
 def test_what_the_longest_training_brings_is_said_and_how_many_clips_are_copies():
@@ -60,16 +59,17 @@ def test_what_the_longest_training_brings_is_said_and_how_many_clips_are_copies(
 
 def test_the_published_setups_with_fewer_clips_are_compared_on_recordings_and_on_stand_ins():
     published = read_published("pocket")
-    lines = published_in_words(published)
-    names = ["DB on the published recordings (15)", "TI on the published recordings (15)"]
-    assert [line.partition(":")[0] for line in lines][:2] == names and len(lines) == 4
+    table = counts_table(pd.DataFrame(), published)
+    places = {"15 published recordings, training clips", "26 published stand-ins, training clips"}
+    assert set(table["on"]) == places and len(table) == 8
     rows = published[(published["prompt"] == "all") & (published["metric"] == "clap_t")]
     units = rows[rows["method"] == "DB"].pivot_table(index="concept", columns="setup", values="value")
     recorded = units.loc[[name for name in units.index if not are_stand_ins([name])], ["1-AC", "BL"]].dropna()
     mean = mean_of(recorded["1-AC"] - recorded["BL"])
     numbers = f"{mean.value:+.3f} [{mean.ci_low:+.3f}, {mean.ci_high:+.3f}]".replace("-", "−")
-    assert "1 clip in place of 5: CLAP-A " in lines[0] and f"CLAP-T {numbers}; 3 clips in place of 5" in lines[0]
-    assert published_in_words(published[published["concept"] == "koto"]) == []
+    first = table.iloc[0]
+    assert (first["method"], first["clips"], first["CLAP-T"]) == ("DB", 1, numbers)
+    assert counts_table(pd.DataFrame(), published[published["concept"] == "koto"]).empty
 
 
 def test_all_tests_of_a_score_are_corrected_together_and_agree_with_the_intervals():
@@ -109,4 +109,4 @@ def test_two_concepts_decide_nothing_and_missing_counts_are_no_comparison():
     assert list(zip(table["a"], table["b"], strict=True)) == [(1, 5)] * 2
     assert set(table["verdict"]) == {"undecided"} and table["ci_low"].isna().all()
     nothing = count_comparisons(trainings({("DB", 1): -0.1}))
-    assert nothing.empty and "No method was trained on both numbers of clips" in counts_in_words(nothing)
+    assert nothing.empty and counts_table(nothing).empty

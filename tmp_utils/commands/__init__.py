@@ -60,9 +60,7 @@ COMMANDS = {
     "search": Command("search learning rates", "profile"),
     "mixtures": Command("learn words from mixtures in all setups, and judge them", "profile runs-dir seeds"),
     "samplers": Command("test samplers for equivalence with 50 DDIM steps", "profile"),
-    "how-many": Command(
-        "train on 1, 5 and 20 clips, and measure; a quarter of an hour a concept on one core", ALL_SHARED
-    ),
+    "how-many": Command("train on 1, 5 and 20 clips, and measure; twenty minutes a concept on one core", ALL_SHARED),
     "readme": Command("make the README's picture and table again", "profile runs-dir"),
     "clips-paper": Command("fetch the paper's clips; needs a network and ffmpeg", module="commands.paper_clips"),
     "pocket": Command("make the pocket model", module="pocket.stages"),

@@ -8,7 +8,7 @@ the concept's name. The table is written after each training; what is in it is n
 share the work.
 
 Cost: at pocket size one training (DreamBooth on 20 clips, with its measurements, on one core) took 137 CPU seconds, and
-what all trainings of a concept share 31. At that rate the six of a concept take 14 minutes, and all 84 take 3.3 hours.
+what all trainings of a concept share 31. At that rate the nine of a concept take 21 minutes, and all 126 take 5 hours.
 """
 
 import argparse

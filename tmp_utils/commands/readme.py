@@ -11,9 +11,7 @@ import argparse
 import json
 import os
 import shutil
-import textwrap
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,25 +19,29 @@ import plotly.graph_objects as go
 
 from tmp_utils import figures
 from tmp_utils.commands.bench import evening, once
-from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.files import explain_os_errors, write_bytes, write_csv, write_text
 from tmp_utils.findings import mixtures, narrative
-from tmp_utils.findings.claims import with_numbers
-from tmp_utils.findings.clip_counts import count_comparisons, counts_in_words, published_in_words, steps_in_words
-from tmp_utils.findings.comparisons import comparable, has_values, setup_cells
+from tmp_utils.findings.comparisons import comparable
+from tmp_utils.findings.markdown import (
+    COMMIT_CHARS,
+    about,
+    answer_block,
+    claims_table,
+    how_many_block,
+    listed,
+    mixtures_block,
+    setups_table,
+)
 from tmp_utils.findings.published import (
-    AND,
     PUBLISHED_DIR,
     commits,
     how_many_path,
     published_path,
     read_if_there,
+    read_published,
     read_results,
 )
-from tmp_utils.findings.stopping import stop_in_words
-from tmp_utils.findings.verdicts import UNDECIDED, VERDICTS, verdicts
-from tmp_utils.findings.words import DASH, caption, plural
-from tmp_utils.metrics.names import with_arrow
+from tmp_utils.findings.words import caption
 from tmp_utils.metrics.table import check_one_embedder, read_table, references
 from tmp_utils.runs.place import Place
 from tmp_utils.runs.provenance import PROJECT_DIR
@@ -47,18 +49,20 @@ from tmp_utils.runs.session import COLUMNS as MINUTES_COLUMNS
 from tmp_utils.runs.session import MINUTES, in_words, read_minutes
 
 # Names of the markers.
-RESULTS, MIXTURES, HOW_MANY, NOTEBOOKS, GPU, ONCE = "results", "mixtures", "how-many", "notebooks", "gpu", "once"
+ANSWER, RESULTS, MIXTURES, HOW_MANY = "answer", "results", "mixtures", "how-many"
+NOTEBOOKS, GPU, ONCE = "notebooks", "gpu", "once"
 README, PICTURE = PROJECT_DIR / "README.md", PUBLISHED_DIR / "readme.png"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
-OF_MIXTURES = {"closeness": "closeness ↑", "leakage": "leakage ↓", "difference": "difference ↑", "both": "both ↑"}
 WIDTH_PX, HEIGHT_PX, SCALE = 900, 560, 2
-COMMIT_CHARS, LINE_CHARS = 10, 120
-WRAP = partial(textwrap.wrap, width=LINE_CHARS, break_on_hyphens=False)
 
 
 def make_readme_figures(
-    results: pd.DataFrame, facts: dict[str, str], readme: Path, picture: Path, others: Mapping[str, str] | None = None
+    results: pd.DataFrame,
+    facts: dict[str, str],
+    readme: Path,
+    picture: Path,
+    others: Mapping[str, str] | None = None,
+    second_seed: pd.DataFrame | None = None,
 ) -> None:
     """Draw the picture and write it and the table into the README: over the concepts that all setups have.
 
@@ -67,6 +71,7 @@ def make_readme_figures(
     results : a results table of one profile and embedder.
     facts : "commit" of the code that made the runs, and where known the "command".
     others : name of a pair of markers -> what else is to stand between them.
+    second_seed : runs of the baselines with another seed, of some of the concepts.
 
     Raises
     ------
@@ -76,74 +81,16 @@ def make_readme_figures(
     """
     text = _read(readme)
     shown = comparable(results)
-    answer, findings = _findings(results)
     place = picture.relative_to(readme.parent).as_posix()
     drawn = f"![CLAP-A against CLAP-T: reconstruction against editability of every setup]({place})"
-    block = [answer, drawn, findings, markdown_table(shown), about(results, facts), claims_table(results)]
-    for name, new in {RESULTS: "\n\n".join(filter(None, block)), **(others or {})}.items():
+    findings = listed(narrative.in_short(results, second_seed))
+    block = [drawn, findings, setups_table(shown), about(results, facts), claims_table(results)]
+    blocks = {ANSWER: answer_block(results), RESULTS: "\n\n".join(filter(None, block)), **(others or {})}
+    for name, new in blocks.items():
         text = replace_block(text, name, new)
     note = caption(shown, ", ".join(sorted(results["profile"].unique())))
     write_png(figures.clap_plane(check_one_embedder(shown), references(shown), note=note), picture)
     write_text(readme, text)
-
-
-def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
-    """Return the line under the table: profile, concepts, seeds, clips, commit and command."""
-    rows = results[(results["metric"] == "clap_a") & (results["status"] == "ok")]
-    rows = rows[~rows["method"].isin(["reference", "untrained"])]
-    profile = ", ".join(sorted(results["profile"].unique()))
-    common = comparable(rows)["concept"].nunique()
-    size = [(common, "concept"), (rows["seed"].nunique(), "seed"), (int(rows["n"].min()), "clip")]
-    counts = [plural(n, word) for n, word in size]
-    if (n := rows["concept"].nunique()) > common:
-        counts[0] = f"{common} of {n} concepts, those that have all of the paper's setups"
-    made, command = _commits(facts["commit"]), facts.get("command", "")
-    if command:
-        made += "; the table's first lines have the commands" if AND in command else f", `{command}`"
-    failed = int((results["status"] == "failed").sum())
-    left_out = f"; {failed} failed rows left out" if failed else ""
-    return f"*Profile {profile}: {counts[0]}, {counts[1]}, {counts[2]} per run for CLAP-A{left_out}; {made}*"
-
-
-def _commits(joined: str) -> str:
-    shown = [commit[:COMMIT_CHARS] for commit in joined.split(", ")]
-    return f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}"
-
-
-def _findings(results: pd.DataFrame) -> tuple[str, str]:
-    """Return the answer, and the list of the other findings, both wrapped."""
-    answer, *others = narrative.in_short(results)
-    return "\n".join(WRAP(f"**{answer}**" if answer else "")), _listed(others)
-
-
-def _listed(sentences: Sequence[str]) -> str:
-    return "\n".join(line for text in sentences for line in WRAP(f"- {text}", subsequent_indent="  "))
-
-
-def mixtures_block(table: pd.DataFrame) -> str:
-    """Return the means of the words learned from mixtures, what made them, and the comparisons that are decided."""
-    means = mixtures.means_in_words(table, list(OF_MIXTURES))
-    second = mixtures.means_in_words(table, ["difference"], second=True).rename(columns={"difference": "second"})
-    means = means.merge(second, on="words", how="left").fillna(DASH)
-    heads = [*OF_MIXTURES.values(), "difference, MusiCNN ↑"]
-    lines = [f"| words | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    lines += [f"| {' | '.join(row)} |" for row in means.itertuples(index=False)]
-    size = f"{plural(table['mixture'].nunique(), 'mixture')}, {plural(table['seed'].nunique(), 'seed')}"
-    lines += ["", f"*Profile {table.attrs['profile']}: {size}; {_commits(table.attrs['commit'])}.*", ""]
-    judged = mixtures.mixture_verdicts(table)
-    undecided = judged["verdict"] == UNDECIDED
-    sentences = mixtures.in_words(judged[~undecided])
-    sentences.append(f"Undecided: {undecided.sum()} of {plural(len(judged), 'comparison')}; notebook 07 lists them.")
-    return "\n".join([*lines, _listed(sentences)])
-
-
-def how_many_block(table: pd.DataFrame, profile: str, results: pd.DataFrame) -> str:
-    """Return what more clips bring, also in the table of results, whether a stop rule is offered, and what made it."""
-    counts, steps = counts_in_words(count_comparisons(table)), steps_in_words(table)
-    sentences = [*counts.splitlines(), *published_in_words(results), *steps.splitlines(), stop_in_words(table)]
-    size = f"{plural(table['concept'].nunique(), 'concept')}, {plural(table['seed'].nunique(), 'seed')}"
-    made = f"*Profile {profile}: {size}; {_commits(', '.join(sorted(table['commit'].unique())))}.*"
-    return f"{_listed(sentences)}\n\n{made}"
 
 
 def minutes_table(notebooks: Sequence[Path], records: Mapping[str, Mapping], profile: str) -> pd.DataFrame:
@@ -186,35 +133,6 @@ def notebooks_table(notebooks: Sequence[Path], timed: pd.DataFrame) -> str:
 def _machine(machine: Mapping) -> str:
     kind = machine.get("gpu") or machine.get("processor") or "unknown processor"
     return f"{machine.get('cores', '?')} cores ({kind})"
-
-
-def markdown_table(results: pd.DataFrame) -> str:
-    """Return one row for each setup: our means with 95 % intervals, and the paper's numbers.
-
-    Raises
-    ------
-    ValueError : no setup has a CLAP-A.
-    """
-    if not has_values(results, "clap_a"):
-        raise ValueError("no setup has a clap_a in this table; run `make study` first.")
-    cells = setup_cells(results, DIGITS)
-    cells = cells[cells["clap_a"] != DASH]
-    cells = cells.set_index(["method", "setup"])
-    cells = cells.loc[setups_in_order(cells.index)].reset_index()
-    head = [f"{with_arrow(metric)} | paper" for metric in COLUMNS]
-    lines = [f"| Setup | {' | '.join(head)} |", "|---|" + "---:|---:|" * len(COLUMNS)]
-    for row in cells.to_dict("records"):
-        shown = [row[name] for metric in COLUMNS for name in (metric, f"{metric}_paper")]
-        lines.append(f"| {setup_label(row['method'], row['setup'])} | {' | '.join(shown)} |")
-    return "\n".join(lines)
-
-
-def claims_table(results: pd.DataFrame) -> str:
-    """Return the paper's claims with verdict and numbers, the decided ones first."""
-    told = with_numbers(verdicts(results)).sort_values("verdict", key=lambda of: of.map(VERDICTS.index), kind="stable")
-    lines = [f"| {' | '.join(row)} |" for row in told.itertuples(index=False)]
-    head = ["The paper's claims one by one; differences are the first side minus the second:", ""]
-    return "\n".join([*head, "| The paper's claim | Here | Numbers |", "|---|---|---|", *lines])
 
 
 def write_png(fig: go.Figure, path: Path) -> Path:
@@ -294,7 +212,8 @@ def main(options: argparse.Namespace) -> None:
         timed = minutes_table(notebooks, records, options.profile)
         minutes = with_minutes(read_minutes(PUBLISHED_DIR / MINUTES.name), timed, notebooks)
         blocks[NOTEBOOKS] = notebooks_table(notebooks, minutes[minutes["profile"] == options.profile])
-    make_readme_figures(results, facts, README, PICTURE, blocks)
+    second_seed = read_published(f"second-seed-{options.profile}")
+    make_readme_figures(results, facts, README, PICTURE, blocks, second_seed)
     if minutes is None:
         print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")
     else:

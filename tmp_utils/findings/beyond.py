@@ -13,7 +13,7 @@ import pandas as pd
 from tmp_utils.findings.claims import about_dreambooth, both_ways, claims, in_counts
 from tmp_utils.findings.comparisons import BASELINE
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, verdicts
-from tmp_utils.findings.words import bracketed, change_in_words, plural, signed
+from tmp_utils.findings.words import bracketed, plural, signed
 from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.intervals import paired_difference
 from tmp_utils.metrics.names import MUSICNN, SIMILARITIES, key_of, short_name
@@ -46,10 +46,10 @@ def prior_in_words(results: pd.DataFrame) -> str:
         numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
         parts.append(f"{short_name(metric)} {numbers}")
     judged = about_dreambooth(verdicts(with_prior))
-    about = f"the {len(claims(judged))} claims about DreamBooth judged with it: {in_counts(judged)}"
+    about = f"The {len(claims(judged))} claims about DreamBooth judged with it: {in_counts(judged)}"
     return (
-        f"Prior preservation, at its own learning rate, changes DreamBooth by {' and '.join(parts)}, over "
-        f"{difference.n} concepts; {about}."
+        "DreamBooth here has no prior preservation; the paper's may have had it. With it, at its own learning rate, "
+        f"over {difference.n} concepts: {' and '.join(parts)} in comparison. {about}."
     )
 
 
@@ -81,18 +81,15 @@ def _differences(results: pd.DataFrame, metric: str, method: str) -> np.ndarray:
     return (units[method] - units["DB"]).dropna().groupby(level="concept").mean().to_numpy()
 
 
-def methods_in_words(comparisons: pd.DataFrame) -> list[str]:
-    """Return a sentence for each method of `other_methods`."""
+def methods_in_words(comparisons: pd.DataFrame) -> str:
+    """Return in one line how the methods of `other_methods` compare, by score and verdict; empty for an empty table."""
     if comparisons.empty:
-        return []
-    return [_sentence(method, of) for method, of in comparisons.groupby("method", sort=False)]
-
-
-def _sentence(method: str, comparisons: pd.DataFrame) -> str:
-    parts = []
-    for _, row in comparisons.iterrows():
-        second = signed(row, "_second")
-        by_second = f" (by MusiCNN {second})" if np.isfinite(row["difference_second"]) else ""
-        parts.append(f"{short_name(row['metric'])} {change_in_words(row)}{by_second}")
-    over = plural(comparisons["n"].min(), "concept")
-    return f"{METHODS[method]} ({method}) in place of DreamBooth, {over}: {'; '.join(parts)}."
+        return ""
+    texts = []
+    for metric, of_metric in comparisons.groupby("metric", sort=False):
+        kinds = []
+        for verdict, rows in of_metric.groupby("verdict", sort=False):
+            names = [f"{METHODS[row['method']]} {signed(row)}" for _, row in rows.iterrows()]
+            kinds.append(f"{verdict}: {', '.join(names)}")
+        texts.append(f"{short_name(metric)} {'; '.join(kinds)}")
+    return f"Other methods in place of DreamBooth, {plural(comparisons['n'].min(), 'concept')}: {'. '.join(texts)}."

@@ -23,6 +23,7 @@ from tmp_utils.inputs.concepts import are_stand_ins, list_concepts
 from tmp_utils.metrics.names import short_name
 
 SECOND_NAME = "MusiCNN"
+EQUAL = 0.005  # nearer to each other, two of the paper's printed numbers are equal but for rounding
 DIGITS = 3  # of a difference: two do not tell which side of 0 an end lies on
 NOT_MEASURED = "not measured"
 PRIOR = "-PP"  # ends the names of setups with prior preservation
@@ -170,24 +171,25 @@ def embedders_in_words(judged: pd.DataFrame) -> str:
 def with_numbers(judged: pd.DataFrame) -> pd.DataFrame:
     """Return claim, verdict and numbers (both sides, difference, interval, by both embedders, the paper's), as text.
 
-    A row is a sentence of the paper; the numbers of a pair are those of all its parts. `judged` is of
-    `findings.verdicts`.
+    A row is a sentence of the paper, those with one verdict together; after a pair follow its parts, "(1) ..." and so
+    on. `judged` is of `findings.verdicts`.
     """
-    rows, whole = {row.id: row for row in judged.itertuples()}, claims(judged)
-    return whole[["claim", "verdict"]].assign(numbers=[_of_parts([rows[part] for part in of]) for of in whole["parts"]])
-
-
-def _of_parts(parts: list) -> str:
-    texts = [_numbers(part) for part in parts]
-    if len(parts) == 1:
-        return texts[0]
-    told = [f"{part.claim}: {part.verdict}, {text}" for part, text in zip(parts, texts, strict=True)]
-    return "; ".join(f"({k}) {text}" for k, text in enumerate(told, 1))
+    parts, rows = {row.id: row for row in judged.itertuples()}, []
+    for claim in (
+        claims(judged).sort_values("verdict", key=lambda of: of.map(VERDICTS.index), kind="stable").itertuples()
+    ):
+        several = len(claim.parts) > 1
+        rows.append((claim.claim, claim.verdict, "" if several else _numbers(parts[claim.parts[0]])))
+        for k, part in enumerate([parts[name] for name in claim.parts] if several else [], 1):
+            rows.append((f"({k}) {part.claim}", part.verdict, _numbers(part)))
+    return pd.DataFrame(rows, columns=["claim", "verdict", "numbers"])
 
 
 def _numbers(row) -> str:
     paper = f"; the paper has {row.paper_a:.2f} against {row.paper_b:.2f}" if np.isfinite(row.paper_a) else ""
-    paper += ", which contradicts its text" if row.paper_agrees == "no" else ""
+    if row.paper_agrees == "no":
+        equal = abs(row.paper_a - row.paper_b) < EQUAL
+        paper += ", which does not show it" if equal else ", which contradicts its text"
     if not np.isfinite(row.difference):
         return f"{row.note or 'nothing to compare'}{paper}"
     difference = bracketed(row.difference, row.ci_low, row.ci_high, DIGITS)

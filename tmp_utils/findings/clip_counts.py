@@ -13,7 +13,7 @@ import pandas as pd
 
 from tmp_utils.findings.claims import by_origin
 from tmp_utils.findings.comparisons import BASELINE
-from tmp_utils.findings.words import change_in_words, plural, signed
+from tmp_utils.findings.words import DASH, change_in_words, plural, signed
 from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.names import NAMES
 from tmp_utils.metrics.table import whole_runs
@@ -23,6 +23,7 @@ FEW_CLIPS = 5
 COMPARED = ((1, FEW_CLIPS), (20, FEW_CLIPS))
 SCORES = ("clap_a", "clap_t")  # the first is the primary one
 SECOND = {"clap_a": "musicnn_a"}
+BY_SECOND = "by MusiCNN"
 FEWER = {"1-AC": 1, "3-AC": 3}  # the paper's setups with fewer clips than the baseline
 
 
@@ -69,50 +70,49 @@ def _differences(there: pd.DataFrame, metric: str, method: str, a: int, b: int) 
     return (units[a] - units[b]).dropna().groupby(level="concept").mean().to_numpy()
 
 
-def counts_in_words(comparisons: pd.DataFrame) -> str:
-    """Say what more clips bring, a line for each score and method."""
-    if comparisons.empty:
-        return f"No method was trained on both numbers of clips of a comparison: {COMPARED}."
-    return "\n".join(
-        _sentence(metric, method, of) for (metric, method), of in comparisons.groupby(["metric", "method"])
-    )
-
-
-def published_in_words(results: pd.DataFrame) -> list[str]:
-    """Say what one and three clips bring in place of five in a table of runs, on recordings and on stand-ins.
-
-    A line for each method and origin. These scores are against the training clips, all five of them, and prompts;
-    differences are not tested here: some are claims of the paper, which `findings.verdicts` judges.
+def counts_table(comparisons: pd.DataFrame, results: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return as text what other numbers of clips bring in place of five.
 
     Parameters
     ----------
-    results : a results table (`metrics.RESULT_COLUMNS`), with the setups of `FEWER` and the baseline.
+    comparisons : of `count_comparisons`.
+    results : a table of runs (`metrics.RESULT_COLUMNS`) with the setups of `FEWER`, for rows on its recordings and on
+        its stand-ins. Their scores are against all five training clips (MusiCNN's after the codec), and their
+        differences are not tested here: some are claims of the paper, which `findings.verdicts` judges.
+
+    Returns
+    -------
+    method, clips, on (how many of which concepts, and which clips judge), CLAP-A, "by MusiCNN" and CLAP-T: differences
+    with their intervals, the tested ones with their verdicts. The table may be empty.
     """
-    lines = []
-    for origin, table in by_origin(results).items():
-        rows = whole_runs(table, *SCORES)
-        for method, of in rows[rows["setup"].isin([*FEWER, BASELINE])].groupby("method"):
-            units = of.pivot_table(index=["metric", "concept"], columns="setup", values="value").dropna()
-            parts = []
-            for setup, n in FEWER.items():
-                if setup in units and BASELINE in units:
-                    changes = (units[setup] - units[BASELINE]).groupby("metric")
-                    scores = [f"{NAMES[metric]} {signed(mean_difference(change))}" for metric, change in changes]
-                    parts.append(f"{plural(n, 'clip')} in place of {FEW_CLIPS}: {', '.join(scores)}")
-            if parts:
-                n_concepts = units.index.get_level_values("concept").nunique()
-                lines.append(f"{method} on the published {origin} ({n_concepts}): {'; '.join(parts)}.")
-    return lines
+    rows = []
+    groups = comparisons.groupby(["method", "a"], sort=False) if len(comparisons) else ()
+    for (method, a), of in groups:
+        cells = {NAMES[row["metric"]]: change_in_words(row) for _, row in of.iterrows()}
+        first = of.iloc[0]
+        cells[BY_SECOND] = signed(first, "_second") if np.isfinite(first["difference_second"]) else DASH
+        on = f"{plural(first['n'], 'concept')}, held-out clips"
+        rows.append({"method": method, "clips": a, "on": on} | cells)
+    for origin, table in by_origin(results).items() if results is not None else ():
+        rows += _published(origin, table)
+    columns = ["method", "clips", "on", NAMES["clap_a"], BY_SECOND, NAMES["clap_t"]]
+    return pd.DataFrame(rows, columns=columns).fillna(DASH)
 
 
-def _sentence(metric: str, method: str, comparisons: pd.DataFrame) -> str:
-    against = "to held-out clips" if metric in SECOND else "of edits"
-    parts = []
-    for _, row in comparisons.iterrows():
-        second = signed(row, "_second")
-        by_second = f" (by MusiCNN {second})" if np.isfinite(row["difference_second"]) else ""
-        parts.append(f"{plural(row['a'], 'clip')} in place of {row['b']}: {change_in_words(row)}{by_second}")
-    return f"{method}, {NAMES[metric]} {against}, {plural(comparisons['n'].min(), 'concept')}: {'; '.join(parts)}."
+def _published(origin: str, table: pd.DataFrame) -> list[dict]:
+    """Rows of `counts_table` from the setups with fewer clips, on the recordings or stand-ins of a table of runs."""
+    rows, columns = [], {"clap_a": NAMES["clap_a"], "musicnn_a_coded": BY_SECOND, "clap_t": NAMES["clap_t"]}
+    whole = whole_runs(table, *columns)
+    for method, of in whole[whole["setup"].isin([*FEWER, BASELINE])].groupby("method"):
+        units = of.pivot_table(index=["metric", "concept"], columns="setup", values="value")
+        for setup, n in FEWER.items():
+            if {setup, BASELINE} <= set(units.columns):
+                changes = (units[setup] - units[BASELINE]).dropna()
+                cells = {columns[name]: signed(mean_difference(of)) for name, of in changes.groupby("metric")}
+                n_concepts = changes.index.get_level_values("concept").nunique()
+                on = f"{n_concepts} published {origin}, training clips"
+                rows.append({"method": method, "clips": n, "on": on} | cells)
+    return rows
 
 
 def steps_in_words(table: pd.DataFrame) -> str:

@@ -13,7 +13,7 @@ import pandas as pd
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
-from tmp_utils.findings.words import DASH, in_digits
+from tmp_utils.findings.words import DASH, bracketed, in_digits
 from tmp_utils.metrics.intervals import holm, mean_of, paired_difference
 from tmp_utils.metrics.names import AGREEMENTS, TABLE_1, digits_of, short_name
 from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, readable, whole_runs
@@ -128,6 +128,20 @@ def seeds_or_concepts(results: pd.DataFrame) -> pd.DataFrame:
     if not rows:
         raise ValueError(f"fewer than {MIN_CONCEPTS} concepts have both baselines with two seeds.")
     return pd.DataFrame(rows).T.astype({"concepts": int})
+
+
+def seeds_in_words(results: pd.DataFrame) -> str:
+    """Say how far a second seed moves "DB's baseline minus TI's" in CLAP-A; empty where too few concepts have two."""
+    try:
+        row = seeds_or_concepts(results).loc[short_name("clap_a")]
+    except (ValueError, KeyError):
+        return ""
+    first, second = (row["difference"] + sign * row["shift"] / 2 for sign in (-1, 1))
+    return (
+        f"One seed: all concepts share its noise, so intervals over concepts leave this out. On {row['concepts']:.0f} "
+        f"concepts with two seeds, DreamBooth minus Textual Inversion in CLAP-A is {in_digits(first, 3)} and "
+        f"{in_digits(second, 3)} (second minus first {bracketed(row['shift'], row['ci_low'], row['ci_high'], 3)})."
+    )
 
 
 def _seeds_or_concepts(units: np.ndarray) -> dict[str, float]:

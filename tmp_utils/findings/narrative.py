@@ -6,11 +6,11 @@ stated only where the verdict on it is decided; fewer than three concepts get th
 
 import pandas as pd
 
-from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.beyond import methods_in_words, other_methods, prior_in_words
 from tmp_utils.findings.claims import DIGITS, by_origin, claims, embedders_in_words, in_counts
-from tmp_utils.findings.comparisons import BASELINE, comparable, has_values
+from tmp_utils.findings.comparisons import BASELINE, seeds_in_words
+from tmp_utils.findings.gains import METHOD_NAMES
 from tmp_utils.findings.verdicts import (
     ALPHA,
     CONTRADICTED,
@@ -27,7 +27,6 @@ from tmp_utils.metrics.intervals import Interval, holm, paired_difference
 from tmp_utils.metrics.names import SIMILARITIES, short_name
 from tmp_utils.metrics.table import CODEC, UNTRAINED, whole_runs
 
-METHOD_NAMES = {"DB": "DreamBooth", "TI": "Textual Inversion"}
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
 ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
     "clap_a": {
@@ -42,11 +41,6 @@ ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
         NO_DIFFERENCE: "the two follow prompts equally well, within the margin",
         UNDECIDED: "we cannot tell which of the two follows prompts better",
     },
-}
-GAINS = {  # beyond CLAP-A of "a recording of a ...", which `answer` is about
-    "clap_a_edits": "In the edits, such as a rock song with the concept in it",
-    "musicnn_a_coded": "By MusiCNN, which was trained on other music",
-    "musicnn_a_edits_coded": "By MusiCNN, in the edits",
 }
 SMOKE = "smoke"
 MODELS = {"pocket": "the pocket model", SMOKE: "the pocket model with almost no training"}
@@ -112,30 +106,6 @@ def _differences(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> list[tup
     """Return each side minus the untrained model, paired over concepts, and its p-value, corrected for all sides."""
     differences = [paired_difference(side, untrained, on=UNIT, levels=UNIT[:1]) for side in sides]
     return list(zip(differences, holm([difference.p_value for difference in differences]), strict=True))
-
-
-def gains(results: pd.DataFrame) -> list[str]:
-    """Return whether each baseline is closer to the concept than the untrained model in edits, and by MusiCNN.
-
-    One sentence a metric of `GAINS`, over three concepts or more: the difference paired by concept, corrected for two
-    methods.
-    """
-    sentences = []
-    for metric, about in GAINS.items():
-        untrained, sides = _beside_untrained(whole_runs(results, metric, references=True))
-        differences = _differences(untrained, list(sides.values()))
-        if min((difference.n for difference, _ in differences), default=0) < MIN_CONCEPTS:
-            continue
-        parts = [_gain(name, *each) for name, each in zip(sides, differences, strict=True)]
-        sentences.append(f"{about}, beside the untrained model: {'; '.join(parts)}.")
-    return sentences
-
-
-def _gain(name: str, difference: Interval, p_value: float) -> str:
-    numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
-    if not p_value < ALPHA:
-        return f"we cannot tell whether {name} comes closer to the concept ({numbers})"
-    return f"{name} {'comes closer to the concept' if difference.value > 0 else 'moves away from it'} ({numbers})"
 
 
 def _level(rows: pd.DataFrame) -> str:
@@ -217,46 +187,43 @@ def conditions(results: pd.DataFrame) -> str:
     )
 
 
-def in_short(results: pd.DataFrame) -> list[str]:
-    """Return the answer (empty where there is none), and lines on both methods, the best setups and the claims.
+def in_short(results: pd.DataFrame, second_seed: pd.DataFrame | None = None) -> list[str]:
+    """Return lines on both methods, the kinds of concepts, prior preservation, other methods, copies and the claims.
 
-    `claims.with_numbers` has the claims one by one.
+    `answer` and `gains.gains` stand before them, `claims.with_numbers` has the claims one by one.
+
+    Parameters
+    ----------
+    second_seed : runs of the baselines with another seed, of some of the concepts, for a line on seeds.
     """
-    judged = verdicts(results)
-    lines = [*gains(results), *comparisons(results), _highest(results), _copies(results)]
-    lines.append(f"Of {len(claims(judged))} claims of the paper: {in_counts(judged)}.")
-    lines += [_apart(results), embedders_in_words(judged), prior_in_words(results)]
-    lines += methods_in_words(other_methods(results))
-    return [answer(results), *filter(None, lines)]
+    judged, lines = verdicts(results), [*comparisons(results), _apart(results)]
+    if second_seed is not None:
+        lines.append(seeds_in_words(pd.concat([results, second_seed], ignore_index=True)))
+    lines += [prior_in_words(results), methods_in_words(other_methods(results)), _copies(results)]
+    counts = f"Of {len(claims(judged))} claims of the paper: {in_counts(judged)}."
+    lines.append(f"{counts} {embedders_in_words(judged)}".strip())
+    return list(filter(None, lines))
 
 
 def _apart(results: pd.DataFrame) -> str:
-    """Return the number of claims with each verdict on recordings alone and on stand-ins alone, and the first one."""
+    """Return DreamBooth minus Textual Inversion in both similarities on recordings alone and on stand-ins alone."""
     texts = []
     for origin, table in by_origin(results).items():
         judged = verdicts(table)
-        first = judged.iloc[0]
-        n = whole_runs(table, "clap_a")["concept"].nunique()
-        if first["n_concepts"] >= MIN_CONCEPTS:
-            numbers = bracketed(first["difference"], first["ci_low"], first["ci_high"])
-            about = f"“{first['claim']}”: {first['verdict']}, {numbers}"
-            texts.append(f"on the {n} {origin}, {in_counts(judged)} ({about})")
-    return f"Judged apart: {'; '.join(texts)}." if texts else ""
-
-
-def _highest(results: pd.DataFrame) -> str:
-    """Return the setup with the highest mean of each similarity, over the concepts that all setups have."""
-    texts, common = [], comparable(results)
-    for metric in filter(lambda metric: has_values(common, metric), SIMILARITIES):
-        top = summary(common, metric).nlargest(1, "value").iloc[0]
-        level = bracketed(top["value"], top["ci_low"], top["ci_high"])
-        texts.append(f"{setup_label(top['method'], top['setup'])} in {short_name(metric)} ({level})")
-    n, all_concepts = (whole_runs(table, "clap_a")["concept"].nunique() for table in (common, results))
-    of = f", over the {n} concepts that have all of the paper's" if n < all_concepts else ""
-    return f"The highest means of trained setups{of}: {' and '.join(texts)}." if texts else ""
+        rows = judged.set_index("id").loc[list(CLAIMS)]
+        if rows["n_concepts"].min() < MIN_CONCEPTS:
+            return ""
+        parts = [
+            f"{short_name(row.metric)} {bracketed(row.difference, row.ci_low, row.ci_high, DIGITS)} ({row.verdict})"
+            for row in rows.itertuples()
+        ]
+        counts = f"claims: {in_counts(judged)}"
+        texts.append(f"on the {rows['n_concepts'].min()} {origin} {', '.join(parts)}; {counts}")
+    db, ti = METHOD_NAMES.values()
+    return f"{db} minus {ti}, judged apart: {'. And '.join(texts)}." if texts else ""
 
 
 def _copies(results: pd.DataFrame) -> str:
     rows = whole_runs(results, "copied")
     called = round((rows["value"] * rows["n"]).sum())
-    return f"Of {rows['n'].sum():,} clips, {called} are called copies of a training clip." if len(rows) else ""
+    return f"Our copy test calls {called} of {rows['n'].sum():,} clips copies of a training clip." if len(rows) else ""

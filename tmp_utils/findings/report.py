@@ -18,11 +18,11 @@ from tmp_utils.figures.look import setup_label
 from tmp_utils.figures.sound import mel_spectrogram, peak_db
 from tmp_utils.files import write_text
 from tmp_utils.findings import charts, listen, narrative
-from tmp_utils.findings.claims import beside, compared, in_counts, judged_both_ways, with_numbers
+from tmp_utils.findings.claims import beside, claims, compared, in_counts, judged_both_ways, with_numbers
 from tmp_utils.findings.comparisons import BASELINE, comparable, every_metric, failures, setup_cells
+from tmp_utils.findings.gains import gains
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
-from tmp_utils.findings.verdicts import VERDICTS
 from tmp_utils.findings.words import SMOKE_WARNING
 from tmp_utils.inputs.audio import CLIP_S, load_clip
 from tmp_utils.inputs.concepts import are_stand_ins
@@ -122,7 +122,7 @@ def _template() -> jinja2.Template:
 def _in_words(table: pd.DataFrame) -> dict:
     return {
         "answer": narrative.answer(table),
-        "gains": narrative.gains(table),
+        "gains": _table(gains(table)),
         "comparison": " ".join(narrative.comparisons(table)),
         "conditions": narrative.conditions(table),
     }
@@ -230,12 +230,11 @@ def _findings(tables: dict[str, pd.DataFrame | None]) -> dict:
     known = {name: table for name, table in tables.items() if table is not None}
     if not known:
         return {}
-    judged, words = judged_both_ways(known), []
-    for name, table in judged.items():
-        told = with_numbers(table)
-        lines = {verdict: told[told["verdict"] == verdict] for verdict in VERDICTS}
-        lines = {verdict: (of["claim"] + ": " + of["numbers"] + ".").tolist() for verdict, of in lines.items()}
-        words.append({"name": name, "counts": in_counts(table), "n": len(told), "lines": lines})
+    judged = judged_both_ways(known)
+    words = [
+        {"name": name, "counts": in_counts(table), "n": len(claims(table)), "table": _table(with_numbers(table))}
+        for name, table in judged.items()
+    ]
     return {"beside": _table(beside(judged)), "words": words, "table": _table(compared(judged))}
 
 
