@@ -30,7 +30,7 @@ from tmp_utils.findings.words import DASH, plural
 from tmp_utils.metrics.names import short_name, with_arrow
 
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
-OF_MIXTURES = {"closeness": "closeness ↑", "leakage": "leakage ↓", "difference": "difference ↑", "both": "both ↑"}
+OF_MIXTURES = {"closeness": "closeness ↑", "leakage": "leakage ↓", "difference": "closeness − leakage ↑", "both": "both ↑"}
 COMMIT_CHARS, LINE_CHARS = 10, 120
 NUMBER = r"[+−]?[\d.]+( \[.*)?$"  # a cell that stands to the right: a number, with or without an interval
 WRAP = partial(textwrap.wrap, width=LINE_CHARS, break_on_hyphens=False)
@@ -101,7 +101,7 @@ def mixtures_block(table: pd.DataFrame) -> str:
     means = mixtures.means_in_words(table, list(OF_MIXTURES))
     second = mixtures.means_in_words(table, ["difference"], second=True).rename(columns={"difference": "second"})
     means = means.merge(second, on="words", how="left").fillna(DASH)
-    means.columns = ["words", *OF_MIXTURES.values(), "difference, MusiCNN ↑"]
+    means.columns = ["words", *OF_MIXTURES.values(), "the same, MusiCNN ↑"]
     size = f"{plural(table['mixture'].nunique(), 'mixture')}, {plural(table['seed'].nunique(), 'seed')}"
     lines = [
         in_markdown(means),
