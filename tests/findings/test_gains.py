@@ -47,7 +47,7 @@ def test_the_published_changes_are_differences_of_the_published_values():
     of = rows.pivot_table(index="concept", columns=["method", "setup"], values="value")
     of = of[[("DB", "BL"), ("TI", "BL"), ("untrained", "class-noun")]].dropna()
     change = mean_of(of["DB", "BL"] - of["untrained", "class-noun"])
-    found = gains(published).set_index("score").loc["edits follow their prompts (CLAP-T)"]
+    found = gains(published).set_index("score").loc["in edits: follows the prompt (CLAP-T)"]
     assert found["DreamBooth − untrained"] == f"{change.value:.2f} [{change.ci_low:.2f}, {change.ci_high:.2f}]".replace(
         "-", "−"
     )

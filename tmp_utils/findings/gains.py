@@ -14,14 +14,14 @@ from tmp_utils.metrics.intervals import holm, paired_difference
 from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, readable, whole_runs
 
 METHOD_NAMES = {"DB": "DreamBooth", "TI": "Textual Inversion"}
-SCORES = {
-    "clap_a": "“a recording of” the concept is like it (CLAP-A)",
-    "musicnn_a_coded": "the same by MusiCNN",
-    "clap_a_edits": "edits are like the concept (CLAP-A)",
-    "musicnn_a_edits_coded": "the same by MusiCNN",
-    "clap_t": "edits follow their prompts (CLAP-T)",
-    "tempo_agreement": "“a recording of” it has its tempo (share of clips)",
-    "key_agreement": "“a recording of” it has its key (share of clips)",
+SCORES = {  # alone: clips of "a recording of" the concept
+    "clap_a": "alone: like the concept (CLAP-A)",
+    "musicnn_a_coded": "alone: like the concept (MusiCNN)",
+    "clap_a_edits": "in edits: like the concept (CLAP-A)",
+    "musicnn_a_edits_coded": "in edits: like the concept (MusiCNN)",
+    "clap_t": "in edits: follows the prompt (CLAP-T)",
+    "tempo_agreement": "alone: the concept's tempo (share of clips)",
+    "key_agreement": "alone: the concept's key (share of clips)",
 }
 
 
