@@ -50,7 +50,7 @@ def both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
 def judged_both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the verdicts on each table of `both_ways`; with prior preservation on the claims about DreamBooth alone.
 
-    Claims about Textual Inversion alone are the same in both tables.
+    Claims about Textual Inversion alone have the same differences in both tables.
     """
     judged = {name: verdicts(table) for name, table in both_ways(tables).items()}
     return {name: about_dreambooth(table) if name.endswith(WITH_PRIOR) else table for name, table in judged.items()}
