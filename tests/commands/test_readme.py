@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,8 +13,9 @@ from tmp_utils.commands import run
 from tmp_utils.files import write_json
 from tmp_utils.findings import markdown, narrative, results
 from tmp_utils.findings.claims import claims
+from tmp_utils.findings.comparisons import comparable
 from tmp_utils.findings.gains import gains
-from tmp_utils.findings.published import read_published
+from tmp_utils.findings.published import how_many_path, read_if_there, read_published
 from tmp_utils.findings.verdicts import VERDICTS, verdicts
 from tmp_utils.metrics.intervals import Interval
 from tmp_utils.metrics.table import result_row, results_table
@@ -85,7 +87,17 @@ def test_the_answer_and_its_table_are_computed_from_the_results():
     published = read_published("pocket")
     answer, rows = markdown.answer_block(published).split("\n\n")
     assert " ".join(answer.split()) == f"**{narrative.answer(published)}**"
-    assert len(rows.splitlines()) == 2 + len(gains(published))
+    changes = gains(published)
+    assert len(rows.splitlines()) == 2 + len(changes) and f"| {changes['DreamBooth − untrained'][0]} |" in rows
+
+
+def test_the_readmes_tables_are_those_of_the_published_tables():
+    published, text = read_published("pocket"), (Path(__file__).parents[2] / "README.md").read_text()
+    assert markdown.answer_block(published) in text and markdown.claims_table(published) in text
+    assert markdown.setups_table(comparable(published)) in text
+    second_seed = read_published("second-seed-pocket")
+    assert markdown.listed(narrative.in_short(published, second_seed)) in text
+    assert markdown.how_many_block(read_if_there(how_many_path("pocket")), "pocket", published) in text
 
 
 def test_the_readme_has_a_row_for_each_claim_and_part_those_that_are_not_decided_folded():

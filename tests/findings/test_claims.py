@@ -198,7 +198,7 @@ def test_with_prior_preservation_only_claims_about_dreambooth_are_judged():
         "scale_kept_ti", "key_missed_ti", "loudness_missed_ti", "transfer_sweet_spot"
     }  # fmt: skip
     assert "bounded_ti" in set(with_prior["id"])  # a part of a sentence about both
-    assert about_dreambooth(with_prior).equals(with_prior)
+    assert set(about_dreambooth()["id"]) == set(with_prior["id"])
     of_ti = here.set_index("id").loc["one_clip_ti_audio", "claim"]
     table = beside(judged).set_index("claim")
     assert table.index.tolist() == claims(here)["claim"].tolist() and table.loc[of_ti, "here" + WITH_PRIOR] == "–"

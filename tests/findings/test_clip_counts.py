@@ -60,7 +60,7 @@ def test_what_the_longest_training_brings_is_said_and_how_many_clips_are_copies(
 def test_the_published_setups_with_fewer_clips_are_compared_on_recordings_and_on_stand_ins():
     published = read_published("pocket")
     table = counts_table(pd.DataFrame(), published)
-    places = {"15 published recordings, training clips", "26 published stand-ins, training clips"}
+    places = {"15 recordings, training clips", "26 stand-ins, training clips"}
     assert set(table["on"]) == places and len(table) == 8
     rows = published[(published["prompt"] == "all") & (published["metric"] == "clap_t")]
     units = rows[rows["method"] == "DB"].pivot_table(index="concept", columns="setup", values="value")

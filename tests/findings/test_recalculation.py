@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from tmp_utils.findings.claims import both_ways
+from tmp_utils.findings.claims import judged_both_ways
 from tmp_utils.findings.published import read_published
 from tmp_utils.findings.verdicts import verdicts
 
@@ -90,8 +90,9 @@ def holm(p_values):
     return corrected
 
 
-def recalculated(table, metrics=None):
+def recalculated(table, metrics=None, ids=None):
     claims = pd.read_csv(DATA / "paper" / "findings.csv", keep_default_na=False).set_index("id")
+    claims = claims if ids is None else claims.loc[ids]
     if metrics:
         claims = claims[claims["metric"].isin(metrics)].assign(metric=claims["metric"].map(metrics))
     ours = pd.DataFrame({name: of_claim(table, claim) for name, claim in claims.iterrows()}).T.infer_objects()
@@ -104,15 +105,15 @@ def recalculated(table, metrics=None):
 
 @pytest.mark.parametrize("prior", [False, True])
 def test_the_published_verdicts_are_those_of_a_recalculation_that_shares_no_code_with_them(prior):
-    judged = verdicts(list(both_ways({"": read_published("pocket")}).values())[prior]).set_index("id")
-    ours = recalculated(published(prior))
+    judged = list(judged_both_ways({"": read_published("pocket")}).values())[prior].set_index("id")
+    ours = recalculated(published(prior), ids=judged.index)
     for name, column in (("n", "n_concepts"), ("difference",) * 2, ("p", "p_holm"), ("p_equal",) * 2):
         np.testing.assert_allclose(ours[name].astype(float), judged[column].astype(float), rtol=1e-9, atol=1e-12)
     enough = judged["n_concepts"] > 2
     for name in ("ci_low", "ci_high"):
         np.testing.assert_allclose(ours.loc[enough, name], judged.loc[enough, name], rtol=1e-9)
     assert ours.loc[enough, "verdict"].to_dict() == judged.loc[enough, "verdict"].to_dict()
-    assert judged["verdict"].nunique() >= 3 and enough.sum() > 20
+    assert judged["verdict"].nunique() >= 3 and enough.sum() > 15
 
 
 def test_so_are_those_by_musicnn():

@@ -64,7 +64,9 @@ def make_readme_figures(
     others: Mapping[str, str] | None = None,
     second_seed: pd.DataFrame | None = None,
 ) -> None:
-    """Draw the picture and write it and the table into the README: over the concepts that all setups have.
+    """Draw the picture and write it, the answer, findings and tables into the README.
+
+    Picture and Table 1 are over the concepts that all setups have, the others over all.
 
     Parameters
     ----------
@@ -191,9 +193,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> None:
     """Make the README's picture, tables and findings."""
     published, place = published_path(options.profile), Place(options.runs_dir, options.profile)
+    second_seed = None
     if published.is_file() and not options.live:
         results = read_table(published)
-        facts = dict(results.attrs)
+        facts, second_seed = dict(results.attrs), read_published(f"second-seed-{options.profile}")
     else:
         results = read_results(place)
         facts = {"commit": ", ".join(commits(place.runs())), "command": "make study"}
@@ -212,7 +215,6 @@ def main(options: argparse.Namespace) -> None:
         timed = minutes_table(notebooks, records, options.profile)
         minutes = with_minutes(read_minutes(PUBLISHED_DIR / MINUTES.name), timed, notebooks)
         blocks[NOTEBOOKS] = notebooks_table(notebooks, minutes[minutes["profile"] == options.profile])
-    second_seed = read_published(f"second-seed-{options.profile}")
     make_readme_figures(results, facts, README, PICTURE, blocks, second_seed)
     if minutes is None:
         print(f"No executed notebooks in {place.folder}: the minutes in {README.name} stay as they are.")

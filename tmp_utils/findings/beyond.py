@@ -13,7 +13,7 @@ import pandas as pd
 from tmp_utils.findings.claims import about_dreambooth, both_ways, claims, in_counts
 from tmp_utils.findings.comparisons import BASELINE
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, verdicts
-from tmp_utils.findings.words import bracketed, plural, signed
+from tmp_utils.findings.words import DIGITS, bracketed, signed
 from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.intervals import paired_difference
 from tmp_utils.metrics.names import MUSICNN, SIMILARITIES, key_of, short_name
@@ -43,13 +43,13 @@ def prior_in_words(results: pd.DataFrame) -> str:
         difference = paired_difference(after, before, on=[*UNIT, "setup"], levels=UNIT[:1])
         if difference.n < MIN_CONCEPTS:
             return ""
-        numbers = bracketed(difference.value, difference.ci_low, difference.ci_high)
+        numbers = bracketed(difference.value, difference.ci_low, difference.ci_high, DIGITS)
         parts.append(f"{short_name(metric)} {numbers}")
-    judged = about_dreambooth(verdicts(with_prior))
+    judged = verdicts(with_prior, about_dreambooth())
     about = f"The {len(claims(judged))} claims about DreamBooth judged with it: {in_counts(judged)}"
     return (
-        "DreamBooth here has no prior preservation; the paper's may have had it. With it, at its own learning rate, "
-        f"over {difference.n} concepts: {' and '.join(parts)} in comparison. {about}."
+        "DreamBooth here has no prior preservation; the paper's may have had it. With it, and its own learning rate "
+        f"where the profile has one, over {difference.n} concepts: {' and '.join(parts)} in comparison. {about}."
     )
 
 
@@ -85,11 +85,14 @@ def methods_in_words(comparisons: pd.DataFrame) -> str:
     """Return in one line how the methods of `other_methods` compare, by score and verdict; empty for an empty table."""
     if comparisons.empty:
         return ""
-    texts = []
-    for metric, of_metric in comparisons.groupby("metric", sort=False):
+    told, texts = comparisons.assign(name=comparisons["method"].map(METHODS)), []
+    if comparisons["n"].nunique() > 1:
+        told["name"] += " (" + told["n"].astype(str) + ")"
+    for metric, of_metric in told.groupby("metric", sort=False):
         kinds = []
         for verdict, rows in of_metric.groupby("verdict", sort=False):
-            names = [f"{METHODS[row['method']]} {signed(row)}" for _, row in rows.iterrows()]
-            kinds.append(f"{verdict}: {', '.join(names)}")
+            changes = [f"{row['name']} {signed(row)}" for _, row in rows.iterrows()]
+            kinds.append(f"{verdict}: {', '.join(changes)}")
         texts.append(f"{short_name(metric)} {'; '.join(kinds)}")
-    return f"Other methods in place of DreamBooth, {plural(comparisons['n'].min(), 'concept')}: {'. '.join(texts)}."
+    over = " to ".join(map(str, sorted({comparisons["n"].min(), comparisons["n"].max()})))
+    return f"Other methods in place of DreamBooth, {over} concepts: {'. '.join(texts)}."

@@ -3,7 +3,7 @@
 Conventions: a verdicts table is of `findings.verdicts`. Numbers are text with their 95 % intervals in brackets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,15 +16,15 @@ from tmp_utils.findings.verdicts import (
     REPRODUCED,
     UNDECIDED,
     VERDICTS,
+    paper_table,
     verdicts,
 )
-from tmp_utils.findings.words import DASH, bracketed, in_digits, plural
+from tmp_utils.findings.words import DASH, DIGITS, bracketed, in_digits, plural
 from tmp_utils.inputs.concepts import are_stand_ins, list_concepts
 from tmp_utils.metrics.names import short_name
 
 SECOND_NAME = "MusiCNN"
 EQUAL = 0.005  # nearer to each other, two of the paper's printed numbers are equal but for rounding
-DIGITS = 3  # of a difference: two do not tell which side of 0 an end lies on
 NOT_MEASURED = "not measured"
 PRIOR = "-PP"  # ends the names of setups with prior preservation
 WITH_PRIOR = ", DB with prior"  # ends the names of tables whose DreamBooth has it
@@ -52,15 +52,18 @@ def judged_both_ways(tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFra
 
     Claims about Textual Inversion alone have the same differences in both tables.
     """
-    judged = {name: verdicts(table) for name, table in both_ways(tables).items()}
-    return {name: about_dreambooth(table) if name.endswith(WITH_PRIOR) else table for name, table in judged.items()}
+    return {
+        name: verdicts(table, about_dreambooth() if name.endswith(WITH_PRIOR) else None)
+        for name, table in both_ways(tables).items()
+    }
 
 
-def about_dreambooth(judged: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the claims of which DreamBooth is a side, of pairs in any part."""
-    names = _names(judged)
-    is_side = judged["a"].str.startswith("DB/") | judged["b"].str.startswith("DB/")
-    return judged[names.isin(set(names[is_side]))]
+def about_dreambooth() -> pd.DataFrame:
+    """Return the rows of ``data/paper/findings.csv`` of which DreamBooth is a side; of a pair, all parts."""
+    findings = paper_table("findings")
+    names = _names(findings)
+    is_side = findings["a"].str.startswith("DB/") | findings["b"].str.startswith("DB/")
+    return findings[names.isin(set(names[is_side]))].reset_index(drop=True)
 
 
 def by_origin(results: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -94,11 +97,11 @@ def _names(judged: pd.DataFrame) -> pd.Series:
     return judged["pair"].where(judged["pair"] != "", judged["claim"])
 
 
-def in_counts(judged: pd.DataFrame) -> str:
-    """Return the number of claims with each verdict, pairs as one claim, and of those that were not measured."""
+def in_counts(judged: pd.DataFrame, kinds: Sequence[str] = VERDICTS) -> str:
+    """Return the number of claims with each of these verdicts, pairs as one claim, and of those not measured."""
     whole = claims(judged)
     counts = whole.loc[whole["n_concepts"] > 0, "verdict"].value_counts()
-    texts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS]
+    texts = [f"{counts.get(verdict, 0)} {verdict}" for verdict in kinds]
     unmeasured = int((whole["n_concepts"] == 0).sum())
     return ", ".join(texts + [f"{unmeasured} {NOT_MEASURED}"] * (unmeasured > 0))
 

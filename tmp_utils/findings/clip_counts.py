@@ -13,6 +13,7 @@ import pandas as pd
 
 from tmp_utils.findings.claims import by_origin
 from tmp_utils.findings.comparisons import BASELINE
+from tmp_utils.findings.verdicts import UNIT
 from tmp_utils.findings.words import DASH, change_in_words, plural, signed
 from tmp_utils.metrics.equivalence import MARGIN, difference_tests, mean_difference, with_verdicts
 from tmp_utils.metrics.names import NAMES
@@ -77,8 +78,8 @@ def counts_table(comparisons: pd.DataFrame, results: pd.DataFrame | None = None)
     ----------
     comparisons : of `count_comparisons`.
     results : a table of runs (`metrics.RESULT_COLUMNS`) with the setups of `FEWER`, for rows on its recordings and on
-        its stand-ins. Their scores are against all five training clips (MusiCNN's after the codec), and their
-        differences are not tested here: some are claims of the paper, which `findings.verdicts` judges.
+        its stand-ins. Their scores are against all five training clips, and their differences are not tested here: some
+        are claims of the paper, which `findings.verdicts` judges.
 
     Returns
     -------
@@ -94,23 +95,22 @@ def counts_table(comparisons: pd.DataFrame, results: pd.DataFrame | None = None)
         on = f"{plural(first['n'], 'concept')}, held-out clips"
         rows.append({"method": method, "clips": a, "on": on} | cells)
     for origin, table in by_origin(results).items() if results is not None else ():
-        rows += _published(origin, table)
+        rows += _of_setups(origin, table)
     columns = ["method", "clips", "on", NAMES["clap_a"], BY_SECOND, NAMES["clap_t"]]
     return pd.DataFrame(rows, columns=columns).fillna(DASH)
 
 
-def _published(origin: str, table: pd.DataFrame) -> list[dict]:
+def _of_setups(origin: str, table: pd.DataFrame) -> list[dict]:
     """Rows of `counts_table` from the setups with fewer clips, on the recordings or stand-ins of a table of runs."""
-    rows, columns = [], {"clap_a": NAMES["clap_a"], "musicnn_a_coded": BY_SECOND, "clap_t": NAMES["clap_t"]}
+    rows, columns = [], {"clap_a": NAMES["clap_a"], "musicnn_a": BY_SECOND, "clap_t": NAMES["clap_t"]}
     whole = whole_runs(table, *columns)
     for method, of in whole[whole["setup"].isin([*FEWER, BASELINE])].groupby("method"):
-        units = of.pivot_table(index=["metric", "concept"], columns="setup", values="value")
+        units = of.pivot_table(index=["metric", *UNIT], columns="setup", values="value")
         for setup, n in FEWER.items():
             if {setup, BASELINE} <= set(units.columns):
-                changes = (units[setup] - units[BASELINE]).dropna()
+                changes = (units[setup] - units[BASELINE]).dropna().groupby(["metric", "concept"]).mean()
                 cells = {columns[name]: signed(mean_difference(of)) for name, of in changes.groupby("metric")}
-                n_concepts = changes.index.get_level_values("concept").nunique()
-                on = f"{n_concepts} published {origin}, training clips"
+                on = f"{len(changes.loc[SCORES[0]])} {origin}, training clips"
                 rows.append({"method": method, "clips": n, "on": on} | cells)
     return rows
 

@@ -13,7 +13,7 @@ import pandas as pd
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT, paper_table
-from tmp_utils.findings.words import DASH, bracketed, in_digits
+from tmp_utils.findings.words import DASH, DIGITS, bracketed, in_digits
 from tmp_utils.metrics.intervals import holm, mean_of, paired_difference
 from tmp_utils.metrics.names import AGREEMENTS, TABLE_1, digits_of, short_name
 from tmp_utils.metrics.table import CODEC, COPIED, REFERENCE, UNTRAINED, WHOLE_RUN, readable, whole_runs
@@ -131,16 +131,14 @@ def seeds_or_concepts(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def seeds_in_words(results: pd.DataFrame) -> str:
-    """Say how far a second seed moves "DB's baseline minus TI's" in CLAP-A; empty where too few concepts have two."""
-    try:
-        row = seeds_or_concepts(results).loc[short_name("clap_a")]
-    except (ValueError, KeyError):
-        return ""
+    """Say how far a second seed moves "DB's baseline minus TI's" in CLAP-A; ValueError as `seeds_or_concepts`."""
+    row = seeds_or_concepts(results).loc[short_name("clap_a")]
     first, second = (row["difference"] + sign * row["shift"] / 2 for sign in (-1, 1))
+    shift = bracketed(row["shift"], row["ci_low"], row["ci_high"], DIGITS)
     return (
-        f"One seed: all concepts share its noise, so intervals over concepts leave this out. On {row['concepts']:.0f} "
-        f"concepts with two seeds, DreamBooth minus Textual Inversion in CLAP-A is {in_digits(first, 3)} and "
-        f"{in_digits(second, 3)} (second minus first {bracketed(row['shift'], row['ci_low'], row['ci_high'], 3)})."
+        "All concepts share a seed's noise, so intervals over concepts leave it out. On "
+        f"{row['concepts']:.0f} concepts with two seeds, DreamBooth minus Textual Inversion in CLAP-A is "
+        f"{in_digits(first, DIGITS)} and {in_digits(second, DIGITS)} (second minus first {shift})."
     )
 
 
@@ -255,8 +253,7 @@ def _our_cells(results: pd.DataFrame, metric: str, setups: pd.DataFrame, digits:
         runs = rows[(rows["method"] == method) & (rows["setup"] == setup)]
         failed, cell = int((runs["status"] == "failed").sum()), DASH
         if good is not None and len(mean := good[(good["method"] == method) & (good["setup"] == setup)]):
-            value, low, high = (in_digits(number, digits) for number in mean[["value", "ci_low", "ci_high"]].iloc[0])
-            cell = value if low == DASH else f"{value} [{low}, {high}]"
+            cell = bracketed(*mean[["value", "ci_low", "ci_high"]].iloc[0], digits)
         if failed:
             cell = "failed" if failed == len(runs) else f"{cell} ({failed} failed)"
         cells.append(cell)

@@ -1,19 +1,21 @@
 """What learning changes: the baselines of both methods beside the untrained model, in one table.
 
-Conventions: means over the concepts and seeds that the untrained model and both baselines have. Differences from the
-untrained model are paired by concept; intervals are Student's over concepts; p-values are corrected by Holm's rule over
-the table. Agreement in tempo and key counts for concepts whose own clips agree (`metrics.table.readable`).
+Conventions: differences from the untrained model are paired by concept and seed; all means are of concepts, and
+intervals are Student's over them. Verdicts are those of `metrics.equivalence`, over the whole table; the margin is
+`MARGIN` for similarities and `SHARE_MARGIN` for shares of clips. Agreement in tempo and key counts for concepts whose
+own clips agree (`metrics.table.readable`).
 """
 
 import pandas as pd
 
 from tmp_utils.findings.comparisons import BASELINE
-from tmp_utils.findings.verdicts import ALPHA, MIN_CONCEPTS, UNDECIDED, UNIT
-from tmp_utils.findings.words import bracketed, in_digits
-from tmp_utils.metrics.intervals import holm, paired_difference
-from tmp_utils.metrics.table import CODEC, REFERENCE, UNTRAINED, readable, whole_runs
+from tmp_utils.findings.verdicts import MIN_CONCEPTS, UNIT
+from tmp_utils.findings.words import DIGITS, bracketed, in_digits
+from tmp_utils.metrics.equivalence import MARGIN, NO_DIFFERENCE, UNDECIDED, difference_tests, with_verdicts
+from tmp_utils.metrics.table import CODEC, UNTRAINED, is_share, readable, whole_runs
 
 METHOD_NAMES = {"DB": "DreamBooth", "TI": "Textual Inversion"}
+SHARE_MARGIN = 0.1  # one of a run's ten clips, as for the claims about agreement
 SCORES = {  # alone: clips of "a recording of" the concept
     "clap_a": "alone: like the concept (CLAP-A)",
     "musicnn_a_coded": "alone: like the concept (MusiCNN)",
@@ -25,40 +27,62 @@ SCORES = {  # alone: clips of "a recording of" the concept
 }
 
 
+def beside_untrained(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Return the rows of the untrained model and, by method, those of the baselines; of units that have both.
+
+    Parameters
+    ----------
+    rows : whole runs and references of one metric.
+    """
+    untrained = rows[rows["method"] == UNTRAINED]
+    baselines = rows[rows["method"].isin(METHOD_NAMES) & (rows["setup"] == BASELINE)].merge(untrained[UNIT], on=UNIT)
+    sides = {METHOD_NAMES[method]: baselines[baselines["method"] == method] for method in reversed(METHOD_NAMES)}
+    untrained = untrained.merge(baselines[UNIT].drop_duplicates(), on=UNIT)
+    return untrained, {name: side for name, side in sides.items() if len(side)}
+
+
 def gains(results: pd.DataFrame) -> pd.DataFrame:
-    """Compare both baselines with the untrained model.
+    """Compare each baseline with the untrained model.
 
     Returns
     -------
-    Text, a row a score: score, concepts (their number), untrained, "DreamBooth", "Textual Inversion" and codec (what a
-    perfect copy would have; empty where there is none), means; then "<method> − untrained", with its interval and
-    "undecided" where it is not significant. Scores that fewer than `MIN_CONCEPTS` concepts have are left out.
+    Text, a row a score: score, concepts (their number), untrained, a column a method and codec (what a perfect copy
+    would have; a dash where that is not measured), means over the concepts that all of them have; then "<method> −
+    untrained" with its interval, and the verdict where the difference is not significant. Scores that fewer than
+    `MIN_CONCEPTS` concepts have are left out.
     """
-    rows, p_values = [], []
+    results, means, tests = readable(results), {}, []
     for metric, about in SCORES.items():
-        whole = whole_runs(readable(results), metric, references=True)
-        untrained = whole[whole["method"] == UNTRAINED]
-        sides = {
-            name: whole[(whole["method"] == method) & (whole["setup"] == BASELINE)]
-            for method, name in METHOD_NAMES.items()
-        }
-        common = untrained[UNIT]
+        whole = whole_runs(results, metric, references=True)
+        untrained, sides = beside_untrained(whole)
         for side in sides.values():
-            common = common.merge(side[UNIT])
-        if common["concept"].nunique() < MIN_CONCEPTS:
+            untrained = untrained.merge(side[UNIT], on=UNIT)
+        if (n := untrained["concept"].nunique()) < MIN_CONCEPTS:
             continue
-        codec = whole[(whole["method"] == REFERENCE) & (whole["setup"] == CODEC)]
-        parts = {"untrained": untrained, **sides, "codec": codec}
-        parts = {name: part.merge(common, on=UNIT) for name, part in parts.items()}
-        means = {name: in_digits(part["value"].mean()) if len(part) else "" for name, part in parts.items()}
-        changes = {name: paired_difference(parts[name], parts["untrained"], on=UNIT, levels=UNIT[:1]) for name in sides}
-        p_values += [change.p_value for change in changes.values()]
-        differences = {f"{name} − untrained": change for name, change in changes.items()}
-        rows.append({"score": about, "concepts": common["concept"].nunique()} | means | differences)
-    corrected = iter(holm(p_values))
-    for row in rows:
-        for name in METHOD_NAMES.values():
-            change = row[column := f"{name} − untrained"]
-            sure = "" if next(corrected) < ALPHA else f", {UNDECIDED}"
-            row[column] = bracketed(change.value, change.ci_low, change.ci_high) + sure
-    return pd.DataFrame(rows)
+        columns = {"untrained": untrained, **sides, "codec": whole[whole["setup"] == CODEC]}
+        values = {name: _values(rows.merge(untrained[UNIT], on=UNIT)) for name, rows in columns.items()}
+        means[about] = {"concepts": n} | {name: in_digits(_mean(of)) for name, of in values.items()}
+        for name in sides:
+            change = (values[name] - values["untrained"]).groupby("concept").mean().to_numpy()
+            margin = SHARE_MARGIN if is_share(metric) else MARGIN
+            tests.append({"score": about, "method": name} | difference_tests(change, margin))
+    if not tests:
+        return pd.DataFrame()
+    judged = with_verdicts(pd.DataFrame(tests))
+    judged["text"] = [_change(row) for row in judged.itertuples()]
+    changes = judged.pivot(index="score", columns="method", values="text").add_suffix(" − untrained")
+    return pd.DataFrame(means).T.astype({"concepts": int}).join(changes).rename_axis("score").reset_index()
+
+
+def _values(rows: pd.DataFrame) -> pd.Series:
+    return rows.set_index(UNIT)["value"]
+
+
+def _mean(values: pd.Series) -> float:
+    """Mean over concepts of the means over seeds; NaN of no values."""
+    return values.groupby("concept").mean().mean()
+
+
+def _change(row) -> str:
+    verdict = f", {row.verdict}" * (row.verdict in (NO_DIFFERENCE, UNDECIDED))
+    return bracketed(row.difference, row.ci_low, row.ci_high, DIGITS) + verdict

@@ -8,6 +8,7 @@ claims_table            : the paper's claims, each with its verdict and numbers.
 mixtures_block          : words learned from mixtures.
 how_many_block          : more clips, more steps, and when to stop.
 in_markdown, listed     : a table of text, and sentences as a list.
+commits_in_words        : commits, each shortened.
 """
 
 import textwrap
@@ -20,17 +21,22 @@ from pandas.api.types import is_numeric_dtype
 from tmp_utils.figures.look import setup_label, setups_in_order
 from tmp_utils.findings import mixtures, narrative
 from tmp_utils.findings.claims import claims, in_counts, with_numbers
-from tmp_utils.findings.clip_counts import count_comparisons, counts_table, steps_in_words
+from tmp_utils.findings.clip_counts import COMPARED, count_comparisons, counts_table, steps_in_words
 from tmp_utils.findings.comparisons import comparable, has_values, setup_cells
 from tmp_utils.findings.gains import gains
 from tmp_utils.findings.published import AND
 from tmp_utils.findings.stopping import stop_in_words
-from tmp_utils.findings.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED, verdicts
+from tmp_utils.findings.verdicts import CONTRADICTED, NO_DIFFERENCE, REPRODUCED, UNDECIDED, verdicts
 from tmp_utils.findings.words import DASH, plural
 from tmp_utils.metrics.names import short_name, with_arrow
 
 COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
-OF_MIXTURES = {"closeness": "closeness ↑", "leakage": "leakage ↓", "difference": "closeness − leakage ↑", "both": "both ↑"}
+OF_MIXTURES = {
+    "closeness": "closeness ↑",
+    "leakage": "leakage ↓",
+    "difference": "closeness − leakage ↑",
+    "both": "both ↑",
+}
 COMMIT_CHARS, LINE_CHARS = 10, 120
 NUMBER = r"[+−]?[\d.]+( \[.*)?$"  # a cell that stands to the right: a number, with or without an interval
 WRAP = partial(textwrap.wrap, width=LINE_CHARS, break_on_hyphens=False)
@@ -73,7 +79,7 @@ def about(results: pd.DataFrame, facts: dict[str, str]) -> str:
     counts = [plural(n, word) for n, word in size]
     if (n := rows["concept"].nunique()) > common:
         counts[0] = f"{common} of {n} concepts, those that have all of the paper's setups"
-    made, command = commits(facts["commit"]), facts.get("command", "")
+    made, command = commits_in_words(facts["commit"]), facts.get("command", "")
     if command:
         made += "; the table's first lines have the commands" if AND in command else f", `{command}`"
     failed = int((results["status"] == "failed").sum())
@@ -91,7 +97,7 @@ def claims_table(results: pd.DataFrame) -> str:
         for of in (whole[decided], whole[~decided])
     )
     head = "The paper's claims; a difference is the first number minus the second:"
-    counts = f"{(~decided).sum()} more claims: {in_counts(judged).partition(f'{CONTRADICTED}, ')[2]}"
+    counts = f"{(~decided).sum()} more claims: {in_counts(judged, [NO_DIFFERENCE, UNDECIDED])}"
     folded = f"<details><summary>{counts}</summary>\n\n{rest}\n\n</details>" if rest else ""
     return "\n\n".join(filter(None, [head, first, folded]))
 
@@ -106,7 +112,7 @@ def mixtures_block(table: pd.DataFrame) -> str:
     lines = [
         in_markdown(means),
         "",
-        f"*Profile {table.attrs['profile']}: {size}; {commits(table.attrs['commit'])}.*",
+        f"*Profile {table.attrs['profile']}: {size}; {commits_in_words(table.attrs['commit'])}.*",
         "",
     ]
     judged = mixtures.mixture_verdicts(table)
@@ -118,11 +124,12 @@ def mixtures_block(table: pd.DataFrame) -> str:
 
 def how_many_block(table: pd.DataFrame, profile: str, results: pd.DataFrame) -> str:
     """Return what more clips bring, also in the table of results, whether a stop rule is offered, and what made it."""
-    counts = in_markdown(counts_table(count_comparisons(table), results))
+    counts = counts_table(count_comparisons(table), results)
+    told = in_markdown(counts) if len(counts) else f"No method was trained on both numbers of clips of: {COMPARED}."
     sentences = [*steps_in_words(table).splitlines(), stop_in_words(table)]
     size = f"{plural(table['concept'].nunique(), 'concept')}, {plural(table['seed'].nunique(), 'seed')}"
-    made = f"*Profile {profile}: {size}; {commits(', '.join(sorted(table['commit'].unique())))}.*"
-    return f"{counts}\n\n{listed(sentences)}\n\n{made}"
+    made = f"*Profile {profile}: {size}; {commits_in_words(', '.join(sorted(table['commit'].unique())))}.*"
+    return f"{told}\n\n{listed(sentences)}\n\n{made}"
 
 
 def in_markdown(frame: pd.DataFrame) -> str:
@@ -138,7 +145,7 @@ def listed(sentences: Sequence[str]) -> str:
     return "\n".join(line for text in sentences for line in WRAP(f"- {text}", subsequent_indent="  "))
 
 
-def commits(joined: str) -> str:
+def commits_in_words(joined: str) -> str:
     """Return commits, joined by commas, as text: the first `COMMIT_CHARS` of each."""
     shown = [commit[:COMMIT_CHARS] for commit in joined.split(", ")]
     return f"commit{'s' * (len(shown) > 1)} {', '.join(shown)}"

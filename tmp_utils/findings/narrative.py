@@ -8,9 +8,9 @@ import pandas as pd
 
 from tmp_utils.figures.study import summary
 from tmp_utils.findings.beyond import methods_in_words, other_methods, prior_in_words
-from tmp_utils.findings.claims import DIGITS, by_origin, claims, embedders_in_words, in_counts
+from tmp_utils.findings.claims import by_origin, claims, embedders_in_words, in_counts
 from tmp_utils.findings.comparisons import BASELINE, seeds_in_words
-from tmp_utils.findings.gains import METHOD_NAMES
+from tmp_utils.findings.gains import METHOD_NAMES, beside_untrained
 from tmp_utils.findings.verdicts import (
     ALPHA,
     CONTRADICTED,
@@ -22,10 +22,10 @@ from tmp_utils.findings.verdicts import (
     paper_table,
     verdicts,
 )
-from tmp_utils.findings.words import bracketed, concepts_in_words, plural
+from tmp_utils.findings.words import DIGITS, bracketed, concepts_in_words, plural
 from tmp_utils.metrics.intervals import Interval, holm, paired_difference
 from tmp_utils.metrics.names import SIMILARITIES, short_name
-from tmp_utils.metrics.table import CODEC, UNTRAINED, whole_runs
+from tmp_utils.metrics.table import CODEC, whole_runs
 
 CLAIMS = ("db_above_ti_audio", "db_above_ti_text")  # of data/paper/findings.csv
 ASPECTS = {  # by the verdict on "DreamBooth's score is the higher one"
@@ -59,7 +59,7 @@ def answer(results: pd.DataFrame) -> str:
     results : a results table (`metrics.RESULT_COLUMNS`) of one profile.
     """
     clap_a = whole_runs(results, "clap_a", references=True)
-    untrained, sides = _beside_untrained(clap_a)
+    untrained, sides = beside_untrained(clap_a)
     if not sides:
         return ""
     ceiling = whole_runs(results, "ceiling_a", references=True).merge(untrained[UNIT], on=UNIT)
@@ -75,15 +75,6 @@ def answer(results: pd.DataFrame) -> str:
         f"{_yes_or_no(untrained, list(sides.values()))}{alone}: asked for “a recording of” it, {model} makes clips "
         f"with a similarity to the concept (CLAP-A) of {_level(untrained)} untrained, {levels}{among}."
     )
-
-
-def _beside_untrained(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
-    """Return the rows of the untrained model and, by method, those of the baselines; of units that have both."""
-    untrained = rows[rows["method"] == UNTRAINED]
-    baselines = rows[rows["method"].isin(METHOD_NAMES) & (rows["setup"] == BASELINE)].merge(untrained[UNIT], on=UNIT)
-    sides = {METHOD_NAMES[method]: baselines[baselines["method"] == method] for method in reversed(METHOD_NAMES)}
-    untrained = untrained.merge(baselines[UNIT].drop_duplicates(), on=UNIT)
-    return untrained, {name: side for name, side in sides.items() if len(side)}
 
 
 def _yes_or_no(untrained: pd.DataFrame, sides: list[pd.DataFrame]) -> str:
@@ -183,12 +174,12 @@ def conditions(results: pd.DataFrame) -> str:
     units = "concepts" if len(names) > 1 else "the clips of this concept"
     return (
         f"{'; '.join(parts)}. Brackets are 95 % intervals over {units}. Claims of the paper are decided after "
-        "correction for all of them, differences from the untrained model after correction for two methods."
+        "correction for all of them, the answer for two methods, and what learning changes for all rows of its table."
     )
 
 
 def in_short(results: pd.DataFrame, second_seed: pd.DataFrame | None = None) -> list[str]:
-    """Return lines on both methods, the kinds of concepts, prior preservation, other methods, copies and the claims.
+    """Return lines on both methods, kinds of concepts, seeds, prior preservation, other methods, copies and claims.
 
     `answer` and `gains.gains` stand before them, `claims.with_numbers` has the claims one by one.
 

@@ -20,7 +20,7 @@ from tmp_utils.files import write_text
 from tmp_utils.findings import charts, listen, narrative
 from tmp_utils.findings.claims import beside, claims, compared, in_counts, judged_both_ways, with_numbers
 from tmp_utils.findings.comparisons import BASELINE, comparable, every_metric, failures, setup_cells
-from tmp_utils.findings.gains import gains
+from tmp_utils.findings.gains import METHOD_NAMES, gains
 from tmp_utils.findings.page import page_figure, plotly_source
 from tmp_utils.findings.published import RESULTS, read_published, read_results
 from tmp_utils.findings.words import SMOKE_WARNING
@@ -146,7 +146,7 @@ def _examples(clips: pd.DataFrame, recordings: listen.Recordings) -> list[dict]:
     if clips.empty:
         return []
     first = clips[(clips["prompt_id"] == RECONSTRUCTION) & (clips["index"] == 0)]
-    learned = first[first["method"].isin(narrative.METHOD_NAMES) & (first["setup"] == BASELINE)]
+    learned = first[first["method"].isin(METHOD_NAMES) & (first["setup"] == BASELINE)]
     if learned.empty:
         return []
     unit = ["concept", "seed"]
@@ -157,7 +157,7 @@ def _examples(clips: pd.DataFrame, recordings: listen.Recordings) -> list[dict]:
         {"title": f"The concept: {concept}", "text": f"One of its clips, {kind}", "path": path, "damage": ""}
         for path in listen.concept_clips(concept, recordings)[:1]
     ]
-    titles = {UNTRAINED: "Before training"} | {m: f"After {narrative.METHOD_NAMES[m]}" for m in ("TI", "DB")}
+    titles = {UNTRAINED: "Before training"} | {m: f"After {METHOD_NAMES[m]}" for m in ("TI", "DB")}
     for method, title in titles.items():
         rows = first[same & (first["method"] == method) & first["setup"].isin([BASELINE, "class-noun"])]
         for row in rows.head(1).itertuples():
@@ -193,7 +193,7 @@ def _sample(clips: pd.DataFrame, recordings: listen.Recordings) -> dict | None:
             label = f"{concept}: the concept"
             players.append({"title": label, "text": "one of its clips", "player": listen.player(path, label=label)})
     for (concept, method, setup, _), rows in chosen:
-        title = f"{concept}: {narrative.METHOD_NAMES.get(method, method)} {setup}"
+        title = f"{concept}: {METHOD_NAMES.get(method, method)} {setup}"
         for row in rows.drop_duplicates("prompt_id").head(CLIPS_PER_RUN).itertuples():
             text = f"“{row.prompt}”"
             sound = listen.player(row.path, row.damage, f"{title}, {text}")

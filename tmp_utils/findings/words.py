@@ -16,6 +16,7 @@ from tmp_utils.inputs.concepts import are_stand_ins
 from tmp_utils.metrics.table import whole_runs
 
 SMOKE_WARNING = "a smoke test, whose numbers mean nothing"
+DIGITS = 3  # of a difference: two do not tell which side of 0 an end lies on
 DASH = "–"  # for a number that there is none of
 
 
@@ -25,7 +26,7 @@ def in_digits(value: float, digits: int = 2) -> str:
 
 
 def bracketed(value: float, low: float, high: float, digits: int = 2) -> str:
-    """Return a number with its interval, two decimals each; without an interval the number alone."""
+    """Return a number with its interval; without an interval the number alone."""
     value, low, high = (in_digits(number, digits) for number in (value, low, high))
     return value if low == DASH else f"{value} [{low}, {high}]"
 
