@@ -97,10 +97,8 @@ def recalculated(table, metrics=None, ids=None):
         claims = claims[claims["metric"].isin(metrics)].assign(metric=claims["metric"].map(metrics))
     ours = pd.DataFrame({name: of_claim(table, claim) for name, claim in claims.iterrows()}).T.infer_objects()
     ours["p"], ours["p_equal"] = holm(ours["p"]), holm(ours["p_equal"])
-    ours.loc[ours["p"] >= 0.05, "verdict"] = np.where(ours["p_equal"] < 0.05, "no difference", "undecided")[
-        ours["p"] >= 0.05
-    ]
-    return ours
+    decided = [ours["p"] < 0.05, ours["p_equal"] < 0.05]
+    return ours.assign(verdict=np.select(decided, [ours["verdict"], "no difference"], "undecided"))
 
 
 @pytest.mark.parametrize("prior", [False, True])

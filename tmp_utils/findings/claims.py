@@ -178,9 +178,8 @@ def with_numbers(judged: pd.DataFrame) -> pd.DataFrame:
     on. `judged` is of `findings.verdicts`.
     """
     parts, rows = {row.id: row for row in judged.itertuples()}, []
-    for claim in (
-        claims(judged).sort_values("verdict", key=lambda of: of.map(VERDICTS.index), kind="stable").itertuples()
-    ):
+    whole = claims(judged).sort_values("verdict", key=lambda of: of.map(VERDICTS.index), kind="stable")
+    for claim in whole.itertuples():
         several = len(claim.parts) > 1
         rows.append((claim.claim, claim.verdict, "" if several else _numbers(parts[claim.parts[0]])))
         for k, part in enumerate([parts[name] for name in claim.parts] if several else [], 1):

@@ -109,7 +109,7 @@ def _of_setups(origin: str, table: pd.DataFrame) -> list[dict]:
         for setup, n in FEWER.items():
             if {setup, BASELINE} <= set(units.columns):
                 changes = (units[setup] - units[BASELINE]).dropna().groupby(["metric", "concept"]).mean()
-                cells = {columns[name]: signed(mean_difference(of)) for name, of in changes.groupby("metric")}
+                cells = {columns[name]: signed(mean_difference(each)) for name, each in changes.groupby("metric")}
                 on = f"{len(changes.loc[SCORES[0]])} {origin}, training clips"
                 rows.append({"method": method, "clips": n, "on": on} | cells)
     return rows

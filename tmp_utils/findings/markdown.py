@@ -30,7 +30,7 @@ from tmp_utils.findings.verdicts import CONTRADICTED, NO_DIFFERENCE, REPRODUCED,
 from tmp_utils.findings.words import DASH, plural
 from tmp_utils.metrics.names import short_name, with_arrow
 
-COLUMNS, DIGITS = ("clap_a", "clap_t", "fad"), 2
+COLUMNS, DIGITS_OF_MEANS = ("clap_a", "clap_t", "fad"), 2
 OF_MIXTURES = {
     "closeness": "closeness ↑",
     "leakage": "leakage ↓",
@@ -58,7 +58,7 @@ def setups_table(results: pd.DataFrame) -> str:
     """
     if not has_values(results, "clap_a"):
         raise ValueError("no setup has a clap_a in this table; run `make study` first.")
-    cells = setup_cells(results, DIGITS)
+    cells = setup_cells(results, DIGITS_OF_MEANS)
     cells = cells[cells["clap_a"] != DASH].set_index(["method", "setup"])
     cells = cells.loc[setups_in_order(cells.index)]
     shown = pd.DataFrame({"Setup": [setup_label(*setup) for setup in cells.index]})
